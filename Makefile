@@ -1,0 +1,31 @@
+# make demo   from a fresh clone to the two figures of the README
+# make test   the test suite
+# Both do all their own set-up: a virtual environment in .venv, MPI included.
+PYTHON ?= python3
+RANKS  ?= 2
+BIN    := .venv/bin
+
+.PHONY: demo test lint venv clean
+.DELETE_ON_ERROR:
+
+venv: .venv/ready
+
+.venv/ready: setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12 venv" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mpich,test]'
+	@touch $@
+
+test: venv
+	$(BIN)/python -m pytest
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+demo: venv
+	RANKS=$(RANKS) PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
+
+clean:
+	rm -rf .venv *.egg-info build

@@ -1,0 +1,151 @@
+"""Checkpoints that describe themselves: what was built, on which data, how it was trained.
+
+Loading executes nothing that is in the file: it holds tensors and plain values only, and a factory
+outside this package is imported only if the caller names it too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pickle
+import zipfile
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from landscape.errors import BadInput
+from landscape.networks import NETWORKS, build
+
+__all__ = ["Checkpoint", "load", "save"]
+
+FORMAT = 1
+
+
+@dataclass
+class Checkpoint:
+    """A trained network, or one in training.
+
+    Attributes
+    ----------
+    network, arguments : what `landscape.networks.build` is called with
+    weights : the network's state dict, on the CPU
+    data : name, classes, mean, std, and the digest of the training split
+    training : the settings of the training, the seed among them
+    history : one list a quantity, one entry an epoch
+    final : measurements of the finished network on ``train`` and ``test``; empty until then
+    state : what is needed to go on training; None when it is finished
+    sha256 : of the file that it was loaded from
+    """
+
+    network: str
+    arguments: dict
+    weights: dict
+    data: dict = field(default_factory=dict)
+    training: dict = field(default_factory=dict)
+    history: dict = field(default_factory=dict)
+    final: dict = field(default_factory=dict)
+    state: dict | None = None
+    versions: dict = field(default_factory=dict)
+    format: int = FORMAT
+    sha256: str = ""
+
+    @property
+    def title(self) -> str:
+        """What a figure calls the network: "resnet-56"."""
+        name = self.network.rpartition(":")[2]
+        return f"{name}-{self.arguments['depth']}" if "depth" in self.arguments else name
+
+    def restore(self, named: str | None = None) -> nn.Module:
+        """Build the network and give it its weights.
+
+        Parameters
+        ----------
+        named : the factory that the caller trusts, "package.module:factory"; needed for networks
+            that are not this package's own
+
+        Raises
+        ------
+        BadInput
+            The factory was not named, or the weights are another network's.
+        """
+        if named is not None and named != self.network:
+            raise BadInput(f"the checkpoint holds a {self.network}, not a {named}; name the one that it holds")
+        if self.network not in NETWORKS and named is None:
+            raise BadInput(
+                f"the checkpoint's network comes from {self.network}, which is imported only if you say so; "
+                f"add --network {self.network}"
+            )
+        network = build(self.network, **self.arguments)
+        try:
+            network.load_state_dict(self.weights)
+        except RuntimeError as error:
+            detail = [line.strip() for line in str(error).splitlines()[1:2]]
+            raise BadInput(
+                f"the weights are not those of {self.title} ({' '.join(detail)[:200]}); "
+                "use the checkpoint of that network"
+            ) from error
+        return network
+
+
+def save(checkpoint: Checkpoint, path: str | os.PathLike) -> None:
+    """Write a checkpoint whole or not at all.
+
+    Raises
+    ------
+    BadInput
+        The file cannot be written.
+    """
+    path = Path(path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    content = _stored(checkpoint)
+    try:
+        with open(draft, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror}; the file before it, if any, is whole") from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft)
+
+
+def load(path: str | os.PathLike) -> Checkpoint:
+    """Read a checkpoint; only tensors and plain values are accepted (``weights_only=True``).
+
+    Raises
+    ------
+    BadInput
+        There is no such file, or it is not one of our checkpoints.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(f"there is no checkpoint {path}; make one with scripts/train.py")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise BadInput(f"{path} is not a checkpoint that can be read safely; make one with scripts/train.py") from error
+    names = {f.name for f in fields(Checkpoint)} - {"sha256"}
+    if not (isinstance(content, dict) and {"format", "network", "arguments", "weights"} <= content.keys() <= names):
+        raise BadInput(f"{path} is not a checkpoint of skipscape; make one with scripts/train.py")
+    if content["format"] > FORMAT:
+        raise BadInput(f"{path} has checkpoint format {content['format']}, this version reads up to {FORMAT}; update")
+    with open(path, "rb") as file:
+        return Checkpoint(**content, sha256=hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _stored(checkpoint: Checkpoint) -> dict:
+    """The fields that are stored; tensors are not copied."""
+    return {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint) if f.name != "sha256"}

@@ -1,0 +1,88 @@
+"""Networks with and without shortcuts, made by name.
+
+Conventions: inputs are float images (N, C, H, W) of any size, outputs are logits (N, classes). Weights
+come from torch's global generator, so seed it first. Blocks are ``stages.0.0``, ``stages.0.1``, … in
+every network.
+"""
+
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+
+from torch import nn
+
+from landscape.errors import BadInput
+from landscape.networks.block import Block
+from landscape.networks.densenet import densenet
+from landscape.networks.residual import plain, resnet
+from landscape.networks.summary import Summary, summary
+from landscape.networks.vgg import vgg
+
+__all__ = ["NETWORKS", "Block", "Summary", "build", "summary"]
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "resnet": resnet,
+    "plain": plain,
+    "densenet": densenet,
+    "vgg": vgg,
+}
+
+
+def build(name: str, **arguments: object) -> nn.Module:
+    """Make a network.
+
+    Parameters
+    ----------
+    name : str
+        A key of `NETWORKS`, or ``package.module:factory`` for any callable that can be imported.
+    **arguments
+        The factory's own.
+
+    Examples
+    --------
+    >>> build("resnet", depth=56, shortcut="projection")
+    >>> build("torchvision.models:resnet18", num_classes=10)
+    """
+    if ":" in name:
+        factory = _imported(name)
+    elif name in NETWORKS:
+        factory = NETWORKS[name]
+    else:
+        raise BadInput(f"there is no network {name!r}; use one of {', '.join(NETWORKS)}, or package.module:factory")
+    _check_arguments(name, factory, arguments)
+    network = factory(**arguments)
+    if not isinstance(network, nn.Module):
+        raise BadInput(f"{name} made a {type(network).__name__}; it must return a torch.nn.Module")
+    return network
+
+
+def _imported(name: str) -> Callable[..., nn.Module]:
+    module, _, attribute = name.partition(":")
+    try:
+        factory = getattr(import_module(module), attribute)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise BadInput(
+            f"cannot import {name}: {error}; name a callable as package.module:factory, with the "
+            "package installed or its folder in PYTHONPATH"
+        ) from error
+    if not callable(factory):
+        raise BadInput(f"{name} is a {type(factory).__name__}; it must be a callable that makes a network")
+    return factory
+
+
+def _check_arguments(name: str, factory: Callable, arguments: dict[str, object]) -> None:
+    try:
+        signature = inspect.signature(factory)
+    except ValueError:  # some compiled callables do not tell
+        return
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
+        return
+    # What a partial has settled is settled: "plain" takes no shortcut.
+    known = [p for p in signature.parameters if p not in getattr(factory, "keywords", {})]
+    unknown = [argument for argument in arguments if argument not in known]
+    if unknown:
+        raise BadInput(f"{name} has no argument {', '.join(unknown)}; it has {', '.join(known)}")
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise BadInput(f"{name}: {error}; give it") from error

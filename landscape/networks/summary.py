@@ -1,0 +1,82 @@
+"""What a network costs, and how much of that its shortcuts cost."""
+
+import copy
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from landscape.networks.block import Block
+
+__all__ = ["Summary", "summary"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Parameters, and multiply-adds for one example; ``str`` gives lines to print.
+
+    Multiply-adds are those of convolutions and linear layers, without biases. BatchNorm, activations,
+    poolings and additions are not counted, so a shortcut without weights costs 0.
+    """
+
+    parameters: int
+    multiply_adds: int
+    shortcut_parameters: int
+    shortcut_multiply_adds: int
+    blocks: int
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                f"blocks         {self.blocks:>15,}",
+                _line("parameters", self.parameters, self.shortcut_parameters),
+                _line("multiply-adds", self.multiply_adds, self.shortcut_multiply_adds),
+            ]
+        )
+
+
+def summary(network: nn.Module, shape: tuple[int, int, int]) -> Summary:
+    """Count a network's parameters and multiply-adds; nothing is computed and the network is not touched.
+
+    Parameters
+    ----------
+    network : nn.Module
+    shape : (C, H, W)
+        Of one example.
+
+    Returns
+    -------
+    Summary
+        What shortcuts cost is what lies in a `Block`'s ``shortcut`` or ``join``.
+    """
+    network = copy.deepcopy(network).to("meta").eval()  # meta tensors have shapes and no values
+    blocks = [module for module in network.modules() if isinstance(module, Block)]
+    around = nn.ModuleList(part for block in blocks for part in (block.shortcut, block.join) if part is not None)
+    on_shortcuts = set(around.modules())
+    counts = {True: 0, False: 0}
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        # Every output element is a sum over one filter: all but the first axis of the weight.
+        counts[module in on_shortcuts] += output.numel() * prod(module.weight.shape[1:])
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        network(torch.empty(1, *shape, device="meta"))
+    return Summary(
+        parameters=_size(network),
+        multiply_adds=counts[True] + counts[False],
+        shortcut_parameters=_size(around),
+        shortcut_multiply_adds=counts[True],
+        blocks=len(blocks),
+    )
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _line(name: str, total: int, shortcuts: int) -> str:
+    return f"{name:<15}{total:>15,}   on shortcuts {shortcuts:,} ({shortcuts / max(total, 1):.1%})"

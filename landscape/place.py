@@ -1,0 +1,43 @@
+"""Where a rank computes: the GPU of its number on this machine, else its share of the cores."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from landscape.errors import BadInput
+from landscape.ranks import share
+
+__all__ = ["place"]
+
+
+def place(comm, device: str = "auto") -> torch.device:
+    """Choose this rank's device and settle its threads; every rank must call it.
+
+    Parameters
+    ----------
+    comm : communicator
+    device : "auto", "cpu" or "cuda"
+
+    Notes
+    -----
+    Ranks beyond the number of GPUs share them in turn. On processors, the ranks of a machine divide
+    its cores, so that their threads do not fight; OMP_NUM_THREADS, if set, is obeyed instead.
+    """
+    mine = share(comm)
+    if device not in ("auto", "cpu", "cuda"):
+        raise BadInput(f"--device is {device!r}; use auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda, but torch sees no GPU here; use --device cpu")
+    if device != "cpu" and torch.cuda.is_available():
+        chosen = torch.device("cuda", mine.local_rank % torch.cuda.device_count())
+        torch.cuda.set_device(chosen)
+        # The same bits at every point, and no reduced precision that nobody asked for.
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        return chosen
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(mine.cores)
+    return torch.device("cpu")

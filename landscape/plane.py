@@ -1,0 +1,107 @@
+"""Planes in weight space, grids on them, and a network moved to a point of one.
+
+θ(point) = origin + Σᵢ pointᵢ · directionᵢ (Li et al. 2018, §3.1), always computed from the origin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from landscape.directions import Weights
+from landscape.errors import BadInput
+
+__all__ = ["Plane", "axis", "grid", "shift"]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """An origin and one, two or more directions from it.
+
+    Attributes
+    ----------
+    origin : Weights
+    directions : tuple of Weights, the first for x, the second for y
+    """
+
+    origin: Weights
+    directions: tuple[Weights, ...]
+
+    def __post_init__(self) -> None:
+        for direction in self.directions:
+            for name, tensor in self.origin.items():
+                if name not in direction or direction[name].shape != tensor.shape:
+                    raise BadInput(f"a direction does not fit the origin at {name}; make both from the same network")
+        moved = tuple(n for n in self.origin if any(bool(d[n].any()) for d in self.directions))
+        object.__setattr__(self, "moved", moved)  # the others are never touched
+
+
+@contextlib.contextmanager
+def shift(network: nn.Module, plane: Plane, point: Sequence[float]) -> Iterator[nn.Module]:
+    """The network with its parameters at a point of the plane, for the length of a ``with``.
+
+    Parameters
+    ----------
+    network : its parameters are named as the plane's origin
+    plane : Plane
+    point : one coordinate for each direction
+
+    Notes
+    -----
+    Nothing accumulates: each point is computed from the origin, and afterwards, on an error too,
+    the parameters hold the origin to the bit. Buffers (BatchNorm's statistics) stay as they are.
+    """
+    if len(point) != len(plane.directions):
+        raise ValueError(f"{len(point)} coordinates for {len(plane.directions)} directions")
+    parameters = dict(network.named_parameters())
+    try:
+        with torch.no_grad():
+            for name in plane.moved:
+                here = parameters[name]
+                here.copy_(plane.origin[name])
+                for coordinate, direction in zip(point, plane.directions, strict=True):
+                    here.add_(direction[name], alpha=float(coordinate))
+        yield network
+    finally:
+        with torch.no_grad():
+            for name in plane.moved:
+                parameters[name].copy_(plane.origin[name])
+
+
+def axis(start: float, stop: float, number: float) -> np.ndarray:
+    """Evenly spaced coordinates, both ends included; the middle of a symmetric axis is exactly 0.
+
+    Raises
+    ------
+    BadInput
+        No whole positive number of points, ends that are not finite or not in ascending order.
+    """
+    if not (np.isfinite([start, stop, number]).all() and number == int(number) and number >= 1):
+        raise BadInput(
+            f"an axis {start:g} {stop:g} {number:g} needs finite ends and a whole number of points, 1 or more"
+        )
+    if not (start < stop or (start == stop and number == 1)):
+        raise BadInput(f"an axis from {start:g} to {stop:g} does not ascend; give the lower end first")
+    if number == 1 and start != stop:
+        raise BadInput(f"1 point cannot span {start:g} to {stop:g}; give 2 points or more, or equal ends")
+    n = int(number)
+    # Symmetric in its two ends, so that the axis −1 … 1 is the mirror of itself and 0 is exact.
+    i = np.arange(n)
+    return (start * (n - 1 - i) + stop * i) / max(n - 1, 1) if n > 1 else np.array([float(start)])
+
+
+def grid(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+    """Points of a grid, rows over (y, x) with x fastest; columns are the coordinates x, y.
+
+    Returns
+    -------
+    ndarray, shape (len(x), 1) or (len(y) · len(x), 2)
+    """
+    if y is None:
+        return x[:, None]
+    return np.stack([np.tile(x, len(y)), np.repeat(y, len(x))], axis=1)

@@ -1,0 +1,107 @@
+"""MPI ranks: who else is here, and which share of the machine is ours.
+
+A communicator is anything with ``rank``, ``size`` and the few calls below; `Alone` is one without
+MPI. Every rank of a job must come to the collective calls (`agreed`, `share`) in the same order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from landscape.errors import BadInput
+
+__all__ = ["Alone", "Share", "agreed", "share", "world"]
+
+# What launchers tell each process they start, and how many processes that says there are.
+LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
+
+
+class Alone:
+    """The communicator of a single process."""
+
+    rank, size = 0, 1
+
+    def allgather(self, value):
+        return [value]
+
+    def bcast(self, value, root=0):
+        return value
+
+    def iprobe(self, *args, **kwargs) -> bool:
+        return False
+
+
+def world():
+    """All ranks of this job: MPI's if there is MPI, else this process alone.
+
+    Raises
+    ------
+    BadInput
+        A launcher started several processes that cannot see each other. Each would take itself
+        for rank 0 and all would write one file.
+    """
+    launched = max((int(os.environ[name]) for name in LAUNCHED if os.environ.get(name, "").isdigit()), default=1)
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is there, its MPI library is not
+        if launched > 1:
+            raise BadInput(
+                f"started as one of {launched} processes, but mpi4py cannot be used "
+                f"({str(error).splitlines()[0]}); install it: pip install mpi4py"
+            ) from error
+        return Alone()
+    if launched > 1 and MPI.COMM_WORLD.size == 1:
+        raise BadInput(
+            f"started as one of {launched} processes that cannot see each other: this mpiexec belongs to another "
+            "MPI than mpi4py; use the mpiexec of the same MPI (which -a mpiexec)"
+        )
+    if MPI.COMM_WORLD.size > 1 and MPI.Query_thread() < MPI.THREAD_SERIALIZED:
+        raise BadInput("this MPI was built without threads (MPI_THREAD_SERIALIZED); use one that has them")
+    return MPI.COMM_WORLD
+
+
+class Share(NamedTuple):
+    """A rank's part of its machine."""
+
+    local_rank: int  # among the ranks on this machine: the number of its GPU
+    cores: int  # processor cores it may keep busy
+
+
+def share(comm) -> Share:
+    """This rank's part of its machine, so that the ranks there do not fight over cores.
+
+    A core that several ranks may run on counts for each by its fraction: ranks that a batch system
+    has bound to cores of their own keep them all, unbound ranks divide the machine evenly.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        mine = frozenset(os.sched_getaffinity(0))
+    else:  # macOS has no affinity
+        mine = frozenset(range(os.cpu_count() or 1))
+    machine = socket.gethostname()
+    everyone = comm.allgather((machine, mine))
+    users = Counter(core for name, cores in everyone if name == machine for core in cores)
+    local_rank = sum(name == machine for name, _ in everyone[: comm.rank])
+    return Share(local_rank, max(1, int(sum(1 / users[core] for core in mine) + 1e-9)))
+
+
+@contextlib.contextmanager
+def agreed(comm) -> Iterator[None]:
+    """What one rank finds wrong with the input, all ranks raise: ``with agreed(comm): …``.
+
+    Without it, the rank whose node lacks a file would stop and the others would wait for it.
+    """
+    complaint = None
+    try:
+        yield
+    except BadInput as error:
+        complaint = str(error)
+    complaints = [said for said in comm.allgather(complaint) if said is not None]
+    if complaints:
+        error = BadInput(complaints[0])
+        error.agreed = True
+        raise error

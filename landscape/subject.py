@@ -1,0 +1,138 @@
+"""What a measuring command measures: a checkpoint's network, its data, a loss, on this rank's device."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from landscape import checkpoint as checkpoints
+from landscape import data as datasets
+from landscape.checkpoint import Checkpoint
+from landscape.command import Parser
+from landscape.errors import BadInput
+from landscape.measure import LOSSES, Loss
+from landscape.place import place
+
+__all__ = ["Subject", "options", "subject"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """All that `landscape.measure.measure` needs, and what a results file says of it.
+
+    Attributes
+    ----------
+    settings : provenance; a resumed run must have the same
+    """
+
+    checkpoint: Checkpoint
+    network: nn.Module
+    batches: list[tuple[Tensor, Tensor]]
+    loss: Loss
+    device: torch.device
+    settings: dict
+
+
+def options(parser: Parser, split: str) -> None:
+    """Give a command the options that `subject` reads; `split` is the default."""
+    parser.add_argument("checkpoint", metavar="CHECKPOINT.pt", type=Path, help="a checkpoint of scripts/train.py")
+    parser.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write or to go on with")
+    group = parser.add_argument_group("what is measured")
+    group.add_argument("--split", choices=["train", "test"], default=split, help="of the data")
+    group.add_argument("--examples", type=int, help="a stratified subset of so many; by default the whole split")
+    group.add_argument("--loss", default="cross_entropy", help=f"{', '.join(LOSSES)}, or package.module:function")
+    group.add_argument("--seed", type=int, default=0, help="of everything random")
+    group.add_argument("--network", help="package.module:factory of a checkpoint whose network is not skipscape's own")
+    group.add_argument("--data", help="the data, where they are not one of the known names: a folder, an .npz file, …")
+    group.add_argument("--root", type=Path, help="where torchvision's data lie")
+    group = parser.add_argument_group("how")
+    group.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if there is one")
+    group.add_argument("--batch-size", type=int, default=256, help="examples in one forward pass")
+    group.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def subject(arguments, comm) -> Subject:
+    """Load what the command line names; every rank must call it, inside `landscape.ranks.agreed`.
+
+    Raises
+    ------
+    BadInput
+        The checkpoint, its network, the data or the loss cannot be had, or do not fit together.
+    """
+    device = place(comm, arguments.device)
+    if arguments.seed < 0:
+        raise BadInput(f"--seed is {arguments.seed}; give 0 or more")
+    checkpoint = checkpoints.load(arguments.checkpoint)
+    if checkpoint.state is not None:
+        raise BadInput(
+            f"{arguments.checkpoint} is in training, at epoch {checkpoint.state.get('epoch')}; "
+            "let scripts/train.py finish it first"
+        )
+    network = checkpoint.restore(arguments.network).to(device, memory_format=torch.channels_last)
+    name = arguments.data or checkpoint.data.get("name")
+    if name is None:
+        raise BadInput(f"{arguments.checkpoint} does not say what it was trained on; add --data")
+    if arguments.data is None and name not in datasets.KNOWN:
+        raise BadInput(f"{arguments.checkpoint} was trained on {name}; say where that lies with --data")
+    data = datasets.load(
+        name,
+        arguments.split,
+        root=arguments.root,
+        examples=arguments.examples,
+        seed=arguments.seed,
+        mean=checkpoint.data.get("mean"),
+        std=checkpoint.data.get("std"),
+    )
+    loss = loss_named(arguments.loss)
+    batches = datasets.batches(data, arguments.batch_size, device)
+    _check_fit(checkpoint, network, batches)
+    settings = {
+        "network": checkpoint.title,
+        "checkpoint": checkpoint.sha256,
+        "data": data.name,
+        "data_digest": data.digest,
+        "split": arguments.split,
+        "loss": arguments.loss,
+        "seed": arguments.seed,
+        "batchnorm": "frozen",
+        "dtype": "float32",
+        "device": device.type,
+        "batch_size": arguments.batch_size,
+    }
+    return Subject(checkpoint, network, batches, loss, device, settings)
+
+
+def loss_named(name: str) -> Loss:
+    """A loss by its name or its import path.
+
+    Raises
+    ------
+    BadInput
+        There is none of that name, or it cannot be imported.
+    """
+    if name in LOSSES:
+        return LOSSES[name]
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise BadInput(f"there is no loss {name!r}; use {', '.join(LOSSES)} or package.module:function")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInput(f"cannot import the loss {name}: {error}; is its folder in PYTHONPATH?") from error
+
+
+def _check_fit(checkpoint: Checkpoint, network: nn.Module, batches) -> None:
+    """Whether the network takes these images; one image settles it."""
+    images = batches[0][0][:1]
+    try:
+        with torch.no_grad():
+            network.eval()(images)
+    except RuntimeError as error:
+        raise BadInput(
+            f"{checkpoint.title} does not take images of shape {tuple(images.shape[1:])}: "
+            f"{str(error).splitlines()[0]}; give the data that it was made for"
+        ) from error
