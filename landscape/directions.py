@@ -58,18 +58,23 @@ def filter_normalize(direction: Weights, weights: Weights) -> Weights:
 def _filters_like(direction: Tensor, weight: Tensor) -> Tensor:
     if direction.ndim < 2:
         return torch.zeros_like(direction)
-    d, w = (t.flatten(1).double().norm(dim=1) for t in (direction, weight))
-    scale = torch.where(d > 0, w / d, 0.0)
-    return direction * scale.to(direction).view(-1, *[1] * (direction.ndim - 1))
+    d, w = (np.sqrt(np.square(_float64(t).reshape(len(t), -1)).sum(axis=1)) for t in (direction, weight))
+    scale = np.divide(w, d, out=np.zeros_like(d), where=d > 0)
+    return direction * torch.from_numpy(scale).to(direction).view(-1, *[1] * (direction.ndim - 1))
 
 
 def cosine(one: Weights, other: Weights) -> float:
     """Cosine of the angle between two directions over all parameters."""
 
     def dot(a: Weights, b: Weights) -> float:
-        return math.fsum(torch.dot(a[n].double().flatten(), b[n].double().flatten()).item() for n in a)
+        return math.fsum(float((_float64(a[name]) * _float64(b[name])).sum()) for name in a)
 
     return dot(one, other) / math.sqrt(dot(one, one) * dot(other, other))
+
+
+def _float64(tensor: Tensor) -> np.ndarray:
+    """For sums by numpy, whose bits do not depend on the number of threads as torch's do."""
+    return tensor.detach().double().cpu().numpy()
 
 
 def digest(*tensors: Weights) -> str:

@@ -89,10 +89,13 @@ def axis(start: float, stop: float, number: float) -> np.ndarray:
         raise BadInput(f"an axis from {start:g} to {stop:g} does not ascend; give the lower end first")
     if number == 1 and start != stop:
         raise BadInput(f"1 point cannot span {start:g} to {stop:g}; give 2 points or more, or equal ends")
-    n = int(number)
-    # Symmetric in its two ends, so that the axis −1 … 1 is the mirror of itself and 0 is exact.
-    i = np.arange(n)
-    return (start * (n - 1 - i) + stop * i) / max(n - 1, 1) if n > 1 else np.array([float(start)])
+    if number == 1:
+        return np.array([float(start)])
+    # Weighted from both ends alike, so that −1 … 1 is the mirror of itself and 0 is exact.
+    i = np.arange(number)
+    points = (start * i[::-1] + stop * i) / i[-1]
+    points[[0, -1]] = start, stop
+    return points
 
 
 def grid(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:

@@ -90,11 +90,9 @@ def subject(arguments, comm) -> Subject:
     loss = loss_named(arguments.loss)
     batches = datasets.batches(data, arguments.batch_size, device)
     _check_fit(checkpoint, network, batches)
-    settings = {
+    settings = {  # in the order in which a difference is told: choices before the digests that follow from them
         "network": checkpoint.title,
-        "checkpoint": checkpoint.sha256,
         "data": data.name,
-        "data_digest": data.digest,
         "split": arguments.split,
         "loss": arguments.loss,
         "seed": arguments.seed,
@@ -102,6 +100,8 @@ def subject(arguments, comm) -> Subject:
         "dtype": "float32",
         "device": device.type,
         "batch_size": arguments.batch_size,
+        "checkpoint": checkpoint.sha256,
+        "data_digest": data.digest,
     }
     return Subject(checkpoint, network, batches, loss, device, settings)
 

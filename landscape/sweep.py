@@ -72,12 +72,14 @@ def _work(function: Function, take: Callable, give: Callable) -> None:
         rows, points = work
         begun = told = time.monotonic()
         unsent: dict[int, dict[str, float]] = {}
-        for row, measurement in zip(rows, function(points), strict=True):
-            unsent[int(row)] = dict(measurement)
-            if time.monotonic() - told > CHUNK:
-                give(unsent)
-                unsent, told = {}, time.monotonic()
-        give(unsent, (time.monotonic() - begun) / len(rows))
+        try:
+            for row, measurement in zip(rows, function(points), strict=True):
+                unsent[int(row)] = dict(measurement)
+                if time.monotonic() - told > CHUNK:
+                    give(unsent)
+                    unsent, told = {}, time.monotonic()
+        finally:  # what was measured before an error or a signal counts too
+            give(unsent, (time.monotonic() - begun) / len(rows))
 
 
 def _remote(comm) -> tuple[Callable, Callable]:

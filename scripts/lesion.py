@@ -13,13 +13,12 @@ import numpy as np
 
 from ensemble.blocks import blocks
 from ensemble.lesions import every, lesion, sampled
-from landscape.command import Parser, provenance, run, say
+from landscape.command import Parser, run
 from landscape.errors import BadInput
+from landscape.experiment import experiment
 from landscape.measure import measure
 from landscape.ranks import agreed
 from landscape.subject import options, subject
-from landscape.sweep import sweep
-from landscape.table import prepare
 
 
 def parser() -> Parser:
@@ -45,30 +44,23 @@ def main(arguments, comm) -> None:
         else:
             plan = sampled(len(names), counts, arguments.trials, arguments.seed)
 
-    table = None
-    with agreed(comm):
-        if comm.rank == 0:
-            table, warnings = prepare(
-                arguments.out,
-                plan,
-                kind="lesion",
-                dims=("trial",),
-                coordinates={"trial": np.arange(len(plan)), "block": np.array(names)},
-                given={"deleted": (("trial", "block"), plan)},
-                attributes=provenance(it.settings),
-            )
-            say(comm, *warnings)
-    if comm.bcast(None if table is None else len(table.remaining())) == 0:
-        say(comm, f"{arguments.out} is complete already: {len(table)} trials")
-        return
-
     def damages(trials):
         for deleted in trials:
             with lesion(it.network, np.array(names)[deleted]):
                 yield measure(it.network, it.batches, it.loss)
 
-    sweep(damages, table, comm, label="trials", quiet=arguments.quiet)
-    say(comm, f"{arguments.out}: {table and len(table)} trials on {it.checkpoint.title}, {len(names)} blocks")
+    experiment(
+        damages,
+        plan,
+        arguments,
+        comm,
+        label="trials",
+        kind="lesion",
+        dims=("trial",),
+        coordinates={"trial": np.arange(len(plan)), "block": np.array(names)},
+        given={"deleted": (("trial", "block"), plan)},
+        attributes=it.settings,
+    )
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ Interrupted, the same command goes on where it stopped; finished, it does nothin
 runs on one process, with the same results to the bit.
 """
 
-from landscape.command import Parser, provenance, run, say
+from landscape.command import Parser, run
 from landscape.directions import cosine, digest, filter_normalize, random_direction, weights_of
+from landscape.experiment import experiment
 from landscape.measure import measure
 from landscape.plane import Plane, axis, grid, shift
 from landscape.ranks import agreed
 from landscape.subject import options, subject
-from landscape.sweep import sweep
-from landscape.table import prepare
 
 
 def parser() -> Parser:
@@ -40,35 +39,29 @@ def main(arguments, comm) -> None:
         )
         plane = Plane(origin, directions)
 
-    table = None
-    with agreed(comm):
-        if comm.rank == 0:
-            settings = {
-                **it.settings,
-                "directions": "random, filter-normalised; parameters of one dimension not moved",
-                "direction_digest": digest(*directions),
-                **({} if y is None else {"cosine": cosine(*directions)}),
-            }
-            table, warnings = prepare(
-                arguments.out,
-                grid(x, y),
-                kind="surface",
-                dims=("x",) if y is None else ("y", "x"),
-                coordinates={"x": x} if y is None else {"y": y, "x": x},
-                attributes=provenance(settings),
-            )
-            say(comm, *warnings)
-    if comm.bcast(None if table is None else len(table.remaining())) == 0:
-        say(comm, f"{arguments.out} is complete already: {len(table)} points")
-        return
-
     def losses(points):
         for point in points:
             with shift(it.network, plane, point):
                 yield measure(it.network, it.batches, it.loss)
 
-    sweep(losses, table, comm, label="points", quiet=arguments.quiet)
-    say(comm, f"{arguments.out}: {table and len(table)} points of {it.checkpoint.title}")
+    attributes = {
+        **it.settings,
+        "directions": "random, filter-normalised; parameters of one dimension not moved",
+        "direction_digest": digest(*directions),
+    }
+    if y is not None:
+        attributes["cosine"] = cosine(*directions)
+    experiment(
+        losses,
+        grid(x, y),
+        arguments,
+        comm,
+        label="points",
+        kind="surface",
+        dims=("x",) if y is None else ("y", "x"),
+        coordinates={"x": x} if y is None else {"y": y, "x": x},
+        attributes=attributes,
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,220 @@
+"""Figures of lesions: the error when one block is deleted, and when many are.
+
+Errors are in percent; blocks stand in the order of the forward pass. A stage is what block names
+share before their last dot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from landscape.drawing.page import split_of, titles_of
+from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width
+from landscape.errors import BadInput
+from landscape.table import Results
+
+__all__ = ["by_block", "by_number", "depth_order", "lesions", "wilson"]
+
+CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "fashionmnist": 10}
+Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
+
+
+def wilson(fraction: np.ndarray, n: np.ndarray, z: float = Z95) -> tuple[np.ndarray, np.ndarray]:
+    """The score interval of a proportion (Wilson 1927), which holds near 0 and 1 too.
+
+    Parameters
+    ----------
+    fraction : observed, of `n` independent examples
+    n : examples
+    z : quantile of the normal distribution; by default that of 95 %
+
+    Returns
+    -------
+    low, high : ndarray, within [0, 1]
+    """
+    fraction, n = np.asarray(fraction, float), np.asarray(n, float)
+    centre = fraction + z**2 / (2 * n)
+    half = z * np.sqrt(fraction * (1 - fraction) / n + z**2 / (4 * n**2))
+    low, high = ((centre + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
+    return np.clip(low, 0, fraction), np.clip(high, fraction, 1)  # rounding must not exclude the fraction
+
+
+def depth_order(names: Sequence[Sequence[str]]) -> list[str]:
+    """Blocks of several networks in one order; a block that the first lacks follows its predecessor.
+
+    >>> depth_order([["a.0", "b.0"], ["a.0", "a.1", "b.0"]])
+    ['a.0', 'a.1', 'b.0']
+    """
+    order: list[str] = []
+    for blocks in names:
+        place = 0
+        for name in blocks:
+            if name not in order:
+                order.insert(place, name)
+            place = order.index(name) + 1
+    return order
+
+
+def by_block(axes: Axes, file: Results, order: Sequence[str], *, color: str = "black", shift: float = 0.0) -> Axes:
+    """Draw the error after each single deletion, with its 95 % interval, and dashed the intact error.
+
+    Parameters
+    ----------
+    axes : Axes
+    file : a lesion table
+    order : names of the blocks along x; those that the file lacks stay empty
+    color : of everything drawn
+    shift : to the right, so that networks do not hide each other
+
+    Returns
+    -------
+    Axes
+        The ones given. The first block of every stage but the first, which changes the shape, is an
+        open diamond.
+    """
+    deleted, done = file["deleted"], file["done"]
+    alone = np.flatnonzero((deleted.sum(axis=1) == 1) & done)
+    names = file.coordinates["block"][deleted[alone].argmax(axis=1)]
+    place = np.array([order.index(name) for name in names], dtype=int)  # from 0; drawn from 1
+    error = 100 * (1 - file["accuracy"][alone])
+    low, high = wilson(file["accuracy"][alone], file["examples"][alone])
+    whiskers = error - 100 * (1 - high), 100 * (1 - low) - error
+    axes.errorbar(place + 1 + shift, error, whiskers, fmt="none", ecolor=color, elinewidth=0.6)
+    first = np.isin(place, _shape_changing(order))
+    axes.plot(place[~first] + 1 + shift, error[~first], "o", color=color, markersize=2.6)
+    axes.plot(place[first] + 1 + shift, error[first], "D", color=color, markersize=3.4, markerfacecolor="white")
+    for intact in np.flatnonzero(~deleted.any(axis=1) & done)[:1]:
+        axes.axhline(100 * (1 - file["accuracy"][intact]), color=color, linewidth=0.7, dashes=DASHES, zorder=1)
+    return axes
+
+
+def by_number(axes: Axes, file: Results, *, color: str = "black", shift: float = 0.0) -> Axes:
+    """Draw the error by number of deleted blocks: every trial, a band of quartiles, the median.
+
+    Parameters
+    ----------
+    axes, file, color, shift : as for `by_block`
+
+    Returns
+    -------
+    Axes
+        The ones given.
+    """
+    count = file["deleted"].sum(axis=1)
+    error = np.where(file["done"], 100 * (1 - file["accuracy"]), np.nan)
+    known = np.isfinite(error)
+    counts = np.unique(count[known])
+    jitter = np.random.default_rng(0).uniform(-0.12, 0.12, len(count))  # for the eye only
+    axes.plot((count + jitter + shift)[known], error[known], ".", color=color, alpha=0.4, markersize=2.5, mew=0)
+    quartiles = np.array([np.percentile(error[known & (count == k)], [25, 50, 75]) for k in counts]).reshape(-1, 3)
+    axes.fill_between(counts + shift, quartiles[:, 0], quartiles[:, 2], color=color, alpha=0.2, linewidth=0)
+    axes.plot(counts + shift, quartiles[:, 1], color=color)
+    return axes
+
+
+def lesions(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:
+    """Draw lesion tables: single deletions on the left, deletions of many blocks on the right.
+
+    Parameters
+    ----------
+    files : lesion tables. One that never deletes more than one block at a time belongs to the left.
+    titles : one a file; by default the names of the networks. Files of one title share a colour.
+    width : of the figure, in inches
+
+    Returns
+    -------
+    Figure
+    """
+    for file in files:
+        if not np.isfinite(file["accuracy"][file["done"]]).all():
+            raise BadInput(f"{file.path} has no accuracy (its targets are not classes); lesions are drawn as errors")
+    titles = titles_of(files, titles)
+    color = dict(zip(dict.fromkeys(titles), COLORS * len(files), strict=False))
+    many = [file["deleted"].sum(axis=1).max(initial=0) > 1 for file in files]
+    drawn = list(zip(files, titles, strict=True))
+    sides = {
+        _singles: [pair for pair, m in zip(drawn, many, strict=True) if not m],
+        _multiples: [pair for pair, m in zip(drawn, many, strict=True) if m],
+    }
+    sides = {draw: pairs for draw, pairs in sides.items() if pairs}
+    with matplotlib.rc_context(STYLE):
+        stacked = check_width(width) < 4.5
+        figure = Figure((width, 2.3 * len(sides) if stacked else 2.3), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.03)
+        places = {"nrows": len(sides)} if stacked else {"ncols": len(sides), "width_ratios": [1.6, 1][: len(sides)]}
+        panels = figure.subplots(**places, squeeze=False).ravel()
+        keys = {}
+        for axes, (draw, pairs) in zip(panels, sides.items(), strict=True):
+            keys |= draw(axes, pairs, color)
+        names = [Line2D([], [], color=c, marker="o", markersize=2.6, label=title) for title, c in color.items()]
+        figure.legend(handles=names, loc="outside upper center", ncols=2 if stacked else 4)
+        notes = [Line2D([], [], color="0.3", label=key, **look) for key, look in keys.items()]
+        figure.legend(handles=notes, loc="outside lower center", ncols=2 if stacked else 4, fontsize=NOTE)
+    return figure
+
+
+def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]) -> dict[str, dict]:
+    """The left panel; returns its keys for the legend."""
+    order = depth_order([file.coordinates["block"] for file, _ in pairs])
+    shifts = np.linspace(-0.15, 0.15, len(pairs)) if len(pairs) > 1 else [0.0]
+    for (file, title), shift in zip(pairs, shifts, strict=True):
+        by_block(axes, file, order, color=color[title], shift=shift)
+    starts = _starts(order)
+    for stage, (start, stop) in enumerate(pairwise([*starts, len(order)]), start=1):
+        if stage > 1:
+            axes.axvline(start + 0.5, color="0.8", linewidth=0.5, zorder=0)
+        if len(starts) > 1:
+            where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
+            axes.annotate(f"stage {stage}", ((start + stop + 1) / 2, 1), (0, 2), fontsize=NOTE, **where)
+    axes.set(xlim=(0.3, len(order) + 0.7), xlabel="deleted block, by depth", ylabel=_error(pairs))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(0, min(100, axes.get_ylim()[1]))
+    keys = {"nothing deleted": {"dashes": DASHES, "linewidth": 0.7}}
+    if _shape_changing(order):
+        diamond = {"linestyle": "none", "marker": "D", "markersize": 3.4, "markerfacecolor": "white"}
+        keys |= {"first block of a later stage": diamond}
+    return keys | _chance(axes, pairs)
+
+
+def _multiples(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]) -> dict[str, dict]:
+    """The right panel; returns its keys for the legend."""
+    for file, title in pairs:
+        by_number(axes, file, color=color[title])
+    axes.set(xlabel="number of deleted blocks", ylabel=_error(pairs), ylim=(0, 100))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return {"median, quartiles, every trial": {}} | _chance(axes, pairs)
+
+
+def _chance(axes: Axes, pairs: list[tuple[Results, str]]) -> dict[str, dict]:
+    """A line at the error of guessing, where the classes are known and the axis reaches there."""
+    classes = {CLASSES.get(str(file.attributes.get("data")), file.attributes.get("classes")) for file, _ in pairs}
+    chance = 100 * (1 - 1 / int(classes.pop())) if len(classes) == 1 and None not in classes else np.inf
+    if chance > axes.get_ylim()[1]:
+        return {}
+    look = {"linestyle": ":", "linewidth": 0.8}
+    axes.axhline(chance, color="0.3", zorder=0, **look)
+    return {"chance": look}
+
+
+def _error(pairs: list[tuple[Results, str]]) -> str:
+    return f"{split_of([file for file, _ in pairs])}error (%)"
+
+
+def _shape_changing(order: Sequence[str]) -> list[int]:
+    """The first blocks of stages but the first; where they cannot be deleted, the next is not one."""
+    return [i for i in _starts(order)[1:] if order[i].rpartition(".")[2] == "0"]
+
+
+def _starts(order: Sequence[str]) -> list[int]:
+    """Where stages begin; only 0 if the names tell no stages apart, or more than could be labelled."""
+    stages = [name.rpartition(".")[0] for name in order]
+    starts = [i for i, stage in enumerate(stages) if i == 0 or stage != stages[i - 1]]
+    return starts if len(starts) <= 6 else [0]

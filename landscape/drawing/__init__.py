@@ -1,0 +1,28 @@
+"""Figures of loss surfaces, for papers.
+
+Functions draw onto the axes that they are given and return them; `planes` and `profiles` compose
+whole figures of them, and only a script saves one. Losses are in the unit of their file; colours and
+heights of all the networks in a figure stand on one scale, a matplotlib norm.
+"""
+
+from landscape.drawing.page import planes, profiles
+from landscape.drawing.scale import common_norm, extension, label_of, levels_of
+from landscape.drawing.style import COLORS, STYLE, SUFFIXES, check_output, save
+from landscape.drawing.surface import contours, profile, relief
+
+__all__ = [
+    "COLORS",
+    "STYLE",
+    "SUFFIXES",
+    "check_output",
+    "common_norm",
+    "contours",
+    "extension",
+    "label_of",
+    "levels_of",
+    "planes",
+    "profile",
+    "profiles",
+    "relief",
+    "save",
+]

@@ -1,0 +1,263 @@
+"""Whole figures from results files: planes of two dimensions, profiles of one.
+
+Sizes are in inches and every part has its place, so that text is as large as the paper's and nothing
+is squeezed or left empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import fill
+
+import matplotlib
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter
+
+from landscape.drawing.scale import common_norm, extension, label_of, levels_of
+from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width
+from landscape.drawing.surface import MISSING, contours, profile, relief
+from landscape.errors import BadInput
+from landscape.table import Results
+
+__all__ = ["planes", "profiles", "split_of", "titles_of"]
+
+ERROR = {"dashes": DASHES, "linewidth": 0.8}
+LOST = {"linestyle": "none", "marker": "x", "markersize": 3}
+LEFT, RIGHT, GAP = 0.5, 0.1, 0.14  # inches beside and between panels
+UNITS = {"cross_entropy": "nats per example", "mse": "mean squared error"}
+
+
+def planes(
+    files: Sequence[Results],
+    *,
+    titles: Sequence[str] | None = None,
+    width: float = 5.5,
+    levels: Sequence[float] | None = None,
+    vmin: float | None = None,
+    vmax: float | None = None,
+    linear: bool = False,
+    cmap: str = "viridis",
+    view: tuple[float, float] = (35, -55),
+) -> Figure:
+    """Draw surfaces side by side on one scale: contours above, reliefs below.
+
+    Parameters
+    ----------
+    files : surfaces over (y, x)
+    titles : one a file; by default the names of the networks
+    width : of the figure, in inches
+    levels : losses to draw a contour at
+    vmin, vmax : ends of the scale; see `common_norm`
+    linear : a linear scale instead of a logarithmic one
+    cmap : name of a colour map
+    view : elevation and azimuth of the eye, in degrees
+
+    Returns
+    -------
+    Figure
+    """
+    for file in files:
+        if min(file["loss"].shape) < 2:
+            raise BadInput(f"{file.path} is a grid of {file['loss'].shape} points; contours need 2 or more each way")
+    if cmap not in matplotlib.colormaps:
+        raise BadInput(f"there is no colour map {cmap!r}; take one of matplotlib's: viridis, cividis, magma, …")
+    losses = [_measured(file) for file in files]
+    norm = common_norm(losses, vmin, vmax, linear)
+    beyond = extension(norm, losses)
+    notes = _notes(files, losses, norm, beyond)
+    side = _side(len(files), check_width(width, 0.8 * len(files) + 0.5))
+    titles = [fill(title, int(14 * side)) for title in titles_of(files, titles)]  # 14 letters an inch
+    colormap = matplotlib.colormaps[cmap]
+    with matplotlib.rc_context(STYLE):
+        figure, tops, bottoms, bar = _sheet(files, width, 1 + max(t.count("\n") for t in titles), bool(notes))
+        for i, (file, loss, title) in enumerate(zip(files, losses, titles, strict=True)):
+            x, y, done = file.coordinates["x"], file.coordinates["y"], file["done"]
+            axes = contours(tops[i], x, y, loss, norm, done=done, levels=levels, cmap=colormap)
+            axes.set_title(title)
+            axes.set_xlabel(_axis("α", file, room=side))
+            if i == 0:
+                axes.set_ylabel(_axis("β", file, room=axes.bbox.height / figure.dpi))
+            else:
+                axes.tick_params(labelleft=False)
+            relief(bottoms[i], x, y, loss, norm, done=done, cmap=colormap, view=view)
+        label = _loss_label(files, ", log scale" if isinstance(norm, LogNorm) else "")
+        _bar(figure, bar, norm, colormap, levels, beyond, label)
+        _key(figure, "lower center", notes)
+    return figure
+
+
+def profiles(
+    files: Sequence[Results],
+    *,
+    titles: Sequence[str] | None = None,
+    width: float = 5.5,
+    vmin: float | None = None,
+    vmax: float | None = None,
+    linear: bool = False,
+) -> Figure:
+    """Draw losses along one direction, and on a second axis the error.
+
+    Parameters
+    ----------
+    files : surfaces over (x,)
+    titles, width, vmin, vmax, linear : as for `planes`
+
+    Returns
+    -------
+    Figure
+    """
+    losses = [_measured(file) for file in files]
+    norm = common_norm(losses, vmin, vmax, linear)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((check_width(width), 2.7))
+        axes = _place(figure, 0.6, 0.6, width - 1.1, 1.8)
+        right = axes.twinx()
+        for i, (file, loss, title) in enumerate(zip(files, losses, titles_of(files, titles), strict=True)):
+            x, color = file.coordinates["x"], COLORS[i % len(COLORS)]
+            profile(axes, x, loss, file["loss_se"], color=color, label=title)
+            right.plot(x, 100 * (1 - file["accuracy"]), color=color, **ERROR)
+            # A cross on the upper rim is a loss that is not finite; a mere gap is not measured yet.
+            lost = x[file["done"] & ~np.isfinite(loss)]
+            rim = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+            axes.plot(lost, np.ones(len(lost)), color=color, **LOST, **rim)
+        ends = [end for file in files for end in file.coordinates["x"][[0, -1]]]
+        axes.set(xlim=(min(ends), max(ends)), ylim=(norm.vmin, norm.vmax))
+        axes.set(xlabel=_axis("α", files[0]), ylabel=_loss_label(files))
+        axes.xaxis.set_major_formatter("{x:.4g}")
+        axes.axvline(0, color="0.8", linewidth=0.5, zorder=0)
+        if isinstance(norm, LogNorm):
+            levels = levels_of(norm)
+            ticks = [level for level in levels if _is_decade(level)]
+            ticks = ticks if len(ticks) > 2 else levels
+            axes.set(yscale="log", ylim=(norm.vmin, norm.vmax))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.set_yticks(ticks, labels=[label_of(tick) for tick in ticks])
+        keys = {"loss (left), ± standard error": {}}
+        if any(np.isfinite(file["accuracy"]).any() for file in files):
+            right.set(ylabel=f"{split_of(files)}error (%)", ylim=(0, 100))
+            keys |= {"error (right)": ERROR}
+        else:  # targets that are not classes have no accuracy
+            right.set_axis_off()
+        if any((file["done"] & ~np.isfinite(file["loss"])).any() for file in files):
+            keys |= {"not finite": LOST}
+        _key(figure, "upper center", axes.get_legend_handles_labels()[0])
+        _key(figure, "lower center", [Line2D([], [], color="0.3", label=key, **how) for key, how in keys.items()])
+    return figure
+
+
+def titles_of(files: Sequence[Results], titles: Sequence[str] | None = None) -> list[str]:
+    """What each file's network is called in a figure."""
+    if titles is not None and len(titles) != len(files):
+        raise BadInput(f"{len(titles)} titles were given for {len(files)} files; give one a file")
+    return list(titles or [str(file.attributes.get("network", file.path.stem)) for file in files])
+
+
+def split_of(files: Sequence[Results]) -> str:
+    """ "training ", "test ", or nothing if the files differ."""
+    split = {str(file.attributes.get("split")) for file in files}
+    return {"train": "training ", "test": "test "}.get(split.pop(), "") if len(split) == 1 else ""
+
+
+def _measured(file: Results) -> np.ndarray:
+    return np.where(file["done"], file["loss"], np.nan)
+
+
+def _place(figure: Figure, left: float, bottom: float, width: float, height: float, **how) -> Axes:
+    """Axes at a place in inches."""
+    across, up = figure.get_size_inches()
+    return figure.add_axes((left / across, bottom / up, width / across, height / up), **how)
+
+
+def _side(networks: int, width: float) -> float:
+    """Of one panel, in inches; a single network has two."""
+    panels = max(2, networks)
+    return (width - LEFT - RIGHT - GAP * (panels - 1)) / panels
+
+
+def _sheet(files: Sequence[Results], width: float, lines: int, notes: bool) -> tuple:
+    """A figure with places for contours, reliefs and the colour bar.
+
+    Contours stand above reliefs; of a single network, beside its relief.
+
+    Parameters
+    ----------
+    lines : of the longest title
+    notes : whether there will be any below the bar
+    """
+    under, bar = 0.4, 0.09
+    head, foot = 0.1 + 0.13 * lines, 0.5 if notes else 0.36
+    side = _side(len(files), width)
+    beside = len(files) == 1
+    shapes = [np.ptp(file.coordinates["y"]) / np.ptp(file.coordinates["x"]) for file in files]
+    tall = side * np.clip(max(shapes), 0.3, 1.5)
+    deep = 0.87 * side
+    low = foot + bar + (max(0, (deep - tall) / 2 - under) if beside else deep) + under
+    figure = Figure((width, low + tall + head))
+    columns = [LEFT + i * (side + GAP) for i in range(max(2, len(files)))]
+    tops = [_place(figure, x, low, side, tall) for x in columns[: len(files)]]
+    # Axes of a relief are square, with empty strips above and below.
+    middle = low + tall / 2 if beside else foot + bar + 0.48 * side
+    bottoms = [_place(figure, x, middle - side / 2, side, side, projection="3d") for x in columns[-len(files) :]]
+    across = width - LEFT - RIGHT
+    return figure, tops, bottoms, _place(figure, LEFT + 0.12 * across, foot, 0.76 * across, bar)
+
+
+def _bar(figure: Figure, axes: Axes, norm, colormap, levels, beyond: str, label: str) -> None:
+    bar = figure.colorbar(ScalarMappable(norm, colormap), cax=axes, orientation="horizontal", extend=beyond)
+    ticks = levels_of(norm) if levels is None else np.asarray(levels)
+    crowded = len(ticks) > 9 and isinstance(norm, LogNorm)
+    names = [label_of(tick) if _is_decade(tick) or not crowded else "" for tick in ticks]
+    bar.set_ticks(ticks, labels=names)
+    bar.minorticks_off()
+    bar.outline.set_linewidth(0.5)
+    bar.set_label(label)
+
+
+def _notes(files, losses, norm, beyond: str) -> list[Artist]:
+    """What the ends of the scale leave out, and what has no colour on it, as entries of a legend."""
+    missing = {
+        "not finite": any((file["done"] & ~np.isfinite(file["loss"])).any() for file in files),
+        "not measured yet": not all(file["done"].all() for file in files),
+    }
+    notes = [Patch(label=name, linewidth=0.4, **MISSING[name]) for name, there in missing.items() if there]
+    finite = np.concatenate([loss[np.isfinite(loss)] for loss in losses])
+    told = []
+    if beyond in ("max", "both"):
+        told.append(f"losses up to {label_of(finite.max())} drawn as {label_of(norm.vmax)}")
+    if beyond in ("min", "both"):
+        told.append(f"losses down to {label_of(finite.min())} drawn as {label_of(norm.vmin)}")
+    return notes + [Line2D([], [], linestyle="none", label=text) for text in told]
+
+
+def _loss_label(files: Sequence[Results], scale: str = "") -> str:
+    """Such as "training loss (nats per example, log scale)"."""
+    losses = {str(file.attributes.get("loss", "cross_entropy")) for file in files}
+    if len(losses) > 1:
+        raise BadInput(f"losses of different kinds ({', '.join(sorted(losses))}) have no common scale; draw them apart")
+    loss = losses.pop()
+    return f"{split_of(files)}loss ({UNITS.get(loss, loss)}{scale})"
+
+
+def _key(figure: Figure, where: str, handles: Sequence[Artist]) -> None:
+    """A legend at the rim, in as many rows as its entries need."""
+    if handles:
+        room = {"borderpad": 0.1, "columnspacing": 1.4, "handletextpad": 0.6}
+        figure.legend(handles=handles, loc=where, ncols=4, fontsize=NOTE if "lower" in where else None, **room)
+
+
+def _is_decade(level: float) -> bool:
+    """Whether a loss is a power of ten."""
+    return bool(level > 0 and abs(np.log10(level) - np.round(np.log10(level))) < 1e-9)
+
+
+def _axis(letter: str, file: Results, room: float = np.inf) -> str:
+    """Name of an axis, with its unit where that is known and there is room, in inches."""
+    normalised = "filter-normalised" in str(file.attributes.get("directions", ""))
+    return f"{letter} (filter-normalised)" if normalised and room > 1.4 else letter

@@ -1,0 +1,112 @@
+"""The scale that all the networks of a figure share: a matplotlib norm from losses to [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.ticker import MaxNLocator
+
+from landscape.errors import BadInput
+
+__all__ = ["common_norm", "extension", "heights", "label_of", "levels_of"]
+
+DECADES = 7  # more on one scale, and the shape of each network is lost
+
+
+def common_norm(
+    losses: Sequence[np.ndarray], low: float | None = None, high: float | None = None, linear: bool = False
+) -> Normalize:
+    """One scale for the losses of several networks.
+
+    Parameters
+    ----------
+    losses : sequence of ndarray, one a network
+        Values that are not finite are passed over.
+    low, high : float, optional
+        The ends. By default the lowest and the highest loss of any network, rounded to 1, 2 or 5, but
+        an upper end at most a decade above each network's 98th percentile, and seven decades in all,
+        of which two or more above the median of the lowest network.
+    linear : bool
+        A linear scale; so it is, too, if a loss is negative or none is above 0.
+
+    Returns
+    -------
+    LogNorm or Normalize
+        What lies beyond its ends is drawn as the end; zero, on a logarithmic scale, too.
+    """
+    for end in (low, high):
+        if end is not None and not np.isfinite(end):
+            raise BadInput(f"a scale cannot end at {end:g}; give a finite loss")
+    finite = [loss[np.isfinite(loss)] for loss in losses]
+    values = np.concatenate([np.empty(0), *finite])
+    linear = linear or (bool(values.size) and not (values.min() >= 0 and values.max() > 0))
+    if not linear:
+        finite = [loss[loss > 0] for loss in finite]
+        if low is not None and low <= 0:
+            raise BadInput(f"a logarithmic scale cannot begin at {low:g}; give a lower end above 0, or --linear")
+    spread = [np.percentile(f, [0, 50, 98, 100]) for f in finite if f.size] or [np.array([0.1, 1, 10, 10])]
+    lows, middles, mosts, highs = np.transpose(spread)
+    if linear:
+        ends = (lows.min(), np.minimum(highs, lows + 2 * (mosts - lows)).max())
+    else:
+        bottom = max(lows.min(), middles.min() / 10 ** (DECADES - 2))
+        top = min(np.minimum(highs, 10 * mosts).max(), (bottom if low is None else low) * 10.0**DECADES)
+        ends = (_round(bottom, down=True), _round(top)) if top > 5 * bottom else (bottom, top)
+    low, high = (end if given is None else given for given, end in zip((low, high), ends, strict=True))
+    if low == high:  # a flat surface
+        low, high = (low - 1, high + 1) if linear else (low / 2, high * 2)
+    if low > high:
+        raise BadInput(f"the scale would go from {low:g} to {high:g}; give a lower end below the upper one")
+    return Normalize(low, high) if linear else LogNorm(low, high)
+
+
+def heights(norm: Normalize, loss: np.ndarray) -> np.ndarray:
+    """Where losses lie on the scale: 0 to 1, and NaN where a loss is not finite."""
+    return np.ma.filled(norm(np.ma.masked_invalid(loss), clip=True).astype(float), np.nan)
+
+
+def levels_of(norm: Normalize) -> np.ndarray:
+    """Losses worth a line: 1, 2, 5, 10, … or, of a long scale, the decades; of a short one, even steps."""
+    levels = np.empty(0)
+    if isinstance(norm, LogNorm):
+        first, last = np.log10([norm.vmin, norm.vmax])
+        decades = 10.0 ** np.arange(np.floor(first), np.ceil(last) + 1)
+        levels = _within(norm, np.outer(decades, [1, 2, 5] if last - first < 4.5 else [1]).ravel())
+    return (
+        levels
+        if len(levels) > 3
+        else _within(norm, MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(norm.vmin, norm.vmax))
+    )
+
+
+def extension(norm: Normalize, losses: Sequence[np.ndarray]) -> str:
+    """Which ends of the scale some loss lies beyond: "neither", "min", "max" or "both"."""
+    finite = np.concatenate([loss[np.isfinite(loss)] for loss in losses])
+    place = np.ma.filled(norm(finite), -1)  # zero has no logarithm; it lies below
+    below, above = (place < -1e-9).any(), (place > 1 + 1e-9).any()
+    return {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[bool(below), bool(above)]
+
+
+def label_of(level: float) -> str:
+    """A loss as short text: 0.05, 200, 10⁴."""
+    if level != 0 and not 1e-3 * (1 - 1e-9) <= abs(level) < 1e4:
+        mantissa, exponent = f"{level:.2e}".split("e")
+        mantissa = mantissa.rstrip("0").rstrip(".")
+        power = rf"10^{{{int(exponent)}}}"
+        return f"${power}$" if mantissa == "1" else rf"${mantissa}\times{power}$"
+    return f"{level:.3g}".replace("-", "−") if abs(level) < 1000 else f"{level:.0f}".replace("-", "−")
+
+
+def _within(norm: Normalize, levels: np.ndarray) -> np.ndarray:
+    place = norm(levels)
+    return levels[(place > -1e-9) & (place < 1 + 1e-9)]
+
+
+def _round(value: float, down: bool = False) -> float:
+    """To 1, 2 or 5 times a power of ten, up or down."""
+    decade = 10.0 ** np.floor(np.log10(value))
+    steps = np.array([1, 2, 5, 10])
+    lead = round(value / decade, 6)  # what is meant as 2 must not be taken for a little more
+    return float(decade * (steps[steps <= lead].max() if down else steps[steps >= lead].min()))

@@ -1,0 +1,100 @@
+"""One look for every figure, and the one way to save it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from landscape.errors import BadInput
+
+__all__ = ["COLORS", "DASHES", "NOTE", "STYLE", "SUFFIXES", "check_output", "check_width", "save"]
+
+NOTE = 6.5  # points; the smallest text of a figure
+DASHES = (4, 2)
+
+STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
+    "mathtext.fontset": "dejavusans",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "axes.linewidth": 0.5,
+    "axes.titlepad": 4,
+    "axes.labelpad": 2,
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "xtick.minor.width": 0.3,
+    "ytick.minor.width": 0.3,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 1.5,
+    "ytick.minor.size": 1.5,
+    "xtick.major.pad": 2,
+    "ytick.major.pad": 2,
+    "lines.linewidth": 1.0,
+    "hatch.linewidth": 0.4,
+    "figure.dpi": 100,
+    "savefig.dpi": 300,  # also of the parts of a PDF that are pixels
+    "pdf.fonttype": 42,  # TrueType: what publishers ask for
+    "svg.hashsalt": "skipscape",  # else the identifiers in an SVG are drawn by lot
+}
+
+# Okabe and Ito's colours, told apart by all kinds of colour vision; yellow is too faint for lines.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+
+# What each format would say about the clock and must not.
+SUFFIXES = {".pdf": {"CreationDate": None}, ".png": {}, ".svg": {"Date": None}}
+
+
+def check_output(path: str | os.PathLike) -> Path:
+    """The path, if a figure can be saved there; `BadInput` if not."""
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise BadInput(f"a figure cannot be saved as {path.name}; let its name end in {', '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise BadInput(f"output folder {path.parent} does not exist; create it: mkdir -p {path.parent}")
+    return path
+
+
+def check_width(width: float, least: float = 2.0) -> float:
+    """The width in inches, if a figure can be that narrow; `BadInput` if not."""
+    if not least <= width <= 50:
+        raise BadInput(f"a width of {width:g} inches does not hold this figure; give {least:g} to 50")
+    return width
+
+
+def save(figure: Figure, path: str | os.PathLike) -> None:
+    """Save a figure, whole or not at all; the same figure is saved as the same bytes.
+
+    Parameters
+    ----------
+    figure : Figure
+    path : path
+        Its suffix is the format, one of `SUFFIXES`.
+
+    Raises
+    ------
+    BadInput
+        The folder does not exist or cannot be written in, or the suffix is unknown.
+    """
+    path = check_output(path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        # Ticks are made while drawing, so the style must hold here too.
+        with matplotlib.rc_context(STYLE):
+            figure.savefig(draft, format=path.suffix[1:], metadata=SUFFIXES[path.suffix])
+        os.replace(draft, path)
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()

@@ -1,0 +1,38 @@
+"""What several test files share: tiny trained networks, and running the real commands."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+
+torch.set_num_threads(1)
+
+
+def command(script, *arguments, ranks=None, check=True, **options):
+    """Run scripts/NAME.py, on so many ranks, and return the finished process."""
+    call = [sys.executable, *(["-m", "mpi4py"] if ranks else []), str(ROOT / "scripts" / f"{script}.py")]
+    if ranks:
+        call = ["mpiexec", "-n", str(ranks), *call]
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **options.pop("env", {})}
+    done = subprocess.run(
+        [*call, *map(str, arguments)], capture_output=True, text=True, timeout=120, env=environment, **options
+    )
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A folder with resnet.pt and plain.pt: depth 8, width 4, two epochs on digits."""
+    folder = tmp_path_factory.mktemp("trained")
+    for network in ("resnet", "plain"):
+        small = ["--depth", 8, "--width", 4, "--epochs", 2, "--quiet"]
+        command("train", folder / f"{network}.pt", "--network", network, *small)
+    return folder

@@ -1,0 +1,88 @@
+"""Directions are Gaussian, independent of everything, and normalised filter by filter."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from landscape.directions import cosine, digest, filter_normalize, random_direction, weights_of
+from landscape.networks import build
+
+
+@pytest.fixture(scope="module")
+def weights():
+    torch.manual_seed(0)
+    return weights_of(build("resnet", depth=8, width=4))
+
+
+def test_a_seed_gives_the_same_direction_and_another_seed_another(weights):
+    one, again, other = (random_direction(weights, seed) for seed in (1, 1, 2))
+    assert digest(one) == digest(again) != digest(other)
+
+
+def test_elements_are_standard_normal():
+    direction = random_direction({"w": torch.zeros(200, 500)}, 0)["w"].double()
+    n = direction.numel()
+    assert abs(direction.mean()) < 4 / n**0.5
+    assert abs(direction.var() - 1) < 4 * (2 / n) ** 0.5
+    assert abs((direction**4).mean() - 3) < 4 * (96 / n) ** 0.5  # uniform numbers would give 1.8
+
+
+def test_a_direction_has_nothing_in_common_with_an_initialisation_of_the_same_seed():
+    torch.manual_seed(7)
+    initial = weights_of(nn.Linear(300, 300))
+    nn.init.normal_(initial["weight"], generator=torch.Generator().manual_seed(7))
+    direction = random_direction(initial, 7)
+    assert abs(cosine({"w": direction["weight"]}, {"w": initial["weight"]})) < 4 / 300
+
+
+def test_each_filter_gets_the_norm_of_the_networks_filter(weights):
+    direction = filter_normalize(random_direction(weights, 3), weights)
+    for name, w in weights.items():
+        for filter_, direction_ in zip(w, direction[name], strict=True):  # one at a time: brute force
+            if w.ndim >= 2:
+                assert direction_.norm().item() == pytest.approx(filter_.norm().item(), rel=1e-5)
+
+
+def test_biases_and_batchnorm_do_not_move(weights):
+    direction = filter_normalize(random_direction(weights, 3), weights)
+    still = [name for name, d in direction.items() if not d.any()]
+    assert still == [name for name, w in weights.items() if w.ndim < 2]
+    assert still
+
+
+def test_a_filter_of_zeros_does_not_move():
+    weights = {"w": torch.tensor([[0.0, 0.0], [3.0, 4.0]])}
+    direction = filter_normalize(random_direction(weights, 0), weights)
+    assert not direction["w"][0].any()
+    assert direction["w"][1].norm().item() == pytest.approx(5)
+
+
+@given(st.floats(0.1, 10), st.floats(-10, -0.1))
+def test_cosine_is_that_of_the_angle(a, b):
+    one = {"p": torch.tensor([[1.0, 0.0]]), "q": torch.tensor([2.0])}
+    assert cosine(one, {n: a * t for n, t in one.items()}) == pytest.approx(1)
+    assert cosine(one, {n: b * t for n, t in one.items()}) == pytest.approx(-1)
+    other = {"p": torch.tensor([[3.0, 4.0]]), "q": torch.tensor([0.0])}
+    assert cosine(one, other) == pytest.approx(3 / (np.sqrt(5) * 5))
+
+
+def test_a_digest_sees_names_shapes_types_and_single_bits():
+    base = {"w": torch.zeros(2, 3)}
+    others = [{"v": torch.zeros(2, 3)}, {"w": torch.zeros(3, 2)}, {"w": torch.zeros(2, 3).double()}]
+    flipped = {"w": torch.zeros(2, 3)}
+    flipped["w"][1, 2] = -0.0
+    assert len({digest(w) for w in [base, *others, flipped]}) == 5
+
+
+def test_threads_do_not_change_a_bit():
+    weights = {"w": torch.randn(2, 300_000), "b": torch.randn(400_000)}
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        one, other = (filter_normalize(random_direction(weights, seed), weights) for seed in (1, 2))
+        found.append((digest(one), cosine(one, other), cosine(weights, one)))
+    torch.set_num_threads(before)
+    assert found[0] == found[1]

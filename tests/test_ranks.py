@@ -1,0 +1,72 @@
+"""Ranks share a machine fairly, and agree on what is wrong."""
+
+import threading
+
+import pytest
+
+from landscape import ranks
+from landscape.errors import BadInput
+from landscape.ranks import Alone, agreed, share, world
+
+
+class Everyone:
+    """A communicator that already knows what the others say."""
+
+    def __init__(self, rank, said):
+        self.rank, self.size, self.said = rank, len(said), said
+
+    def allgather(self, value):
+        return [value if i == self.rank else other for i, other in enumerate(self.said)]
+
+
+def shared(monkeypatch, rank, cores):
+    """The share of a rank, given each rank's machine and the cores it may run on."""
+    machine, mine = cores[rank]
+    monkeypatch.setattr(ranks.socket, "gethostname", lambda: machine)
+    monkeypatch.setattr(ranks.os, "sched_getaffinity", lambda _: mine, raising=False)
+    return share(Everyone(rank, [(name, frozenset(c)) for name, c in cores]))
+
+
+def test_unbound_ranks_divide_the_cores_of_their_machine(monkeypatch):
+    two_machines = [("a", range(8))] * 4 + [("b", range(8))] * 2
+    assert shared(monkeypatch, 3, two_machines) == (3, 2)
+    assert shared(monkeypatch, 4, two_machines) == (0, 4)
+
+
+def test_bound_ranks_keep_the_cores_they_were_given(monkeypatch):
+    bound = [("a", {0, 1, 2}), ("a", {3, 4, 5})]
+    assert shared(monkeypatch, 1, bound) == (1, 3)
+
+
+def test_more_ranks_than_cores_get_one_thread_each(monkeypatch):
+    assert shared(monkeypatch, 2, [("a", {0, 1})] * 3) == (2, 1)
+
+
+def test_what_is_wrong_for_one_is_raised_by_all():
+    with pytest.raises(BadInput, match="no file here") as caught, agreed(Everyone(0, [None, "no file here"])):
+        pass
+    assert caught.value.agreed
+    with pytest.raises(BadInput, match="mine"), agreed(Everyone(0, [None, None])):
+        raise BadInput("mine")
+
+
+def test_a_bug_is_not_disguised_as_bad_input():
+    with pytest.raises(ZeroDivisionError), agreed(Alone()):
+        _ = 1 / 0
+
+
+def test_processes_that_cannot_see_each_other_are_refused(monkeypatch):
+    monkeypatch.setenv("PMI_SIZE", "4")
+    seen = []
+
+    def look():  # in a thread, so that an MPI that is up already does not matter
+        try:
+            world()
+        except BadInput as error:
+            seen.append(str(error))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert len(seen) == 1
+    assert "one of 4 processes" in seen[0]

@@ -1,0 +1,185 @@
+"""A results file is plan and result, survives what happens to it, and refuses what it is not."""
+
+import itertools
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import xarray
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landscape import table
+from landscape.errors import BadInput
+from landscape.table import prepare, read
+
+ROW = {"loss": 1.5, "loss_se": 0.1, "accuracy": 0.5, "examples": 10}
+
+
+def surface(path, ny=2, nx=3, **attributes):
+    y, x = np.linspace(-1, 1, ny), np.linspace(-1, 1, nx)
+    return prepare(
+        path,
+        np.zeros((ny * nx, 2)),
+        kind="surface",
+        dims=("y", "x"),
+        coordinates={"y": y, "x": x},
+        attributes={"seed": 0, "command": "c", **attributes},
+    )
+
+
+def test_every_row_exists_before_the_first_is_measured(tmp_path):
+    surface(tmp_path / "a.h5")
+    results = read(tmp_path / "a.h5")
+    assert results["loss"].shape == (2, 3)
+    assert not results["done"].any()
+    assert np.isnan(results["loss"]).all()
+
+
+def test_a_row_lands_where_its_coordinates_say(tmp_path):
+    t, _ = surface(tmp_path / "a.h5")
+    t.record(4, ROW)  # y index 1, x index 1
+    t.flush()
+    results = read(tmp_path / "a.h5")
+    assert results["loss"][1, 1] == 1.5
+    assert results["done"].sum() == 1
+    assert results["examples"][1, 1] == 10
+
+
+def test_nan_infinity_zero_and_negative_values_are_results(tmp_path):
+    t, _ = surface(tmp_path / "a.h5")
+    values = [np.nan, np.inf, -np.inf, 0.0, -1.0]
+    for row, value in enumerate(values):
+        t.record(row, {**ROW, "loss": value})
+    t.flush()
+    again, _ = surface(tmp_path / "a.h5")
+    assert again.remaining().tolist() == [5]
+    np.testing.assert_array_equal(again.values["loss"].ravel()[:5], values)
+
+
+def test_a_flush_touches_values_only_and_never_the_structure(tmp_path):
+    t, _ = surface(tmp_path / "a.h5")
+    before = (tmp_path / "a.h5").read_bytes()
+    t.record(0, ROW)
+    t.flush()
+    after = (tmp_path / "a.h5").read_bytes()
+    with h5py.File(tmp_path / "a.h5") as file:
+        places = [(d.id.get_offset(), d.id.get_storage_size()) for d in file.values()]
+    assert len(before) == len(after)
+    changed = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
+    assert changed
+    assert all(any(start <= i < start + size for start, size in places) for i in changed)
+
+
+def test_values_are_on_disk_before_the_done_that_vouches_for_them(tmp_path, monkeypatch):
+    t, _ = surface(tmp_path / "a.h5")
+    t.record(0, ROW)
+    seen = []
+    monkeypatch.setattr(table.os, "fsync", lambda fd: seen.append(read(tmp_path / "a.h5")))
+    t.flush()
+    assert [(s["loss"][0, 0], bool(s["done"][0, 0])) for s in seen] == [(1.5, False), (1.5, True)]
+
+
+def test_equal_runs_give_equal_bytes(tmp_path):
+    for name in ("a.h5", "b.h5"):
+        t, _ = surface(tmp_path / name)
+        for row in range(6):
+            t.record(row, ROW)
+        t.flush()
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_a_reader_may_have_the_file_open_while_it_is_written(tmp_path):
+    t, _ = surface(tmp_path / "a.h5")
+    hold = "import h5py, sys; file = h5py.File(sys.argv[1], 'r'); print('open', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, tmp_path / "a.h5"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as reader:
+        assert reader.stdout.readline() == b"open\n"
+        t.record(0, ROW)
+        t.flush()
+        reader.communicate(b"\n")
+    assert reader.returncode == 0
+    assert read(tmp_path / "a.h5")["done"][0, 0]
+
+
+def test_xarray_shows_named_dimensions_and_coordinates(tmp_path):
+    surface(tmp_path / "a.h5")
+    with xarray.open_dataset(tmp_path / "a.h5", engine="h5netcdf") as dataset:
+        assert dataset.loss.dims == ("y", "x")
+        assert dataset.done.dtype == bool
+        np.testing.assert_array_equal(dataset.x, [-1, 0, 1])
+        assert dataset.loss.attrs["units"] == "nats"
+        assert dataset.attrs["kind"] == "surface"
+
+
+def test_names_of_blocks_survive(tmp_path):
+    prepare(
+        tmp_path / "a.h5",
+        np.zeros((2, 2)),
+        kind="lesion",
+        dims=("trial",),
+        coordinates={"trial": np.arange(2), "block": np.array(["stages.0.0", "é"])},
+        given={"deleted": (("trial", "block"), np.eye(2, dtype=bool))},
+    )
+    assert read(tmp_path / "a.h5").coordinates["block"].tolist() == ["stages.0.0", "é"]
+    with xarray.open_dataset(tmp_path / "a.h5", engine="h5netcdf") as dataset:
+        assert dataset.deleted.dims == ("trial", "block")
+        assert dataset.block.values.tolist() == ["stages.0.0", "é"]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"seed": 1}, "seed"), ({"loss": "mse"}, "loss"), ({"nx": 4}, "x"), ({"ny": 3}, "y")],
+)
+def test_another_measurement_is_refused_by_the_name_of_what_differs(tmp_path, change, named):
+    surface(tmp_path / "a.h5")
+    before = (tmp_path / "a.h5").read_bytes()
+    with pytest.raises(BadInput, match=f"its {named} is"):
+        surface(tmp_path / "a.h5", **change)
+    assert (tmp_path / "a.h5").read_bytes() == before
+
+
+def test_another_version_is_a_warning_and_another_spelling_nothing(tmp_path):
+    surface(tmp_path / "a.h5", version_torch="1")
+    _, warnings = surface(tmp_path / "a.h5", version_torch="2", command="other")
+    assert len(warnings) == 1
+    assert "version_torch 1, this is 2" in warnings[0]
+
+
+def test_what_is_not_ours_is_refused_in_one_line(tmp_path):
+    (tmp_path / "text.h5").write_text("hello")
+    h5py.File(tmp_path / "other.h5", "w").close()
+    for name, said in (("text.h5", "not an HDF5 file"), ("other.h5", "not a results file"), ("gone.h5", "no file")):
+        with pytest.raises(BadInput, match=said) as caught:
+            read(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(BadInput, match="does not exist"):
+        surface(tmp_path / "no" / "a.h5")
+
+
+def test_a_failed_creation_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(table.os, "fsync", full)
+    with pytest.raises(BadInput, match="No space left"):
+        surface(tmp_path / "a.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_vanishes_under_the_run_is_said(tmp_path):
+    t, _ = surface(tmp_path / "a.h5")
+    t.record(0, ROW)
+    (tmp_path / "a.h5").unlink()
+    with pytest.raises(BadInput, match="cannot write"):
+        t.flush()
+
+
+@given(st.sets(st.integers(0, 40), min_size=1))
+def test_runs_cover_exactly_the_given_indices(indices):
+    runs = table._runs(sorted(indices))
+    assert sorted(itertools.chain.from_iterable(range(a, b) for a, b in runs)) == sorted(indices)
+    assert all(b < c for (_, b), (c, _) in itertools.pairwise(runs))

@@ -1,0 +1,115 @@
+"""Training is what the recipes say, resumes to the bit, and stops when it diverges."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from landscape.data import load
+from landscape.directions import digest
+from landscape.errors import BadInput
+from landscape.networks import build
+from landscape.training import RECIPES, one_cycle, steps, train
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits", "train", examples=300), load("digits", "test", examples=100)
+
+
+def small(**arguments):
+    torch.manual_seed(0)
+    return build("resnet", depth=8, width=4, channels=1, **arguments)
+
+
+def run(digits, network=None, state=None, epochs=3, **options):
+    network = network or small()
+    records = list(train(network, *digits, epochs=epochs, seed=1, batch_size=64, state=state, **options))
+    return network, records
+
+
+def test_a_resumed_run_ends_with_the_bits_of_a_whole_one(digits, tmp_path):
+    options = {"pad": 1, "flip": True}
+    whole, records = run(digits, small(survival=0.7), **options)
+    begun = small(survival=0.7)
+    for record, state in train(begun, *digits, epochs=3, seed=1, batch_size=64, **options):
+        if record["epoch"] == 2:
+            torch.save({"weights": begun.state_dict(), "state": state}, tmp_path / "a.pt")
+            break
+    saved = torch.load(tmp_path / "a.pt", weights_only=True)
+    resumed = small(survival=0.7)
+    resumed.load_state_dict(saved["weights"])
+    _, rest = run(digits, resumed, saved["state"], **options)
+    assert digest(dict(resumed.state_dict())) == digest(dict(whole.state_dict()))
+    assert [r["test_loss"] for r, _ in rest] == [records[2][0]["test_loss"]]
+
+
+def test_a_step_is_nesterovs_as_written_by_hand(digits):
+    """v ← 0.9 v + g + λθ; θ ← θ − η (g + λθ + 0.9 v), by torch's convention, over four batches of one epoch."""
+    rate, decay = 0.05, 1e-3
+    trained, _ = run(digits, epochs=1, schedule=lambda part: 1.0, learning_rate=rate, weight_decay=decay)
+    network = small().train()
+    draws = torch.Generator().manual_seed(epoch_seed(1, 0))
+    velocity = {}
+    for chosen in torch.randperm(300, generator=draws).split(64):
+        loss = F.cross_entropy(network(digits[0].images[chosen]), digits[0].labels[chosen])
+        gradients = torch.autograd.grad(loss, list(network.parameters()))
+        with torch.no_grad():
+            for p, g in zip(network.parameters(), gradients, strict=True):
+                g = g + decay * p
+                velocity[p] = 0.9 * velocity[p] + g if p in velocity else g.clone()
+                p -= rate * (g + 0.9 * velocity[p])
+    for p, q in zip(network.parameters(), trained.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
+
+
+def epoch_seed(seed, epoch):
+    from landscape.training import _epoch_seed
+
+    return _epoch_seed(seed, epoch)
+
+
+def test_a_large_batch_is_accumulated(digits):
+    """Without BatchNorm, parts of a batch add up to the batch."""
+
+    def trained(micro):
+        torch.manual_seed(0)
+        network = build("plain", depth=8, width=4, channels=1, norm="none")
+        return run(digits, network, epochs=1, micro_batch=micro, learning_rate=0.01)[0]
+
+    for p, q in zip(trained(64).parameters(), trained(16).parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+
+
+def test_schedules_are_the_published_ones():
+    li = RECIPES["li"]["schedule"]
+    assert [li(epoch / 300) for epoch in (0, 149, 150, 224, 225, 275)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.001])
+    veit = RECIPES["veit"]["schedule"]
+    assert [veit(epoch / 164) for epoch in (80, 81, 121, 122)] == pytest.approx([1, 0.1, 0.1, 0.01])
+    he = RECIPES["he"]["schedule"]
+    assert [he(step / 64_000) for step in (31_999, 32_000, 48_000)] == pytest.approx([1, 0.1, 0.01])
+    assert [one_cycle(part) for part in (0, 0.1, 0.2, 0.6, 1)] == pytest.approx([0, 0.5, 1, 0.5, 0])
+    assert steps()(0.9) == 1
+
+
+def test_warm_up_starts_at_a_tenth(digits):
+    _, records = run(digits, epochs=2, schedule=lambda part: 1.0, warm_up=5)
+    assert [record["learning_rate"] for record, _ in records] == pytest.approx([0.01, 0.1])
+
+
+def test_a_diverged_run_stops_and_says_when(digits):
+    with pytest.raises(BadInput, match=r"not finite at batch \d+ of epoch \d+ of 3"):
+        run(digits, learning_rate=1e20)
+
+
+def test_adamw_and_mixed_precision_learn(digits):
+    for options in ({"optimizer": "adamw", "learning_rate": 0.01}, {"bfloat16": True}):
+        _, records = run(digits, epochs=6, **options)
+        assert records[-1][0]["train_loss"] < 0.7 * records[0][0]["train_loss"]
+    with pytest.raises(BadInput, match="sgd or adamw"):
+        run(digits, optimizer="adam")
+
+
+def test_each_batch_is_ticked(digits):
+    ticks = []
+    run(digits, epochs=2, tick=ticks.append)
+    assert sum(ticks) == 2 * 5
