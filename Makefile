@@ -5,7 +5,7 @@ PYTHON ?= python3
 RANKS  ?= 2
 BIN    := .venv/bin
 
-.PHONY: demo test lint venv clean
+.PHONY: demo test lint venv faults benchmark clean
 .DELETE_ON_ERROR:
 
 venv: .venv/ready
@@ -26,6 +26,14 @@ lint: venv
 
 demo: venv
 	RANKS=$(RANKS) PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
+
+# Not part of the tests: kill runs at random moments, resume them, compare what they become.
+faults: venv
+	$(BIN)/python tests/faults/kill.py --kills 50
+
+# Not part of the tests: what the engine costs, as ratios.
+benchmark: venv
+	$(BIN)/python scripts/benchmark.py
 
 clean:
 	rm -rf .venv *.egg-info build

@@ -1,7 +1,8 @@
 """Checkpoints that describe themselves: what was built, on which data, how it was trained.
 
-Loading executes nothing that is in the file: it holds tensors and plain values only, and a factory
-outside this package is imported only if the caller names it too.
+The weights of other programs are read too, if the caller says what to build for them. Loading
+executes nothing that is in the file: it holds tensors and plain values only, and a factory outside
+this package is imported only if the caller names it too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from landscape.errors import BadInput
 from landscape.networks import NETWORKS, build
@@ -23,6 +24,9 @@ from landscape.networks import NETWORKS, build
 __all__ = ["Checkpoint", "load", "save"]
 
 FORMAT = 1
+
+WRAPPINGS = ("state_dict", "model_state_dict", "model")  # where other programs' checkpoints keep the weights
+PREFIXES = ("module.", "_orig_mod.")  # of names in networks wrapped by DataParallel and by torch.compile
 
 
 @dataclass
@@ -38,6 +42,7 @@ class Checkpoint:
     history : one list a quantity, one entry an epoch
     final : measurements of the finished network on ``train`` and ``test``; empty until then
     state : what is needed to go on training; None when it is finished
+    format : of the file; 0 for weights alone, where all else is what the caller says
     sha256 : of the file that it was loaded from
     """
 
@@ -86,7 +91,7 @@ class Checkpoint:
             detail = [line.strip() for line in str(error).splitlines()[1:2]]
             raise BadInput(
                 f"the weights are not those of {self.title} ({' '.join(detail)[:200]}); "
-                "use the checkpoint of that network"
+                "use the checkpoint of that network, or the --network and --argument of that checkpoint"
             ) from error
         return network
 
@@ -115,19 +120,46 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike) -> None:
             os.unlink(draft)
 
 
-def load(path: str | os.PathLike) -> Checkpoint:
-    """Read a checkpoint; only tensors and plain values are accepted (``weights_only=True``).
+def load(path: str | os.PathLike, network: str | None = None) -> Checkpoint:
+    """Read a checkpoint, or weights alone; only tensors and plain values are accepted (``weights_only=True``).
+
+    Parameters
+    ----------
+    path : a file of `save`, a state dict of ``torch.save``, alone or with other things, or a ``.safetensors`` file
+    network : what to build for weights alone; its arguments are the caller's to add
 
     Raises
     ------
     BadInput
-        There is no such file, or it is not one of our checkpoints.
+        There is no such file, it cannot be read safely, or it holds weights alone and `network` is not given.
     """
     path = Path(path)
     if not path.is_file():
         raise BadInput(f"there is no checkpoint {path}; make one with scripts/train.py")
+    content = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
+    with open(path, "rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    names = {f.name for f in fields(Checkpoint)} - {"sha256"}
+    if isinstance(content, dict) and {"format", "network", "arguments", "weights"} <= content.keys() <= names:
+        if content["format"] > FORMAT:
+            raise BadInput(
+                f"{path} has checkpoint format {content['format']}, this version reads up to {FORMAT}; update"
+            )
+        return Checkpoint(**content, sha256=sha256)
+    weights = _weights(content)
+    if weights is None:
+        raise BadInput(f"{path} is not a checkpoint of skipscape, nor a state dict; make one with scripts/train.py")
+    if network is None:
+        raise BadInput(
+            f"{path} is not a checkpoint of skipscape but weights alone; to measure them, say what they belong to "
+            "with --network package.module:factory, --argument NAME=VALUE … and --data"
+        )
+    return Checkpoint(network, {}, weights, format=0, sha256=sha256)
+
+
+def _torch(path: Path) -> object:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (
         pickle.UnpicklingError,
         RuntimeError,
@@ -136,14 +168,35 @@ def load(path: str | os.PathLike) -> Checkpoint:
         KeyError,
         zipfile.BadZipFile,
     ) as error:
-        raise BadInput(f"{path} is not a checkpoint that can be read safely; make one with scripts/train.py") from error
-    names = {f.name for f in fields(Checkpoint)} - {"sha256"}
-    if not (isinstance(content, dict) and {"format", "network", "arguments", "weights"} <= content.keys() <= names):
-        raise BadInput(f"{path} is not a checkpoint of skipscape; make one with scripts/train.py")
-    if content["format"] > FORMAT:
-        raise BadInput(f"{path} has checkpoint format {content['format']}, this version reads up to {FORMAT}; update")
-    with open(path, "rb") as file:
-        return Checkpoint(**content, sha256=hashlib.file_digest(file, "sha256").hexdigest())
+        raise BadInput(
+            f"{path} is not a checkpoint that can be read safely; make one with scripts/train.py, "
+            "or save a network's state_dict()"
+        ) from error
+
+
+def _safetensors(path: Path) -> dict:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise BadInput(f"{path} needs a package that is not installed; pip install safetensors") from error
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise BadInput(f"{path} is not a safetensors file ({error}); save it again") from error
+
+
+def _weights(content: object) -> dict | None:
+    """The state dict in what another program has saved, with the names that the network itself gives; None if none."""
+    if isinstance(content, dict):
+        content = next((content[name] for name in WRAPPINGS if isinstance(content.get(name), dict)), content)
+    if not (isinstance(content, dict) and content and all(isinstance(value, Tensor) for value in content.values())):
+        return None
+    weights = dict(content)
+    for prefix in PREFIXES:
+        if all(str(name).startswith(prefix) for name in weights):
+            weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+    return weights
 
 
 def _stored(checkpoint: Checkpoint) -> dict:

@@ -79,6 +79,8 @@ def run(main: Callable, parser: Parser) -> None:
         _tell(f"{parser.prog}: rank {comm.rank} of {comm.size} failed\n{traceback.format_exc()}")
         _abort(comm, 1)
         status = 1
+    for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to write: die quietly
+        signal.signal(number, signal.SIG_DFL)
     # mpi4py's runner would answer a status other than 0 with an MPI_Abort and its noise.
     if "mpi4py.MPI" in sys.modules and status:
         sys.modules["mpi4py.MPI"].Finalize()

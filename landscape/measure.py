@@ -15,7 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["LOSSES", "evaluating", "measure"]
+from landscape.errors import BadInput
+from landscape.imported import imported
+
+__all__ = ["LOSSES", "evaluating", "loss_named", "measure"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -33,6 +36,21 @@ def mse(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "mse": mse}
+
+
+def loss_named(name: str) -> Loss:
+    """A loss by its name or its import path.
+
+    Raises
+    ------
+    BadInput
+        There is none of that name, or it cannot be imported.
+    """
+    if name in LOSSES:
+        return LOSSES[name]
+    if ":" not in name:
+        raise BadInput(f"there is no loss {name!r}; use {', '.join(LOSSES)} or package.module:function")
+    return imported(name)
 
 
 def measure(network: nn.Module, batches: Sequence[tuple[Tensor, Tensor]], loss: Loss = cross_entropy) -> dict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +10,13 @@ from torch import Tensor, nn
 
 from landscape import checkpoint as checkpoints
 from landscape import data as datasets
+from landscape.arguments import fitted, parsed
 from landscape.checkpoint import Checkpoint
 from landscape.command import Parser
 from landscape.errors import BadInput
-from landscape.measure import LOSSES, Loss
+from landscape.fit import check_fit
+from landscape.measure import LOSSES, Loss, loss_named
+from landscape.networks import NETWORKS
 from landscape.place import place
 
 __all__ = ["Subject", "options", "subject"]
@@ -39,16 +41,27 @@ class Subject:
 
 def options(parser: Parser, split: str) -> None:
     """Give a command the options that `subject` reads; `split` is the default."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT.pt", type=Path, help="a checkpoint of scripts/train.py")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        type=Path,
+        help="of scripts/train.py; or any state dict, .pt or .safetensors, with --network, --argument and --data",
+    )
     parser.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write or to go on with")
     group = parser.add_argument_group("what is measured")
     group.add_argument("--split", choices=["train", "test"], default=split, help="of the data")
     group.add_argument("--examples", type=int, help="a stratified subset of so many; by default the whole split")
     group.add_argument("--loss", default="cross_entropy", help=f"{', '.join(LOSSES)}, or package.module:function")
     group.add_argument("--seed", type=int, default=0, help="of everything random")
-    group.add_argument("--network", help="package.module:factory of a checkpoint whose network is not skipscape's own")
+    group.add_argument(
+        "--network", help=f"what the weights belong to, where it is not skipscape's own; or {', '.join(NETWORKS)}"
+    )
+    group.add_argument(
+        "--argument", nargs="+", default=[], metavar="NAME=VALUE", help="what the network of a state dict is built with"
+    )
     group.add_argument("--data", help="the data, where they are not one of the known names: a folder, an .npz file, …")
     group.add_argument("--root", type=Path, help="where torchvision's data lie")
+    group.add_argument("--size", type=int, help="side, in pixels, that the images of a folder are resized to")
     group = parser.add_argument_group("how")
     group.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if there is one")
     group.add_argument("--batch-size", type=int, default=256, help="examples in one forward pass")
@@ -66,13 +79,14 @@ def subject(arguments, comm) -> Subject:
     device = place(comm, arguments.device)
     if arguments.seed < 0:
         raise BadInput(f"--seed is {arguments.seed}; give 0 or more")
-    checkpoint = checkpoints.load(arguments.checkpoint)
+    checkpoint = checkpoints.load(arguments.checkpoint, arguments.network)
     if checkpoint.state is not None:
         raise BadInput(
             f"{arguments.checkpoint} is in training, at epoch {checkpoint.state.get('epoch')}; "
             "let scripts/train.py finish it first"
         )
-    network = checkpoint.restore(arguments.network).to(device, memory_format=torch.channels_last)
+    if checkpoint.format and arguments.argument:
+        raise BadInput(f"{arguments.checkpoint} says itself what its network is built with; leave out --argument")
     name = arguments.data or checkpoint.data.get("name")
     if name is None:
         raise BadInput(f"{arguments.checkpoint} does not say what it was trained on; add --data")
@@ -82,17 +96,22 @@ def subject(arguments, comm) -> Subject:
         name,
         arguments.split,
         root=arguments.root,
+        size=arguments.size,
         examples=arguments.examples,
         seed=arguments.seed,
         mean=checkpoint.data.get("mean"),
         std=checkpoint.data.get("std"),
     )
+    if not checkpoint.format:
+        checkpoint.arguments = fitted(checkpoint.network, parsed(arguments.argument), data)
+    network = checkpoint.restore(arguments.network).to(device, memory_format=torch.channels_last).eval()
     loss = loss_named(arguments.loss)
     batches = datasets.batches(data, arguments.batch_size, device)
-    _check_fit(checkpoint, network, batches)
+    check_fit(checkpoint.title, network, data, arguments.loss, device)
     settings = {  # in the order in which a difference is told: choices before the digests that follow from them
         "network": checkpoint.title,
         "data": data.name,
+        "classes": data.classes,
         "split": arguments.split,
         "loss": arguments.loss,
         "seed": arguments.seed,
@@ -103,36 +122,7 @@ def subject(arguments, comm) -> Subject:
         "checkpoint": checkpoint.sha256,
         "data_digest": data.digest,
     }
+    if not checkpoint.format:
+        settings["factory"] = checkpoint.network
+        settings["arguments"] = " ".join(f"{name}={value!r}" for name, value in sorted(checkpoint.arguments.items()))
     return Subject(checkpoint, network, batches, loss, device, settings)
-
-
-def loss_named(name: str) -> Loss:
-    """A loss by its name or its import path.
-
-    Raises
-    ------
-    BadInput
-        There is none of that name, or it cannot be imported.
-    """
-    if name in LOSSES:
-        return LOSSES[name]
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        raise BadInput(f"there is no loss {name!r}; use {', '.join(LOSSES)} or package.module:function")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise BadInput(f"cannot import the loss {name}: {error}; is its folder in PYTHONPATH?") from error
-
-
-def _check_fit(checkpoint: Checkpoint, network: nn.Module, batches) -> None:
-    """Whether the network takes these images; one image settles it."""
-    images = batches[0][0][:1]
-    try:
-        with torch.no_grad():
-            network.eval()(images)
-    except RuntimeError as error:
-        raise BadInput(
-            f"{checkpoint.title} does not take images of shape {tuple(images.shape[1:])}: "
-            f"{str(error).splitlines()[0]}; give the data that it was made for"
-        ) from error

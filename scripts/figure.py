@@ -6,7 +6,8 @@
     python scripts/figure.py lesions.pdf resnet-single.h5 plain-single.h5 resnet-random.h5
 
 Surfaces over a plane become contours and reliefs on one scale, surfaces along a line become curves.
-Lesions become the error by deleted block and the error by number of blocks deleted.
+Lesions become the error by deleted block and the error by number of blocks deleted, trainings the error
+by depth or by kind of network.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from ensemble.drawing import lesions
 from landscape.command import Parser, run
-from landscape.drawing import check_output, planes, profiles, save
+from landscape.drawing import check_output, planes, profiles, save, trainings
 from landscape.errors import BadInput
 from landscape.table import read
 
@@ -26,7 +27,7 @@ def parser() -> Parser:
     p.add_argument("out", metavar="OUT.{pdf,png,svg}", type=Path, help="the figure; its suffix is the format")
     p.add_argument("files", metavar="IN.h5", type=Path, nargs="+", help="results files of one kind")
     g = p.add_argument_group("every figure")
-    g.add_argument("--titles", nargs="+", metavar="TITLE", help="one a file (default: the networks' names)")
+    g.add_argument("--titles", nargs="+", metavar="TITLE", help="one a file, or a variant (default: their names)")
     g.add_argument("--width", type=float, metavar="INCHES", help="of the figure (default: 5.5, a text's width)")
     g = p.add_argument_group("surfaces")
     g.add_argument("--vmin", type=float, metavar="LOSS", help="lower end of the scale (default: from the losses)")
@@ -64,8 +65,10 @@ def drawing(files) -> tuple:
         raise BadInput(f"one figure shows one kind of results, but {told}; draw them apart")
     if "lesion" in kinds:
         return lesions, {"titles", "width"}
+    if "trainings" in kinds:
+        return trainings, {"titles", "width"}
     if "surface" not in kinds:
-        raise BadInput(f"no drawing of kind {min(kinds)} is known; there are surface, lesion")
+        raise BadInput(f"no drawing of kind {min(kinds)} is known; there are surface, lesion, trainings")
     dims = {file.dims["loss"]: file.path for file in files}
     if len(dims) > 1:
         told = ", ".join(f"{path} is over ({', '.join(d)})" for d, path in dims.items())

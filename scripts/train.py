@@ -6,7 +6,6 @@
 Killed and started again, it goes on from the last saved epoch; finished, it does nothing.
 """
 
-import ast
 import time
 from argparse import BooleanOptionalAction
 from dataclasses import replace
@@ -16,16 +15,16 @@ import torch
 
 from landscape import checkpoint as checkpoints
 from landscape import data as datasets
+from landscape.arguments import fitted, parsed
 from landscape.checkpoint import Checkpoint
 from landscape.command import Parser, provenance, run, say
 from landscape.errors import BadInput
+from landscape.fit import check_fit
 from landscape.measure import measure
 from landscape.networks import build, summary
 from landscape.place import place
 from landscape.progress import bar
 from landscape.training import RECIPES, train
-
-SAVE = 10  # seconds between two saves: what an interruption can lose at most, besides the epoch under way
 
 
 def parser() -> Parser:
@@ -43,6 +42,7 @@ def parser() -> Parser:
         help="digits, cifar10, cifar100, fashionmnist, a folder, an .npz file, or package.module:function",
     )
     g.add_argument("--root", type=Path, help="where torchvision's data lie")
+    g.add_argument("--size", type=int, help="side, in pixels, that the images of a folder are resized to")
     g.add_argument("--download", action="store_true", help="let torchvision fetch what is missing")
     g.add_argument("--examples", type=int, help="train on so many examples, a seeded stratified subset")
     g.add_argument(
@@ -62,6 +62,7 @@ def parser() -> Parser:
     g.add_argument("--warm-up", type=int, default=0, help="first batches at a tenth of the learning rate")
     g.add_argument("--bfloat16", action="store_true", help="compute in mixed precision")
     g.add_argument("--snapshots", type=Path, metavar="FOLDER", help="also keep a checkpoint of every epoch")
+    p.add_argument("--save-every", type=float, default=10, help="seconds; what an interruption can lose, and an epoch")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
     return p
 
@@ -71,13 +72,14 @@ def main(arguments, comm) -> None:
         raise BadInput("training runs on one process; start it without mpiexec")
     if not arguments.out.parent.is_dir():
         raise BadInput(f"output folder {arguments.out.parent} does not exist; mkdir -p {arguments.out.parent}")
-    where = {"root": arguments.root, "download": arguments.download}
+    where = {name: getattr(arguments, name) for name in ("root", "download", "size")}
     training = datasets.load(arguments.data, "train", examples=arguments.examples, seed=arguments.seed, **where)
     test = datasets.load(arguments.data, "test", mean=training.mean, std=training.std, **where)
     settings = _settings(arguments, training)
     device = place(comm)
 
-    built = _network_arguments(arguments, training)
+    given = {n: getattr(arguments, n) for n in ("depth", "width") if getattr(arguments, n) is not None}
+    built = fitted(arguments.network, given | parsed(arguments.argument), training)
     torch.manual_seed(arguments.seed)
     network = build(arguments.network, **built)
     now = Checkpoint(
@@ -97,6 +99,7 @@ def main(arguments, comm) -> None:
         network.load_state_dict(begun.weights)
         now.history, now.state = begun.history, begun.state
         say(comm, f"going on from epoch {now.state['epoch']} of {settings['epochs']}")
+    check_fit(now.title, network, training)
     say(comm, f"{now.title} on {training.name}", str(summary(network, tuple(training.images.shape[1:]))))
     network = network.to(device, memory_format=torch.channels_last)
 
@@ -116,7 +119,7 @@ def main(arguments, comm) -> None:
             if arguments.snapshots:
                 arguments.snapshots.mkdir(parents=True, exist_ok=True)
                 checkpoints.save(replace(now, state=None), arguments.snapshots / f"epoch-{record['epoch']:04d}.pt")
-            if time.monotonic() - saved > SAVE:
+            if time.monotonic() - saved > arguments.save_every:
                 checkpoints.save(now, arguments.out)
                 saved = time.monotonic()
     finally:
@@ -151,22 +154,6 @@ def _errors(c: Checkpoint) -> str:
         f"{c.title}, training error {100 * (1 - train['accuracy']):.2f} % (loss {train['loss']:.4f}), "
         f"test error {100 * (1 - test['accuracy']):.2f} % (loss {test['loss']:.4f})"
     )
-
-
-def _network_arguments(arguments, training) -> dict:
-    """What the network is built with: the options, then what the data settle unless the user has."""
-    built = {n: getattr(arguments, n) for n in ("depth", "width") if getattr(arguments, n) is not None}
-    for pair in arguments.argument:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise BadInput(f"--argument takes NAME=VALUE, got {pair!r}")
-        try:
-            built[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            built[name] = value  # a word
-    if ":" not in arguments.network:
-        built = {"classes": training.classes, "channels": training.images.shape[1], **built}
-    return built
 
 
 def _check_same(begun: Checkpoint, now: Checkpoint, path: Path) -> None:

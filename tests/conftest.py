@@ -11,6 +11,8 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 
+# One thread each: a test machine is busy, and threads that wait for each other on busy cores are slow.
+ENVIRONMENT = {"PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
 torch.set_num_threads(1)
 
 
@@ -19,7 +21,7 @@ def command(script, *arguments, ranks=None, check=True, **options):
     call = [sys.executable, *(["-m", "mpi4py"] if ranks else []), str(ROOT / "scripts" / f"{script}.py")]
     if ranks:
         call = ["mpiexec", "-n", str(ranks), *call]
-    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **options.pop("env", {})}
+    environment = {**os.environ, **ENVIRONMENT, **options.pop("env", {})}
     done = subprocess.run(
         [*call, *map(str, arguments)], capture_output=True, text=True, timeout=120, env=environment, **options
     )

@@ -205,7 +205,7 @@ def test_a_function_can_be_the_data(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     data = load("own_data:spots", "test")
     assert (data.name, data.classes, data.images.shape) == ("own_data:spots", 2, (4, 1, 6, 5))
-    assert "no function 'lines'" in refused("own_data:lines")
+    assert "there is no lines in" in refused("own_data:lines")
     assert "own_data:odd returned" in refused("own_data:odd")
     assert "cannot import no_such_module" in refused("no_such_module:spots")
 

@@ -1,7 +1,9 @@
 """Training is what the recipes say, resumes to the bit, and stops when it diverges."""
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from landscape.data import load
@@ -66,6 +68,76 @@ def epoch_seed(seed, epoch):
     from landscape.training import _epoch_seed
 
     return _epoch_seed(seed, epoch)
+
+
+class TheirBlock(nn.Module):
+    """As torchvision's BasicBlock, with the shortcut of option A (He et al. 2015, 1512.03385 §4.1)."""
+
+    def __init__(self, inplanes, planes, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inplanes, planes, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.stride, self.more = stride, planes - inplanes
+
+    def forward(self, x):
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        n, _, height, width = out.shape
+        identity = x[:, :, :: self.stride, :: self.stride]
+        return F.relu(out + torch.cat([identity, x.new_zeros(n, self.more, height, width)], 1))
+
+
+class TheirResNet(nn.Module):
+    def __init__(self, n, width):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, width, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        planes = [width] * (n + 1) + [2 * width] * n + [4 * width] * n
+        strides = [2 if i in (n, 2 * n) else 1 for i in range(3 * n)]
+        self.layers = nn.Sequential(*map(TheirBlock, planes[:-1], planes[1:], strides))
+        self.fc = nn.Linear(4 * width, 10)
+
+    def forward(self, x):
+        return self.fc(self.layers(F.relu(self.bn1(self.conv1(x)))).mean((2, 3)))
+
+
+def test_200_steps_are_those_of_torchs_own_parts():
+    """The loss curve of a resnet-20, against another network, another loop and torch.optim.SGD."""
+    data = load("digits", "train", examples=640)
+    epochs, per_epoch = 10, 20
+    torch.manual_seed(0)
+    network = build("resnet", depth=20, width=8, channels=1)
+    theirs = TheirResNet(3, 8)
+    with torch.no_grad():  # parameters come in the order of the forward pass in both
+        for p, q in zip(theirs.parameters(), network.parameters(), strict=True):
+            p.copy_(q)
+
+    expected, orders = [], []
+    theirs.train()
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [100, 150])
+    for epoch in range(epochs):
+        orders += torch.randperm(640, generator=torch.Generator().manual_seed(epoch_seed(1, epoch))).split(32)
+    for chosen in orders:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(theirs(data.images[chosen]), data.labels[chosen])
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        expected.append(loss.item())
+
+    outputs = []
+    network.register_forward_hook(lambda module, _, out: outputs.append(out.detach()) if module.training else None)
+    he = RECIPES["he"] | {"epochs": epochs}
+    records = [record for record, _ in train(network, data, data, seed=1, batch_size=32, **he)]
+    losses = [F.cross_entropy(out, data.labels[c]).item() for out, c in zip(outputs, orders, strict=True)]
+    assert len(losses) == 200
+    assert losses == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    means = np.reshape(expected, (epochs, per_epoch)).mean(1)
+    assert [record["train_loss"] for record in records] == pytest.approx(means, rel=1e-5, abs=1e-5)
+    assert losses[-1] < 0.1 * losses[0]
 
 
 def test_a_large_batch_is_accumulated(digits):

@@ -10,7 +10,6 @@ goes wrong in reading them is a ``BadInput`` that names the file.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import math
 import os
 import sys
@@ -25,6 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from landscape.errors import BadInput
+from landscape.imported import imported
 
 __all__ = ["Source", "guard_memory", "source"]
 
@@ -68,7 +68,7 @@ def source(
         return path.stem, _npz(path)
     module, colon, function = name.partition(":")
     if colon and all(map(str.isidentifier, [*module.split("."), function])):
-        return name, _function(module, function)
+        return name, _function(name)
     raise BadInput(
         f"no data {name!r}: expected {', '.join(KNOWN)}, an existing folder with train/ and test/, "
         f"an .npz file, or package.module:function"
@@ -230,19 +230,14 @@ def _length(archive: zipfile.ZipFile, name: str) -> int:
     return shape[0] if shape else 0
 
 
-def _function(module: str, name: str) -> Source:
-    try:
-        function = getattr(importlib.import_module(module), name, None)
-    except ImportError as error:
-        raise BadInput(f"cannot import {module} ({_line(error)}); install it or add it to PYTHONPATH") from error
-    if not callable(function):
-        raise BadInput(f"{module} has no function {name!r}; expected package.module:function")
+def _function(name: str) -> Source:
+    function = imported(name)
 
     def read(split: str) -> Split:
         result = function(split)
-        with _blaming(f"what {module}:{name} returned", "return arrays (images, labels)"):
+        with _blaming(f"what {name} returned", "return arrays (images, labels)"):
             images, labels = map(np.asarray, result)
-        return _checked(images, labels, f"the {split} split of {module}:{name}")
+        return _checked(images, labels, f"the {split} split of {name}")
 
     return read
 

@@ -1,7 +1,7 @@
-"""Figures of loss surfaces, for papers.
+"""Figures of loss surfaces and of trainings, for papers.
 
-Functions draw onto the axes that they are given and return them; `planes` and `profiles` compose
-whole figures of them, and only a script saves one. Losses are in the unit of their file; colours and
+Functions draw onto the axes that they are given and return them; `planes`, `profiles` and `trainings`
+compose whole figures of them, and only a script saves one. Losses are in the unit of their file; colours and
 heights of all the networks in a figure stand on one scale, a matplotlib norm.
 """
 
@@ -9,6 +9,7 @@ from landscape.drawing.page import planes, profiles
 from landscape.drawing.scale import common_norm, extension, label_of, levels_of
 from landscape.drawing.style import COLORS, STYLE, SUFFIXES, check_output, save
 from landscape.drawing.surface import contours, profile, relief
+from landscape.drawing.trainings import trainings
 
 __all__ = [
     "COLORS",
@@ -25,4 +26,5 @@ __all__ = [
     "profiles",
     "relief",
     "save",
+    "trainings",
 ]

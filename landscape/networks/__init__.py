@@ -7,11 +7,11 @@ every network.
 
 import inspect
 from collections.abc import Callable
-from importlib import import_module
 
 from torch import nn
 
 from landscape.errors import BadInput
+from landscape.imported import imported
 from landscape.networks.block import Block
 from landscape.networks.densenet import densenet
 from landscape.networks.residual import plain, resnet
@@ -44,30 +44,21 @@ def build(name: str, **arguments: object) -> nn.Module:
     >>> build("torchvision.models:resnet18", num_classes=10)
     """
     if ":" in name:
-        factory = _imported(name)
+        factory = imported(name)
     elif name in NETWORKS:
         factory = NETWORKS[name]
     else:
         raise BadInput(f"there is no network {name!r}; use one of {', '.join(NETWORKS)}, or package.module:factory")
     _check_arguments(name, factory, arguments)
-    network = factory(**arguments)
+    try:
+        network = factory(**arguments)
+    except TypeError as error:  # a factory that passes **arguments on knows only now
+        if any(f"keyword argument '{argument}'" in str(error) for argument in arguments):  # unexpected, or given twice
+            raise BadInput(f"{name}: {error}; leave it out or spell it as the factory does") from error
+        raise
     if not isinstance(network, nn.Module):
         raise BadInput(f"{name} made a {type(network).__name__}; it must return a torch.nn.Module")
     return network
-
-
-def _imported(name: str) -> Callable[..., nn.Module]:
-    module, _, attribute = name.partition(":")
-    try:
-        factory = getattr(import_module(module), attribute)
-    except (ImportError, ValueError, AttributeError) as error:
-        raise BadInput(
-            f"cannot import {name}: {error}; name a callable as package.module:factory, with the "
-            "package installed or its folder in PYTHONPATH"
-        ) from error
-    if not callable(factory):
-        raise BadInput(f"{name} is a {type(factory).__name__}; it must be a callable that makes a network")
-    return factory
 
 
 def _check_arguments(name: str, factory: Callable, arguments: dict[str, object]) -> None:

@@ -37,7 +37,7 @@ class Summary:
 
 
 def summary(network: nn.Module, shape: tuple[int, int, int]) -> Summary:
-    """Count a network's parameters and multiply-adds; nothing is computed and the network is not touched.
+    """Count a network's parameters and multiply-adds; the network is not touched.
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ def summary(network: nn.Module, shape: tuple[int, int, int]) -> Summary:
     Summary
         What shortcuts cost is what lies in a `Block`'s ``shortcut`` or ``join``.
     """
-    network = copy.deepcopy(network).to("meta").eval()  # meta tensors have shapes and no values
+    # Computed for real, on one black image: not every network of a user's runs on meta tensors.
+    network = copy.deepcopy(network).cpu().eval()
     blocks = [module for module in network.modules() if isinstance(module, Block)]
     around = nn.ModuleList(part for block in blocks for part in (block.shortcut, block.join) if part is not None)
     on_shortcuts = set(around.modules())
@@ -64,7 +65,7 @@ def summary(network: nn.Module, shape: tuple[int, int, int]) -> Summary:
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
             module.register_forward_hook(count)
     with torch.no_grad():
-        network(torch.empty(1, *shape, device="meta"))
+        network(torch.zeros(1, *shape))
     return Summary(
         parameters=_size(network),
         multiply_adds=counts[True] + counts[False],

@@ -44,9 +44,13 @@ def main() -> None:
         for kill in range(arguments.kills):
             path = folder / f"{kill}.h5"
             ranks, alone = draw.randint(1, 3), draw.random() < 0.5
-            moment = draw.uniform(0.3, 1.0) * duration
+            # Some die while they start, most when some part of the rows is on disk, and then at any time
+            # between two flushes.
+            part, later = draw.uniform(-0.15, 0.9), draw.uniform(0, 2)
             process = start(folder, path.name, ranks)
-            time.sleep(moment)
+            while part > 0 and process.poll() is None and done(path) < part:
+                time.sleep(0.02)
+            time.sleep(later)
             died = time.monotonic()
             victims = processes(path)
             for pid in [draw.choice(victims)] if alone and victims else victims:
@@ -55,7 +59,7 @@ def main() -> None:
             while processes(path):
                 time.sleep(0.01)
             slowest = max(slowest, time.monotonic() - died)
-            before = contents(path)["done"].mean() if path.exists() else 0.0
+            before = done(path)
             resumed += 0 < before < 1
             finish(start(folder, path.name, draw.randint(1, 3)))
             now = contents(path)
@@ -63,7 +67,7 @@ def main() -> None:
             same += equal
             how = "one process" if alone else "all processes"
             print(
-                f"{kill + 1:3} {ranks} ranks, {how} killed after {moment:4.1f} s, {100 * before:3.0f} % done: "
+                f"{kill + 1:3} {ranks} ranks, {how} killed at {100 * before:3.0f} % done: "
                 f"{'identical' if equal else 'DIFFERENT'}",
                 flush=True,
             )
@@ -77,7 +81,7 @@ def main() -> None:
 
 def start(folder: Path, name: str, ranks: int) -> subprocess.Popen:
     script = [sys.executable, "-m", "mpi4py", str(ROOT / "scripts/surface.py"), str(folder / "net.pt")]
-    grid = ["--x", "-1", "1", "15", "--y", "-1", "1", "15", "--examples", "600", "--quiet"]
+    grid = ["--x", "-1", "1", "17", "--y", "-1", "1", "17", "--examples", "600", "--quiet"]
     launch = ["mpiexec", "-n", str(ranks), *script, str(folder / name), *grid]
     with open(folder / "complaints", "w") as complaints:
         return subprocess.Popen(launch, stdout=subprocess.DEVNULL, stderr=complaints, env=ENVIRONMENT, cwd=folder)
@@ -98,6 +102,11 @@ def processes(path: Path) -> list[int]:
 def try_kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def done(path: Path) -> float:
+    """The part of the rows that is on disk."""
+    return float(contents(path)["done"].mean()) if path.exists() else 0.0
 
 
 def contents(path: Path) -> dict[str, np.ndarray]:

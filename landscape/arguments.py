@@ -1,0 +1,38 @@
+"""What a network is built with, as it is typed: ``NAME=VALUE``."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from landscape.data import Data
+from landscape.errors import BadInput
+
+__all__ = ["fitted", "parsed"]
+
+
+def parsed(words: Iterable[str]) -> dict:
+    """The arguments in ``NAME=VALUE`` words; a value is a Python literal, or else a word.
+
+    Raises
+    ------
+    BadInput
+        A word has another form.
+    """
+    arguments = {}
+    for pair in words:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise BadInput(f"--argument takes NAME=VALUE, got {pair!r}")
+        try:
+            arguments[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            arguments[name] = value
+    return arguments
+
+
+def fitted(network: str, arguments: dict, data: Data) -> dict:
+    """The arguments, and for a network of ours what the data settle unless they do."""
+    if ":" in network:
+        return arguments
+    return {"classes": data.classes, "channels": data.images.shape[1], **arguments}

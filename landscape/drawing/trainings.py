@@ -1,0 +1,76 @@
+"""Figures of many trainings: the error by depth, or by kind of network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from landscape.drawing.style import COLORS, NOTE, STYLE, check_width
+from landscape.errors import BadInput
+from landscape.table import Results
+
+__all__ = ["by_depth", "by_variant", "trainings"]
+
+
+def trainings(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:
+    """Draw a file of trainings: training error left, test error right.
+
+    Parameters
+    ----------
+    files : one file of kind "trainings"
+    titles : one a variant; by default the variants as they were typed
+    width : of the figure, in inches
+
+    Returns
+    -------
+    Figure
+        Errors over depth if there are several depths, else over variants.
+    """
+    if len(files) != 1:
+        raise BadInput(f"a figure of trainings shows one file, got {len(files)}; draw them apart")
+    (file,) = files
+    names = list(titles or file.coordinates["variant"])
+    if len(names) != len(file.coordinates["variant"]):
+        raise BadInput(f"{len(names)} titles for {len(file.coordinates['variant'])} variants; give one each")
+    deep = len(file.coordinates["depth"]) > 1
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((check_width(width), 2.3 if deep else 0.8 + 0.19 * len(names)), layout="constrained")
+        panels = figure.subplots(1, 2, sharey=not deep)
+        for axes, accuracy, split in zip(panels, ("accuracy", "test_accuracy"), ("training", "test"), strict=True):
+            error = np.where(file["done"], 100 * (1 - file[accuracy]), np.nan)  # (variant, depth, seed)
+            if deep:
+                by_depth(axes, file.coordinates["depth"], error, names).set_ylabel(f"{split} error (%)")
+            else:
+                by_variant(axes, error[:, 0], names).set_xlabel(f"{split} error (%)")
+        seeds = len(file.coordinates["seed"])
+        if deep:
+            figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+        what = f"{seeds} seeds each: points, and their mean" if seeds > 1 else "one seed each"
+        figure.supxlabel(f"{file.attributes['data']}, {file.attributes['epochs']} epochs; {what}", fontsize=NOTE)
+    return figure
+
+
+def by_depth(axes: Axes, depth: np.ndarray, error: np.ndarray, names: Sequence[str]) -> Axes:
+    """Draw errors, shape (variant, depth, seed) in percent, over depth: every seed, and the mean."""
+    for values, name, color in zip(error, names, COLORS * len(names), strict=False):
+        axes.plot(depth, values.mean(axis=1), color=color, label=name)
+        axes.plot(np.repeat(depth, values.shape[1]), values.ravel(), "o", color=color, markersize=2.6, mew=0, alpha=0.6)
+    axes.set(xlabel="depth (weight layers)", xticks=depth)
+    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+    return axes
+
+
+def by_variant(axes: Axes, error: np.ndarray, names: Sequence[str]) -> Axes:
+    """Draw errors, shape (variant, seed) in percent, one line of points a variant, the mean as a bar."""
+    for place, values in enumerate(error):
+        axes.plot(values, [place] * len(values), "o", color=COLORS[0], markersize=3, mew=0, alpha=0.6)
+        axes.plot(values.mean(), place, "|", color="black", markersize=8)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(left=min(0, axes.get_xlim()[0]))
+    axes.grid(axis="y", color="0.9", linewidth=0.5)
+    return axes

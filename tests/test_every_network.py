@@ -1,0 +1,122 @@
+"""Every network of the families trains, and has a surface and, where blocks can be left out, lesions."""
+
+import numpy as np
+import pytest
+import torch
+
+from ensemble.blocks import blocks
+from ensemble.lesions import every, lesion
+from landscape.data import batches, load
+from landscape.directions import filter_normalize, random_direction, weights_of
+from landscape.measure import measure
+from landscape.networks import build
+from landscape.networks.joins import JOINS
+from landscape.networks.residual import ORDERS
+from landscape.networks.shortcuts import SHORTCUTS
+from landscape.plane import Plane, axis, grid, shift
+from landscape.sweep import sweep
+from landscape.table import prepare, read
+from landscape.training import train
+
+SMALL = {"depth": 8, "width": 4}
+NETWORKS = {
+    **{f"order {order}": ("resnet", SMALL | {"order": order}) for order in ORDERS},
+    **{f"shortcut {name}": ("resnet", SMALL | {"shortcut": name}) for name in SHORTCUTS},
+    **{f"join {join}": ("resnet", SMALL | {"join": join}) for join in JOINS},
+    "highway": ("resnet", SMALL | {"join": "exclusive-gate", "gate_bias": -2.0, "shortcut": "projection-everywhere"}),
+    "no BatchNorm": ("resnet", SMALL | {"norm": "none"}),
+    "zero-init": ("resnet", SMALL | {"zero_init": True}),
+    "zero-init, pre": ("resnet", SMALL | {"zero_init": True, "order": "pre"}),
+    "stochastic depth": ("resnet", SMALL | {"survival": 0.5}),
+    "keep": ("resnet", SMALL | {"keep": 2}),
+    "bottleneck": ("resnet", {"depth": 11, "width": 4, "block": "bottleneck"}),
+    "bottleneck, pre": ("resnet", {"depth": 11, "width": 4, "block": "bottleneck", "order": "pre"}),
+    "checkpointing": ("resnet", SMALL | {"checkpointing": True}),
+    "plain": ("plain", SMALL),
+    "plain, pre": ("plain", SMALL | {"order": "pre"}),
+    "plain, no BatchNorm": ("plain", SMALL | {"norm": "none"}),
+    "plain bottleneck": ("plain", {"depth": 11, "width": 4, "block": "bottleneck"}),
+    "densenet": ("densenet", {"depth": 10, "growth": 4}),
+    "densenet-BC": ("densenet", {"depth": 16, "growth": 4, "bottleneck": True, "compression": 0.5}),
+    "densenet, checkpointing": ("densenet", {"depth": 7, "growth": 4, "checkpointing": True}),
+    "vgg-9": ("vgg", {"depth": 9, "width": 4}),
+    "vgg-9, no BatchNorm": ("vgg", {"depth": 9, "width": 4, "norm": "none"}),
+    "vgg of constant width": ("vgg", {"depth": 7, "width": 8, "constant": True}),
+}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits", "train", examples=200), load("digits", "test", examples=100)
+
+
+@pytest.mark.parametrize("case", NETWORKS)
+def test_it_trains_and_is_measured(digits, tmp_path, case):
+    name, arguments = NETWORKS[case]
+    torch.manual_seed(0)
+    network = build(name, channels=1, **arguments)
+    before = weights_of(network)
+    records = [record for record, _ in train(network, *digits, epochs=2, seed=0, batch_size=50, learning_rate=0.02)]
+    assert np.isfinite([record["train_loss"] for record in records]).all()
+    still = [name for name, weight in weights_of(network).items() if torch.equal(weight, before[name])]
+    assert still == []
+
+    data = batches(digits[0], 100)
+    measured = measure(network, data)
+    assert measured["loss"] == pytest.approx(loss_by_hand(network, digits[0]), rel=1e-5)
+
+    surface = surface_of(network, data, tmp_path / "surface.h5")
+    assert surface["done"].all() and np.isfinite(surface["loss"]).all()
+    assert surface["loss"][1] == measured["loss"]
+    assert len({*surface["loss"]}) == 3
+
+    removable = [module for module in network.modules() if getattr(module, "removable", False)]
+    if removable:
+        table = lesions_of(network, data, tmp_path / "lesions.h5")
+        assert table["done"].all() and np.isfinite(table["loss"]).all()
+        assert table["deleted"].sum(1).tolist() == [0] + [1] * len(removable)
+        assert table["loss"][0] == measured["loss"]
+    assert measure(network, data) == measured
+
+
+def loss_by_hand(network, data):
+    network.eval()
+    with torch.no_grad():
+        scores = network(data.images).double()
+    return (scores.logsumexp(1) - scores.gather(1, data.labels[:, None])[:, 0]).mean().item()
+
+
+def surface_of(network, data, path):
+    origin = weights_of(network)
+    plane = Plane(origin, (filter_normalize(random_direction(origin, 0), origin),))
+
+    def losses(points):
+        for point in points:
+            with shift(network, plane, point):
+                yield measure(network, data)
+
+    x = axis(-0.5, 0.5, 3)
+    table, _ = prepare(path, grid(x), kind="surface", dims=("x",), coordinates={"x": x})
+    sweep(losses, table, quiet=True)
+    return read(path)
+
+
+def lesions_of(network, data, path):
+    names = np.array(list(blocks(network)))
+    plan = every(len(names), [1])
+
+    def damages(trials):
+        for deleted in trials:
+            with lesion(network, names[deleted]):
+                yield measure(network, data)
+
+    table, _ = prepare(
+        path,
+        plan,
+        kind="lesion",
+        dims=("trial",),
+        coordinates={"trial": np.arange(len(plan)), "block": names},
+        given={"deleted": (("trial", "block"), plan)},
+    )
+    sweep(damages, table, quiet=True)
+    return read(path)

@@ -1,0 +1,66 @@
+"""Many trainings in one file: the same from any number of ranks, and drawn from the file alone."""
+
+import numpy as np
+import pytest
+from conftest import command
+
+from landscape.table import read
+
+SMALL = ("--depth", 8, 14, "--width", 4, "--seeds", 2, "--epochs", 2, "--examples", 300, "--quiet")
+VARIANTS = ("plain", "resnet:order=pre,shortcut=projection")
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("trainings") / "a.h5"
+    command("trainings", path, *VARIANTS, *SMALL)
+    return path
+
+
+@pytest.mark.mpi
+def test_any_number_of_ranks_gives_the_same_trainings(file, tmp_path):
+    command("trainings", tmp_path / "a.h5", *VARIANTS, *SMALL, ranks=2)
+    one, two = read(file), read(tmp_path / "a.h5")
+    for name in one.variables:
+        np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+
+
+def test_each_network_and_seed_has_its_row(file):
+    results = read(file)
+    assert results.dims["loss"] == ("variant", "depth", "seed")
+    assert results.coordinates["variant"].tolist() == list(VARIANTS)
+    assert results["loss"].shape == (2, 2, 2)
+    assert len(np.unique(results["loss"])) == 8  # no two trainings are the same
+    assert (results["test_accuracy"] > 0).all()
+
+
+def test_a_training_is_the_one_of_train_py(file, tmp_path):
+    """One row by the other command; on several threads the last digits may differ."""
+    arguments = ("--network", "plain", "--depth", 8, "--width", 4, "--epochs", 2, "--examples", 300, "--seed", 0)
+    said = command("train", tmp_path / "a.pt", *arguments, "--quiet", env={"OMP_NUM_THREADS": "1"}).stdout
+    assert f"loss {read(file)['loss'][0, 0, 0]:.4f}" in said
+
+
+def test_a_diverged_training_is_a_result(tmp_path):
+    few = ("--seeds", 1, "--epochs", 2, "--width", 4, "--depth", 8, "--examples", 300, "--quiet")
+    command("trainings", tmp_path / "a.h5", "resnet", *few, "--learning-rate", 1e20)
+    results = read(tmp_path / "a.h5")
+    assert results["done"].all()
+    assert not np.isfinite(results["loss"]).any()
+    command("figure", tmp_path / "a.png", tmp_path / "a.h5")
+
+
+def test_figures_are_drawn_by_depth_or_by_variant(file, tmp_path):
+    command("figure", tmp_path / "depth.png", file)
+    command("trainings", tmp_path / "b.h5", *VARIANTS, "--seeds", 1, "--epochs", 1, "--width", 4, "--depth", 8)
+    command("figure", tmp_path / "variant.pdf", tmp_path / "b.h5", "--titles", "without", "with")
+    assert (tmp_path / "depth.png").stat().st_size > 10_000
+    assert (tmp_path / "variant.pdf").stat().st_size > 5_000
+
+
+def test_a_mistake_in_the_last_variant_shows_before_the_first_training(tmp_path):
+    done = command("trainings", tmp_path / "a.h5", "plain", "resnet:order=sideways", check=False)
+    assert done.returncode == 2
+    assert "sideways" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "a.h5").exists()
