@@ -1,0 +1,69 @@
+"""A rank takes its share of the machine, and progress says how long is left."""
+
+import pytest
+import torch
+
+from landscape import place as placing
+from landscape.errors import BadInput
+from landscape.place import place
+from landscape.progress import bar
+from landscape.ranks import Alone, Share
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_rank_keeps_its_share_of_the_cores_busy(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(placing, "share", lambda comm: Share(1, 3))
+    assert place(Alone(), "cpu") == torch.device("cpu")
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_number_of_threads_that_the_user_sets_is_obeyed(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    monkeypatch.setattr(placing, "share", lambda comm: Share(0, 3))
+    place(Alone(), "cpu")
+    assert torch.get_num_threads() == 1
+
+
+def test_ranks_take_the_gpus_of_their_machine_in_turn(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    for local_rank in (0, 3, 5):
+        monkeypatch.setattr(placing, "share", lambda comm, n=local_rank: Share(n, 1))
+        place(Alone())
+    assert chosen == [torch.device("cuda", n) for n in (0, 3, 1)]
+
+
+def test_a_gpu_that_is_not_there_is_said(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BadInput, match="sees no GPU"):
+        place(Alone(), "cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_is_used_when_there_is_one():
+    assert place(Alone()).type == "cuda"
+
+
+def test_progress_in_a_log_is_whole_lines_with_the_time_left(capsys):
+    progress = bar(10, "points", note="2 ranks")
+    progress.update(10)
+    progress.close()
+    lines = capsys.readouterr().err.strip().split("\n")
+    assert lines[-1].startswith("10/10 points")
+    assert "left" in lines[-1]
+    assert "2 ranks" in lines[-1]
+    bar(10, "points", quiet=True).close()
+    assert capsys.readouterr().err == ""
