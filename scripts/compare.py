@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from landscape.command import Parser, run, say
+from landscape.errors import BadInput
 from landscape.geometry import centre, convex_fraction, loss_range
 from landscape.table import Results, read
 
@@ -24,6 +25,8 @@ def parser() -> Parser:
 def main(arguments, comm) -> None:
     networks: dict[str, dict[str, str]] = {}
     for results in map(read, arguments.files):
+        if results.kind not in ("surface", "lesion"):
+            raise BadInput(f"{results.path} is of kind {results.kind}; give surfaces and lesion tables")
         column = networks.setdefault(results.attributes["checkpoint"], {"": results.attributes["network"]})
         column |= surface(results) if results.kind == "surface" else lesions(results)
     rows = list(dict.fromkeys(name for column in networks.values() for name in column))

@@ -24,6 +24,7 @@ from landscape.measure import measure
 from landscape.networks import build, summary
 from landscape.place import place
 from landscape.progress import bar
+from landscape.ranks import agreed
 from landscape.training import RECIPES, train
 
 
@@ -68,8 +69,9 @@ def parser() -> Parser:
 
 
 def main(arguments, comm) -> None:
-    if comm.size > 1:
-        raise BadInput("training runs on one process; start it without mpiexec")
+    with agreed(comm):
+        if comm.size > 1:
+            raise BadInput("training runs on one process; start it without mpiexec")
     if not arguments.out.parent.is_dir():
         raise BadInput(f"output folder {arguments.out.parent} does not exist; mkdir -p {arguments.out.parent}")
     where = {name: getattr(arguments, name) for name in ("root", "download", "size")}

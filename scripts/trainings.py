@@ -20,6 +20,7 @@ from landscape.arguments import parsed
 from landscape.command import Parser, run
 from landscape.errors import BadInput
 from landscape.experiment import experiment
+from landscape.fit import check_fit
 from landscape.measure import measure
 from landscape.networks import build
 from landscape.place import place
@@ -60,10 +61,13 @@ def main(arguments, comm) -> None:
             raise BadInput("--seeds, --epochs and --batch-size must be 1 or more")
         training = datasets.load(arguments.data, "train", root=arguments.root, examples=arguments.examples)
         test = datasets.load(arguments.data, "test", root=arguments.root, mean=training.mean, std=training.std)
+        for words in (arguments.variants, arguments.depth):
+            if len(set(words)) < len(words):
+                raise BadInput(f"{' '.join(map(str, words))}: one is there twice; give each once")
         rows = list(product(arguments.variants, arguments.depth, range(arguments.seeds)))
-        for variant, depth, _ in rows:  # a mistake in the last variant shows now, not in the morning
-            with torch.device("meta"):
-                network(variant, depth, arguments.width, training)
+        for variant, depth in product(arguments.variants, arguments.depth):
+            # a mistake in the last variant shows now, not in the morning
+            check_fit(variant, network(variant, depth, arguments.width, training), training)
     recipe = dict(RECIPES[arguments.recipe], epochs=arguments.epochs)
     if arguments.learning_rate is not None:
         recipe["learning_rate"] = arguments.learning_rate

@@ -219,8 +219,30 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path):
     process.wait()
     assert 1 <= load(tmp_path / "a.pt").state["epoch"] < 20
     assert "going on from epoch" in command("train", tmp_path / "a.pt", *small, "--quiet").stdout
-    command("train", tmp_path / "b.pt", *small, "--quiet")
+    command("train", tmp_path / "b.pt", *small, "--snapshots", tmp_path / "every", "--quiet")
     assert digest(load(tmp_path / "a.pt").weights) == digest(load(tmp_path / "b.pt").weights)
+    snapshots = sorted((tmp_path / "every").iterdir())
+    assert [path.name for path in snapshots] == [f"epoch-{epoch:04d}.pt" for epoch in range(1, 21)]
+    assert digest(load(snapshots[-1]).weights) == digest(load(tmp_path / "b.pt").weights)
+    assert digest(load(snapshots[0]).weights) != digest(load(snapshots[1]).weights)
+
+
+def test_recipe_and_augmentation_are_the_ones_asked_for(tmp_path):
+    small = ["--depth", 8, "--width", 4, "--epochs", 2, "--examples", 300, "--recipe", "he", "--augment", "--quiet"]
+    command("train", tmp_path / "a.pt", *small)
+    training = load(tmp_path / "a.pt").training
+    assert (training["recipe"], training["weight_decay"], training["nesterov"]) == ("he", 1e-4, False)
+    assert (training["pad"], training["flip"]) == (1, True)
+    done = command("train", tmp_path / "a.pt", *small, "--no-augment", check=False)
+    assert "pad is 1, this command's is 0" in done.stderr
+
+
+@pytest.mark.mpi
+def test_training_on_many_ranks_is_refused_once(tmp_path):
+    done = command("train", tmp_path / "a.pt", ranks=2, check=False)
+    assert done.returncode == 2
+    assert "without mpiexec" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_network_in_training_is_not_measured_yet(trained, tmp_path):

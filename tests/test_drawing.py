@@ -190,6 +190,7 @@ def test_not_finite_and_not_measured_are_told_apart(tmp_path):
 def test_any_losses_can_be_drawn(draw, shape, fill, tmp_path):
     save(draw([read(surface(tmp_path / "a.h5", np.full(shape, fill)))]), tmp_path / "a.png")
     save(draw([read(surface(tmp_path / "b.h5", np.full(shape, fill), done=False))]), tmp_path / "b.png")
+    assert min((tmp_path / name).stat().st_size for name in ("a.png", "b.png")) > 5_000
 
 
 def test_a_relief_has_holes_where_nothing_is_known():

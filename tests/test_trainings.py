@@ -58,9 +58,19 @@ def test_figures_are_drawn_by_depth_or_by_variant(file, tmp_path):
     assert (tmp_path / "variant.pdf").stat().st_size > 5_000
 
 
-def test_a_mistake_in_the_last_variant_shows_before_the_first_training(tmp_path):
-    done = command("trainings", tmp_path / "a.h5", "plain", "resnet:order=sideways", check=False)
+@pytest.mark.parametrize(
+    ("last", "said"), [("resnet:order=sideways", "sideways"), ("resnet:classes=5", "5 outputs"), ("plain", "twice")]
+)
+def test_a_mistake_in_the_last_variant_shows_before_the_first_training(tmp_path, last, said):
+    done = command("trainings", tmp_path / "a.h5", "plain", last, check=False)
     assert done.returncode == 2
-    assert "sideways" in done.stderr
+    assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "a.h5").exists()
+
+
+def test_trainings_are_not_compared_as_if_they_were_surfaces(file):
+    done = command("compare", file, check=False)
+    assert done.returncode == 2
+    assert "is of kind trainings" in done.stderr
+    assert done.stderr.count("\n") == 1
