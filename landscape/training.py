@@ -65,6 +65,7 @@ def train(
     pad: int = 0,
     flip: bool = False,
     bfloat16: bool = False,
+    compiled: bool = False,
     device: torch.device | str = "cpu",
     state: dict | None = None,
     tick: Callable[[int], None] = lambda steps: None,
@@ -83,6 +84,7 @@ def train(
         BatchNorm sees the part
     pad, flip : augmentation, see `landscape.data.augment`
     bfloat16 : compute in mixed precision; the weights stay float32
+    compiled : train through torch.compile, which needs a C++ compiler and a minute or two at the start
     state : of an earlier run, to go on from
     tick : called with the number of batches done since the last call
 
@@ -110,6 +112,7 @@ def train(
         first = state["epoch"]
     # channels-last is the layout in which convolutions are fast, on processors and on GPUs
     images = images.contiguous(memory_format=torch.channels_last)
+    forward = torch.compile(network, dynamic=False) if compiled else network
     for epoch in range(first, epochs):
         begun = time.perf_counter()
         draws = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
@@ -130,7 +133,7 @@ def train(
                 if pad or flip:
                     inputs = augment(inputs, draws, pad, flip)
                 with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                    outputs = network(inputs)
+                    outputs = forward(inputs)
                 loss = F.cross_entropy(outputs.float(), targets, reduction="sum") / len(chosen)
                 loss.backward()
                 batch_losses.append(loss.detach())

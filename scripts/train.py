@@ -62,6 +62,7 @@ def parser() -> Parser:
     g.add_argument("--micro-batch", type=int, default=512, help="examples held at once; a larger batch is accumulated")
     g.add_argument("--warm-up", type=int, default=0, help="first batches at a tenth of the learning rate")
     g.add_argument("--bfloat16", action="store_true", help="compute in mixed precision")
+    g.add_argument("--compile", action="store_true", help="torch.compile: pays in trainings of many minutes")
     g.add_argument("--snapshots", type=Path, metavar="FOLDER", help="also keep a checkpoint of every epoch")
     p.add_argument("--save-every", type=float, default=10, help="seconds; what an interruption can lose, and an epoch")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -147,6 +148,7 @@ def _settings(arguments, training) -> dict:
         # 4 pixels for 32 (He et al. 2016 §4.2), in proportion for other sizes
         "pad": max(1, training.images.shape[2] // 8) if augmented else 0,
         "flip": augmented,
+        **({"compiled": True} if arguments.compile else {}),
     }
 
 

@@ -4,11 +4,13 @@
     mpiexec -n 2 python -m mpi4py scripts/trainings.py degradation.h5 plain resnet --depth 8 20 32 56 --seeds 3
     mpiexec -n 2 python -m mpi4py scripts/trainings.py shortcuts.h5 resnet resnet:shortcut=projection --depth 56
 
-A variant is a network, or a network with arguments: NAME:ARGUMENT=VALUE,ARGUMENT=VALUE. Each row of
+A variant is a network, or a network with arguments: NAME:ARGUMENT=VALUE,ARGUMENT=VALUE, in quotes if there
+are parentheses: 'resnet:join=scale,scales=(0.5,1)'. Each row of
 the file is one training, on one thread, so that the numbers are those of any number of ranks. One that
 diverges is a result: its loss is not finite. Interrupted, the same command goes on where it stopped.
 """
 
+import re
 from itertools import product
 from pathlib import Path
 
@@ -119,7 +121,7 @@ def main(arguments, comm) -> None:
 def network(variant: str, depth: int, width: int, data) -> torch.nn.Module:
     """The network that a variant names: "resnet:order=pre" at a depth, for these data."""
     name, _, more = variant.partition(":")
-    given = parsed(more.split(",")) if more else {}
+    given = parsed(re.split(r",(?![^(\[]*[)\]])", more)) if more else {}  # not at the comma of (0.5, 1)
     shape = {"depth": depth, "width": width, "classes": data.classes, "channels": data.images.shape[1]}
     return build(name, **{**shape, **given})
 

@@ -120,3 +120,21 @@ def lesions_of(network, data, path):
     )
     sweep(damages, table, quiet=True)
     return read(path)
+
+
+def test_1202_layers_take_a_step_and_are_measured_and_lesioned(digits):
+    torch.manual_seed(0)
+    network = build("resnet", depth=1202, width=2, channels=1, zero_init=True, checkpointing=True)
+    before = weights_of(network)
+    few = load("digits", "train", examples=16)
+    ((record, _),) = train(network, few, few, epochs=1, seed=0, batch_size=16, schedule=lambda part: 1.0)
+    assert np.isfinite(record["train_loss"])
+    last = {name: weight for name, weight in weights_of(network).items() if name.endswith("branch.4.weight")}
+    assert len(last) == 600  # gradients came to every block: its last BatchNorm has left 0
+    assert all(not torch.equal(before[name], weight) for name, weight in last.items())
+    data = batches(few, 16)
+    names = list(blocks(network))
+    intact = measure(network, data)
+    with lesion(network, names[100:500]):
+        assert measure(network, data)["loss"] != intact["loss"]
+    assert measure(network, data) == intact

@@ -1,5 +1,7 @@
 """Training is what the recipes say, resumes to the bit, and stops when it diverges."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -185,3 +187,10 @@ def test_each_batch_is_ticked(digits):
     ticks = []
     run(digits, epochs=2, tick=ticks.append)
     assert sum(ticks) == 2 * 5
+
+
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a compiler")
+def test_compiled_training_is_the_same_training(digits):
+    (_, eager), (_, compiled) = run(digits, epochs=1), run(digits, epochs=1, compiled=True)
+    for name in ("train_loss", "test_loss"):
+        assert compiled[0][0][name] == pytest.approx(eager[0][0][name], rel=1e-4)

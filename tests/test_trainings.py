@@ -74,3 +74,9 @@ def test_trainings_are_not_compared_as_if_they_were_surfaces(file):
     assert done.returncode == 2
     assert "is of kind trainings" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_variant_may_have_a_pair_for_a_value(tmp_path):
+    one = ("--depth", 8, "--width", 4, "--seeds", 1, "--epochs", 1, "--examples", 100, "--quiet")
+    command("trainings", tmp_path / "a.h5", "resnet", "resnet:join=scale,scales=(1,1),order=post", *one)
+    assert np.ptp(read(tmp_path / "a.h5")["loss"]) == 0  # 1·s + 1·f is the sum
