@@ -27,8 +27,16 @@ POLL = 0.001  # seconds between two looks for a message
 Function = Callable[[np.ndarray], Iterable[Mapping[str, float]]]
 
 
-def sweep(function: Function, table: Table | None, comm=None, *, label: str = "points", quiet: bool = False) -> None:
-    """Fill what remains of a table.
+def sweep(
+    function: Function,
+    table: Table | None,
+    comm=None,
+    *,
+    rows: np.ndarray | None = None,
+    label: str = "points",
+    quiet: bool = False,
+) -> None:
+    """Fill a table, or some rows of it.
 
     Parameters
     ----------
@@ -40,6 +48,9 @@ def sweep(function: Function, table: Table | None, comm=None, *, label: str = "p
         On rank 0; the other ranks need none.
     comm : communicator
         An MPI communicator or anything like it; None for this process alone.
+    rows : array of int
+        On rank 0: what to measure, in this order, so that neighbours may share work; by default
+        what is not yet done.
     label : what the progress bar calls a row
     quiet : no progress bar
 
@@ -52,7 +63,7 @@ def sweep(function: Function, table: Table | None, comm=None, *, label: str = "p
     if comm.rank:
         _work(function, *_remote(comm))
         return
-    keeper = _Keeper(table, comm, label, quiet)
+    keeper = _Keeper(table, table.remaining() if rows is None else rows, comm, label, quiet)
     keeper.start()
     try:
         _work(function, keeper.take, keeper.give)
@@ -64,6 +75,15 @@ def sweep(function: Function, table: Table | None, comm=None, *, label: str = "p
         keeper.stop()
     if keeper.error is not None:
         raise keeper.error
+
+
+def piece(left: int, ranks: int, seconds_per_row: float) -> int:
+    """How many of the rows that are left a rank is given at once, from what a row has lately cost it.
+
+    A piece lasts `CHUNK` seconds; near the end pieces shrink, so that all ranks finish together.
+    """
+    most = -(-left // (2 * ranks))
+    return max(1, min(most, int(CHUNK / max(seconds_per_row, 1e-9))))
 
 
 def _work(function: Function, take: Callable, give: Callable) -> None:
@@ -105,21 +125,22 @@ class _Keeper(threading.Thread):
     whatever rank 0 is computing.
     """
 
-    def __init__(self, table: Table, comm, label: str, quiet: bool):
+    def __init__(self, table: Table, rows: np.ndarray, comm, label: str, quiet: bool):
         super().__init__(daemon=True)
         self.table, self.comm = table, comm
         self.error: BaseException | None = None
         self._lock = threading.RLock()
         self._ended = threading.Event()
-        self._queue = table.remaining()  # rows not handed out yet are those from self._next
+        self._queue = rows  # those not handed out yet are from self._next on
         self._next = 0
         self._missing = len(self._queue)
         self._seconds_per_row = [CHUNK] * comm.size  # of each rank, as it last told
         self._waiting: list[int] = []  # ranks that asked when nothing was left
+        begun = int(table.done.sum())
         self._bar = bar(
-            len(table),
+            begun + self._missing,
             label,
-            begun=len(table) - self._missing,
+            begun=begun,
             quiet=quiet,
             note=f"{comm.size} rank{'s' * (comm.size > 1)}",
         )
@@ -132,9 +153,7 @@ class _Keeper(threading.Thread):
             left = len(self._queue) - self._next
             if not left:
                 return None
-            # Near the end the pieces shrink, so that all ranks finish together.
-            most = -(-left // (2 * self.comm.size))
-            size = max(1, min(most, int(CHUNK / max(self._seconds_per_row[rank], 1e-9))))
+            size = piece(left, self.comm.size, self._seconds_per_row[rank])
             rows = self._queue[self._next : self._next + size]
             self._next += size
             return rows, self.table.points[rows]
