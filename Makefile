@@ -5,7 +5,7 @@ PYTHON ?= python3
 RANKS  ?= 2
 BIN    := .venv/bin
 
-.PHONY: demo test lint venv faults benchmark clean
+.PHONY: demo test lint venv faults hosts benchmark clean
 .DELETE_ON_ERROR:
 
 venv: .venv/ready
@@ -31,7 +31,11 @@ demo: venv
 faults: venv
 	$(BIN)/python tests/faults/kill.py --kills 50
 
-# Not part of the tests: what the engine costs, as ratios.
+# Not part of the tests, and for root on Linux: measure on two hosts, lose one of them, go on.
+hosts: venv
+	$(BIN)/python tests/faults/hosts.py
+
+# Not part of the tests: what is quicker than what, as ratios.
 benchmark: venv
 	$(BIN)/python scripts/benchmark.py
 

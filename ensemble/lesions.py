@@ -17,12 +17,12 @@ from ensemble.blocks import blocks
 from landscape.errors import BadInput
 from landscape.networks import Block
 
-__all__ = ["every", "lesion", "sampled"]
+__all__ = ["Skipped", "every", "lesion", "sampled"]
 
 MOST = 100_000  # trials in one plan
 
 
-class _Skipped(nn.Module):
+class Skipped(nn.Module):
     """A block with its branch left out."""
 
     def __init__(self, block: Block):
@@ -53,7 +53,7 @@ def lesion(network: nn.Module, deleted: Iterable[str]) -> Iterator[nn.Module]:
         raise BadInput(f"no removable block is called {', '.join(unknown)}; there are {', '.join(found)}")
     try:
         for name in names:
-            _put(network, name, _Skipped(found[name]))
+            _put(network, name, Skipped(found[name]))
         yield network
     finally:
         for name in names:

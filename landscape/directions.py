@@ -50,31 +50,39 @@ def filter_normalize(direction: Weights, weights: Weights) -> Weights:
 
     A filter is one slice along the first axis of a parameter of two or more dimensions: the
     weights that make one output channel, or one neuron. Parameters of fewer dimensions (biases,
-    BatchNorm) do not move: their direction is zero.
+    BatchNorm) do not move: their direction is zero. It is done in place, for networks that fill the
+    memory, and the direction is returned.
     """
-    return {name: _filters_like(d, weights[name]) for name, d in direction.items()}
+    for name, d in direction.items():
+        _like_filters_of(weights[name], d)
+    return direction
 
 
-def _filters_like(direction: Tensor, weight: Tensor) -> Tensor:
+def _like_filters_of(weight: Tensor, direction: Tensor) -> None:
     if direction.ndim < 2:
-        return torch.zeros_like(direction)
-    d, w = (np.sqrt(np.square(_float64(t).reshape(len(t), -1)).sum(axis=1)) for t in (direction, weight))
+        direction.zero_()
+        return
+    d, w = (np.sqrt(_products(t, t)) for t in (direction, weight))
     scale = np.divide(w, d, out=np.zeros_like(d), where=d > 0)
-    return direction * torch.from_numpy(scale).to(direction).view(-1, *[1] * (direction.ndim - 1))
+    direction.mul_(torch.from_numpy(scale).to(direction).view(-1, *[1] * (direction.ndim - 1)))
 
 
 def cosine(one: Weights, other: Weights) -> float:
     """Cosine of the angle between two directions over all parameters."""
 
     def dot(a: Weights, b: Weights) -> float:
-        return math.fsum(float((_float64(a[name]) * _float64(b[name])).sum()) for name in a)
+        return math.fsum(math.fsum(_products(a[name], b[name])) for name in a)
 
     return dot(one, other) / math.sqrt(dot(one, one) * dot(other, other))
 
 
-def _float64(tensor: Tensor) -> np.ndarray:
-    """For sums by numpy, whose bits do not depend on the number of threads as torch's do."""
-    return tensor.detach().double().cpu().numpy()
+def _products(one: Tensor, other: Tensor) -> np.ndarray:
+    """Inner products of the slices along the first axis, in float64, without copies in float64.
+
+    By numpy, since the bits of torch's sums depend on the number of threads.
+    """
+    rows = (t.detach().cpu().numpy().reshape(t.shape[0] if t.ndim else 1, -1) for t in (one, other))
+    return np.einsum("ij,ij->i", *rows, dtype=np.float64)
 
 
 def digest(*tensors: Weights) -> str:

@@ -8,7 +8,7 @@ example.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from landscape.errors import BadInput
+from landscape.estimate import Stop
 from landscape.imported import imported
 
-__all__ = ["LOSSES", "evaluating", "loss_named", "measure"]
+__all__ = ["LOSSES", "evaluating", "loss_named", "measure", "score"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Batches = Sequence[tuple[Tensor, Tensor]]
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -53,37 +55,81 @@ def loss_named(name: str) -> Loss:
     return imported(name)
 
 
-def measure(network: nn.Module, batches: Sequence[tuple[Tensor, Tensor]], loss: Loss = cross_entropy) -> dict:
-    """Measure a network in one pass over batches.
+def measure(
+    network: nn.Module,
+    batches: Batches,
+    loss: Loss = cross_entropy,
+    tolerance: float | None = None,
+    examples: int | None = None,
+) -> dict[str, float]:
+    """Measure a network in one pass over batches, or over as many as it takes.
 
     Parameters
     ----------
     network : used as it is, with stored BatchNorm statistics and no dropout
     batches : inputs and targets on the network's device; batches may be of unequal size
     loss : gives one number for each example
+    tolerance, examples : when to stop, see `score`
 
     Returns
     -------
     dict
-        ``loss``: mean over examples. ``loss_se``: its standard error, s/√n, which takes the
-        examples for a sample of the population. ``accuracy``: fraction of examples whose largest
-        output is the target class (NaN for targets that are not classes). ``examples``: n.
+        See `score`.
     """
-    losses, hits = [], []
     with evaluating(network), torch.inference_mode():
-        for inputs, targets in batches:
-            outputs = network(inputs)
-            losses.append(loss(outputs, targets))
-            if not targets.is_floating_point():
-                hits.append(outputs.argmax(1) == targets)
-        # The one read-out. Summed by numpy: torch's sums of long vectors depend on the number of threads.
-        each = torch.cat(losses).cpu().numpy().astype(np.float64)
-        right = torch.cat(hits).cpu().numpy() if hits else np.array([np.nan])
+        return score((network(inputs) for inputs, _ in batches), batches, loss, tolerance, examples)
+
+
+def score(
+    outputs: Iterable[Tensor],
+    batches: Batches,
+    loss: Loss = cross_entropy,
+    tolerance: float | None = None,
+    examples: int | None = None,
+) -> dict[str, float]:
+    """What a network measures, from its outputs for each batch.
+
+    Parameters
+    ----------
+    outputs : a network's, one tensor for each batch, in order; taken one by one
+    batches : whose targets are compared with the outputs; with a `tolerance`, in a stratified order
+        (`landscape.data.stratified_order`)
+    loss : gives one number for each example
+    tolerance : if given, no more outputs are taken when the loss is known to this relative standard
+        error, or is not finite, whatever would follow
+    examples : if given, stop after these instead: what another measurement with this tolerance took
+
+    Returns
+    -------
+    dict
+        ``loss``: mean over examples. ``loss_se``: its standard error. Without a tolerance it is s/√n, which
+        takes the examples for a sample of the population that they come from. With one it is the error
+        against the mean of all these examples, see `landscape.estimate`; 0 where all were needed.
+        ``accuracy``: fraction of examples whose largest output is the target class (NaN for targets that
+        are not classes). ``examples``: how many were measured.
+    """
+    losses, hits, stop = [], [], None
+    for (_, targets), out in zip(batches, outputs, strict=False):
+        out = out.float() if out.dtype in (torch.bfloat16, torch.float16) else out
+        losses.append(loss(out, targets))
+        if not targets.is_floating_point():
+            hits.append(out.argmax(1) == targets)
+        if tolerance is not None:
+            stop = stop or Stop(torch.cat([t for _, t in batches]), tolerance)
+            if stop.now(losses[-1]) if examples is None else sum(map(len, losses)) >= examples:
+                break
+    # The one read-out. Summed by numpy: torch's sums of long vectors depend on the number of threads.
+    each = torch.cat(losses).cpu().numpy().astype(np.float64)
+    right = torch.cat(hits).cpu().numpy() if hits else np.array([np.nan])
     n = len(each)
+    if stop is not None and n < len(stop.strata):
+        mean, error = stop.estimate(each)
+        return {"loss": mean, "loss_se": error, "accuracy": stop.estimate(right)[0] if hits else np.nan, "examples": n}
     with np.errstate(invalid="ignore", over="ignore"):  # infinite losses are results
+        error = each.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
         return {
             "loss": float(each.mean()),
-            "loss_se": float(each.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"),
+            "loss_se": float(error if stop is None or not np.isfinite(error) else 0.0),
             "accuracy": float(right.mean()),
             "examples": n,
         }

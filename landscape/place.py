@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import torch
 
 from landscape.errors import BadInput
 from landscape.ranks import share
 
-__all__ = ["place"]
+__all__ = ["place", "room"]
 
 
 def place(comm, device: str = "auto") -> torch.device:
@@ -41,3 +42,18 @@ def place(comm, device: str = "auto") -> torch.device:
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(mine.cores)
     return torch.device("cpu")
+
+
+def room(comm, device: torch.device) -> int:
+    """Bytes that a rank may fill with what it would otherwise compute again: half of its share of what is free.
+
+    Every rank must call it.
+    """
+    ranks = max(1, sum(name == socket.gethostname() for name in comm.allgather(socket.gethostname())))
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    elif "SC_AVPHYS_PAGES" in os.sysconf_names:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    else:  # macOS does not tell
+        free = 4 * 2**30
+    return free // 2 // ranks

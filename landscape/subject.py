@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,31 +13,50 @@ from landscape import checkpoint as checkpoints
 from landscape import data as datasets
 from landscape.arguments import fitted, parsed
 from landscape.checkpoint import Checkpoint
-from landscape.command import Parser
+from landscape.command import Parser, say
 from landscape.errors import BadInput
 from landscape.fit import check_fit
-from landscape.measure import LOSSES, Loss, loss_named
+from landscape.forward import DTYPES, Fused, forward, reduced_type
+from landscape.measure import LOSSES, Loss, loss_named, measure
 from landscape.networks import NETWORKS
 from landscape.place import place
+from landscape.ranks import agreed
+from landscape.shared import once_a_machine
 
-__all__ = ["Subject", "options", "subject"]
+__all__ = ["Subject", "batch_size", "compiled", "options", "subject"]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """All that `landscape.measure.measure` needs, and what a results file says of it.
+    """All that a measurement needs, and what a results file says of it.
 
     Attributes
     ----------
+    forward : the network in its fastest form; it follows the network's weights
+    exact : the same in float32
+    dtype : what the forward computes in
+    tolerance : relative standard error of the loss to stop at, or None for all examples
     settings : provenance; a resumed run must have the same
     """
 
     checkpoint: Checkpoint
     network: nn.Module
+    forward: nn.Module
+    exact: nn.Module
     batches: list[tuple[Tensor, Tensor]]
     loss: Loss
     device: torch.device
+    dtype: torch.dtype
+    tolerance: float | None
     settings: dict
+
+    def measure(self) -> dict[str, float]:
+        """Measure the network as it is now."""
+        return measure(self.forward, self.batches, self.loss, self.tolerance)
+
+    def loss_in_float32(self, examples: int) -> float:
+        """The loss in float32, over as many examples as a measurement in a reduced type took."""
+        return measure(self.exact, self.batches, self.loss, self.tolerance, examples)["loss"]
 
 
 def options(parser: Parser, split: str) -> None:
@@ -64,7 +84,16 @@ def options(parser: Parser, split: str) -> None:
     group.add_argument("--size", type=int, help="side, in pixels, that the images of a folder are resized to")
     group = parser.add_argument_group("how")
     group.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if there is one")
-    group.add_argument("--batch-size", type=int, default=256, help="examples in one forward pass")
+    group.add_argument("--batch-size", type=int, help="examples in one forward pass; by default what suits the images")
+    group.add_argument(
+        "--dtype", choices=DTYPES, default="float32", help="auto: bfloat16 where the processor multiplies it itself"
+    )
+    group.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="ERROR",
+        help="take only as many examples as a relative standard error of the loss needs, e.g. 0.02",
+    )
     group.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -77,6 +106,70 @@ def subject(arguments, comm) -> Subject:
         The checkpoint, its network, the data or the loss cannot be had, or do not fit together.
     """
     device = place(comm, arguments.device)
+    with agreed(comm):  # before the ranks of a machine turn to each other
+        checkpoint, name = _checkpoint(arguments)
+    with agreed(comm):
+        data = _data(name, arguments, checkpoint, comm)
+    if not checkpoint.format:
+        checkpoint.arguments = fitted(checkpoint.network, parsed(arguments.argument), data)
+    network = checkpoint.restore(arguments.network).to(device, memory_format=torch.channels_last).eval()
+    checkpoint.weights = {}  # the network has them now
+    loss = loss_named(arguments.loss)
+    check_fit(checkpoint.title, network, data, arguments.loss, device)
+    dtype = reduced_type(arguments.dtype, device)
+    size = arguments.batch_size or batch_size(data.images.shape, dtype, device)
+    if arguments.tolerance is not None and not arguments.batch_size:
+        size = min(size, 256)  # it is asked after every batch whether that is enough
+    batches = datasets.batches(data, size, device)
+    quick, why = forward(network, batches[0][0][:2], dtype)
+    exact = quick if dtype == torch.float32 else forward(network, batches[0][0][:2])[0]
+    against = {}
+    if arguments.tolerance is not None:
+        against = {
+            "tolerance": arguments.tolerance,
+            "loss_se_against": f"the mean of all {len(data.labels)} examples",
+        }
+    settings = {  # in the order in which a difference is told: choices before the digests that follow from them
+        "network": checkpoint.title,
+        "data": data.name,
+        "classes": data.classes,
+        "split": arguments.split,
+        "loss": arguments.loss,
+        "seed": arguments.seed,
+        "batchnorm": "frozen",
+        **against,
+        "dtype": str(dtype).removeprefix("torch."),
+        "device": device.type,
+        "batch_size": size,
+        "forward": why or "each convolution with the BatchNorm, sum and ReLU behind it",
+        "checkpoint": checkpoint.sha256,
+        "data_digest": data.digest,
+    }
+    if not checkpoint.format:
+        settings["factory"] = checkpoint.network
+        settings["arguments"] = " ".join(f"{name}={value!r}" for name, value in sorted(checkpoint.arguments.items()))
+    if why:
+        say(comm, f"{checkpoint.title} is measured {why}")
+    return Subject(checkpoint, network, quick, exact, batches, loss, device, dtype, arguments.tolerance, settings)
+
+
+def compiled(it: Subject) -> Subject:
+    """The subject with its forward compiled; a plane's points change weights in place, so once is enough.
+
+    On processors the forward is quicker as it is, since torch.compile fuses no sum into a convolution whose
+    weights may change.
+    """
+    # CUDA graphs, on a GPU: many small layers cost more to start than to run.
+    mode = "reduce-overhead" if it.device.type == "cuda" else None
+    for module in it.forward.modules():
+        if isinstance(module, Fused):
+            module.onednn = False  # the compiler does its own fusion, and knows these calls with fixed weights only
+    forward = torch.compile(it.forward, dynamic=False, mode=mode)
+    return replace(it, forward=forward, settings={**it.settings, "compiled": True})
+
+
+def _checkpoint(arguments) -> tuple[Checkpoint, str]:
+    """What the command line names, and the name of its data."""
     if arguments.seed < 0:
         raise BadInput(f"--seed is {arguments.seed}; give 0 or more")
     checkpoint = checkpoints.load(arguments.checkpoint, arguments.network)
@@ -92,37 +185,42 @@ def subject(arguments, comm) -> Subject:
         raise BadInput(f"{arguments.checkpoint} does not say what it was trained on; add --data")
     if arguments.data is None and name not in datasets.KNOWN:
         raise BadInput(f"{arguments.checkpoint} was trained on {name}; say where that lies with --data")
-    data = datasets.load(
-        name,
-        arguments.split,
-        root=arguments.root,
-        size=arguments.size,
-        examples=arguments.examples,
-        seed=arguments.seed,
-        mean=checkpoint.data.get("mean"),
-        std=checkpoint.data.get("std"),
-    )
-    if not checkpoint.format:
-        checkpoint.arguments = fitted(checkpoint.network, parsed(arguments.argument), data)
-    network = checkpoint.restore(arguments.network).to(device, memory_format=torch.channels_last).eval()
-    loss = loss_named(arguments.loss)
-    batches = datasets.batches(data, arguments.batch_size, device)
-    check_fit(checkpoint.title, network, data, arguments.loss, device)
-    settings = {  # in the order in which a difference is told: choices before the digests that follow from them
-        "network": checkpoint.title,
-        "data": data.name,
-        "classes": data.classes,
-        "split": arguments.split,
-        "loss": arguments.loss,
-        "seed": arguments.seed,
-        "batchnorm": "frozen",
-        "dtype": "float32",
-        "device": device.type,
-        "batch_size": arguments.batch_size,
-        "checkpoint": checkpoint.sha256,
-        "data_digest": data.digest,
-    }
-    if not checkpoint.format:
-        settings["factory"] = checkpoint.network
-        settings["arguments"] = " ".join(f"{name}={value!r}" for name, value in sorted(checkpoint.arguments.items()))
-    return Subject(checkpoint, network, batches, loss, device, settings)
+    if arguments.tolerance is not None and not 0 < arguments.tolerance < 1:
+        raise BadInput(f"--tolerance is {arguments.tolerance}; give a relative error between 0 and 1, like 0.02")
+    return checkpoint, name
+
+
+def _data(name: str, arguments, checkpoint: Checkpoint, comm) -> datasets.Data:
+    """The data, once in the memory of each machine."""
+
+    def make():
+        data = datasets.load(
+            name,
+            arguments.split,
+            root=arguments.root,
+            size=arguments.size,
+            examples=arguments.examples,
+            seed=arguments.seed,
+            mean=checkpoint.data.get("mean"),
+            std=checkpoint.data.get("std"),
+        )
+        images, labels = data.images, data.labels
+        if arguments.tolerance is not None:
+            # One order for all points: what two points differ by is known better than either of them.
+            order = datasets.stratified_order(labels, arguments.seed)
+            images, labels = images[order], labels[order]
+        return replace(data, images=None, labels=None), [images.numpy(), labels.numpy()]
+
+    data, (images, labels) = once_a_machine(comm, make)
+    return replace(data, images=torch.from_numpy(images), labels=torch.from_numpy(labels))
+
+
+def batch_size(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> int:
+    """How many examples of shape (N, C, H, W) to pass at once.
+
+    Activations should be large beside the cost of a call and small beside the caches. That is a wide
+    optimum, within 10 % from half to twice this number, so it is a rule and no trial: a trial would
+    choose anew every time, and rounding, and thus the numbers' last bits, depend on it.
+    """
+    room = 2**20 if device.type == "cpu" else 2**24  # bytes of one channel
+    return min(max(room // (math.prod(shape[2:]) * dtype.itemsize), 8), 2048)

@@ -183,9 +183,10 @@ class _Keeper(threading.Thread):
             self.error = error
             _thread.interrupt_main()  # rank 0 may be deep in a long measurement
 
-    def _listen(self) -> None:
-        """Answer every rank that has written."""
-        while self.comm.iprobe():
+    def _listen(self, seconds: float = 0.1) -> None:
+        """Answer the ranks that have written; when they never cease, return all the same to flush or to end."""
+        until = time.monotonic() + seconds
+        while self.comm.iprobe() and time.monotonic() < until:
             rank, message = self.comm.recv()
             if message is not None:
                 self.give(*message, rank=rank)

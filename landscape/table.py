@@ -15,7 +15,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -51,12 +51,15 @@ class Table:
         What is measured at each row; the engine hands these to the function.
     values : dict of ndarray, each of the file's grid shape
     done : ndarray of bool, of the grid shape
+    derived : dict of ndarray, of the grid shape
+        What is worked out from all values in the end, see `derive`.
     """
 
     path: Path
     points: np.ndarray
     values: dict[str, np.ndarray]
     done: np.ndarray
+    derived: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._unwritten: set[int] = set()  # indices along the first axis
@@ -77,6 +80,14 @@ class Table:
         self.done.flat[row] = True
         self._unwritten.add(row // (self.done.size // len(self.done)))
 
+    def derive(self, **arrays: np.ndarray) -> None:
+        """Settle what follows from the measurements: derived variables, and values where nothing is measured."""
+        for name, array in arrays.items():
+            mine = (self.derived if name in self.derived else self.values)[name]
+            if not np.array_equal(mine, array, equal_nan=True):  # a finished file is left alone
+                mine[...] = array
+                self._unwritten.update(range(len(self.done)))
+
     def flush(self) -> None:
         """Write what has been recorded since the last flush: first values, then ``done``.
 
@@ -91,7 +102,7 @@ class Table:
         try:
             # Another process may be reading: that is safe here, and a lock held by a dead job is no reason to stop.
             with h5py.File(self.path, "r+", locking=False) as file:
-                for names in (self.values, {"done": self.done}):
+                for names in (self.values | self.derived, {"done": self.done}):
                     for name, array in names.items():
                         for start, stop in runs:
                             file[name][start:stop] = array[start:stop]
@@ -119,6 +130,11 @@ class Results:
     def __getitem__(self, name: str) -> np.ndarray:
         return self.variables[name]
 
+    @property
+    def known(self) -> np.ndarray:
+        """Where there are values: measured, or interpolated between what was measured."""
+        return self["done"] | self.variables.get("interpolated", False)
+
 
 def prepare(
     path: str | os.PathLike,
@@ -129,6 +145,7 @@ def prepare(
     coordinates: Mapping[str, np.ndarray],
     given: Mapping[str, tuple[Sequence[str], np.ndarray]] | None = None,
     measured: Mapping[str, tuple] = MEASURED,
+    derived: Mapping[str, tuple] | None = None,
     attributes: Mapping | None = None,
 ) -> tuple[Table, list[str]]:
     """Create a results file, or take up the one that is there.
@@ -143,6 +160,7 @@ def prepare(
     coordinates : 1-D array for each dimension of the file
     given : variables that are known beforehand, name -> (their dimensions, values)
     measured : variables to fill over `dims`; see `MEASURED`
+    derived : variables over `dims` that follow from them; in the same form
     attributes : provenance. What is not in `INFORMATIVE` must agree with the file's.
 
     Returns
@@ -155,17 +173,20 @@ def prepare(
         The folder does not exist, the file is not a results file, or it holds another measurement.
     """
     path = Path(path)
-    given = dict(given or {})
+    given, derived = dict(given or {}), dict(derived or {})
     attributes = {"kind": kind, "format": FORMAT, **(attributes or {})}
     shape = tuple(len(coordinates[d]) for d in dims)
     if len(points) != np.prod(shape):
         raise ValueError(f"{len(points)} points for a grid of {shape}")
     if path.exists():
-        return _take_up(path, points, dims, coordinates, given, measured, attributes)
+        return _take_up(path, points, coordinates, given, measured, derived, attributes)
     if not path.parent.is_dir():
         raise BadInput(f"output folder {path.parent} does not exist; create it: mkdir -p {path.parent}")
-    values = {name: np.full(shape, fill, dtype) for name, (dtype, fill, _) in measured.items()}
-    table = Table(path, points, values, np.zeros(shape, bool))
+    variables = {**measured, **derived}
+    values, worked_out = (
+        {name: np.full(shape, fill, dtype) for name, (dtype, fill, _) in part.items()} for part in (measured, derived)
+    )
+    table = Table(path, points, values, np.zeros(shape, bool), worked_out)
     try:
         handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)
@@ -177,9 +198,9 @@ def prepare(
                 _create(file, name, array).make_scale(name)
             for name, (over, array) in given.items():
                 _attach(file, _create(file, name, array), over)
-            for name, array in values.items():
+            for name, array in (values | worked_out).items():
                 dataset = _create(file, name, array)
-                dataset.attrs.update(measured[name][2])
+                dataset.attrs.update(variables[name][2])
                 _attach(file, dataset, dims)
             _attach(file, _create(file, "done", table.done), dims)
             file["done"].attrs["long_name"] = "whether the row has been measured"
@@ -242,7 +263,7 @@ def _open(path: Path):
         yield file
 
 
-def _take_up(path, points, dims, coordinates, given, measured, attributes) -> tuple[Table, list[str]]:
+def _take_up(path, points, coordinates, given, measured, derived, attributes) -> tuple[Table, list[str]]:
     """The table as far as an earlier run has filled it, if it is of the same measurement."""
     found = read(path)
     if found.kind != attributes["kind"]:
@@ -261,12 +282,12 @@ def _take_up(path, points, dims, coordinates, given, measured, attributes) -> tu
         there = arrays.get(name)
         if there is None or not np.array_equal(there, array):
             raise _refusal(path, name, _brief(there), _brief(array))
-    values = {}
-    for name, (dtype, _, _) in measured.items():
-        if name not in arrays:
-            raise _refusal(path, "variables", ", ".join(found.variables), ", ".join(measured))
-        values[name] = arrays[name].astype(dtype)
-    return Table(path, points, values, arrays["done"].astype(bool)), warnings
+    if {**measured, **derived}.keys() - arrays.keys():
+        raise _refusal(path, "variables", ", ".join(found.variables), ", ".join({**measured, **derived}))
+    values, worked_out = (
+        {name: arrays[name].astype(dtype) for name, (dtype, _, _) in part.items()} for part in (measured, derived)
+    )
+    return Table(path, points, values, arrays["done"].astype(bool), worked_out), warnings
 
 
 def _refusal(path, name, there, here) -> BadInput:

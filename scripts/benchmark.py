@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Measure the engine: ratios of things timed in one run on this machine.
+"""Measure what makes surfaces and lesions quick: ratios of things timed in one run on this machine.
 
-    python scripts/benchmark.py
+    python scripts/benchmark.py --checkpoint resnet56.pt --data cifar10-jpeg
+    python scripts/benchmark.py --only lesions engine
 
-Prints, for ranks of one core each: the speed of two ranks against one, the time with one rank five
-times slower than the other against the ideal, and what the engine costs for each row of a function
-that does nothing. Each is timed several times in turn; medians and ranges are shown.
+The checkpoint is a network for 32×32 colour images, and the data are a folder of image files, since part of
+what is compared to is decoding them. Without them an untrained ResNet-56 sees random images, and what
+depends on losses is left out. Each time is the median of several taken in turn, since a machine's speed drifts.
 """
 
 import os
@@ -14,26 +15,50 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Subset
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
 
+from ensemble.blocks import blocks
+from ensemble.lesions import every
+from ensemble.walk import Walk, branches, order
+from landscape import checkpoint as checkpoints
+from landscape import data as datasets
 from landscape.command import Parser, run, say
 from landscape.directions import filter_normalize, random_direction, weights_of
-from landscape.measure import measure
-from landscape.networks import build
+from landscape.errors import BadInput
+from landscape.forward import forward
+from landscape.measure import cross_entropy, measure
+from landscape.networks import build, summary
 from landscape.plane import Plane, axis, grid, shift
+from landscape.reduced import sample
+from landscape.subject import batch_size
 from landscape.sweep import sweep
-from landscape.table import prepare
+from landscape.table import prepare, read
 
-POINTS = 15  # a side
+SIDE = 51  # points of the surface that people publish, each way
+TOLERANCE = 0.02
+HERE = Path(__file__).parent
 
 
 def parser() -> Parser:
     p = Parser(prog="benchmark.py", description=__doc__)
+    p.add_argument("--checkpoint", type=Path, help="of a trained network for the data")
+    p.add_argument("--data", type=Path, help="a folder of images, ROOT/{train,test}/CLASS/*.jpg")
+    p.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run")
     p.add_argument("--rounds", type=int, default=3, help="how often each is timed")
-    p.add_argument("--job", choices=["surface", "slow", "nothing"], help="used by the benchmark itself: time one job")
+    p.add_argument("--images", type=int, default=2048, help="images that speeds are measured on")
+    p.add_argument("--points", type=int, default=40, help="points of the plane that times a point are averaged over")
+    p.add_argument("--seeds", type=int, default=200, help="orders of the data that intervals are tried on")
+    p.add_argument("--job", help="used by the benchmark itself: time one job on several ranks")
     return p
 
 
@@ -41,40 +66,310 @@ def main(arguments, comm) -> None:
     if arguments.job:
         job(arguments.job, comm)
         return
-    seconds = {name: [] for name in ("one", "two", "slow", "nothing")}
-    for _ in range(arguments.rounds):  # in turn, since the machine's speed drifts
-        seconds["one"].append(timed("surface", 1))
-        seconds["two"].append(timed("surface", 2))
-        seconds["slow"].append(timed("slow", 2))
-        seconds["nothing"].append(timed("nothing", 2))
-    pairs = list(zip(seconds["one"], seconds["two"], seconds["slow"], strict=True))
-    say(
-        comm,
-        f"{POINTS}² points of resnet-20, ranks of one core; {arguments.rounds} rounds, median (range)",
-        f"two ranks against one, speed:               {spread([one / two for one, two, _ in pairs])}",
-        # Speeds 1 and 1/5 add up to 1.2 of one rank's.
-        f"one of two ranks 5× slower, time / ideal:   {spread([slow / (one / 1.2) for one, _, slow in pairs])}",
-        f"a row of nothing on two ranks, ms:          {spread([1000 * s / 10_000 for s in seconds['nothing']])}",
+    if (arguments.checkpoint is None) != (arguments.data is None):
+        raise BadInput("--checkpoint and --data belong together; give both or neither")
+    with tempfile.TemporaryDirectory() as folder:
+        it = Trial(arguments, Path(folder))
+        for part in arguments.only:
+            if part in NEED_LOSSES and arguments.checkpoint is None:
+                say(comm, f"{part}: left out; it needs --checkpoint and --data")
+                continue
+            for line in PARTS[part](it):
+                say(comm, line)
+
+
+class Trial:
+    """The network, some of its images, and how they are decoded by those who decode them at every point."""
+
+    def __init__(self, arguments, folder: Path):
+        self.arguments, self.folder, self.rounds = arguments, folder, arguments.rounds
+        if arguments.checkpoint is None:
+            torch.manual_seed(0)
+            self.network, self.title = build("resnet", depth=56), "resnet-56, untrained, random images"
+            files = folder / "images"
+            random_images(files, arguments.images)
+            how = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
+        else:
+            loaded = checkpoints.load(arguments.checkpoint)
+            self.network, self.title = loaded.restore(), f"{loaded.title} on {loaded.data['name']}"
+            files = arguments.data
+            how = {"mean": loaded.data["mean"], "std": loaded.data["std"]}
+        self.data = datasets.load(str(files), "train", **how)
+        steps = [transforms.ToTensor(), transforms.Normalize(self.data.mean, self.data.std)]
+        self.files = ImageFolder(files / "train", transforms.Compose(steps))
+        self.network.eval()
+        self.chosen = datasets.stratified_order(self.data.labels, 0)[: arguments.images]
+        self.images, self.labels = self.data.images[self.chosen], self.data.labels[self.chosen]
+        self.flops = 2 * summary(self.network, self.images.shape[1:]).multiply_adds
+        self._baseline = None
+
+    def quick(self, dtype: torch.dtype = torch.float32) -> nn.Module:
+        """Our forward, of the same weights."""
+        self.network.to(memory_format=torch.channels_last)
+        return forward(self.network, self.images[:2], dtype)[0]
+
+    def batches(self, dtype: torch.dtype = torch.float32, size: int | None = None) -> list:
+        size = size or batch_size(self.images.shape, dtype, torch.device("cpu"))
+        return list(zip(self.images.split(size), self.labels.split(size), strict=True))
+
+    def plane(self) -> Plane:
+        origin = weights_of(self.network)
+        return Plane(origin, tuple(filter_normalize(random_direction(origin, (0, i)), origin) for i in range(2)))
+
+    def baseline(self) -> tuple[float, float]:
+        """Images a second, and the loss: one plain pass that decodes, as it is done today for each point."""
+        if self._baseline is None:
+            self.network.to(memory_format=torch.contiguous_format)
+            found = []
+            for workers in (0, 2):  # the quicker one counts
+                loader = DataLoader(Subset(self.files, self.chosen.tolist()), batch_size=128, num_workers=workers)
+                taken, loss = timed(lambda loader=loader: plain_pass(self.network, loader), self.rounds)
+                found.append((len(self.chosen) / taken, loss))
+            self._baseline = max(found)
+        return self._baseline
+
+    def resident(self) -> float:
+        """Images a second of the same pass over decoded images in memory."""
+        self.network.to(memory_format=torch.contiguous_format)
+        batches = self.batches(size=128)
+        return len(self.images) / timed(lambda: plain_pass(self.network, batches), self.rounds)[0]
+
+
+def plain_pass(network: nn.Module, batches) -> float:
+    """The mean loss as everybody writes it."""
+    total, n = 0.0, 0
+    with torch.no_grad():
+        for images, labels in batches:
+            total += F.cross_entropy(network(images), labels, reduction="sum").item()
+            n += len(labels)
+    return total / n
+
+
+def timed(function: Callable, rounds: int) -> tuple[float, object]:
+    """Median seconds, and the result, of a function called once to warm up and then several times."""
+    result = function()
+    taken = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        result = function()
+        taken.append(time.perf_counter() - begun)
+    return statistics.median(taken), result
+
+
+def speed(it: Trial):
+    """The forward pass."""
+    rate, loss = it.baseline()
+    resident = it.resident()
+    yield f"{it.title}; {len(it.images)} images, {it.rounds} rounds, {torch.get_num_threads()} threads"
+    yield f"baseline (decodes, eager float32): {rate:.0f} images/s; resident baseline: {resident:.0f} images/s"
+    size, speeds, ours = 4096, {}, {}
+    for dtype in (torch.float32, torch.bfloat16):
+        name = str(dtype).removeprefix("torch.")
+        quick, batches = it.quick(dtype), it.batches(dtype)
+        taken, found = timed(lambda quick=quick, batches=batches: measure(quick, batches), it.rounds)
+        speeds[name], ours[name] = len(it.images) / taken, found["loss"]
+        a = torch.randn(size, size).to(dtype)
+        peak = 2 * size**3 / min(timed(lambda a=a: a @ a, 1)[0] for _ in range(5))
+        yield (
+            f"{name}: {speeds[name] / rate:.2f} × baseline, {speeds[name] / resident:.2f} × resident baseline, "
+            f"{speeds[name] * it.flops / peak:.2f} of the matrix peak of {peak / 1e9:.0f} GFLOP/s; "
+            f"loss off by {abs(ours[name] / loss - 1):.1e}"
+        )
+    if it.arguments.checkpoint:
+        exact, near, off = it.quick(), it.quick(torch.bfloat16), []
+        plane, points = it.plane(), grid(axis(-1, 1, SIDE), axis(-1, 1, SIDE))
+        for row in sample((SIDE, SIDE), 0):
+            with shift(it.network, plane, points[row]):
+                off.append(measure(near, it.batches())["loss"] / measure(exact, it.batches())["loss"] - 1)
+        yield (
+            f"bfloat16 at {len(off)} points of the plane, {len(it.images)} images: "
+            f"loss off by {100 * np.abs(off).max():.2f} % at most, {100 * np.median(np.abs(off)):.2f} % in the median"
+        )
+
+
+def tolerance(it: Trial):
+    """As many examples as a point needs."""
+    rate, _ = it.baseline()
+    n = len(it.data.labels)
+    near, plane, points = it.quick(torch.bfloat16), it.plane(), grid(axis(-1, 1, SIDE), axis(-1, 1, SIDE))
+    order = datasets.stratified_order(it.data.labels, 0)
+    batches = list(zip(it.data.images[order].split(256), it.data.labels[order].split(256), strict=True))
+    rows = np.random.default_rng(0).choice(len(points), it.arguments.points, replace=False)
+    taken, used = [], []
+    for row in rows:
+        begun = time.perf_counter()
+        with shift(it.network, plane, points[row]):
+            used.append(measure(near, batches, tolerance=TOLERANCE)["examples"])
+        taken.append(time.perf_counter() - begun)
+    point = statistics.mean(taken)
+    yield (
+        f"a point to {100 * TOLERANCE:g} %: {point:.2f} s, {np.mean(used):.0f} images of {n} "
+        f"(median {np.median(used):.0f}, {min(used)} to {max(used)}; {len(rows)} random points); "
+        f"baseline over all {n / rate:.1f} s: {n / rate / point:.0f} ×"
     )
+
+
+def adaptive(it: Trial):
+    """Fewer points: the whole surface, by the command that people type, on one rank a core."""
+    rate, _ = it.baseline()
+    out, ranks = it.folder / "surface.h5", os.cpu_count() or 1
+    command = [it.arguments.checkpoint, out, "--data", it.arguments.data, "--x", -1, 1, SIDE, "--y", -1, 1, SIDE]
+    how = ["--tolerance", TOLERANCE, "--adaptive", TOLERANCE, "--dtype", "auto", "--quiet"]
+    begun = time.perf_counter()
+    said = on_ranks(ranks, HERE / "surface.py", *command, *how)
+    taken = time.perf_counter() - begun
+    naive = SIDE**2 * len(it.data.labels) / rate
+    yield (
+        f"{SIDE}×{SIDE} surface on {ranks} ranks, loading included: {taken:.0f} s; "
+        f"baseline {naive / 3600:.1f} h: {naive / taken:.0f} ×"
+    )
+    yield from said.splitlines()
+    used = read(out)["examples"]
+    yield f"{used[used > 0].mean():.0f} images a measured point"
+
+
+def coverage(it: Trial):
+    """Whether the stated intervals hold the loss over all examples."""
+    plane, points = it.plane(), grid(axis(-1, 1, SIDE), axis(-1, 1, SIDE))
+    near, labels = it.quick(torch.bfloat16), it.data.labels
+    middle = len(points) // 2
+    rows = [middle, middle + 1, middle + SIDE, *np.random.default_rng(1).choice(len(points), 9, replace=False)]
+    held, used = [], []
+    for row in rows:
+        with shift(it.network, plane, points[row]), torch.inference_mode():
+            parts = [near(x).float() for x in it.data.images.split(512)]
+        losses = torch.cat([cross_entropy(out, t) for out, t in zip(parts, labels.split(512), strict=True)])
+        true = losses.double().mean().item()
+        for seed in range(it.arguments.seeds):
+            order = datasets.stratified_order(labels, seed)
+            batches = list(zip(losses[order].split(256), labels[order].split(256), strict=True))
+            m = measure(Given(), batches, lambda outputs, _: outputs[:, 0], TOLERANCE)
+            held.append(abs(m["loss"] - true) <= 1.96 * m["loss_se"] + 1e-9 * true)
+            used.append(m["examples"])
+    each = np.reshape(held, (len(rows), -1)).mean(axis=1)
+    yield (
+        f"coverage of 95 % intervals at {100 * TOLERANCE:g} %, {it.arguments.seeds} seeds × {len(rows)} points: "
+        f"{100 * np.mean(held):.1f} % (by point {100 * each.min():.1f} to {100 * each.max():.1f} %), "
+        f"{np.mean(used):.0f} images on average"
+    )
+
+
+class Given(nn.Module):
+    """Outputs that are the losses themselves."""
+
+    def forward(self, x):
+        return x[:, None]
+
+
+def lesions(it: Trial):
+    """Deletions that share their beginnings, against one pass for each."""
+    it.network.to(memory_format=torch.channels_last)
+    number = len(blocks(it.network))
+    few = it.batches(size=128)[:2]
+    for name, k in (("single", 1), ("pair", 2)):
+        plan = every(number, [k])
+        rows = order(plan)
+        ahead = list(branches(plan[rows]))
+
+        def sweep_all(plan=plan, rows=rows, ahead=ahead, room=2**31):
+            walk = Walk(it.network, few, cross_entropy, room=room)
+            return [walk.measure(plan[row], again) for row, again in zip(rows, ahead, strict=True)]
+
+        rounds = it.rounds if k == 1 else 1
+        shared, one = timed(sweep_all, rounds)
+        naive, other = timed(lambda sweep_all=sweep_all: sweep_all(room=0), rounds)
+        same = "to the bit the same" if one == other else "NOT the same"
+        yield f"all {name} deletions of {number} blocks: {naive / shared:.2f} × the naive sweep, {same}"
+
+
+def engine(it: Trial):
+    """Ranks and rows."""
+    seconds = {name: [] for name in ("one", "two", "slow", "nothing")}
+    for _ in range(it.rounds):  # in turn, since the machine's speed drifts
+        seconds["one"].append(sweep_seconds("surface", 1))
+        seconds["two"].append(sweep_seconds("surface", 2))
+        seconds["slow"].append(sweep_seconds("slow", 2))
+        seconds["nothing"].append(sweep_seconds("nothing", 2))
+    pairs = list(zip(seconds["one"], seconds["two"], seconds["slow"], strict=True))
+    yield f"two ranks of one core against one: {spread([one / two for one, two, _ in pairs])}"
+    # Speeds 1 and 1/5 add up to 1.2 of one rank's.
+    yield f"one of two ranks 5 × slower, time / ideal: {spread([slow / (one / 1.2) for one, _, slow in pairs])}"
+    yield f"a row of nothing on two ranks, ms: {spread([s / 10 for s in seconds['nothing']])}"  # of 10,000 rows
+
+
+def training(it: Trial):
+    """A step of training ResNet-20, batch 128."""
+    seconds = {}
+    for name, layout, bfloat16 in (
+        ("float32", torch.contiguous_format, False),
+        ("float32, channels-last", torch.channels_last, False),
+        ("bfloat16", torch.contiguous_format, True),
+        ("bfloat16, channels-last", torch.channels_last, True),
+    ):
+        torch.manual_seed(0)
+        network = build("resnet", depth=20).to(memory_format=layout)
+        optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
+        inputs, targets = it.images[:128].contiguous(memory_format=layout), it.labels[:128]
+
+        def step(network=network, optimizer=optimizer, inputs=inputs, targets=targets, bfloat16=bfloat16):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                outputs = network(inputs)
+            F.cross_entropy(outputs.float(), targets).backward()
+            optimizer.step()
+
+        seconds[name] = timed(step, 4 * it.rounds)[0]
+    plain = seconds.pop("float32")
+    gains = ", ".join(f"{name} {plain / s:.2f} ×" for name, s in seconds.items())
+    yield f"a step of training resnet-20 against float32 in PyTorch's default layout: {gains}"
+
+
+PARTS = {
+    "speed": speed,
+    "tolerance": tolerance,
+    "adaptive": adaptive,
+    "coverage": coverage,
+    "lesions": lesions,
+    "engine": engine,
+    "training": training,
+}
+NEED_LOSSES = ("tolerance", "adaptive", "coverage")
+
+
+def random_images(folder: Path, number: int) -> None:
+    """Smooth random pictures in two classes, as an image folder."""
+    draws = np.random.default_rng(0)
+    for i in range(number):
+        for split in ("train", "test") if i < 4 else ("train",):
+            path = folder / split / f"class{i % 2}"
+            path.mkdir(parents=True, exist_ok=True)
+            small = Image.fromarray(draws.integers(256, size=(8, 8, 3), dtype=np.uint8))
+            small.resize((32, 32), Image.Resampling.BICUBIC).save(path / f"{i:05d}.jpg")
 
 
 def spread(values: list[float]) -> str:
     return f"{statistics.median(values):.3f} ({min(values):.3f} … {max(values):.3f})"
 
 
-def timed(name: str, ranks: int) -> float:
-    """Seconds of a sweep, without the start of its processes."""
-    script = [sys.executable, "-m", "mpi4py", __file__, "--job", name]
+def on_ranks(ranks: int, *words) -> str:
+    """Run a script of ours on ranks of one core each; what it prints."""
+    call = ["mpiexec", "-n", ranks, sys.executable, "-m", "mpi4py", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(["mpiexec", "-n", str(ranks), *script], capture_output=True, text=True, env=environment)
+    done = subprocess.run(list(map(str, call)), capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(done.stderr)
-    return float(done.stdout)
+    return done.stdout
+
+
+def sweep_seconds(name: str, ranks: int) -> float:
+    """Seconds of a sweep, without the start of its processes."""
+    return float(on_ranks(ranks, __file__, "--job", name))
 
 
 def job(name: str, comm) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        points = np.zeros((10_000, 1)) if name == "nothing" else grid(axis(-1, 1, POINTS), axis(-1, 1, POINTS))
+        side = axis(-1, 1, 15)
+        points = np.zeros((10_000, 1)) if name == "nothing" else grid(side, side)
         table = None
         if comm.rank == 0:
             table, _ = prepare(

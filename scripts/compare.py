@@ -13,6 +13,7 @@ import numpy as np
 from landscape.command import Parser, run, say
 from landscape.errors import BadInput
 from landscape.geometry import centre, convex_fraction, loss_range
+from landscape.reduced import differences
 from landscape.table import Results, read
 
 
@@ -38,13 +39,17 @@ def main(arguments, comm) -> None:
 def surface(results: Results) -> dict[str, str]:
     x, y = results.coordinates["x"], results.coordinates.get("y")
     split = "training" if results.attributes["split"] == "train" else "test"
-    least, most = loss_range(results["loss"][results["done"]])
-    loss = np.where(results["done"], results["loss"], np.nan)
+    least, most = loss_range(results["loss"][results.known])
+    loss = np.where(results.known, results["loss"], np.nan)
     numbers = {
         f"{split} error": f"{100 * (1 - centre(results['accuracy'], x, y)):.2f} %",
         f"{split} loss at the centre": f"{centre(results['loss'], x, y):.4g}",
         f"{split} loss, range": f"{least:.3g} … {most:.3g}",
     }
+    if "interpolated" in results.variables:
+        numbers["points measured"] = f"{results['done'].sum()} of {results['done'].size}"
+    if "loss_float32" in results.variables:
+        numbers["off float32, at most"] = f"{100 * differences(results['loss'], results['loss_float32']).max():.2g} %"
     if y is not None:
         numbers["convex part of the slice"] = f"{100 * convex_fraction(loss, x, y):.1f} %"
     return numbers

@@ -52,7 +52,7 @@ def main(arguments, comm) -> None:
     if unknown := options.keys() - known:
         raise BadInput(f"--{min(unknown)} does not apply to {draw.__name__}; leave it out")
     for file in files:
-        if left := (~file["done"]).sum():
+        if left := (~file.known).sum():
             sys.stderr.write(f"{file.path}: {left} of {file['done'].size} points are not measured yet\n")
     save(draw(files, **options), out)
 

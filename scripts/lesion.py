@@ -10,15 +10,19 @@ does nothing. Without mpiexec it runs on one process, with the same results to t
 """
 
 import numpy as np
+import torch
 
 from ensemble.blocks import blocks
-from ensemble.lesions import every, lesion, sampled
-from landscape.command import Parser, run
+from ensemble.damage import damages
+from ensemble.lesions import every, sampled
+from landscape.command import Parser, run, say
 from landscape.errors import BadInput
 from landscape.experiment import experiment
-from landscape.measure import measure
+from landscape.place import room
 from landscape.ranks import agreed
+from landscape.reduced import FLOAT32, difference
 from landscape.subject import options, subject
+from landscape.table import MEASURED
 
 
 def parser() -> Parser:
@@ -44,23 +48,24 @@ def main(arguments, comm) -> None:
         else:
             plan = sampled(len(names), counts, arguments.trials, arguments.seed)
 
-    def damages(trials):
-        for deleted in trials:
-            with lesion(it.network, np.array(names)[deleted]):
-                yield measure(it.network, it.batches, it.loss)
-
-    experiment(
-        damages,
+    function, order = damages(it, plan, room(comm, it.device))
+    reduced = it.dtype != torch.float32
+    table = experiment(
+        function,
         plan,
         arguments,
         comm,
         label="trials",
+        choose=lambda table: order[~table.done[order]],
         kind="lesion",
         dims=("trial",),
         coordinates={"trial": np.arange(len(plan)), "block": np.array(names)},
         given={"deleted": (("trial", "block"), plan)},
+        measured=MEASURED | (FLOAT32 if reduced else {}),
         attributes=it.settings,
     )
+    if table and reduced:
+        say(comm, difference(it.settings["dtype"], table.values["loss"], table.values["loss_float32"]))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def command(script, *arguments, ranks=None, check=True, **options):
         call = ["mpiexec", "-n", str(ranks), *call]
     environment = {**os.environ, **ENVIRONMENT, **options.pop("env", {})}
     done = subprocess.run(
-        [*call, *map(str, arguments)], capture_output=True, text=True, timeout=120, env=environment, **options
+        [*call, *map(str, arguments)], capture_output=True, text=True, timeout=300, env=environment, **options
     )
     if check:
         assert done.returncode == 0, done.stderr

@@ -189,3 +189,29 @@ def test_a_table_that_cannot_be_written_ends_the_sweep(monkeypatch):
 def test_a_function_that_yields_too_little_is_a_bug_and_said():
     with pytest.raises(ValueError, match="shorter"):
         sweep(lambda points: iter([]), table(3), quiet=True)
+
+
+class Flood(Mail):
+    """A communicator on which some rank always has something to say."""
+
+    def __init__(self):
+        self.rank, self.size = 0, 2
+
+    def iprobe(self, *_):
+        return True
+
+    def recv(self, source=None):
+        return 1, ({0: {"loss": 1.0}}, 0.1)
+
+
+def test_a_flood_of_messages_keeps_nobody_from_flushing_or_stopping(monkeypatch):
+    monkeypatch.setattr(engine, "FLUSH", 0.2)
+    t = table(5)
+    keeper = engine._Keeper(t, np.arange(5), Flood(), "rows", quiet=True)
+    keeper._missing = 10**9  # so many rows are still to come
+    keeper.start()
+    time.sleep(1)
+    assert t.flushes >= 2
+    begun = time.monotonic()
+    keeper.stop()
+    assert time.monotonic() - begun < 5

@@ -78,7 +78,7 @@ def planes(
     with matplotlib.rc_context(STYLE):
         figure, tops, bottoms, bar = _sheet(files, width, 1 + max(t.count("\n") for t in titles), bool(notes))
         for i, (file, loss, title) in enumerate(zip(files, losses, titles, strict=True)):
-            x, y, done = file.coordinates["x"], file.coordinates["y"], file["done"]
+            x, y, done = file.coordinates["x"], file.coordinates["y"], file.known
             axes = contours(tops[i], x, y, loss, norm, done=done, levels=levels, cmap=colormap)
             axes.set_title(title)
             axes.set_xlabel(_axis("α", file, room=side))
@@ -124,7 +124,7 @@ def profiles(
             profile(axes, x, loss, file["loss_se"], color=color, label=title)
             right.plot(x, 100 * (1 - file["accuracy"]), color=color, **ERROR)
             # A cross on the upper rim is a loss that is not finite; a mere gap is not measured yet.
-            lost = x[file["done"] & ~np.isfinite(loss)]
+            lost = x[file.known & ~np.isfinite(loss)]
             rim = {"transform": axes.get_xaxis_transform(), "clip_on": False}
             axes.plot(lost, np.ones(len(lost)), color=color, **LOST, **rim)
         ends = [end for file in files for end in file.coordinates["x"][[0, -1]]]
@@ -145,8 +145,9 @@ def profiles(
             keys |= {"error (right)": ERROR}
         else:  # targets that are not classes have no accuracy
             right.set_axis_off()
-        if any((file["done"] & ~np.isfinite(file["loss"])).any() for file in files):
+        if any((file.known & ~np.isfinite(file["loss"])).any() for file in files):
             keys |= {"not finite": LOST}
+        keys |= {text: {"linestyle": "none"} for text in _interpolated(files)}
         _key(figure, "upper center", axes.get_legend_handles_labels()[0])
         _key(figure, "lower center", [Line2D([], [], color="0.3", label=key, **how) for key, how in keys.items()])
     return figure
@@ -166,7 +167,7 @@ def split_of(files: Sequence[Results]) -> str:
 
 
 def _measured(file: Results) -> np.ndarray:
-    return np.where(file["done"], file["loss"], np.nan)
+    return np.where(file.known, file["loss"], np.nan)
 
 
 def _place(figure: Figure, left: float, bottom: float, width: float, height: float, **how) -> Axes:
@@ -223,8 +224,8 @@ def _bar(figure: Figure, axes: Axes, norm, colormap, levels, beyond: str, label:
 def _notes(files, losses, norm, beyond: str) -> list[Artist]:
     """What the ends of the scale leave out, and what has no colour on it, as entries of a legend."""
     missing = {
-        "not finite": any((file["done"] & ~np.isfinite(file["loss"])).any() for file in files),
-        "not measured yet": not all(file["done"].all() for file in files),
+        "not finite": any((file.known & ~np.isfinite(file["loss"])).any() for file in files),
+        "not measured yet": not all(file.known.all() for file in files),
     }
     notes = [Patch(label=name, linewidth=0.4, **MISSING[name]) for name, there in missing.items() if there]
     finite = np.concatenate([loss[np.isfinite(loss)] for loss in losses])
@@ -233,7 +234,17 @@ def _notes(files, losses, norm, beyond: str) -> list[Artist]:
         told.append(f"losses up to {label_of(finite.max())} drawn as {label_of(norm.vmax)}")
     if beyond in ("min", "both"):
         told.append(f"losses down to {label_of(finite.min())} drawn as {label_of(norm.vmin)}")
+    told += _interpolated(files)
     return notes + [Line2D([], [], linestyle="none", label=text) for text in told]
+
+
+def _interpolated(files) -> list[str]:
+    """How much of what is drawn was not measured."""
+    parts = [100 * file["interpolated"].mean() for file in files if "interpolated" in file.variables]
+    if not any(parts):
+        return []
+    least, most = f"{min(parts):.0f}", f"{max(parts):.0f}"
+    return [f"{least if least == most else f'{least} to {most}'} % of the points interpolated"]
 
 
 def _loss_label(files: Sequence[Results], scale: str = "") -> str:

@@ -47,9 +47,13 @@ class Network(nn.Module):
         self.keep = keep
         self.checkpointing = checkpointing
 
+    def parts(self) -> list[nn.Module]:
+        """Stem, blocks (and what else the stages hold), head: in evaluation, each has the one before it for input."""
+        return [self.stem, *(module for stage in self.stages for module in stage), self.head]
+
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
-        modules = [module for stage in self.stages for module in stage]
+        modules = self.parts()[1:-1]
         runs = draw(modules, self.keep) if self.training else [True] * len(modules)
         for module, run in zip(modules, runs, strict=True):
             if not run:

@@ -1,0 +1,144 @@
+"""Interpolation is where it does no harm, says how far off it is, and decides the same after an interruption."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from landscape.adaptive import ALLOWED, AUDIT, decide, fill, interpolate
+from landscape.table import Table
+
+
+def bowl(x, y):
+    return 0.05 + 5 * (x**2 + 0.5 * y**2 + 0.3 * x * y)
+
+
+def cliffs(x, y):
+    return np.exp(4 * np.random.default_rng(0).standard_normal(np.shape(x)))
+
+
+def losses(function, ny, nx):
+    x, y = np.meshgrid(np.linspace(-1, 1, nx), np.linspace(-1, 1, ny))
+    return function(x, y)
+
+
+def measured(loss, tolerance=0.02, seed=0, error=0.0, at_once=None):
+    """Measure what is asked for, all of it or only some rows at a time; returns where, and the last decision."""
+    done = np.zeros(loss.shape, bool)
+    while True:
+        seen = np.where(done, loss, np.nan)
+        errors = np.where(np.isfinite(seen), error, np.nan) * np.nan_to_num(seen, posinf=0)
+        decision = decide(seen, errors, done, tolerance, seed)
+        if not len(decision.rows):
+            return done, decision
+        assert not done.flat[decision.rows].any()
+        done.flat[decision.rows[:at_once]] = True
+
+
+def test_a_smooth_surface_takes_a_fraction_of_the_points():
+    loss = losses(bowl, 51, 51)
+    done, _ = measured(loss)
+    assert done.mean() < 0.15
+    guess = interpolate(np.where(done, loss, np.nan), done, logarithm=True)
+    off = np.abs(guess / loss - 1)[~done]
+    assert np.quantile(off, 0.95) < 0.02
+    np.testing.assert_array_equal(guess[done], loss[done])
+
+
+def test_a_wild_surface_takes_all():
+    done, _ = measured(losses(cliffs, 31, 21))
+    assert done.all()
+
+
+def test_a_narrow_cliff_in_a_smooth_surface_is_followed():
+    def step(x, y):
+        return bowl(x, y) * np.where(x + y > 0.35, 30.0, 1.0)
+
+    loss = losses(step, 51, 51)
+    done, decision = measured(loss)
+    off = np.abs(np.log(interpolate(np.where(done, loss, np.nan), done, True) / loss))
+    assert done.mean() < 0.9
+    assert (off[~done] > 0.05).mean() < 2 * ALLOWED
+    assert np.isfinite(decision.miss).sum() == AUDIT
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 3))
+def test_any_grid_comes_to_an_end_with_its_corners_measured(ny, nx, seed):
+    done, _ = measured(losses(bowl, ny, nx), seed=seed)
+    assert done[[0, 0, -1, -1], [0, -1, 0, -1]].all()
+
+
+def test_a_line_is_a_grid_too():
+    loss = losses(bowl, 1, 201)[0]
+    done, _ = measured(loss)
+    assert done.shape == (201,)
+    assert done.mean() < 0.6
+    guess = interpolate(np.where(done, loss, np.nan), done, True)
+    np.testing.assert_allclose(guess, loss, rtol=0.02)
+
+
+def test_an_interruption_changes_no_decision():
+    """Rows measured a few at a time, deciding anew each time, are the rows of whole rounds."""
+    loss = losses(lambda x, y: bowl(x, y) * np.exp(0.3 * np.sin(9 * x)), 27, 33)
+    whole, last = measured(loss)
+    parts, also = measured(loss, at_once=7)
+    np.testing.assert_array_equal(whole, parts)
+    np.testing.assert_array_equal(last.miss, also.miss)
+
+
+def test_points_measured_for_another_reason_change_no_decision():
+    loss = losses(bowl, 25, 25)
+    whole, _ = measured(loss)
+    more = whole.copy()
+    more.flat[[5, 77, 300]] = True
+    seen = np.where(more, loss, np.nan)
+    assert len(decide(seen, 0 * seen, more, 0.02, 0).rows) == 0
+
+
+def test_the_audit_says_how_far_off_the_rest_is():
+    """The median miss at audited points is that of all interpolated ones, within what 40 of them can tell."""
+    loss = losses(lambda x, y: bowl(x, y) * np.exp(0.02 * np.sin(40 * x) * np.sin(37 * y)), 51, 51)
+    done, decision = measured(loss, tolerance=0.06)
+    assert done.mean() < 0.9
+    told = np.abs(decision.miss[np.isfinite(decision.miss)])
+    guess = interpolate(np.where(done, loss, np.nan), done, True)
+    true = np.abs(np.log(guess / loss))[~done]
+    assert np.median(told) == pytest.approx(np.median(true), rel=0.6)
+
+
+def test_what_is_not_finite_is_measured_all_around():
+    loss = losses(bowl, 33, 33)
+    loss[8:17, 8:17] = np.inf
+    done, _ = measured(loss)
+    assert done[8:17, 8:17].all()
+    assert np.isfinite(interpolate(np.where(done, loss, np.nan), done, True)[~done]).all()
+
+
+def test_losses_that_can_be_negative_are_compared_on_their_range():
+    loss = losses(lambda x, y: x**2 + y**2 - 0.5, 33, 33)
+    done, _ = measured(loss)
+    assert done.mean() < 0.5
+    guess = interpolate(np.where(done, loss, np.nan), done, True)
+    assert np.abs(guess - loss).max() < 0.02 * np.ptp(loss) * 2
+
+
+def test_the_noise_of_the_measurements_is_not_chased():
+    noisy = losses(bowl, 51, 51) * np.exp(0.02 * np.random.default_rng(0).standard_normal((51, 51)))
+    assert measured(noisy, error=0.02)[0].mean() < measured(noisy, error=0.0)[0].mean()
+
+
+def test_a_filled_table_says_what_is_interpolated(tmp_path):
+    loss = losses(bowl, 25, 25)
+    done, _ = measured(loss)
+    values = {name: np.where(done, array, np.nan) for name, array in (("loss", loss), ("loss_se", 0 * loss))}
+    values["accuracy"] = np.where(done, 1.0, np.nan)
+    derived = {"interpolated": np.zeros(loss.shape, bool), "miss": np.full(loss.shape, np.nan)}
+    table = Table(None, np.zeros((625, 2)), values, done, derived)
+    table.flush = lambda: None
+    said = fill(table, 0.02, 0)
+    assert f"measured {done.sum()} of 625 points, interpolated {(~done).sum()}" in said
+    assert (table.derived["interpolated"] == ~done).all()
+    assert np.isfinite(table.values["loss"]).all()
+    assert np.isnan(table.values["loss_se"][~done]).all()
+    assert table.values["accuracy"].max() <= 1
