@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import socket
 
@@ -10,7 +12,7 @@ import torch
 from landscape.errors import BadInput
 from landscape.ranks import share
 
-__all__ = ["place", "room"]
+__all__ = ["keep_freed_memory", "place", "room"]
 
 
 def place(comm, device: str = "auto") -> torch.device:
@@ -41,7 +43,21 @@ def place(comm, device: str = "auto") -> torch.device:
         return chosen
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(mine.cores)
+    keep_freed_memory()
     return torch.device("cpu")
+
+
+def keep_freed_memory() -> None:
+    """Let what one batch leaves serve the next, instead of going back to the system page by page.
+
+    glibc returns large blocks when they are freed and takes them anew when they are needed; with
+    activations of some 10 MB that costs a fifth of the time of a network. Elsewhere this does nothing.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # the names of malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(mmap_threshold, 2**30)
+        set_option(trim_threshold, 2**31 - 1)
 
 
 def room(comm, device: torch.device) -> int:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Which networks can be trained: depth, and what the shortcuts are made of (He et al. 2016, 1603.05027, tables 1 and 2), at
-# the scale of a laptop: scikit-learn's digits, three seeds. Three quarters of an hour on two cores.
+# the scale of a laptop: scikit-learn's digits, three seeds. Half an hour on two cores.
 # Interrupted, it goes on where it stopped.
 set -eu
 cd "$(dirname "$0")/.."
@@ -9,7 +9,7 @@ train="mpiexec -n ${RANKS:-2} python -m mpi4py scripts/trainings.py"
 mkdir -p $out
 
 $train $out/degradation.h5 plain resnet --depth 8 20 32 56 --seeds 3
-$train $out/shortcuts.h5 --depth 110 --seeds 3 \
+$train $out/shortcuts.h5 --depth 56 --seeds 3 \
     resnet plain \
     'resnet:join=scale,scales=(0.5,0.5)' 'resnet:join=scale,scales=(0.5,1)' \
     resnet:join=exclusive-gate,gate_bias=0 resnet:join=exclusive-gate,gate_bias=-6 \
