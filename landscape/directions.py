@@ -1,22 +1,43 @@
 """Directions in weight space.
 
 Weights are a dict from parameter name to tensor, keyed as ``network.named_parameters()``; a
-direction is Weights too. The first axis of a parameter counts its output filters.
+direction is Weights too. The first axis of a parameter counts its output filters, with the exceptions
+of `filter_axes`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Weights", "cosine", "digest", "filter_normalize", "random_direction", "weights_of"]
+from landscape.errors import BadInput
+
+__all__ = [
+    "NORMALIZATIONS",
+    "Weights",
+    "cosine",
+    "digest",
+    "filter_axes",
+    "filter_normalize",
+    "normalize",
+    "random_direction",
+    "weights_of",
+]
 
 Weights = dict[str, Tensor]
+
+# How directions are told in a results file and on a figure's axes.
+NORMALIZATIONS = {
+    "filter": "filter-normalised",
+    "layer": "layer-normalised",
+    "weight": "weight-normalised",
+    "none": "not normalised",
+}
 
 
 def weights_of(network: nn.Module) -> Weights:
@@ -45,26 +66,70 @@ def random_direction(weights: Weights, seed: int | Sequence[int]) -> Weights:
     }
 
 
-def filter_normalize(direction: Weights, weights: Weights) -> Weights:
-    """Give each filter of a direction the norm of the network's filter (Li et al. 2018, §4).
+def filter_axes(network: nn.Module) -> dict[str, int]:
+    """The axis of each parameter that counts what it puts out, where that is not the first.
 
-    A filter is one slice along the first axis of a parameter of two or more dimensions: the
-    weights that make one output channel, or one neuron. Parameters of fewer dimensions (biases,
-    BatchNorm) do not move: their direction is zero. It is done in place, for networks that fill the
-    memory, and the direction is returned.
+    Transposed convolutions store (inputs, outputs, …), and an embedding is a linear map of one-hot
+    vectors stored (inputs, outputs).
     """
+    transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Embedding, nn.EmbeddingBag)
+    owners = {name: module for name, module in network.named_modules() if isinstance(module, transposed)}
+    return {f"{name}.weight" if name else "weight": 1 for name in owners}
+
+
+def filter_normalize(direction: Weights, weights: Weights) -> Weights:
+    """Give each filter of a direction the norm of the network's filter (Li et al. 2018, §4)."""
+    return normalize(direction, weights, "filter")
+
+
+def normalize(
+    direction: Weights,
+    weights: Weights,
+    how: str = "filter",
+    *,
+    axes: Mapping[str, int] | None = None,
+    one_dimensional: bool = False,
+) -> Weights:
+    """Scale a direction to the weights it starts from.
+
+    Parameters
+    ----------
+    direction : changed in place, for networks that fill the memory
+    weights : of the same names and shapes
+    how : {"filter", "layer", "weight", "none"}
+        What gets the norm that it has in the network (Li et al. 2018, 1712.09913 §4): each filter, which is what
+        makes one output channel or one neuron; each parameter tensor; each single weight (elements are
+        multiplied by its size); or nothing.
+    axes : the axis that counts filters, for parameters where it is not the first; see `filter_axes`
+    one_dimensional : whether biases and BatchNorm move too
+        By default their direction is 0. Moved, each of them counts as one filter.
+
+    Returns
+    -------
+    Weights
+        The direction.
+    """
+    if how not in NORMALIZATIONS:
+        raise BadInput(f"there is no normalisation {how!r}; use {', '.join(NORMALIZATIONS)}")
     for name, d in direction.items():
-        _like_filters_of(weights[name], d)
+        w = weights[name]
+        if d.ndim < 2 and not one_dimensional:
+            d.zero_()
+        elif how == "weight":
+            d.mul_(w.abs())
+        elif how == "layer" or (how == "filter" and d.ndim < 2):
+            d.mul_(_ratio(w.reshape(1, -1), d.reshape(1, -1)).item())
+        elif how == "filter":
+            axis = (axes or {}).get(name, 0)
+            scale = _ratio(w.movedim(axis, 0), d.movedim(axis, 0))
+            d.mul_(scale.to(d).view([-1 if i == axis else 1 for i in range(d.ndim)]))
     return direction
 
 
-def _like_filters_of(weight: Tensor, direction: Tensor) -> None:
-    if direction.ndim < 2:
-        direction.zero_()
-        return
+def _ratio(weight: Tensor, direction: Tensor) -> Tensor:
+    """Norms of a weight's slices along the first axis over those of a direction; 0 where both are 0."""
     d, w = (np.sqrt(_products(t, t)) for t in (direction, weight))
-    scale = np.divide(w, d, out=np.zeros_like(d), where=d > 0)
-    direction.mul_(torch.from_numpy(scale).to(direction).view(-1, *[1] * (direction.ndim - 1)))
+    return torch.from_numpy(np.divide(w, d, out=np.zeros_like(d), where=d > 0))
 
 
 def cosine(one: Weights, other: Weights) -> float:

@@ -9,20 +9,24 @@ train="mpiexec -n ${RANKS:-2} python -m mpi4py scripts/trainings.py"
 mkdir -p $out
 
 $train $out/degradation.h5 plain resnet --depth 8 20 32 56 --seeds 3
-$train $out/shortcuts.h5 --depth 56 --seeds 3 \
-    resnet plain \
-    'resnet:join=scale,scales=(0.5,0.5)' 'resnet:join=scale,scales=(0.5,1)' \
-    resnet:join=exclusive-gate,gate_bias=0 resnet:join=exclusive-gate,gate_bias=-6 \
-    resnet:join=shortcut-gate,gate_bias=0 resnet:join=shortcut-gate,gate_bias=-6 \
-    resnet:join=channel-gate,gate_bias=0 resnet:join=channel-gate,gate_bias=-6 \
-    resnet:shortcut=projection-everywhere resnet:join=dropout \
-    resnet:order=bn-after-add resnet:order=relu-before-add resnet:order=relu-only-pre resnet:order=pre
+for depth in 56 110; do
+    $train $out/shortcuts-$depth.h5 --depth $depth --seeds 3 \
+        resnet plain \
+        'resnet:join=scale,scales=(0.5,0.5)' 'resnet:join=scale,scales=(0.5,1)' \
+        resnet:join=exclusive-gate,gate_bias=0 resnet:join=exclusive-gate,gate_bias=-6 \
+        resnet:join=shortcut-gate,gate_bias=0 resnet:join=shortcut-gate,gate_bias=-6 \
+        resnet:join=channel-gate,gate_bias=0 resnet:join=channel-gate,gate_bias=-6 \
+        resnet:shortcut=projection-everywhere resnet:join=dropout \
+        resnet:order=bn-after-add resnet:order=relu-before-add resnet:order=relu-only-pre resnet:order=pre
+done
 
 for kind in pdf png; do
     python scripts/figure.py $out/degradation.$kind $out/degradation.h5 --titles plain residual
-    python scripts/figure.py $out/shortcuts.$kind $out/shortcuts.h5 --titles \
-        identity 'no shortcut' 'constant 0.5, 0.5' 'constant 0.5, 1' \
-        'exclusive gate, b = 0' 'exclusive gate, b = −6' 'shortcut-only gate, b = 0' 'shortcut-only gate, b = −6' \
-        'channel gate, b = 0' 'channel gate, b = −6' '1×1 convolution' 'dropout 0.5' \
-        'BN after addition' 'ReLU before addition' 'ReLU-only pre-activation' 'full pre-activation'
+    for depth in 56 110; do
+        python scripts/figure.py $out/shortcuts-$depth.$kind $out/shortcuts-$depth.h5 --titles \
+            identity 'no shortcut' 'constant 0.5, 0.5' 'constant 0.5, 1' \
+            'exclusive gate, b = 0' 'exclusive gate, b = −6' 'shortcut-only gate, b = 0' 'shortcut-only gate, b = −6' \
+            'channel gate, b = 0' 'channel gate, b = −6' '1×1 convolution' 'dropout 0.5' \
+            'BN after addition' 'ReLU before addition' 'ReLU-only pre-activation' 'full pre-activation'
+    done
 done

@@ -3,7 +3,8 @@
 
     mpiexec -n 4 python -m mpi4py scripts/surface.py resnet.pt resnet.h5 --x -1 1 51 --y -1 1 51 --seed 0
 
-The plane is spanned by random, filter-normalised directions (Li et al. 2018). Without --y, a line.
+The plane is spanned by random directions, filter-normalised unless told otherwise (Li et al. 2018). Without --y,
+a line.
 With --tolerance 0.02 --adaptive --dtype auto the same picture takes a hundredth of the time, and the file
 says how far off it is. Interrupted, the same command goes on where it stopped; finished, it does nothing.
 Without mpiexec it runs on one process, with the same results to the bit.
@@ -14,7 +15,15 @@ import torch
 
 from landscape.adaptive import INTERPOLATED, decide, fill
 from landscape.command import Parser, run, say
-from landscape.directions import cosine, digest, filter_normalize, random_direction, weights_of
+from landscape.directions import (
+    NORMALIZATIONS,
+    cosine,
+    digest,
+    filter_axes,
+    normalize,
+    random_direction,
+    weights_of,
+)
 from landscape.errors import BadInput
 from landscape.experiment import experiment
 from landscape.plane import Plane, axis, grid, shift
@@ -34,6 +43,10 @@ def parser() -> Parser:
     p.add_argument(
         "--compile", action="store_true", help="torch.compile, once for all points: for a GPU; needs a C++ compiler"
     )
+    g.add_argument(
+        "--normalize", choices=NORMALIZATIONS, default="filter", help="what of a direction gets the network's norm"
+    )
+    g.add_argument("--move-biases", action="store_true", help="also parameters of one dimension: biases, BatchNorm")
     g.add_argument(
         "--adaptive",
         nargs="?",
@@ -56,8 +69,10 @@ def main(arguments, comm) -> None:
             it = compiled(it)
         origin = weights_of(it.network)
         axes = range(1 if y is None else 2)
+        how = {"axes": filter_axes(it.network), "one_dimensional": arguments.move_biases}
         directions = tuple(
-            filter_normalize(random_direction(origin, (arguments.seed, number)), origin) for number in axes
+            normalize(random_direction(origin, (arguments.seed, number)), origin, arguments.normalize, **how)
+            for number in axes
         )
         plane = Plane(origin, directions)
     points = grid(x, y)
@@ -82,7 +97,8 @@ def main(arguments, comm) -> None:
 
     attributes = {
         **it.settings,
-        "directions": "random, filter-normalised; parameters of one dimension not moved",
+        "directions": f"random, {NORMALIZATIONS[arguments.normalize]}; "
+        f"parameters of one dimension {'moved too' if arguments.move_biases else 'not moved'}",
         "direction_digest": digest(*directions),
     }
     if y is not None:

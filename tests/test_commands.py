@@ -183,6 +183,17 @@ def test_quick_lesions_are_the_same_from_two_ranks_and_near_the_full_ones(traine
     assert np.isfinite(quick["loss_float32"]).all()
 
 
+@pytest.mark.parametrize("how", [("--normalize", "layer"), ("--normalize", "none"), ("--move-biases",)])
+def test_other_directions_are_another_measurement(trained, surface, tmp_path, how):
+    command("surface", trained / "resnet.pt", tmp_path / "a.h5", *GRID, *how)
+    one, other = read(surface), read(tmp_path / "a.h5")
+    assert one["loss"][1, 2] == other["loss"][1, 2]  # the centre
+    assert not np.isclose(one["loss"][0, 0], other["loss"][0, 0], rtol=1e-3)
+    assert one.attributes["directions"] != other.attributes["directions"]
+    refused = command("surface", trained / "resnet.pt", surface, *GRID, *how, check=False)
+    assert refused.returncode == 2 and "its directions is" in refused.stderr
+
+
 def test_the_row_y_0_is_the_one_dimensional_surface(trained, surface, tmp_path):
     command("surface", trained / "resnet.pt", tmp_path / "line.h5", "--x", -1, 1, 5, "--examples", 100, "--quiet")
     line, plane = read(tmp_path / "line.h5"), read(surface)

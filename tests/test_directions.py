@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from landscape.directions import cosine, digest, filter_normalize, random_direction, weights_of
+from landscape.directions import (
+    NORMALIZATIONS,
+    cosine,
+    digest,
+    filter_axes,
+    filter_normalize,
+    normalize,
+    random_direction,
+    weights_of,
+)
+from landscape.errors import BadInput
 from landscape.networks import build
 
 
@@ -51,6 +61,61 @@ def test_biases_and_batchnorm_do_not_move(weights):
     still = [name for name, d in direction.items() if not d.any()]
     assert still == [name for name, w in weights.items() if w.ndim < 2]
     assert still
+
+
+def norms(tensor, axis=0):
+    """Of each slice along an axis, one at a time: brute force."""
+    return [slice_.norm().item() for slice_ in tensor.unbind(axis)]
+
+
+def test_each_layer_gets_the_norm_of_the_networks_layer(weights):
+    direction = normalize(random_direction(weights, 3), weights, "layer")
+    raw = random_direction(weights, 3)
+    for name, w in weights.items():
+        if w.ndim > 1:
+            assert direction[name].norm().item() == pytest.approx(w.norm().item(), rel=1e-5)
+            assert cosine({"": direction[name]}, {"": raw[name]}) == pytest.approx(1)  # one factor for all of it
+
+
+def test_each_weight_gets_the_size_of_the_networks_weight(weights):
+    direction, raw = normalize(random_direction(weights, 3), weights, "weight"), random_direction(weights, 3)
+    for name, w in weights.items():
+        torch.testing.assert_close(direction[name], raw[name] * w.abs() * (w.ndim > 1))
+
+
+def test_without_normalisation_only_parameters_of_one_dimension_change(weights):
+    direction, raw = normalize(random_direction(weights, 3), weights, "none"), random_direction(weights, 3)
+    assert all(torch.equal(direction[name], raw[name] * (w.ndim > 1)) for name, w in weights.items())
+
+
+@pytest.mark.parametrize("how", NORMALIZATIONS)
+def test_parameters_of_one_dimension_can_move_and_are_normalised_never_copied(weights, how):
+    """The weights themselves as a direction, as elsewhere, would be the same in both axes."""
+    one, other = (normalize(random_direction(weights, seed), weights, how, one_dimensional=True) for seed in (1, 2))
+    flat = {name: w for name, w in weights.items() if w.ndim < 2 and w.any()}
+    assert flat
+    for name, w in flat.items():
+        assert not torch.equal(one[name], w) and not torch.equal(one[name], other[name])
+        if how in ("filter", "layer"):
+            assert one[name].norm().item() == pytest.approx(w.norm().item(), rel=1e-5)
+
+
+def test_transposed_convolutions_and_embeddings_have_their_filters_on_the_second_axis():
+    torch.manual_seed(0)
+    network = nn.ModuleDict(
+        {"up": nn.ConvTranspose2d(3, 5, 2), "words": nn.Embedding(7, 4), "down": nn.Conv2d(3, 5, 2)}
+    )
+    weights = weights_of(network)
+    direction = normalize(random_direction(weights, 0), weights, axes=filter_axes(network))
+    for name, axis in (("up.weight", 1), ("words.weight", 1), ("down.weight", 0)):
+        assert norms(direction[name], axis) == pytest.approx(norms(weights[name], axis), rel=1e-5)
+        assert norms(direction[name], 1 - axis) != pytest.approx(norms(weights[name], 1 - axis), rel=1e-2)
+    assert filter_axes(nn.Embedding(3, 2)) == {"weight": 1}
+
+
+def test_an_unknown_normalisation_is_refused(weights):
+    with pytest.raises(BadInput, match="filter, layer, weight, none"):
+        normalize(random_direction(weights, 0), weights, "tensor")
 
 
 def test_a_filter_of_zeros_does_not_move():

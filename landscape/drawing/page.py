@@ -20,6 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
+from landscape.directions import NORMALIZATIONS
 from landscape.drawing.scale import common_norm, extension, label_of, levels_of
 from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width
 from landscape.drawing.surface import MISSING, contours, profile, relief
@@ -270,5 +271,6 @@ def _is_decade(level: float) -> bool:
 
 def _axis(letter: str, file: Results, room: float = np.inf) -> str:
     """Name of an axis, with its unit where that is known and there is room, in inches."""
-    normalised = "filter-normalised" in str(file.attributes.get("directions", ""))
-    return f"{letter} (filter-normalised)" if normalised and room > 1.4 else letter
+    told = str(file.attributes.get("directions", ""))
+    kinds = [kind for kind in NORMALIZATIONS.values() if kind in told]
+    return f"{letter} ({kinds[0]})" if kinds and room > 1.4 else letter

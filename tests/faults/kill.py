@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
+QUICK = ["--tolerance", "0.03", "--adaptive", "0.03", "--dtype", "bfloat16"]
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
@@ -29,14 +30,16 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--kills", type=int, default=50)
     p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--quick", action="store_true", help="surfaces of fewer points and examples, in bfloat16")
     arguments = p.parse_args()
+    more = QUICK if arguments.quick else ["--examples", "600"]
     draw = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         script = [sys.executable, ROOT / "scripts/train.py", folder / "net.pt", "--depth", "20", "--epochs", "1"]
         subprocess.run([*script, "--quiet"], check=True, stdout=subprocess.DEVNULL)
         begun = time.monotonic()
-        finish(start(folder, "whole.h5", 2))
+        finish(start(folder, "whole.h5", 2, more))
         duration = time.monotonic() - begun
         whole = contents(folder / "whole.h5")
         print(f"an undisturbed run on 2 ranks takes {duration:.1f} s")
@@ -47,7 +50,7 @@ def main() -> None:
             # Some die while they start, most when some part of the rows is on disk, and then at any time
             # between two flushes.
             part, later = draw.uniform(-0.15, 0.9), draw.uniform(0, 2)
-            process = start(folder, path.name, ranks)
+            process = start(folder, path.name, ranks, more)
             while part > 0 and process.poll() is None and done(path) < part:
                 time.sleep(0.02)
             time.sleep(later)
@@ -61,7 +64,7 @@ def main() -> None:
             slowest = max(slowest, time.monotonic() - died)
             before = done(path)
             resumed += 0 < before < 1
-            finish(start(folder, path.name, draw.randint(1, 3)))
+            finish(start(folder, path.name, draw.randint(1, 3), more))
             now = contents(path)
             equal = now.keys() == whole.keys() and all(np.array_equal(now[n], whole[n], equal_nan=True) for n in whole)
             same += equal
@@ -79,9 +82,9 @@ def main() -> None:
     sys.exit(same != arguments.kills)
 
 
-def start(folder: Path, name: str, ranks: int) -> subprocess.Popen:
+def start(folder: Path, name: str, ranks: int, more: list[str]) -> subprocess.Popen:
     script = [sys.executable, "-m", "mpi4py", str(ROOT / "scripts/surface.py"), str(folder / "net.pt")]
-    grid = ["--x", "-1", "1", "17", "--y", "-1", "1", "17", "--examples", "600", "--quiet"]
+    grid = ["--x", "-1", "1", "17", "--y", "-1", "1", "17", "--quiet", *more]
     launch = ["mpiexec", "-n", str(ranks), *script, str(folder / name), *grid]
     with open(folder / "complaints", "w") as complaints:
         return subprocess.Popen(launch, stdout=subprocess.DEVNULL, stderr=complaints, env=ENVIRONMENT, cwd=folder)
