@@ -16,14 +16,14 @@ from landscape.checkpoint import Checkpoint
 from landscape.command import Parser, say
 from landscape.errors import BadInput
 from landscape.fit import check_fit
-from landscape.forward import DTYPES, Fused, forward, reduced_type
+from landscape.forward import DTYPES, Fused, forward, reduced, reduced_type
 from landscape.measure import LOSSES, Loss, loss_named, measure
 from landscape.networks import NETWORKS
 from landscape.place import place
 from landscape.ranks import agreed
 from landscape.shared import once_a_machine
 
-__all__ = ["Subject", "batch_size", "compiled", "options", "subject"]
+__all__ = ["Subject", "batch_size", "compiled", "options", "subject", "unfused"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,13 @@ class Subject:
     def measure(self) -> dict[str, float]:
         """Measure the network as it is now."""
         return measure(self.forward, self.batches, self.loss, self.tolerance)
+
+    def calibration(self, number: int) -> Tensor:
+        """Inputs of the first examples in a stratified order."""
+        inputs, targets = (torch.cat(parts) for parts in zip(*self.batches, strict=True))
+        if number > len(inputs):
+            raise BadInput(f"--calibration is {number}, the data have {len(inputs)} examples; give that many at most")
+        return inputs[datasets.stratified_order(targets.cpu(), self.settings["seed"])[:number].to(inputs.device)]
 
     def loss_in_float32(self, examples: int) -> float:
         """The loss in float32, over as many examples as a measurement in a reduced type took."""
@@ -136,7 +143,7 @@ def subject(arguments, comm) -> Subject:
         "split": arguments.split,
         "loss": arguments.loss,
         "seed": arguments.seed,
-        "batchnorm": "frozen",
+        "batchnorm": "frozen",  # unless a plane does otherwise
         **against,
         "dtype": str(dtype).removeprefix("torch."),
         "device": device.type,
@@ -151,6 +158,12 @@ def subject(arguments, comm) -> Subject:
     if why:
         say(comm, f"{checkpoint.title} is measured {why}")
     return Subject(checkpoint, network, quick, exact, batches, loss, device, dtype, arguments.tolerance, settings)
+
+
+def unfused(it: Subject) -> Subject:
+    """The subject with its network as it is, for what fused convolutions do not know: statistics of each batch."""
+    settings = {**it.settings, "forward": "as it is"}
+    return replace(it, forward=reduced(it.network, it.dtype), exact=it.network, settings=settings)
 
 
 def compiled(it: Subject) -> Subject:

@@ -15,38 +15,35 @@ import torch
 
 from landscape.adaptive import INTERPOLATED, decide, fill
 from landscape.command import Parser, run, say
-from landscape.directions import (
-    NORMALIZATIONS,
-    cosine,
-    digest,
-    filter_axes,
-    normalize,
-    random_direction,
-    weights_of,
-)
 from landscape.errors import BadInput
 from landscape.experiment import experiment
-from landscape.plane import Plane, axis, grid, shift
+from landscape.plane import axis, grid, shift
 from landscape.ranks import agreed
 from landscape.reduced import FLOAT32, difference, sample
-from landscape.subject import compiled, options, subject
+from landscape.span import options as span_options
+from landscape.span import span
+from landscape.subject import compiled, options, subject, unfused
 from landscape.table import MEASURED
 
 
 def parser() -> Parser:
     p = Parser(prog="surface.py", description=__doc__)
     options(p, split="train")
+    span_options(p)
     g = p.add_argument_group("the plane")
     ends = ("FROM", "TO", "POINTS")
-    g.add_argument("--x", nargs=3, type=float, metavar=ends, default=(-1, 1, 51), help="first axis, in network norms")
+    g.add_argument(
+        "--x",
+        nargs=3,
+        type=float,
+        metavar=ends,
+        default=(-1, 1, 51),
+        help="first axis; 1 is a network's norm, or the other checkpoint",
+    )
     g.add_argument("--y", nargs=3, type=float, metavar=ends, help="second axis")
     p.add_argument(
         "--compile", action="store_true", help="torch.compile, once for all points: for a GPU; needs a C++ compiler"
     )
-    g.add_argument(
-        "--normalize", choices=NORMALIZATIONS, default="filter", help="what of a direction gets the network's norm"
-    )
-    g.add_argument("--move-biases", action="store_true", help="also parameters of one dimension: biases, BatchNorm")
     g.add_argument(
         "--adaptive",
         nargs="?",
@@ -65,16 +62,11 @@ def main(arguments, comm) -> None:
         if arguments.adaptive is not None and not 0 < arguments.adaptive < 1:
             raise BadInput(f"--adaptive is {arguments.adaptive}; give a part of the loss between 0 and 1, like 0.02")
         it = subject(arguments, comm)
-        if arguments.compile:
+        if arguments.batchnorm == "batch":
+            it = unfused(it)
+        elif arguments.compile:
             it = compiled(it)
-        origin = weights_of(it.network)
-        axes = range(1 if y is None else 2)
-        how = {"axes": filter_axes(it.network), "one_dimensional": arguments.move_biases}
-        directions = tuple(
-            normalize(random_direction(origin, (arguments.seed, number)), origin, arguments.normalize, **how)
-            for number in axes
-        )
-        plane = Plane(origin, directions)
+        plane, statistics, told = span(arguments, it, 1 if y is None else 2)
     points = grid(x, y)
     shape = (len(x),) if y is None else (len(y), len(x))
     reduced = it.dtype != torch.float32
@@ -83,7 +75,7 @@ def main(arguments, comm) -> None:
 
     def losses(points):
         for point in points:
-            with shift(it.network, plane, point):
+            with shift(it.network, plane, point), statistics(point):
                 measured = it.measure()
                 if reduced:
                     again = tuple(point) in checked
@@ -95,14 +87,7 @@ def main(arguments, comm) -> None:
         rows, _ = decide(table.values["loss"], table.values["loss_se"], table.done, arguments.adaptive, arguments.seed)
         return np.union1d(missing, rows)
 
-    attributes = {
-        **it.settings,
-        "directions": f"random, {NORMALIZATIONS[arguments.normalize]}; "
-        f"parameters of one dimension {'moved too' if arguments.move_biases else 'not moved'}",
-        "direction_digest": digest(*directions),
-    }
-    if y is not None:
-        attributes["cosine"] = cosine(*directions)
+    attributes = {**it.settings, **told}
     adaptive = {}
     if arguments.adaptive is not None:
         attributes["adaptive"] = arguments.adaptive
