@@ -13,6 +13,7 @@ import numpy as np
 from landscape.command import Parser, run, say
 from landscape.errors import BadInput
 from landscape.geometry import centre, convex_fraction, loss_range
+from landscape.persistence import minima
 from landscape.reduced import differences
 from landscape.table import Results, read
 
@@ -50,9 +51,15 @@ def surface(results: Results) -> dict[str, str]:
         numbers["points measured"] = f"{results['done'].sum()} of {results['done'].size}"
     if "loss_float32" in results.variables:
         numbers["off float32, at most"] = f"{100 * differences(results['loss'], results['loss_float32']).max():.2g} %"
+    numbers["minima above the noise"] = f"{minima(loss, noise(results)).number}"
     if y is not None:
         numbers["convex part of the slice"] = f"{100 * convex_fraction(loss, x, y):.1f} %"
     return numbers
+
+
+def noise(results: Results) -> np.ndarray:
+    """Standard errors of the loss; rounding where all examples were used and nothing else is uncertain."""
+    return np.maximum(results["loss_se"], 1e-6 * np.abs(results["loss"]))
 
 
 def lesions(results: Results) -> dict[str, str]:
