@@ -75,11 +75,13 @@ class Density:
     values : float64 ndarray, shape (G,)
         Parts of all eigenvalues per unit of eigenvalue.
     standard_error : float64 ndarray, shape (G,)
-        From the scatter of the probes.
+        Of the mean over probes; 95 % intervals by Student's t with probes − 1 degrees of freedom.
     width : float
         Standard deviation of the Gaussian.
     nodes, weights : float64 ndarray, shape (probes, steps)
         Each probe's quadrature; the weights of a probe sum to 1.
+    n : int
+        How many eigenvalues there are.
     products : int
         How many products with the operator it took.
     """
@@ -90,6 +92,7 @@ class Density:
     width: float
     nodes: np.ndarray
     weights: np.ndarray
+    n: int
     products: int
 
 
@@ -158,13 +161,13 @@ def ends(operator: LinearOperator, tolerance: float = 1e-4, steps: int = 200, se
     Notes
     -----
     An eigenvalue's error is at most its residual, and about residual² / gap where it is well separated
-    (Parlett 1998, §11.7). That the eigenvalue found is the outermost is certain up to the chance that
-    the start vector is nearly orthogonal to the outermost one's (Kuczyński & Woźniakowski 1992).
+    (Parlett 1998, §11.7). The ends may lie farther out only where the start vector is nearly orthogonal to
+    theirs, which is improbable (Kuczyński & Woźniakowski 1992), or where eigenvalues crowd within a residual.
 
     Raises
     ------
     BadInput
-        A tolerance or a number of steps that is not positive, products that are not finite.
+        A tolerance or a number of steps that is not positive.
     """
     _at_least(1, steps=steps)
     if not tolerance > 0:
@@ -172,19 +175,187 @@ def ends(operator: LinearOperator, tolerance: float = 1e-4, steps: int = 200, se
     operator = aslinearoperator(operator)
 
     def enough(diagonal: np.ndarray, beside: np.ndarray) -> bool:
-        # Half, since the residuals themselves decide in the end.
-        values, last = np.array([_ritz(diagonal, beside, end) for end in (0, len(diagonal) - 1)])[:, :, -1].T
-        return bool((beside[-1] * np.abs(last) <= tolerance / 2 * np.abs(values).max()).all())
+        (low, first), (high, last) = (_ritz(diagonal, beside, end) for end in (0, len(diagonal) - 1))
+        # Half of the tolerance, since the residuals themselves decide in the end.
+        return bool(beside[-1] * max(first, last) <= tolerance / 2 * max(abs(low), abs(high)))
 
     start = np.random.default_rng(seed).standard_normal(operator.shape[0])
     diagonal, beside, basis = lanczos(operator, start, steps, enough)
     _, small = eigh_tridiagonal(diagonal, beside[:-1])
     values, residuals = np.zeros(2), np.zeros(2)
-    for i in (0, 1):
-        v = small[:, -i] @ basis
+    for i, vector in enumerate((small[:, 0], small[:, -1])):
+        v = vector @ basis
         v /= np.linalg.norm(v)
         image = _product(operator, v)
         values[i] = v @ image
         residuals[i] = np.linalg.norm(image - values[i] * v)
     converged = bool((residuals <= tolerance * np.abs(values).max()).all())
     return Ends(values, residuals, converged, len(diagonal) + 2)
+
+
+def _ritz(diagonal: np.ndarray, beside: np.ndarray, which: int) -> tuple[float, float]:
+    """A tridiagonal matrix's eigenvalue by its number, and the size of its vector's last element."""
+    values, vectors = eigh_tridiagonal(diagonal, beside[:-1], select="i", select_range=(which, which))
+    return float(values[0]), float(abs(vectors[-1, 0]))
+
+
+def trace(operator: LinearOperator, products: int = 90, sketch: int | None = None, seed: int = 0) -> Estimate:
+    """Trace by Hutch++ (Meyer, Musco, Musco & Woodruff 2021, Algorithm 1), with Rademacher vectors.
+
+    The part of the operator on a subspace that holds its largest eigenvalues is traced exactly, the rest by
+    Hutchinson's estimator.
+
+    Parameters
+    ----------
+    operator : LinearOperator, shape (n, n)
+        Symmetric.
+    products : int
+        How many to spend; with n or more the trace is exact, by n products.
+    sketch : int, optional
+        Dimension of the subspace, by default a third of the products. Each takes two products and 16 · n
+        bytes; what is left goes to probes, 2 or more. 0 is Hutchinson's estimator.
+    seed : int
+
+    Returns
+    -------
+    Estimate
+        The probes are independent and unbiased given the subspace, so that the standard error is s/√probes.
+
+    Raises
+    ------
+    BadInput
+        Fewer than two products are left for probes.
+    """
+    operator, n = aslinearoperator(operator), operator.shape[0]
+    if products >= n:
+        exact = sum(float(_product(operator, np.eye(1, n, i)[0])[i]) for i in range(n))
+        return Estimate(exact, 0.0, (exact, exact), n)
+    sketch = products // 3 if sketch is None else sketch
+    probes = products - 2 * sketch
+    if sketch < 0 or probes < 2:
+        raise BadInput(f"{products} products with a sketch of {sketch} leave {probes} probes; leave 2 or more")
+    generator = np.random.default_rng(seed)
+    images = [_product(operator, generator.choice((-1.0, 1.0), n)) for _ in range(sketch)]
+    subspace = np.linalg.qr(np.reshape(images, (sketch, n)).T)[0]
+    inside = sum(float(q @ _product(operator, q)) for q in subspace.T)
+    each = np.zeros(probes)
+    for i in range(probes):
+        outside = generator.choice((-1.0, 1.0), n)
+        outside -= subspace @ (subspace.T @ outside)
+        each[i] = inside + outside @ _product(operator, outside)
+    return _estimate(float(each.mean()), float(each.std(ddof=1) / np.sqrt(probes)), probes, products)
+
+
+def density(
+    operator: LinearOperator,
+    probes: int = 10,
+    steps: int = 80,
+    grid: np.ndarray | None = None,
+    width: float | None = None,
+    seed: int = 0,
+) -> Density:
+    """Spectral density by stochastic Lanczos quadrature (Ghorbani, Krishnan & Xiao 2019, §2 and Algorithm 1).
+
+    Each probe's eigenvalues and squared first components of a tridiagonal matrix are nodes and weights of a
+    Gaussian quadrature (Golub & Welsch 1969) of the density seen by a random unit vector; its mean over such
+    vectors is the density.
+
+    Parameters
+    ----------
+    operator : LinearOperator, shape (n, n)
+        Symmetric.
+    probes : int
+        Random directions, uniform on the sphere; 2 or more.
+    steps : int
+        Nodes of each quadrature: so many products for each probe.
+    grid : ndarray, shape (G,), optional
+        Where to tell the density; by default half a width apart, six widths beyond all nodes, so that the
+        trapezoidal rule over it gives 1 to rounding.
+    width : float, optional
+        Standard deviation of the Gaussian that smooths it, in the operator's units; by default 0.01 of the
+        range of the nodes.
+    seed : int
+
+    Returns
+    -------
+    Density
+        Its integral over all eigenvalues is 1.
+
+    Notes
+    -----
+    The standard error is that of the mean over probes. What the quadrature misses in all of them alike, where
+    the nodes lie farther apart than a width, is not in it: take more steps, or a wider Gaussian.
+
+    Raises
+    ------
+    BadInput
+        Fewer than two probes, no steps, a width that is not positive.
+    """
+    _at_least(2, probes=probes)
+    _at_least(1, steps=steps)
+    if width is not None and not width > 0:
+        raise BadInput(f"a Gaussian of width {width:g} smooths nothing; give a positive width")
+    operator = aslinearoperator(operator)
+    generator, n = np.random.default_rng(seed), operator.shape[0]
+    nodes, weights, products = np.zeros((probes, min(steps, n))), np.zeros((probes, min(steps, n))), 0
+    for i in range(probes):
+        diagonal, beside, _ = lanczos(operator, generator.standard_normal(n), steps)
+        values, vectors = eigh_tridiagonal(diagonal, beside[:-1])
+        k = len(values)
+        nodes[i, :k], nodes[i, k:] = values, values[-1]  # a quadrature that is exact sooner has fewer nodes
+        weights[i, :k] = vectors[0] ** 2
+        products += k
+    low, high = nodes.min(), nodes.max()
+    if width is None:
+        # A range of rounding alone is none: of a multiple of one, or of nothing.
+        width = WIDTH * (max(high - low, 1e-6 * max(abs(low), abs(high))) or 1.0)
+    if grid is None:
+        low, high = low - 6 * width, high + 6 * width
+        grid = np.linspace(low, high, int(np.ceil((high - low) / width * 2)) + 1)
+    grid = np.asarray(grid, float)
+    values, error = np.transpose([_mean(_gaussian(nodes - at, width), weights, n) for at in grid])
+    return Density(grid, values, error, float(width), nodes, weights, n, products)
+
+
+def _gaussian(distance: np.ndarray, width: float) -> np.ndarray:
+    return np.exp(-0.5 * (distance / width) ** 2) / (width * np.sqrt(2 * np.pi))
+
+
+def moment(density: Density, order: int) -> Estimate:
+    """A moment of a density without its smoothing: the mean of λ^order over all eigenvalues.
+
+    Exact for each probe up to order 2 · steps − 1, as Gaussian quadrature is.
+    """
+    _at_least(0, order=order)
+    mean, error = _mean(density.nodes**order, density.weights, density.n)
+    return _estimate(mean, error, len(density.nodes), density.products)
+
+
+def _mean(values: np.ndarray, weights: np.ndarray, n: int) -> tuple[float, float]:
+    """Mean of a function over all n eigenvalues, with standard error, from its values at nodes (probes, steps).
+
+    For x uniform on the sphere, xᵀf(H)x has the variance 2/(n + 2) · (mean of f² − (mean of f)²), by the
+    fourth moments of x. Where a few eigenvalues carry f its distribution is skewed, and probes that happen to
+    be low scatter little: the variance by the formula, from all probes, is then the truer. Where the nodes
+    are too few for f, the scatter shows it. The error is the larger of the two.
+    """
+    probes = weights.shape[0]
+    each = (weights * values).sum(axis=1)
+    mean = each.mean()
+    spread = (weights * values**2).sum() / probes - mean**2
+    return float(mean), float(np.sqrt(max(each.var(ddof=1), 2 / (n + 2) * spread) / probes))
+
+
+def _estimate(mean: float, error: float, probes: int, products: int) -> Estimate:
+    reach = float(student.ppf(0.975, probes - 1)) * error
+    return Estimate(mean, error, (mean - reach, mean + reach), products)
+
+
+def _product(operator: LinearOperator, vector: np.ndarray) -> np.ndarray:
+    return np.asarray(operator.matvec(vector), dtype=float)
+
+
+def _at_least(least: int, **numbers: int) -> None:
+    for name, number in numbers.items():
+        if number != int(number) or number < least:
+            raise BadInput(f"{name} is {number}; give a whole number, {least} or more")
