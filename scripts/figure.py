@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ensemble.drawing import lesions
 from landscape.command import Parser, run
-from landscape.drawing import check_output, planes, profiles, save, trainings
+from landscape.drawing import check_output, curvature, planes, profiles, save, trainings
 from landscape.errors import BadInput
 from landscape.table import read
 
@@ -67,8 +67,10 @@ def drawing(files) -> tuple:
         return lesions, {"titles", "width"}
     if "trainings" in kinds:
         return trainings, {"titles", "width"}
+    if "curvature" in kinds:
+        return curvature, {"titles", "width"}
     if "surface" not in kinds:
-        raise BadInput(f"no drawing of kind {min(kinds)} is known; there are surface, lesion, trainings")
+        raise BadInput(f"no drawing of kind {min(kinds)} is known; there are surface, curvature, lesion, trainings")
     dims = {file.dims["loss"]: file.path for file in files}
     if len(dims) > 1:
         told = ", ".join(f"{path} is over ({', '.join(d)})" for d, path in dims.items())

@@ -1,10 +1,11 @@
 """Figures of loss surfaces and of trainings, for papers.
 
-Functions draw onto the axes that they are given and return them; `planes`, `profiles` and `trainings`
+Functions draw onto the axes that they are given and return them; `planes`, `profiles`, `curvature` and `trainings`
 compose whole figures of them, and only a script saves one. Losses are in the unit of their file; colours and
 heights of all the networks in a figure stand on one scale, a matplotlib norm.
 """
 
+from landscape.drawing.curvature import curvature
 from landscape.drawing.page import planes, profiles
 from landscape.drawing.scale import common_norm, extension, label_of, levels_of
 from landscape.drawing.style import COLORS, STYLE, SUFFIXES, check_output, save
@@ -18,6 +19,7 @@ __all__ = [
     "check_output",
     "common_norm",
     "contours",
+    "curvature",
     "extension",
     "label_of",
     "levels_of",
