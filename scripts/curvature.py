@@ -54,12 +54,12 @@ def main(arguments, comm) -> None:
         x = axis(*arguments.x)
         y = None if arguments.y is None else axis(*arguments.y)
         if arguments.dtype != "float32" or arguments.tolerance is not None:
-            raise BadInput(
-                "second derivatives are taken in float32 over all examples; leave out --dtype and --tolerance"
-            )
+            raise BadInput("the Hessian is taken in float32 over all examples; leave out --dtype and --tolerance")
         if arguments.batchnorm in ("batch", "recalibrated"):
-            raise BadInput(f"with --batchnorm {arguments.batchnorm} statistics depend on the weights, which the Hessian "
-                           "does not follow; use frozen or interpolated")  # fmt: skip
+            raise BadInput(
+                f"with --batchnorm {arguments.batchnorm} the statistics follow the weights, and the Hessian would not; "
+                "use frozen or interpolated"
+            )
         if not (0 < arguments.precision < 1 and arguments.steps > 0):
             raise BadInput("--precision is between 0 and 1, --steps 1 or more")
         it = subject(arguments, comm)
