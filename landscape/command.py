@@ -7,6 +7,7 @@ status 128 + its number; a bug with its traceback. On several ranks none is left
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 import signal
@@ -119,4 +120,6 @@ def _tell(text: str) -> None:
 def _abort(comm, status: int) -> None:
     """End the other ranks too: they may be waiting for this one."""
     if comm.size > 1:
+        time.sleep(0.5)  # the launcher may end before it has passed on what was said
         comm.Abort(status)
+        os._exit(status)  # MPICH's call may return; MPI must not be ended in order then, messages are on their way

@@ -323,6 +323,24 @@ def test_a_signal_writes_what_there_is_and_ends(trained, tmp_path, number, statu
     assert read(tmp_path / "a.h5")["done"].sum() >= before
 
 
+RETURNING = """
+from landscape.command import _abort
+
+class Comm:
+    size = 2
+    def Abort(self, status):
+        pass
+
+_abort(Comm(), 130)
+print("went on")
+"""
+
+
+def test_an_abort_that_returns_ends_the_process_all_the_same():
+    done = subprocess.run([sys.executable, "-c", RETURNING], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 LOSS = """
 import os, torch
 from torch.nn import functional as F
