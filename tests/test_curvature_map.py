@@ -80,6 +80,7 @@ def test_its_losses_are_those_of_the_surface(tiny, file, tmp_path):
 def test_a_map_is_drawn_and_a_line_is_not(tiny, file, tmp_path):
     command("figure", tmp_path / "a.png", file, file, "--titles", "one", "other")
     assert (tmp_path / "a.png").stat().st_size > 20_000
+    command("figure", tmp_path / "alone.png", file)
     command("curvature", tiny, tmp_path / "line.h5", "--x", -1, 1, 2, "--examples", 60, "--quiet")
     done = command("figure", tmp_path / "b.png", tmp_path / "line.h5", check=False)
     assert done.returncode == 2

@@ -46,8 +46,10 @@ def curvature(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     rows = [("|λmin / λmax|", ratios, norms[0], "viridis"), ("λmin", least, norms[1], "RdBu_r")]
     with matplotlib.rc_context(STYLE):
         side = (check_width(width) - 1.1) / max(2, len(files))
-        figure = Figure((width, 2 * side + 0.9), layout="constrained")
-        panels = figure.subplots(2, len(files), squeeze=False, sharex="col", sharey="row")
+        alone = len(files) == 1  # its two maps stand beside each other
+        figure = Figure((width, (side if alone else 2 * side) + 0.9), layout="constrained")
+        shape = (1, 2) if alone else (2, len(files))
+        panels = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True).reshape(2, -1)
         for (label, maps, norm, cmap), line in zip(rows, panels, strict=True):
             for axes, file, values in zip(line, files, maps, strict=True):
                 drawn = map_of(axes, file.coordinates["x"], file.coordinates["y"], values, norm, cmap)
@@ -55,7 +57,7 @@ def curvature(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
             figure.colorbar(drawn, ax=list(line), label=label, extend=extend, shrink=0.9, pad=0.02)
         for axes, name in zip(panels[0], names, strict=True):
             axes.set_title(name)
-        for axes in panels[1]:
+        for axes in panels.flat if alone else panels[1]:
             axes.set_xlabel("α")
         for axes in panels[:, 0]:
             axes.set_ylabel("β")
