@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ensemble.blocks import blocks
 from ensemble.lesions import Skipped
+from landscape.estimate import Tolerance
 from landscape.forward import forward
 from landscape.measure import Batches, Loss, score
 from landscape.networks.network import Network
@@ -56,7 +57,7 @@ class Walk:
         network: Network,
         batches: Batches,
         loss: Loss,
-        tolerance: float | None = None,
+        tolerance: Tolerance | None = None,
         dtype: torch.dtype = torch.float32,
         room: float = 2**31,
     ):
@@ -85,8 +86,9 @@ class Walk:
         again : the blocks before which trials to come will branch off from this one, see `branches`
         examples : see `landscape.measure.score`
         """
+        steps = {self.place[block] for block in again}
         with torch.inference_mode():
-            outputs = (self._output(i, trial, {self.place[b] for b in again}) for i in range(len(self.batches)))
+            outputs = (self._output(batch, trial, steps) for batch in range(len(self.batches)))
             return score(outputs, self.batches, self.loss, self.tolerance, examples)
 
     def _output(self, batch: int, trial: np.ndarray, again: set[int]) -> Tensor:

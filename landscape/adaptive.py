@@ -181,14 +181,11 @@ def _guess(value: np.ndarray, known: np.ndarray, places: list[tuple[int, int]]) 
     if len(points) < 4 or len(places) == 0:
         return np.full(len(places), np.nan)
     flat = np.ptp(points, axis=0) > 0  # a line has no second axis
-    function = RBFInterpolator(
-        points[:, flat],
-        value[usable],
-        neighbors=min(NEIGHBOURS, len(points)),
-        kernel="cubic",
-        degree=1,
-    )
-    return function(np.array(places, float)[:, flat])
+    near = {"neighbors": min(NEIGHBOURS, len(points)), "kernel": "cubic", "degree": 1}
+    try:
+        return RBFInterpolator(points[:, flat], value[usable], **near)(np.array(places, float)[:, flat])
+    except np.linalg.LinAlgError:  # the nearest points are all on one line: nothing can be said beside it
+        return np.full(len(places), np.nan)
 
 
 def _coarse(grid: tuple[int, int]) -> list[Cell]:

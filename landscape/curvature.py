@@ -24,9 +24,22 @@ from landscape.directions import Weights, weights_of
 from landscape.errors import BadInput
 from landscape.measure import LOSSES, Batches, Loss, evaluating
 
-__all__ = ["Eigenpairs", "direction_of", "eigenpairs", "has_filters", "hessian", "hessian_product", "vector_of"]
+__all__ = [
+    "Eigenpairs",
+    "NotFinite",
+    "direction_of",
+    "eigenpairs",
+    "has_filters",
+    "hessian",
+    "hessian_product",
+    "vector_of",
+]
 
 Which = Callable[[str, Tensor], bool]
+
+
+class NotFinite(BadInput):
+    """A product with the Hessian is not finite where the network is."""
 
 
 def has_filters(name: str, parameter: Tensor) -> bool:
@@ -137,7 +150,7 @@ def hessian(
     Raises
     ------
     BadInput
-        No parameter is chosen; at a product, it is not finite; and as `hessian_product`.
+        No parameter is chosen; and as `hessian_product`. At a product, `NotFinite`.
     """
     n = sum(parameter.numel() for parameter in _chosen(network, which).values())
 
@@ -145,7 +158,7 @@ def hessian(
         direction = _split(np.ravel(vector), _chosen(network, which))
         image = vector_of(hessian_product(network, batches, direction, loss))
         if not np.isfinite(image).all():
-            raise BadInput("the loss or its slope is not finite here; take weights and examples where both are")
+            raise NotFinite("the loss or its slope is not finite here; take weights and examples where both are")
         return image
 
     return LinearOperator((n, n), matvec=product, rmatvec=product, dtype=np.float64)

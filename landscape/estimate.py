@@ -7,10 +7,9 @@ The examples are a stratified sample without replacement of a finite population:
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
-__all__ = ["Stop", "stratified_mean"]
+__all__ = ["GROWTH", "LEAST", "Tolerance", "stratified_mean"]
 
 # Before so many examples the spread is too uncertain to say whether they are enough. With them, the
 # stated intervals held in 94 to 95 of 100 cases on trained residual networks, with half of them in 94.
@@ -50,33 +49,26 @@ def stratified_mean(values: np.ndarray, strata: np.ndarray, sizes: np.ndarray) -
         return float(weight @ mean), float(np.sqrt(weight**2 @ variance))
 
 
-class Stop:
-    """Tells when enough examples have been measured.
+class Tolerance:
+    """How well a mean is to be known, and from which examples; made once for all points.
 
     Parameters
     ----------
     targets : of all examples, in their order: class numbers (N,), which are the strata, or others
-    tolerance : relative standard error of the mean to stop at
+    error : relative standard error of the mean
     """
 
-    def __init__(self, targets: Tensor, tolerance: float):
+    def __init__(self, targets: Tensor, error: float):
         strata = targets.cpu().numpy()
         self.strata = np.zeros(len(strata), int) if strata.dtype.kind == "f" else strata
         self.sizes = np.bincount(self.strata)
-        self.tolerance = tolerance
-        self.values: list[Tensor] = []
-        self.look = LEAST
+        self.error = error
 
-    def now(self, values: Tensor) -> bool:
-        """Take in the next values; whether they are enough, or more would change nothing."""
-        self.values.append(values)
-        n = sum(map(len, self.values))
-        if n < self.look:  # a look makes a GPU wait
-            return False
-        self.look = n * GROWTH
-        seen = torch.cat(self.values).cpu().numpy().astype(np.float64)
+    def met(self, values: Tensor) -> bool:
+        """Whether the values of the first examples are enough, or more would change nothing."""
+        seen = values.cpu().numpy().astype(np.float64)  # makes a GPU wait
         mean, error = self.estimate(seen)
-        return error <= self.tolerance * abs(mean) or not np.isfinite(seen).all()
+        return error <= self.error * abs(mean) or not np.isfinite(seen).all()
 
     def estimate(self, values: np.ndarray) -> tuple[float, float]:
         """Mean of all examples, and its standard error, from the values of the first ones."""

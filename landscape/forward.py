@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from landscape.errors import BadInput
 
-__all__ = ["DTYPES", "Fused", "forward", "fused", "reduced", "reduced_type"]
+__all__ = ["DTYPES", "Compiled", "Fused", "forward", "fused", "reduced", "reduced_type"]
 
 DTYPES = ("auto", "float32", "bfloat16")
 
@@ -98,6 +98,21 @@ class Reduced(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, self.dtype):
             return self.network(x)
+
+
+class Compiled(nn.Module):
+    """A network through torch.compile; its first call raises BadInput where the compiler cannot be had or fails."""
+
+    def __init__(self, network: nn.Module, mode: str | None = None):
+        super().__init__()
+        self.quick = torch.compile(network, dynamic=False, mode=mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        try:
+            return self.quick(x)
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            said = [line.strip() for line in str(error).splitlines() if line.strip()]
+            raise BadInput(f"torch.compile fails here: {said[0][:200]}; leave out --compile") from error
 
 
 def forward(network: nn.Module, example: Tensor, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, str]:
@@ -219,8 +234,9 @@ def reduced_type(name: str, device: torch.device) -> torch.dtype:
         raise BadInput(f"there is no type {name!r}; use {', '.join(DTYPES)}")
     if name == "auto":
         if device.type == "cuda":
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            native = torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_amx_tile_supported()
+            native = torch.cuda.get_device_capability(device) >= (8, 0)
+        else:  # instructions for it: AMX, or AVX-512's
+            checks = (getattr(torch.cpu, f"_is_{kind}_supported", None) for kind in ("amx_tile", "avx512_bf16"))
+            native = any(check() for check in checks if check)
         return torch.bfloat16 if native else torch.float32
     return getattr(torch, name)

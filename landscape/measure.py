@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from landscape.errors import BadInput
-from landscape.estimate import Stop
+from landscape.estimate import GROWTH, LEAST, Tolerance
 from landscape.imported import imported
 
 __all__ = ["LOSSES", "evaluating", "loss_named", "measure", "score"]
@@ -59,7 +59,7 @@ def measure(
     network: nn.Module,
     batches: Batches,
     loss: Loss = cross_entropy,
-    tolerance: float | None = None,
+    tolerance: Tolerance | None = None,
     examples: int | None = None,
 ) -> dict[str, float]:
     """Measure a network in one pass over batches, or over as many as it takes.
@@ -84,7 +84,7 @@ def score(
     outputs: Iterable[Tensor],
     batches: Batches,
     loss: Loss = cross_entropy,
-    tolerance: float | None = None,
+    tolerance: Tolerance | None = None,
     examples: int | None = None,
 ) -> dict[str, float]:
     """What a network measures, from its outputs for each batch.
@@ -108,28 +108,32 @@ def score(
         ``accuracy``: fraction of examples whose largest output is the target class (NaN for targets that
         are not classes). ``examples``: how many were measured.
     """
-    losses, hits, stop = [], [], None
+    losses, hits, n, look = [], [], 0, LEAST
     for (_, targets), out in zip(batches, outputs, strict=False):
         out = out.float() if out.dtype in (torch.bfloat16, torch.float16) else out
         losses.append(loss(out, targets))
         if not targets.is_floating_point():
             hits.append(out.argmax(1) == targets)
-        if tolerance is not None:
-            stop = stop or Stop(torch.cat([t for _, t in batches]), tolerance)
-            if stop.now(losses[-1]) if examples is None else sum(map(len, losses)) >= examples:
+        n += len(targets)
+        if examples is not None:
+            if n >= examples:
+                break
+        elif tolerance is not None and n >= look:
+            look = n * GROWTH
+            if tolerance.met(torch.cat(losses)):
                 break
     # The one read-out. Summed by numpy: torch's sums of long vectors depend on the number of threads.
     each = torch.cat(losses).cpu().numpy().astype(np.float64)
     right = torch.cat(hits).cpu().numpy() if hits else np.array([np.nan])
-    n = len(each)
-    if stop is not None and n < len(stop.strata):
-        mean, error = stop.estimate(each)
-        return {"loss": mean, "loss_se": error, "accuracy": stop.estimate(right)[0] if hits else np.nan, "examples": n}
+    if tolerance is not None and n < len(tolerance.strata):
+        mean, error = tolerance.estimate(each)
+        accuracy = tolerance.estimate(right)[0] if hits else np.nan
+        return {"loss": mean, "loss_se": error, "accuracy": accuracy, "examples": n}
     with np.errstate(invalid="ignore", over="ignore"):  # infinite losses are results
         error = each.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
         return {
             "loss": float(each.mean()),
-            "loss_se": float(error if stop is None or not np.isfinite(error) else 0.0),
+            "loss_se": float(error if tolerance is None or not np.isfinite(error) else 0.0),
             "accuracy": float(right.mean()),
             "examples": n,
         }

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from torch import Tensor
 
 from landscape import checkpoint as checkpoints
@@ -22,11 +23,11 @@ from landscape.directions import (
     weights_of,
 )
 from landscape.errors import BadInput
-from landscape.plane import Plane
+from landscape.plane import Plane, axis, grid
 from landscape.statistics import POLICIES, interpolated, norms_of, of_each_batch, recalibrated
 from landscape.subject import Subject
 
-__all__ = ["Span", "options", "span"]
+__all__ = ["Axes", "Span", "axes_of", "options", "span"]
 
 
 class Span(NamedTuple):
@@ -44,8 +45,32 @@ class Span(NamedTuple):
     settings: dict
 
 
-def options(parser: Parser) -> None:
-    """Give a command the options that `span` reads, besides --x and --y."""
+class Axes(NamedTuple):
+    """The points of a plane.
+
+    Attributes
+    ----------
+    points : ndarray, shape (rows, 1) or (rows, 2), see `landscape.plane.grid`
+    dims, coordinates : for `landscape.table.prepare`
+    """
+
+    points: np.ndarray
+    dims: tuple[str, ...]
+    coordinates: dict[str, np.ndarray]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the grid: (len(y), len(x)) or (len(x),)."""
+        return tuple(len(self.coordinates[name]) for name in self.dims)
+
+
+def options(parser: Parser, points: int) -> None:
+    """Give a command the options that `axes_of` and `span` read; `points` is the default number on an axis."""
+    g = parser.add_argument_group("the plane")
+    ends = ("FROM", "TO", "POINTS")
+    x = "first axis; 1 is a network's norm, or the other checkpoint"
+    g.add_argument("--x", nargs=3, type=float, metavar=ends, default=(-1, 1, points), help=x)
+    g.add_argument("--y", nargs=3, type=float, metavar=ends, help="second axis; without it, a line")
     g = parser.add_argument_group("directions")
     g.add_argument(
         "--to",
@@ -69,7 +94,16 @@ def options(parser: Parser) -> None:
     g.add_argument("--calibration", type=int, default=1024, metavar="N", help="examples that they are measured on")
 
 
-def span(arguments, it: Subject, dimensions: int) -> Span:
+def axes_of(arguments) -> Axes:
+    """The points that --x and --y name."""
+    x = axis(*arguments.x)
+    if arguments.y is None:
+        return Axes(grid(x), ("x",), {"x": x})
+    y = axis(*arguments.y)
+    return Axes(grid(x, y), ("y", "x"), {"y": y, "x": x})
+
+
+def span(arguments, it: Subject) -> Span:
     """The plane through a subject's network, and its settings.
 
     Raises
@@ -77,6 +111,7 @@ def span(arguments, it: Subject, dimensions: int) -> Span:
     BadInput
         Options that do not go together, or checkpoints of another network.
     """
+    dimensions = 1 if arguments.y is None else 2
     origin = weights_of(it.network)
     if arguments.to:
         ends = _ends(arguments, it, dimensions)
@@ -142,6 +177,6 @@ def _statistics(arguments, it: Subject, ends: list[dict[str, Tensor]]) -> Callab
     size = min(256, arguments.calibration)
     if size < 2:
         raise BadInput(f"--calibration is {arguments.calibration}; give 2 examples or more")
-    inputs = it.calibration(arguments.calibration).split(size)
     # Batches of one size only, since each counts alike.
-    return lambda point: recalibrated(it.network, [batch for batch in inputs if len(batch) == size])
+    inputs = [batch for batch in it.calibration(arguments.calibration).split(size) if len(batch) == size]
+    return lambda point: recalibrated(it.network, inputs)

@@ -15,8 +15,9 @@ from landscape.arguments import fitted, parsed
 from landscape.checkpoint import Checkpoint
 from landscape.command import Parser, say
 from landscape.errors import BadInput
+from landscape.estimate import Tolerance
 from landscape.fit import check_fit
-from landscape.forward import DTYPES, Fused, forward, reduced, reduced_type
+from landscape.forward import DTYPES, Compiled, Fused, forward, reduced, reduced_type
 from landscape.measure import LOSSES, Loss, loss_named, measure
 from landscape.networks import NETWORKS
 from landscape.place import place
@@ -35,7 +36,7 @@ class Subject:
     forward : the network in its fastest form; it follows the network's weights
     exact : the same in float32
     dtype : what the forward computes in
-    tolerance : relative standard error of the loss to stop at, or None for all examples
+    tolerance : of the loss, where measuring stops; None for all examples
     settings : provenance; a resumed run must have the same
     """
 
@@ -47,7 +48,7 @@ class Subject:
     loss: Loss
     device: torch.device
     dtype: torch.dtype
-    tolerance: float | None
+    tolerance: Tolerance | None
     settings: dict
 
     def measure(self) -> dict[str, float]:
@@ -56,10 +57,12 @@ class Subject:
 
     def calibration(self, number: int) -> Tensor:
         """Inputs of the first examples in a stratified order."""
-        inputs, targets = (torch.cat(parts) for parts in zip(*self.batches, strict=True))
-        if number > len(inputs):
-            raise BadInput(f"--calibration is {number}, the data have {len(inputs)} examples; give that many at most")
-        return inputs[datasets.stratified_order(targets.cpu(), self.settings["seed"])[:number].to(inputs.device)]
+        targets = torch.cat([targets.cpu() for _, targets in self.batches])
+        if number > len(targets):
+            raise BadInput(f"--calibration is {number}, the data have {len(targets)} examples; give that many at most")
+        chosen = datasets.stratified_order(targets, self.settings["seed"])[:number].tolist()
+        size = len(self.batches[0][0])
+        return torch.stack([self.batches[i // size][0][i % size] for i in chosen])
 
     def loss_in_float32(self, examples: int) -> float:
         """The loss in float32, over as many examples as a measurement in a reduced type took."""
@@ -124,14 +127,17 @@ def subject(arguments, comm) -> Subject:
     loss = loss_named(arguments.loss)
     check_fit(checkpoint.title, network, data, arguments.loss, device)
     dtype = reduced_type(arguments.dtype, device)
-    size = arguments.batch_size or batch_size(data.images.shape, dtype, device)
-    if arguments.tolerance is not None and not arguments.batch_size:
-        size = min(size, 256)  # it is asked after every batch whether that is enough
+    size = arguments.batch_size
+    if size is None:
+        size = batch_size(data.images.shape, dtype, device)
+        # With a tolerance it is asked between batches whether that is enough.
+        size = size if arguments.tolerance is None else min(size, 256)
     batches = datasets.batches(data, size, device)
     quick, why = forward(network, batches[0][0][:2], dtype)
     exact = quick if dtype == torch.float32 else forward(network, batches[0][0][:2])[0]
-    against = {}
+    tolerance, against = None, {}
     if arguments.tolerance is not None:
+        tolerance = Tolerance(data.labels, arguments.tolerance)
         against = {
             "tolerance": arguments.tolerance,
             "loss_se_against": f"the mean of all {len(data.labels)} examples",
@@ -148,7 +154,8 @@ def subject(arguments, comm) -> Subject:
         "dtype": str(dtype).removeprefix("torch."),
         "device": device.type,
         "batch_size": size,
-        "forward": why or "each convolution with the BatchNorm, sum and ReLU behind it",
+        # Not why: an error's text may differ from run to run.
+        "forward": "as it is" if why else "each convolution with the BatchNorm, sum and ReLU behind it",
         "checkpoint": checkpoint.sha256,
         "data_digest": data.digest,
     }
@@ -157,7 +164,7 @@ def subject(arguments, comm) -> Subject:
         settings["arguments"] = " ".join(f"{name}={value!r}" for name, value in sorted(checkpoint.arguments.items()))
     if why:
         say(comm, f"{checkpoint.title} is measured {why}")
-    return Subject(checkpoint, network, quick, exact, batches, loss, device, dtype, arguments.tolerance, settings)
+    return Subject(checkpoint, network, quick, exact, batches, loss, device, dtype, tolerance, settings)
 
 
 def unfused(it: Subject) -> Subject:
@@ -177,8 +184,7 @@ def compiled(it: Subject) -> Subject:
     for module in it.forward.modules():
         if isinstance(module, Fused):
             module.onednn = False  # the compiler does its own fusion, and knows these calls with fixed weights only
-    forward = torch.compile(it.forward, dynamic=False, mode=mode)
-    return replace(it, forward=forward, settings={**it.settings, "compiled": True})
+    return replace(it, forward=Compiled(it.forward, mode), settings={**it.settings, "compiled": True})
 
 
 def _checkpoint(arguments) -> tuple[Checkpoint, str]:

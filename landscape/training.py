@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from landscape.data import Data, augment, batches
 from landscape.errors import BadInput
+from landscape.forward import Compiled
 from landscape.measure import measure
 
 __all__ = ["RECIPES", "one_cycle", "steps", "train"]
@@ -112,7 +113,7 @@ def train(
         first = state["epoch"]
     # channels-last is the layout in which convolutions are fast, on processors and on GPUs
     images = images.contiguous(memory_format=torch.channels_last)
-    forward = torch.compile(network, dynamic=False) if compiled else network
+    forward = Compiled(network) if compiled else network
     for epoch in range(first, epochs):
         begun = time.perf_counter()
         draws = torch.Generator().manual_seed(_epoch_seed(seed, epoch))

@@ -35,8 +35,9 @@ from landscape import data as datasets
 from landscape.command import Parser, run, say
 from landscape.directions import filter_normalize, random_direction, weights_of
 from landscape.errors import BadInput
+from landscape.estimate import Tolerance
 from landscape.forward import forward
-from landscape.measure import cross_entropy, measure
+from landscape.measure import cross_entropy, measure, score
 from landscape.networks import build, summary
 from landscape.place import keep_freed_memory
 from landscape.plane import Plane, axis, grid, shift
@@ -193,12 +194,13 @@ def tolerance(it: Trial):
     near, plane, points = it.quick(torch.bfloat16), it.plane(), grid(axis(-1, 1, SIDE), axis(-1, 1, SIDE))
     order = datasets.stratified_order(it.data.labels, 0)
     batches = list(zip(it.data.images[order].split(256), it.data.labels[order].split(256), strict=True))
+    known = Tolerance(it.data.labels[order], TOLERANCE)
     rows = np.random.default_rng(0).choice(len(points), it.arguments.points, replace=False)
     taken, used = [], []
     for row in rows:
         begun = time.perf_counter()
         with shift(it.network, plane, points[row]):
-            used.append(measure(near, batches, tolerance=TOLERANCE)["examples"])
+            used.append(measure(near, batches, tolerance=known)["examples"])
         taken.append(time.perf_counter() - begun)
     point = statistics.mean(taken)
     yield (
@@ -222,7 +224,7 @@ def adaptive(it: Trial):
         f"{SIDE}×{SIDE} surface on {ranks} ranks, loading included: {taken:.0f} s; "
         f"baseline {naive / 3600:.1f} h: {naive / taken:.0f} ×"
     )
-    yield from said.splitlines()
+    yield from said.splitlines()[1:]  # after the name of the file
     used = read(out)["examples"]
     yield f"{used[used > 0].mean():.0f} images a measured point"
 
@@ -241,8 +243,9 @@ def coverage(it: Trial):
         true = losses.double().mean().item()
         for seed in range(it.arguments.seeds):
             order = datasets.stratified_order(labels, seed)
-            batches = list(zip(losses[order].split(256), labels[order].split(256), strict=True))
-            m = measure(Given(), batches, lambda outputs, _: outputs[:, 0], TOLERANCE)
+            batches = [(targets, targets) for targets in labels[order].split(256)]
+            known = Tolerance(labels[order], TOLERANCE)
+            m = score(losses[order, None].split(256), batches, lambda outputs, _: outputs[:, 0], known)
             held.append(abs(m["loss"] - true) <= 1.96 * m["loss_se"] + 1e-9 * true)
             used.append(m["examples"])
     each = np.reshape(held, (len(rows), -1)).mean(axis=1)
@@ -251,13 +254,6 @@ def coverage(it: Trial):
         f"{100 * np.mean(held):.1f} % (by point {100 * each.min():.1f} to {100 * each.max():.1f} %), "
         f"{np.mean(used):.0f} images on average"
     )
-
-
-class Given(nn.Module):
-    """Outputs that are the losses themselves."""
-
-    def forward(self, x):
-        return x[:, None]
 
 
 def lesions(it: Trial):

@@ -9,15 +9,17 @@ each point; their residuals, and whether they have converged, are in the file. I
 command goes on where it stopped; finished, it does nothing.
 """
 
+import numpy as np
+
 from landscape.command import Parser, run
-from landscape.curvature import has_filters, hessian
+from landscape.curvature import NotFinite, has_filters, hessian
 from landscape.errors import BadInput
 from landscape.experiment import experiment
-from landscape.lanczos import ends
-from landscape.plane import axis, grid, shift
+from landscape.lanczos import Ends, ends
+from landscape.plane import shift
 from landscape.ranks import agreed
+from landscape.span import axes_of, span
 from landscape.span import options as span_options
-from landscape.span import span
 from landscape.subject import options, subject
 from landscape.table import MEASURED
 
@@ -35,11 +37,7 @@ CURVATURE = {
 def parser() -> Parser:
     p = Parser(prog="curvature.py", description=__doc__)
     options(p, split="train")
-    span_options(p)
-    g = p.add_argument_group("the plane")
-    names = ("FROM", "TO", "POINTS")
-    g.add_argument("--x", nargs=3, type=float, metavar=names, default=(-1, 1, 11), help="first axis")
-    g.add_argument("--y", nargs=3, type=float, metavar=names, help="second axis")
+    span_options(p, points=11)
     g = p.add_argument_group("the Hessian")
     g.add_argument("--all-parameters", action="store_true", help="not only those with filters, which planes move")
     g.add_argument(
@@ -51,8 +49,7 @@ def parser() -> Parser:
 
 def main(arguments, comm) -> None:
     with agreed(comm):
-        x = axis(*arguments.x)
-        y = None if arguments.y is None else axis(*arguments.y)
+        axes = axes_of(arguments)
         if arguments.dtype != "float32" or arguments.tolerance is not None:
             raise BadInput("the Hessian is taken in float32 over all examples; leave out --dtype and --tolerance")
         if arguments.batchnorm in ("batch", "recalibrated"):
@@ -63,17 +60,22 @@ def main(arguments, comm) -> None:
         if not (0 < arguments.precision < 1 and arguments.steps > 0):
             raise BadInput("--precision is between 0 and 1, --steps 1 or more")
         it = subject(arguments, comm)
-        plane, statistics, told = span(arguments, it, 1 if y is None else 2)
+        plane, statistics, told = span(arguments, it)
     which = None if arguments.all_parameters else has_filters
 
     def curvatures(points):
         for point in points:
             with shift(it.network, plane, point), statistics(point):
                 operator = hessian(it.network, it.batches, it.loss, which)
-                found = ends(operator, arguments.precision, arguments.steps, arguments.seed)
+                try:
+                    found = ends(operator, arguments.precision, arguments.steps, arguments.seed)
+                except NotFinite:  # a result, like the loss that it comes with
+                    found = Ends(np.full(2, np.nan), np.full(2, np.nan), False, 0)
                 yield it.measure() | {
-                    **dict(zip(("lambda_min", "lambda_max"), found.values, strict=True)),
-                    **dict(zip(("residual_min", "residual_max"), found.residuals, strict=True)),
+                    "lambda_min": found.values[0],
+                    "lambda_max": found.values[1],
+                    "residual_min": found.residuals[0],
+                    "residual_max": found.residuals[1],
                     "converged": found.converged,
                     "products": found.products,
                 }
@@ -81,13 +83,13 @@ def main(arguments, comm) -> None:
     parameters = "all" if arguments.all_parameters else "of two dimensions or more"
     experiment(
         curvatures,
-        grid(x, y),
+        axes.points,
         arguments,
         comm,
         label="points",
         kind="curvature",
-        dims=("x",) if y is None else ("y", "x"),
-        coordinates={"x": x} if y is None else {"y": y, "x": x},
+        dims=axes.dims,
+        coordinates=axes.coordinates,
         measured=MEASURED | CURVATURE,
         attributes={
             **it.settings,

@@ -17,11 +17,11 @@ from landscape.adaptive import INTERPOLATED, decide, fill
 from landscape.command import Parser, run, say
 from landscape.errors import BadInput
 from landscape.experiment import experiment
-from landscape.plane import axis, grid, shift
+from landscape.plane import shift
 from landscape.ranks import agreed
 from landscape.reduced import FLOAT32, difference, sample
+from landscape.span import axes_of, span
 from landscape.span import options as span_options
-from landscape.span import span
 from landscape.subject import compiled, options, subject, unfused
 from landscape.table import MEASURED
 
@@ -29,22 +29,11 @@ from landscape.table import MEASURED
 def parser() -> Parser:
     p = Parser(prog="surface.py", description=__doc__)
     options(p, split="train")
-    span_options(p)
-    g = p.add_argument_group("the plane")
-    ends = ("FROM", "TO", "POINTS")
-    g.add_argument(
-        "--x",
-        nargs=3,
-        type=float,
-        metavar=ends,
-        default=(-1, 1, 51),
-        help="first axis; 1 is a network's norm, or the other checkpoint",
-    )
-    g.add_argument("--y", nargs=3, type=float, metavar=ends, help="second axis")
+    span_options(p, points=51)
     p.add_argument(
         "--compile", action="store_true", help="torch.compile, once for all points: for a GPU; needs a C++ compiler"
     )
-    g.add_argument(
+    p.add_argument(
         "--adaptive",
         nargs="?",
         type=float,
@@ -57,8 +46,7 @@ def parser() -> Parser:
 
 def main(arguments, comm) -> None:
     with agreed(comm):
-        x = axis(*arguments.x)
-        y = None if arguments.y is None else axis(*arguments.y)
+        axes = axes_of(arguments)
         if arguments.adaptive is not None and not 0 < arguments.adaptive < 1:
             raise BadInput(f"--adaptive is {arguments.adaptive}; give a part of the loss between 0 and 1, like 0.02")
         it = subject(arguments, comm)
@@ -66,12 +54,10 @@ def main(arguments, comm) -> None:
             it = unfused(it)
         elif arguments.compile:
             it = compiled(it)
-        plane, statistics, told = span(arguments, it, 1 if y is None else 2)
-    points = grid(x, y)
-    shape = (len(x),) if y is None else (len(y), len(x))
+        plane, statistics, told = span(arguments, it)
     reduced = it.dtype != torch.float32
-    checks = sample(shape, arguments.seed) if reduced else np.zeros(0, int)
-    checked = {tuple(point) for point in points[checks]}
+    checks = sample(axes.shape, arguments.seed) if reduced else np.zeros(0, int)
+    checked = {tuple(point) for point in axes.points[checks]}
 
     def losses(points):
         for point in points:
@@ -94,13 +80,13 @@ def main(arguments, comm) -> None:
         adaptive = {"choose": choose, "derived": INTERPOLATED}
     table = experiment(
         losses,
-        points,
+        axes.points,
         arguments,
         comm,
         label="points",
         kind="surface",
-        dims=("x",) if y is None else ("y", "x"),
-        coordinates={"x": x} if y is None else {"y": y, "x": x},
+        dims=axes.dims,
+        coordinates=axes.coordinates,
         measured=MEASURED | (FLOAT32 if reduced else {}),
         attributes=attributes,
         **adaptive,

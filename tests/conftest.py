@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 import torch
 
@@ -38,3 +40,16 @@ def trained(tmp_path_factory):
         small = ["--depth", 8, "--width", 4, "--epochs", 2, "--quiet"]
         command("train", folder / f"{network}.pt", "--network", network, *small)
     return folder
+
+
+def contents(path):
+    with h5py.File(path) as file:
+        return {name: file[name][...] for name in file}
+
+
+def same(one, other):
+    """Assert that two files hold the same values, to the bit."""
+    one, other = contents(one), contents(other)
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)

@@ -142,3 +142,11 @@ def test_a_filled_table_says_what_is_interpolated(tmp_path):
     assert np.isfinite(table.values["loss"]).all()
     assert np.isnan(table.values["loss_se"][~done]).all()
     assert table.values["accuracy"].max() <= 1
+
+
+def test_where_all_that_is_near_is_one_line_nothing_is_guessed():
+    """Finite on two rows far apart: beside a row of 300 points its nearest 60 say nothing."""
+    loss = np.full((81, 300), np.inf)
+    loss[0], loss[80] = np.linspace(1, 2, 300), 1.5
+    done, _ = measured(loss)
+    assert done[1:80].all()

@@ -31,7 +31,7 @@ def file(tiny):
     return tiny.parent / "a.h5"
 
 
-def dense(path, point):
+def dense(path, point, which=has_filters):
     """Both ends of the Hessian's spectrum at a point of the plane, by torch.func in float64."""
     it = checkpoints.load(path)
     network = it.restore().eval()
@@ -40,7 +40,7 @@ def dense(path, point):
     data = load("digits", "train", examples=60)
     with shift(network, plane, point):
         network = network.double()
-        moved = {name: p.detach().clone() for name, p in network.named_parameters() if has_filters(name, p)}
+        moved = {name: p.detach().clone() for name, p in network.named_parameters() if which(name, p)}
         flat = torch.cat([p.flatten() for p in moved.values()])
 
         def loss(vector):
@@ -75,6 +75,35 @@ def test_any_number_of_ranks_gives_the_same_map(tiny, file, tmp_path):
 def test_its_losses_are_those_of_the_surface(tiny, file, tmp_path):
     command("surface", tiny, tmp_path / "a.h5", *HOW)
     np.testing.assert_array_equal(read(file)["loss"], read(tmp_path / "a.h5")["loss"])
+
+
+def test_all_parameters_and_few_steps_are_what_they_say(tiny, file, tmp_path):
+    how = ("--x", 0, 0, 1, "--examples", 60, "--quiet")
+    command("curvature", tiny, tmp_path / "all.h5", *how, "--all-parameters")
+    command("curvature", tiny, tmp_path / "few.h5", *how, "--steps", 1)
+    whole, part = read(tmp_path / "all.h5"), read(tmp_path / "few.h5")
+    least, most = dense(tiny, (0, 0), which=lambda name, p: True)
+    scale = max(abs(least), abs(most))
+    assert whole["lambda_max"][0] == pytest.approx(most, abs=2e-3 * scale)
+    assert whole["lambda_min"][0] == pytest.approx(least, abs=2e-3 * scale)
+    assert not part["converged"][0] and part["products"][0] == 3
+
+
+def test_where_the_loss_is_not_finite_so_are_the_eigenvalues(tiny, tmp_path):
+    far = ("--x", -1e30, 1e30, 3, "--examples", 60, "--quiet")
+    command("curvature", tiny, tmp_path / "a.h5", *far)
+    results = read(tmp_path / "a.h5")
+    assert results["done"].all()
+    assert np.isnan(results["lambda_max"][[0, 2]]).all() and np.isfinite(results["lambda_max"][1])
+    assert results["converged"].tolist() == [False, True, False]
+
+
+def test_between_checkpoints_the_hessian_has_the_statistics_of_the_point(tiny, tmp_path):
+    command("train", tmp_path / "b.pt", "--depth", 8, "--width", 1, "--epochs", 1, "--seed", 1, "--quiet")
+    line = ("--to", tmp_path / "b.pt", "--batchnorm", "interpolated", "--x", 0, 1, 2, "--examples", 60, "--quiet")
+    command("curvature", tiny, tmp_path / "a.h5", *line)
+    command("curvature", tmp_path / "b.pt", tmp_path / "b.h5", "--x", 0, 0, 1, "--examples", 60, "--quiet")
+    assert read(tmp_path / "a.h5")["lambda_max"][1] == pytest.approx(read(tmp_path / "b.h5")["lambda_max"][0], rel=1e-2)
 
 
 def test_a_map_is_drawn_and_a_line_is_not(tiny, file, tmp_path):

@@ -5,11 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from landscape.data import stratified_order
-from landscape.estimate import stratified_mean
-from landscape.measure import measure
+from landscape.estimate import Tolerance, stratified_mean
+from landscape.measure import score
 
 SEEDS = 200
 
@@ -68,10 +67,7 @@ def test_the_interval_holds_the_truth_in_95_of_100_cases(kind, tolerance):
     covered, used = [], []
     for seed in range(SEEDS):
         order = stratified_order(torch.from_numpy(labels), seed)
-        data = list(
-            zip(torch.from_numpy(losses)[order].split(256), torch.from_numpy(labels)[order].split(256), strict=True)
-        )
-        m = measure(Given(), data, lambda outputs, _: outputs[:, 0], tolerance)
+        m = scored(torch.from_numpy(losses)[order], torch.from_numpy(labels)[order], tolerance)
         covered.append(abs(m["loss"] - losses.mean()) <= 1.96 * m["loss_se"])
         used.append(m["examples"])
         assert m["loss_se"] <= tolerance * m["loss"]
@@ -79,19 +75,18 @@ def test_the_interval_holds_the_truth_in_95_of_100_cases(kind, tolerance):
     assert np.mean(used) < 10_000 or kind == "near it"
 
 
-class Given(nn.Module):
-    """Outputs that are the losses themselves."""
-
-    def forward(self, x):
-        return x[:, None]
+def scored(losses, labels, tolerance=None, size=256):
+    """What is measured where the losses are these."""
+    batches = [(part, part) for part in labels.split(size)]
+    tolerance = tolerance and Tolerance(labels, tolerance)
+    return score(losses[:, None].split(size), batches, lambda outputs, _: outputs[:, 0], tolerance)
 
 
 def test_all_are_used_when_they_are_needed_and_then_nothing_is_uncertain():
     torch.manual_seed(0)
-    data = [(torch.rand(100).exp() ** 9, torch.randint(3, (100,))) for _ in range(8)]
-    m = measure(Given(), data, lambda outputs, _: outputs[:, 0], 1e-6)
-    whole = measure(Given(), data, lambda outputs, _: outputs[:, 0])
-    assert m["examples"] == 800
+    losses, labels = torch.rand(1500).exp() ** 9, torch.randint(3, (1500,))
+    m, whole = scored(losses, labels, 1e-6, size=100), scored(losses, labels, size=100)
+    assert m["examples"] == 1500
     assert m["loss"] == whole["loss"]
     assert m["loss_se"] == 0
 
@@ -99,7 +94,6 @@ def test_all_are_used_when_they_are_needed_and_then_nothing_is_uncertain():
 def test_what_is_not_finite_stops_at_the_first_look():
     values = torch.rand(5000)
     values[700] = torch.nan
-    data = list(zip(values.split(250), (torch.arange(5000) % 4).split(250), strict=True))
-    m = measure(Given(), data, lambda outputs, _: outputs[:, 0], 0.001)
+    m = scored(values, torch.arange(5000) % 4, 0.001, size=250)
     assert np.isnan(m["loss"])
     assert m["examples"] == 1000

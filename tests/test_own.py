@@ -54,6 +54,17 @@ class Few(Net):
     def forward(self, x):
         return super().forward(x)[:, :5]
 
+class Blocks(nn.Module):
+    # ours inside of another network: its blocks can be left out, but it is not known to be a row of parts
+
+    def __init__(self):
+        super().__init__()
+        from landscape.networks import build
+        self.inner = build("resnet", depth=8, width=4, channels=1)
+
+    def forward(self, x):
+        return self.inner(x)
+
 def noise(split):
     return torch.rand(40, 1, 8, 8).numpy(), torch.arange(40) % 10
 
@@ -162,6 +173,18 @@ def test_a_loss_and_data_of_ones_own_are_measured(trained, mine):
     command("surface", trained / "resnet.pt", "noise.h5", "--data", "mine:noise", *line, cwd=mine)
     assert read("noise.h5").attributes["data"] == "mine:noise"
     assert read("noise.h5")["examples"].tolist() == [40]
+
+
+def test_blocks_inside_of_another_network_are_left_out_one_by_one(trained, mine):
+    inner = load(trained / "resnet.pt").weights
+    torch.save({f"inner.{name}": tensor for name, tensor in inner.items()}, "a.pt")
+    own = ("--network", "mine:Blocks", "--data", "digits", "--quiet")
+    command("lesion", "a.pt", "a.h5", *own, cwd=mine)
+    command("lesion", trained / "resnet.pt", "b.h5", "--quiet", cwd=mine)
+    np.testing.assert_allclose(read("a.h5")["loss"], read("b.h5")["loss"], rtol=1e-5)
+    said = command("lesion", "a.pt", "c.h5", *own, "--dtype", "bfloat16", "--tolerance", 0.2, cwd=mine).stdout
+    assert "bfloat16 against float32" in said
+    np.testing.assert_allclose(read("c.h5")["loss"], read("b.h5")["loss"], rtol=0.5)
 
 
 def test_weights_alone_of_our_own_networks_are_told_what_the_data_settle(trained, tmp_path):

@@ -42,7 +42,8 @@ def curvature(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     ratios = [ratio(*both) for both in zip(least, most, strict=True)]
     top = max((np.nanquantile(r[np.isfinite(r)], 0.98) for r in ratios if np.isfinite(r).any()), default=1.0)
     size = max((np.abs(v[np.isfinite(v)]).max() for v in least if np.isfinite(v).any()), default=1.0)
-    norms = [Normalize(0, max(top, 1e-12)), SymLogNorm(max(size, 1e-12) / 1e3, vmin=-size, vmax=size)]
+    top, size = max(top, 1e-12), max(size, 1e-12)  # a scale has some extent
+    norms = [Normalize(0, top), SymLogNorm(size / 1e3, vmin=-size, vmax=size)]
     rows = [("|λmin / λmax|", ratios, norms[0], "viridis"), ("λmin", least, norms[1], "RdBu_r")]
     with matplotlib.rc_context(STYLE):
         side = (check_width(width) - 1.1) / max(2, len(files))
