@@ -28,7 +28,8 @@ __all__ = ["MEASURED", "Results", "Table", "prepare", "read"]
 
 FORMAT = 1
 
-# name: (dtype, value before it is measured, what readers show beside it)
+# name: (dtype, value before it is measured, what readers show beside it); where a row's value is an array, then also
+# the names of its dimensions
 MEASURED = {
     "loss": ("f8", np.nan, {"long_name": "loss, mean per example", "units": "nats"}),
     "loss_se": ("f8", np.nan, {"long_name": "standard error of the loss over examples", "units": "nats"}),
@@ -49,7 +50,7 @@ class Table:
     path : Path
     points : ndarray, shape (rows, k)
         What is measured at each row; the engine hands these to the function.
-    values : dict of ndarray, each of the file's grid shape
+    values : dict of ndarray, each of the file's grid shape, or that and the shape of one row's value
     done : ndarray of bool, of the grid shape
     derived : dict of ndarray, of the grid shape
         What is worked out from all values in the end, see `derive`.
@@ -75,9 +76,10 @@ class Table:
         """Keep one row's measurement; `flush` brings it to the disk."""
         if missing := self.values.keys() - measurement.keys():
             raise ValueError(f"row {row} was measured without {', '.join(sorted(missing))}")
+        cell = np.unravel_index(row, self.done.shape)
         for name, array in self.values.items():
-            array.flat[row] = measurement[name]
-        self.done.flat[row] = True
+            array[cell] = measurement[name]
+        self.done[cell] = True
         self._unwritten.add(row // (self.done.size // len(self.done)))
 
     def derive(self, **arrays: np.ndarray) -> None:
@@ -183,8 +185,13 @@ def prepare(
     if not path.parent.is_dir():
         raise BadInput(f"output folder {path.parent} does not exist; create it: mkdir -p {path.parent}")
     variables = {**measured, **derived}
+    over = {name: (*dims, *(variable[3] if len(variable) > 3 else ())) for name, variable in variables.items()}
     values, worked_out = (
-        {name: np.full(shape, fill, dtype) for name, (dtype, fill, _) in part.items()} for part in (measured, derived)
+        {
+            name: np.full([len(coordinates[d]) for d in over[name]], fill, dtype)
+            for name, (dtype, fill, *_) in part.items()
+        }
+        for part in (measured, derived)
     )
     table = Table(path, points, values, np.zeros(shape, bool), worked_out)
     try:
@@ -196,12 +203,12 @@ def prepare(
         with h5py.File(draft, "w", locking=False) as file:
             for name, array in coordinates.items():
                 _create(file, name, array).make_scale(name)
-            for name, (over, array) in given.items():
-                _attach(file, _create(file, name, array), over)
+            for name, (along, array) in given.items():
+                _attach(file, _create(file, name, array), along)
             for name, array in (values | worked_out).items():
                 dataset = _create(file, name, array)
                 dataset.attrs.update(variables[name][2])
-                _attach(file, dataset, dims)
+                _attach(file, dataset, over[name])
             _attach(file, _create(file, "done", table.done), dims)
             file["done"].attrs["long_name"] = "whether the row has been measured"
             file.attrs.update(attributes)
@@ -285,7 +292,7 @@ def _take_up(path, points, coordinates, given, measured, derived, attributes) ->
     if {**measured, **derived}.keys() - arrays.keys():
         raise _refusal(path, "variables", ", ".join(found.variables), ", ".join({**measured, **derived}))
     values, worked_out = (
-        {name: arrays[name].astype(dtype) for name, (dtype, _, _) in part.items()} for part in (measured, derived)
+        {name: arrays[name].astype(dtype) for name, (dtype, *_) in part.items()} for part in (measured, derived)
     )
     return Table(path, points, values, arrays["done"].astype(bool), worked_out), warnings
 

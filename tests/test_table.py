@@ -115,6 +115,30 @@ def test_xarray_shows_named_dimensions_and_coordinates(tmp_path):
         assert dataset.attrs["kind"] == "surface"
 
 
+def test_a_rows_value_may_be_an_array(tmp_path):
+    def take():
+        measured = {"node": ("f8", np.nan, {"units": "1"}, ("step",)), "loss": ("f8", np.nan, {})}
+        return prepare(
+            tmp_path / "a.h5",
+            np.zeros((6, 1)),
+            kind="density",
+            dims=("repeat", "probe"),
+            coordinates={"repeat": np.arange(2), "probe": np.arange(3), "step": np.arange(4)},
+            measured=measured,
+        )[0]
+
+    table = take()
+    table.record(4, {"node": np.arange(4.0), "loss": 7})
+    table.flush()
+    again = take()
+    assert again.remaining().tolist() == [0, 1, 2, 3, 5]
+    np.testing.assert_array_equal(again.values["node"][1, 1], np.arange(4))
+    assert read(tmp_path / "a.h5").dims["node"] == ("repeat", "probe", "step")
+    with xarray.open_dataset(tmp_path / "a.h5", engine="h5netcdf") as dataset:
+        assert dataset.node.dims == ("repeat", "probe", "step")
+        assert dataset.loss.values[1, 1] == 7 and dataset.done.values.sum() == 1
+
+
 def test_names_of_blocks_survive(tmp_path):
     prepare(
         tmp_path / "a.h5",

@@ -1,0 +1,74 @@
+"""Directions in files: what one command finds, or a user makes, another goes along.
+
+A file of directions is one of ``torch.save``: a direction (a dict from parameter name to tensor), or a list
+of them. Nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from landscape.directions import Weights
+from landscape.errors import BadInput
+
+__all__ = ["load", "save"]
+
+
+def save(directions: Sequence[Weights], path: str | os.PathLike) -> None:
+    """Write directions whole or not at all, in their order.
+
+    Raises
+    ------
+    BadInput
+        The file cannot be written.
+    """
+    path = Path(path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(draft, "wb") as file:
+            torch.save([{name: d.detach().cpu() for name, d in direction.items()} for direction in directions], file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror}; name a file in a folder that exists") from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft)
+
+
+def load(path: str | os.PathLike) -> list[Weights]:
+    """Read the directions in a file.
+
+    Raises
+    ------
+    BadInput
+        There is no such file, it cannot be read safely, or it holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(f"there is no file of directions {path}; make one with torch.save([direction, …], path)")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise BadInput(f"{path} cannot be read safely; save dicts of tensors and nothing else") from error
+    found = list(content) if isinstance(content, list | tuple) else [content]
+    if not found or not all(map(_is_direction, found)):
+        raise BadInput(f"{path} holds no directions; save a dict from parameter names to tensors, or a list of such")
+    return found
+
+
+def _is_direction(content: object) -> bool:
+    return (
+        isinstance(content, dict)
+        and bool(content)
+        and all(isinstance(name, str) and isinstance(d, Tensor) for name, d in content.items())
+    )
