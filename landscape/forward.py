@@ -19,6 +19,7 @@ __all__ = ["DTYPES", "Compiled", "Fused", "forward", "fused", "reduced", "reduce
 DTYPES = ("auto", "float32", "bfloat16")
 
 CL = torch.channels_last
+FEW, LARGE = 4, 1e30  # see `_may_overflow`
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVOLUTIONS = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
 
@@ -52,7 +53,7 @@ class Fused(nn.Module):
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
         # A sum is fused in channels-last only.
         fits = y is None or (y.is_contiguous(memory_format=CL) and weight.is_contiguous(memory_format=CL))
-        if self.onednn and x.device.type == "cpu" and fits:
+        if self.onednn and x.device.type == "cpu" and fits and not (self.relu and _may_overflow(x, y, weight)):
             how = c.padding, c.stride, c.dilation, c.groups
             if y is None:
                 name = "relu" if self.relu else "none"
@@ -74,6 +75,17 @@ class Fused(nn.Module):
             scale = scale * n.weight
         bias = (-n.running_mean if c.bias is None else c.bias - n.running_mean) * scale
         return c.weight * scale.view(-1, *[1] * (c.weight.dim() - 1)), bias if n.bias is None else bias + n.bias
+
+
+def _may_overflow(x: Tensor, y: Tensor | None, weight: Tensor) -> bool:
+    """Whether w ∗ x + y may be NaN, judged from the first examples of the batch.
+
+    oneDNN's ReLU makes 0 of a NaN, torch's leaves it: far from the network a fused forward would give
+    finite losses where there are none. A NaN comes of activations that overflow; the limit is eight decades
+    below, more than examples of one batch or the inputs of one filter make up for.
+    """
+    largest = float(x[:FEW].abs().amax()) * float(weight.abs().amax())
+    return not (largest < LARGE and (y is None or float(y[:FEW].abs().amax()) < LARGE))
 
 
 class Readout(nn.Module):

@@ -10,7 +10,7 @@ from torch import nn
 
 from landscape.directions import filter_normalize, random_direction, weights_of
 from landscape.errors import BadInput
-from landscape.forward import Fused, forward, fused, reduced_type
+from landscape.forward import Fused, forward, fused, reduced, reduced_type
 from landscape.networks import build
 from landscape.plane import Plane, shift
 
@@ -173,3 +173,20 @@ def test_threads_do_not_change_a_bit(dtype):
             found.append(quick(x))
     torch.set_num_threads(before)
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1e3, 1e10, 1e30, 1e38])
+@pytest.mark.parametrize("how", [{}, {"order": "pre"}, {"shortcut": None}])
+def test_activations_that_overflow_are_not_made_finite(how, scale, dtype):
+    torch.manual_seed(0)
+    network = build("resnet", depth=8, width=4, **how).eval().to(memory_format=torch.channels_last)
+    x = torch.randn(8, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    quick, why = forward(network, x[:2], dtype)
+    assert not why
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(scale)
+        there, here = reduced(network, dtype)(x), quick(x)
+    assert torch.equal(there.isfinite().all(1), here.isfinite().all(1))
