@@ -19,7 +19,7 @@ from scipy.interpolate import RBFInterpolator
 
 from landscape.table import Table
 
-__all__ = ["INTERPOLATED", "Decision", "decide", "fill", "interpolate"]
+__all__ = ["INTERPOLATED", "Decision", "decide", "fill", "interpolate", "remaining"]
 
 # What a results file holds besides: name -> (dtype, value at first, what readers show)
 INTERPOLATED = {
@@ -113,18 +113,31 @@ def decide(loss: np.ndarray, error: np.ndarray, done: np.ndarray, tolerance: flo
     return Decision(np.zeros(0, int), miss.reshape(loss.shape))
 
 
-def fill(table: Table, tolerance: float, seed: int) -> str:
+def remaining(table: Table, tolerance: float, seed: int, repeats: bool = False) -> np.ndarray:
+    """The rows of a table to measure next; with `repeats`, its first dimension counts surfaces that share nothing."""
+    values, rows = _surfaces(table, repeats), []
+    for number, (loss, error, done) in enumerate(values):
+        rows.append(number * done.size + decide(loss, error, done, tolerance, seed).rows)
+    return np.concatenate(rows)
+
+
+def fill(table: Table, tolerance: float, seed: int, repeats: bool = False) -> str:
     """Fill in what is not measured, and say in a line how far off it is."""
+    surfaces = _surfaces(table, repeats)
+    miss = [decide(*values, tolerance, seed).miss for values in surfaces]
+    loss = [interpolate(loss, done, logarithm=True) for loss, _, done in surfaces]
+    accuracy = table.values["accuracy"].reshape(len(surfaces), *surfaces[0][2].shape)
+    accuracy = [interpolate(a, done).clip(0, 1) for a, (_, _, done) in zip(accuracy, surfaces, strict=True)]
     done = table.done
-    _, miss = decide(table.values["loss"], table.values["loss_se"], done, tolerance, seed)
     table.derive(
-        loss=interpolate(table.values["loss"], done, logarithm=True),
-        accuracy=interpolate(table.values["accuracy"], done).clip(0, 1),
         interpolated=~done,
-        miss=miss,
+        **{
+            name: np.reshape(array, done.shape)
+            for name, array in {"loss": loss, "accuracy": accuracy, "miss": miss}.items()
+        },
     )
     table.flush()
-    off = np.abs(miss[np.isfinite(miss)])
+    off = np.abs(np.ravel(miss)[np.isfinite(np.ravel(miss))])
     said = f"measured {done.sum()} of {done.size} points, interpolated {(~done).sum()}"
     if not off.size:
         return said
@@ -132,6 +145,12 @@ def fill(table: Table, tolerance: float, seed: int) -> str:
         f"{said}; at {off.size} points drawn at random, the interpolated loss missed the measured one by "
         f"{100 * np.median(off):.2g} % in the median, {100 * np.quantile(off, 0.95):.2g} % at the 95th percentile"
     )
+
+
+def _surfaces(table: Table, repeats: bool) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Loss, its error, and what is done, of each surface of a table."""
+    arrays = table.values["loss"], table.values["loss_se"], table.done
+    return list(zip(*arrays, strict=True)) if repeats else [arrays]
 
 
 def interpolate(values: np.ndarray, done: np.ndarray, logarithm: bool = False) -> np.ndarray:

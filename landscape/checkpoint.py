@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from landscape.errors import BadInput
 from landscape.networks import NETWORKS, build
 
-__all__ = ["Checkpoint", "load", "save"]
+__all__ = ["Checkpoint", "load", "save", "sha256_of"]
 
 FORMAT = 1
 
@@ -120,13 +120,14 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike) -> None:
             os.unlink(draft)
 
 
-def load(path: str | os.PathLike, network: str | None = None) -> Checkpoint:
+def load(path: str | os.PathLike, network: str | None = None, *, lazy: bool = False) -> Checkpoint:
     """Read a checkpoint, or weights alone; only tensors and plain values are accepted (``weights_only=True``).
 
     Parameters
     ----------
     path : a file of `save`, a state dict of ``torch.save``, alone or with other things, or a ``.safetensors`` file
     network : what to build for weights alone; its arguments are the caller's to add
+    lazy : map the tensors, so that only those which are used are read, and leave `sha256` empty, which needs all
 
     Raises
     ------
@@ -136,9 +137,8 @@ def load(path: str | os.PathLike, network: str | None = None) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise BadInput(f"there is no checkpoint {path}; make one with scripts/train.py")
-    content = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
-    with open(path, "rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    content = _safetensors(path) if path.suffix == ".safetensors" else _torch(path, lazy)
+    sha256 = "" if lazy else sha256_of(path)
     names = {f.name for f in fields(Checkpoint)} - {"sha256"}
     if isinstance(content, dict) and {"format", "network", "arguments", "weights"} <= content.keys() <= names:
         if content["format"] > FORMAT:
@@ -157,9 +157,16 @@ def load(path: str | os.PathLike, network: str | None = None) -> Checkpoint:
     return Checkpoint(network, {}, weights, format=0, sha256=sha256)
 
 
-def _torch(path: Path) -> object:
+def sha256_of(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, as `load` gives it."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _torch(path: Path, lazy: bool) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # Only archives can be mapped, which torch.save has made since torch 1.6.
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=lazy and zipfile.is_zipfile(path))
     except (
         pickle.UnpicklingError,
         RuntimeError,

@@ -25,7 +25,9 @@ __all__ = [
     "filter_axes",
     "filter_normalize",
     "normalize",
+    "orthogonalize",
     "random_direction",
+    "squared_norm",
     "weights_of",
 ]
 
@@ -132,6 +134,44 @@ def _ratio(weight: Tensor, direction: Tensor) -> Tensor:
     return torch.from_numpy(np.divide(w, d, out=np.zeros_like(d), where=d > 0))
 
 
+def orthogonalize(directions: Sequence[Weights]) -> list[Weights]:
+    """Take from each direction its part along those before it, exactly; the first stays as it is.
+
+    Parameters
+    ----------
+    directions : of the same names and shapes; not changed
+
+    Returns
+    -------
+    list of Weights
+        Orthogonal over all parameters, to the rounding of their type. Of a normalised direction, what
+        remains is no longer exactly normalised: filters differ by the part taken away, which is tiny for random ones.
+
+    Raises
+    ------
+    BadInput
+        A direction lies along those before it.
+    """
+    done: list[Weights] = []
+    for direction in directions:
+        # In float64 and twice: once leaves a part along the others as large as the rounding of what is taken away.
+        rest = {name: d.detach().cpu().numpy().astype(np.float64) for name, d in direction.items()}
+        before = math.sqrt(_dot(rest, rest))
+        for _ in range(2):
+            for other in done:
+                along = {name: d.detach().cpu().numpy().astype(np.float64) for name, d in other.items()}
+                share = _dot(rest, along) / _dot(along, along)
+                rest = {name: r - share * along[name] for name, r in rest.items()}
+        if not math.sqrt(_dot(rest, rest)) > 1e-6 * before:
+            raise BadInput("a direction lies along those before it, so nothing of it is left; give another one")
+        done.append({name: torch.from_numpy(r).to(direction[name]) for name, r in rest.items()})
+    return done
+
+
+def _dot(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
+    return math.fsum(float(np.einsum("i,i->", one[name].ravel(), other[name].ravel())) for name in one)
+
+
 def cosine(one: Weights, other: Weights) -> float:
     """Cosine of the angle between two directions over all parameters."""
 
@@ -139,6 +179,11 @@ def cosine(one: Weights, other: Weights) -> float:
         return math.fsum(math.fsum(_products(a[name], b[name])) for name in a)
 
     return dot(one, other) / math.sqrt(dot(one, one) * dot(other, other))
+
+
+def squared_norm(weights: Weights) -> float:
+    """‖θ‖² over all parameters."""
+    return math.fsum(math.fsum(_products(w, w)) for w in weights.values())
 
 
 def _products(one: Tensor, other: Tensor) -> np.ndarray:

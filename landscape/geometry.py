@@ -20,6 +20,7 @@ __all__ = [
     "barrier",
     "basin",
     "centre",
+    "convex",
     "convex_fraction",
     "difference",
     "interval",
@@ -105,22 +106,22 @@ def loss_range(loss: np.ndarray) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (float("nan"), float("nan"))
 
 
-def convex_fraction(loss: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
-    """Fraction of the slice in which the loss is convex.
+def convex(loss: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ma.MaskedArray:
+    """Where the slice is convex.
 
     Parameters
     ----------
     loss : ndarray, shape (len(y), len(x))
-    x, y : evenly spaced coordinates, three or more each
+    x, y : evenly spaced coordinates
 
     Returns
     -------
-    float
-        Among the inner grid points whose eight neighbours are finite, the fraction where the 2×2
-        Hessian by central differences is positive semi-definite, up to rounding. NaN if there is none.
+    masked array of bool, shape (len(y) − 2, len(x) − 2)
+        At the inner grid points, whether the 2×2 Hessian by central differences is positive semi-definite, up
+        to rounding; masked where the point or one of its eight neighbours is not finite.
     """
     if min(loss.shape) < 3:
-        return float("nan")
+        return np.ma.masked_array(np.zeros([max(side - 2, 0) for side in loss.shape], bool))
     hx, hy = x[1] - x[0], y[1] - y[0]
     f = np.where(np.isfinite(loss), loss, np.nan)
     here = f[1:-1, 1:-1]
@@ -131,8 +132,13 @@ def convex_fraction(loss: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
     smaller = (xx + yy) / 2 - np.hypot((xx - yy) / 2, xy)
     size = np.nanmax(np.abs(f)) if np.isfinite(f).any() else np.nan
     rounding = 16 * np.finfo(float).eps * size / min(hx, hy) ** 2
-    known = np.isfinite(smaller)
-    return float(np.mean(smaller[known] >= -rounding)) if known.any() else float("nan")
+    return np.ma.masked_array(smaller >= -rounding, ~np.isfinite(smaller))
+
+
+def convex_fraction(loss: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
+    """Fraction of the slice in which the loss is convex: of the points that `convex` knows; NaN if there is none."""
+    found = convex(loss, x, y)
+    return float(found.mean()) if found.count() else float("nan")
 
 
 def roughness(loss: np.ndarray, loss_se: np.ndarray, window: int = 5) -> Roughness:

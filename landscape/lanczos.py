@@ -1,13 +1,16 @@
 """Ends, trace and density of a symmetric operator's spectrum, from products with vectors alone.
 
-Values are in the operator's units. Everything random is drawn by numpy from a seed, so that the same
-seed gives the same bits, as far as the operator's products do.
+Values are in the operator's units. Everything random is drawn by numpy from a seed, and sums over long
+vectors are none of BLAS, whose bits vary with the number of threads: the same seed gives the same bits,
+as far as the operator's products do. Each probe of a trace or of a density has a seed of its own, so that
+probes can be taken in any order and anywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
@@ -16,7 +19,23 @@ from scipy.stats import t as student
 
 from landscape.errors import BadInput
 
-__all__ = ["Density", "Ends", "Estimate", "density", "ends", "lanczos", "moment", "trace"]
+__all__ = [
+    "Density",
+    "Ends",
+    "Estimate",
+    "Sketch",
+    "budget",
+    "density",
+    "ends",
+    "estimate",
+    "lanczos",
+    "moment",
+    "probe",
+    "quadrature",
+    "sketch_of",
+    "smoothed",
+    "trace",
+]
 
 # The width of a density's Gaussians as a part of the spectrum's range, where none is given.
 WIDTH = 0.01
@@ -33,7 +52,7 @@ class Ends:
     residuals : float64 ndarray, shape (2,)
         ‖Hv − λv‖ for a unit vector v, by a product of its own. An eigenvalue lies so near to λ, or nearer.
     converged : bool
-        Whether both residuals are within the tolerance.
+        Whether both residuals are within the tolerance, and hide nothing beyond it.
     products : int
         How many products with the operator it took.
     """
@@ -54,14 +73,26 @@ class Estimate:
     standard_error : float
     interval : (float, float)
         95 %, by Student's t.
-    products : int
-        How many products with the operator it took.
     """
 
     value: float
     standard_error: float
     interval: tuple[float, float]
-    products: int
+
+
+class Sketch(NamedTuple):
+    """A subspace that holds the better part of an operator.
+
+    Attributes
+    ----------
+    basis : float64 ndarray, shape (k, n)
+        Orthonormal rows.
+    trace : float
+        Of the operator on it.
+    """
+
+    basis: np.ndarray
+    trace: float
 
 
 @dataclass(frozen=True)
@@ -82,8 +113,6 @@ class Density:
         Each probe's quadrature; the weights of a probe sum to 1.
     n : int
         How many eigenvalues there are.
-    products : int
-        How many products with the operator it took.
     """
 
     grid: np.ndarray
@@ -93,7 +122,6 @@ class Density:
     nodes: np.ndarray
     weights: np.ndarray
     n: int
-    products: int
 
 
 def lanczos(
@@ -125,15 +153,13 @@ def lanczos(
     n = operator.shape[0]
     steps = min(steps, n)
     basis, diagonal, beside = np.empty((steps, n)), np.zeros(steps), np.zeros(steps)
-    q, scale = start / np.linalg.norm(start), 0.0
+    q, scale = start / _norm(start), 0.0
     for k in range(steps):
         basis[k] = q
-        known = basis[: k + 1]
         w = _product(operator, q)
-        diagonal[k] = q @ w
-        for _ in range(2):  # once would leave a part of rounding that grows with every step, twice does not
-            w = w - (known @ w) @ known
-        beside[k] = np.linalg.norm(w)
+        diagonal[k] = _dot(q, w)
+        w = _left_out(w, basis[: k + 1])
+        beside[k] = _norm(w)
         scale = max(scale, abs(diagonal[k]), beside[k])
         if k + 1 == n or beside[k] <= 1e-13 * scale:  # only rounding is left: the basis holds all that start reaches
             beside[k] = 0.0
@@ -161,8 +187,13 @@ def ends(operator: LinearOperator, tolerance: float = 1e-4, steps: int = 200, se
     Notes
     -----
     An eigenvalue's error is at most its residual, and about residual² / gap where it is well separated
-    (Parlett 1998, §11.7). The ends may lie farther out only where the start vector is nearly orthogonal to
-    theirs, which is improbable (Kuczyński & Woźniakowski 1992), or where eigenvalues crowd within a residual.
+    (Parlett 1998, §11.7). But a small residual does not make it the last one: nearly all eigenvalues of a network's
+    Hessian lie around 0, and for some steps the smallest Ritz value is the mean of these, with a residual that
+    a few negative ones hardly show in. Such a Ritz value has a large weight w, the part of the start vector that
+    its Ritz vector ψ(H) · start stands for. ψ vanishes at the other Ritz values, is 1/√w at its own, and grows
+    from there outwards, so that an eigenvalue at a distance d farther out, of whose vector the start has the
+    part s, adds d² s² / w or more to residual². Hence d ≤ residual · √w / |s|, where √n · s is about
+    standard normal: the tolerance is asked of residual · √(n · w), where that is more than the residual.
 
     Raises
     ------
@@ -174,29 +205,38 @@ def ends(operator: LinearOperator, tolerance: float = 1e-4, steps: int = 200, se
         raise BadInput(f"a tolerance of {tolerance:g} is never met; give a positive one, like 1e-4")
     operator = aslinearoperator(operator)
 
-    def enough(diagonal: np.ndarray, beside: np.ndarray) -> bool:
-        (low, first), (high, last) = (_ritz(diagonal, beside, end) for end in (0, len(diagonal) - 1))
-        # Half of the tolerance, since the residuals themselves decide in the end.
-        return bool(beside[-1] * max(first, last) <= tolerance / 2 * max(abs(low), abs(high)))
+    n = operator.shape[0]
 
-    start = np.random.default_rng(seed).standard_normal(operator.shape[0])
+    def enough(diagonal: np.ndarray, beside: np.ndarray) -> bool:
+        pairs = [_ritz(diagonal, beside, end) for end in (0, len(diagonal) - 1)]
+        hidden = max(abs(beside[-1] * vector[-1]) * _hiding(vector, n) for _, vector in pairs)
+        # Half of the tolerance, since the residuals themselves decide in the end.
+        return bool(hidden <= tolerance / 2 * max(abs(value) for value, _ in pairs))
+
+    start = np.random.default_rng(seed).standard_normal(n)
     diagonal, beside, basis = lanczos(operator, start, steps, enough)
     _, small = eigh_tridiagonal(diagonal, beside[:-1])
-    values, residuals = np.zeros(2), np.zeros(2)
+    values, residuals, hidden = np.zeros(2), np.zeros(2), np.zeros(2)
     for i, vector in enumerate((small[:, 0], small[:, -1])):
-        v = vector @ basis
-        v /= np.linalg.norm(v)
+        v = np.einsum("k,kn->n", vector, basis)
+        v /= _norm(v)
         image = _product(operator, v)
-        values[i] = v @ image
-        residuals[i] = np.linalg.norm(image - values[i] * v)
-    converged = bool((residuals <= tolerance * np.abs(values).max()).all())
+        values[i] = _dot(v, image)
+        residuals[i] = _norm(image - values[i] * v)
+        hidden[i] = residuals[i] * _hiding(vector, n)
+    converged = bool((hidden <= tolerance * np.abs(values).max()).all())
     return Ends(values, residuals, converged, len(diagonal) + 2)
 
 
-def _ritz(diagonal: np.ndarray, beside: np.ndarray, which: int) -> tuple[float, float]:
-    """A tridiagonal matrix's eigenvalue by its number, and the size of its vector's last element."""
+def _ritz(diagonal: np.ndarray, beside: np.ndarray, which: int) -> tuple[float, np.ndarray]:
+    """A tridiagonal matrix's eigenvalue by its number, with its unit vector."""
     values, vectors = eigh_tridiagonal(diagonal, beside[:-1], select="i", select_range=(which, which))
-    return float(values[0]), float(abs(vectors[-1, 0]))
+    return float(values[0]), vectors[:, 0]
+
+
+def _hiding(vector: np.ndarray, n: int) -> float:
+    """√(n · w), or 1 where that is more: an outer eigenvalue may be hidden by so many residuals."""
+    return max(1.0, float(np.sqrt(n) * abs(vector[0])))
 
 
 def trace(operator: LinearOperator, products: int = 90, sketch: int | None = None, seed: int = 0) -> Estimate:
@@ -212,7 +252,7 @@ def trace(operator: LinearOperator, products: int = 90, sketch: int | None = Non
     products : int
         How many to spend; with n or more the trace is exact, by n products.
     sketch : int, optional
-        Dimension of the subspace, by default a third of the products. Each takes two products and 16 · n
+        Dimension of the subspace, by default a third of the products. Each takes two products and 8 · n
         bytes; what is left goes to probes, 2 or more. 0 is Hutchinson's estimator.
     seed : int
 
@@ -229,21 +269,66 @@ def trace(operator: LinearOperator, products: int = 90, sketch: int | None = Non
     operator, n = aslinearoperator(operator), operator.shape[0]
     if products >= n:
         exact = sum(float(_product(operator, np.eye(1, n, i)[0])[i]) for i in range(n))
-        return Estimate(exact, 0.0, (exact, exact), n)
+        return Estimate(exact, 0.0, (exact, exact))
+    size, probes = budget(products, sketch)
+    known = sketch_of(operator, size, seed)
+    return estimate(probe(operator, known, (seed, number)) for number in range(probes))
+
+
+def budget(products: int, sketch: int | None = None) -> tuple[int, int]:
+    """How `trace` spends its products: on a sketch of which dimension, and on how many probes.
+
+    Raises
+    ------
+    BadInput
+        Fewer than two products are left for probes.
+    """
     sketch = products // 3 if sketch is None else sketch
     probes = products - 2 * sketch
     if sketch < 0 or probes < 2:
         raise BadInput(f"{products} products with a sketch of {sketch} leave {probes} probes; leave 2 or more")
-    generator = np.random.default_rng(seed)
-    images = [_product(operator, generator.choice((-1.0, 1.0), n)) for _ in range(sketch)]
-    subspace = np.linalg.qr(np.reshape(images, (sketch, n)).T)[0]
-    inside = sum(float(q @ _product(operator, q)) for q in subspace.T)
-    each = np.zeros(probes)
-    for i in range(probes):
-        outside = generator.choice((-1.0, 1.0), n)
-        outside -= subspace @ (subspace.T @ outside)
-        each[i] = inside + outside @ _product(operator, outside)
-    return _estimate(float(each.mean()), float(each.std(ddof=1) / np.sqrt(probes)), probes, products)
+    return sketch, probes
+
+
+def sketch_of(operator: LinearOperator, size: int, seed: int = 0) -> Sketch:
+    """The span of an operator's images of random vectors: its largest magnitudes weigh most in them.
+
+    Parameters
+    ----------
+    operator : LinearOperator, shape (n, n)
+        Symmetric.
+    size : int
+        How many images, each of which takes two products. The span has as many dimensions, or as many as the
+        operator's rank.
+    seed : int
+    """
+    operator, n = aslinearoperator(operator), operator.shape[0]
+    basis, k = np.empty((size, n)), 0
+    for number in range(size):
+        image = _product(operator, _signs(n, (seed, number, 1)))  # the 1 sets them apart from the seeds of probes
+        rest = _left_out(image, basis[:k])
+        if _norm(rest) > 1e-13 * _norm(image):  # only rounding is left otherwise
+            basis[k] = rest / _norm(rest)
+            k += 1
+    basis = basis[:k]
+    return Sketch(basis, sum(_dot(q, _product(operator, q)) for q in basis))
+
+
+def probe(operator: LinearOperator, sketch: Sketch, seed: int | Sequence[int]) -> float:
+    """One unbiased value of the trace: that on the sketch, and Hutchinson's estimate of the rest."""
+    outside = _left_out(_signs(operator.shape[0], seed), sketch.basis)
+    return sketch.trace + _dot(outside, _product(aslinearoperator(operator), outside))
+
+
+def estimate(each: Iterable[float]) -> Estimate:
+    """The mean of independent probes, two or more, with its standard error."""
+    each = np.array(list(each), float)
+    return _estimate(float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each))), len(each))
+
+
+def _signs(n: int, seed: int | Sequence[int]) -> np.ndarray:
+    """A Rademacher vector."""
+    return np.random.default_rng(seed).choice((-1.0, 1.0), n)
 
 
 def density(
@@ -256,25 +341,74 @@ def density(
 ) -> Density:
     """Spectral density by stochastic Lanczos quadrature (Ghorbani, Krishnan & Xiao 2019, §2 and Algorithm 1).
 
-    Each probe's eigenvalues and squared first components of a tridiagonal matrix are nodes and weights of a
-    Gaussian quadrature (Golub & Welsch 1969) of the density seen by a random unit vector; its mean over such
-    vectors is the density.
-
     Parameters
     ----------
     operator : LinearOperator, shape (n, n)
         Symmetric.
     probes : int
         Random directions, uniform on the sphere; 2 or more.
+    steps, seed : int
+        See `quadrature`; a probe's seed is (seed, its number).
+    grid, width
+        See `smoothed`.
+
+    Raises
+    ------
+    BadInput
+        Fewer than two probes, no steps, a width that is not positive.
+    """
+    _at_least(2, probes=probes)
+    _check_width(width)  # before the work
+    each = [quadrature(operator, steps, (seed, number)) for number in range(probes)]
+    nodes, weights = (np.array(arrays) for arrays in zip(*each, strict=True))
+    return smoothed(nodes, weights, operator.shape[0], grid, width)
+
+
+def quadrature(
+    operator: LinearOperator, steps: int = 80, seed: int | Sequence[int] = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """A Gaussian quadrature of the spectral density that a random unit vector sees (Golub & Welsch 1969).
+
+    Its nodes and weights are the eigenvalues and the squared first components of the eigenvectors of Lanczos'
+    matrix. The mean over such vectors is the density.
+
+    Parameters
+    ----------
+    operator : LinearOperator, shape (n, n)
+        Symmetric.
     steps : int
-        Nodes of each quadrature: so many products for each probe.
+        How many nodes, at most n: so many products, and 8 · n bytes for each.
+    seed : of the vector
+
+    Returns
+    -------
+    nodes, weights : float64 ndarray, shape (steps,)
+        A quadrature that is exact sooner repeats its last node with weights of 0. The weights sum to 1.
+    """
+    _at_least(1, steps=steps)
+    operator, n = aslinearoperator(operator), operator.shape[0]
+    diagonal, beside, _ = lanczos(operator, np.random.default_rng(seed).standard_normal(n), steps)
+    values, vectors = eigh_tridiagonal(diagonal, beside[:-1])
+    missing = (0, min(steps, n) - len(values))
+    return np.pad(values, missing, mode="edge"), np.pad(vectors[0] ** 2, missing)
+
+
+def smoothed(
+    nodes: np.ndarray, weights: np.ndarray, n: int, grid: np.ndarray | None = None, width: float | None = None
+) -> Density:
+    """The density that the quadratures of several probes tell, smoothed by a Gaussian.
+
+    Parameters
+    ----------
+    nodes, weights : ndarray, shape (probes, steps)
+        Two probes or more.
+    n : int
+        How many eigenvalues there are.
     grid : ndarray, shape (G,), optional
         Where to tell the density; by default half a width apart, six widths beyond all nodes, so that the
         trapezoidal rule over it gives 1 to rounding.
     width : float, optional
-        Standard deviation of the Gaussian that smooths it, in the operator's units; by default 0.01 of the
-        range of the nodes.
-    seed : int
+        Standard deviation of the Gaussian, in the operator's units; by default 0.01 of the range of the nodes.
 
     Returns
     -------
@@ -289,22 +423,10 @@ def density(
     Raises
     ------
     BadInput
-        Fewer than two probes, no steps, a width that is not positive.
+        Fewer than two probes, a width that is not positive.
     """
-    _at_least(2, probes=probes)
-    _at_least(1, steps=steps)
-    if width is not None and not width > 0:
-        raise BadInput(f"a Gaussian of width {width:g} smooths nothing; give a positive width")
-    operator = aslinearoperator(operator)
-    generator, n = np.random.default_rng(seed), operator.shape[0]
-    nodes, weights, products = np.zeros((probes, min(steps, n))), np.zeros((probes, min(steps, n))), 0
-    for i in range(probes):
-        diagonal, beside, _ = lanczos(operator, generator.standard_normal(n), steps)
-        values, vectors = eigh_tridiagonal(diagonal, beside[:-1])
-        k = len(values)
-        nodes[i, :k], nodes[i, k:] = values, values[-1]  # a quadrature that is exact sooner has fewer nodes
-        weights[i, :k] = vectors[0] ** 2
-        products += k
+    _at_least(2, probes=len(nodes))
+    _check_width(width)
     low, high = nodes.min(), nodes.max()
     if width is None:
         # A range of rounding alone is none: of a multiple of one, or of nothing.
@@ -314,7 +436,12 @@ def density(
         grid = np.linspace(low, high, int(np.ceil((high - low) / width * 2)) + 1)
     grid = np.asarray(grid, float)
     values, error = np.transpose([_mean(_gaussian(nodes - at, width), weights, n) for at in grid])
-    return Density(grid, values, error, float(width), nodes, weights, n, products)
+    return Density(grid, values, error, float(width), nodes, weights, n)
+
+
+def _check_width(width: float | None) -> None:
+    if width is not None and not width > 0:
+        raise BadInput(f"a Gaussian of width {width:g} smooths nothing; give a positive width")
 
 
 def _gaussian(distance: np.ndarray, width: float) -> np.ndarray:
@@ -328,7 +455,7 @@ def moment(density: Density, order: int) -> Estimate:
     """
     _at_least(0, order=order)
     mean, error = _mean(density.nodes**order, density.weights, density.n)
-    return _estimate(mean, error, len(density.nodes), density.products)
+    return _estimate(mean, error, len(density.nodes))
 
 
 def _mean(values: np.ndarray, weights: np.ndarray, n: int) -> tuple[float, float]:
@@ -346,13 +473,28 @@ def _mean(values: np.ndarray, weights: np.ndarray, n: int) -> tuple[float, float
     return float(mean), float(np.sqrt(max(each.var(ddof=1), 2 / (n + 2) * spread) / probes))
 
 
-def _estimate(mean: float, error: float, probes: int, products: int) -> Estimate:
+def _estimate(mean: float, error: float, probes: int) -> Estimate:
     reach = float(student.ppf(0.975, probes - 1)) * error
-    return Estimate(mean, error, (mean - reach, mean + reach), products)
+    return Estimate(mean, error, (mean - reach, mean + reach))
 
 
 def _product(operator: LinearOperator, vector: np.ndarray) -> np.ndarray:
     return np.asarray(operator.matvec(vector), dtype=float)
+
+
+def _dot(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.einsum("n,n->", one, other))
+
+
+def _norm(vector: np.ndarray) -> float:
+    return float(np.sqrt(_dot(vector, vector)))
+
+
+def _left_out(vector: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """What orthonormal rows leave out of a vector (classical Gram–Schmidt)."""
+    for _ in range(2):  # once would leave a part of rounding that grows with every step, twice does not
+        vector = vector - np.einsum("k,kn->n", np.einsum("kn,n->k", basis, vector), basis)
+    return vector
 
 
 def _at_least(least: int, **numbers: int) -> None:

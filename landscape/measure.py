@@ -8,7 +8,7 @@ example.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -61,6 +61,7 @@ def measure(
     loss: Loss = cross_entropy,
     tolerance: Tolerance | None = None,
     examples: int | None = None,
+    further: Mapping[str, Loss] | None = None,
 ) -> dict[str, float]:
     """Measure a network in one pass over batches, or over as many as it takes.
 
@@ -70,6 +71,7 @@ def measure(
     batches : inputs and targets on the network's device; batches may be of unequal size
     loss : gives one number for each example
     tolerance, examples : when to stop, see `score`
+    further : other losses to take from the same pass, see `score`
 
     Returns
     -------
@@ -77,7 +79,7 @@ def measure(
         See `score`.
     """
     with evaluating(network), torch.inference_mode():
-        return score((network(inputs) for inputs, _ in batches), batches, loss, tolerance, examples)
+        return score((network(inputs) for inputs, _ in batches), batches, loss, tolerance, examples, further)
 
 
 def score(
@@ -86,6 +88,7 @@ def score(
     loss: Loss = cross_entropy,
     tolerance: Tolerance | None = None,
     examples: int | None = None,
+    further: Mapping[str, Loss] | None = None,
 ) -> dict[str, float]:
     """What a network measures, from its outputs for each batch.
 
@@ -98,6 +101,8 @@ def score(
     tolerance : if given, no more outputs are taken when the loss is known to this relative standard
         error, or is not finite, whatever would follow
     examples : if given, stop after these instead: what another measurement with this tolerance took
+    further : name -> loss
+        Taken from the same outputs; when to stop is decided by `loss` alone.
 
     Returns
     -------
@@ -106,12 +111,16 @@ def score(
         takes the examples for a sample of the population that they come from. With one it is the error
         against the mean of all these examples, see `landscape.estimate`; 0 where all were needed.
         ``accuracy``: fraction of examples whose largest output is the target class (NaN for targets that
-        are not classes). ``examples``: how many were measured.
+        are not classes). ``examples``: how many were measured. And NAME and NAME_se for each further loss.
     """
+    further = dict(further or {})
     losses, hits, n, look = [], [], 0, LEAST
+    others: dict[str, list[Tensor]] = {name: [] for name in further}
     for (_, targets), out in zip(batches, outputs, strict=False):
         out = out.float() if out.dtype in (torch.bfloat16, torch.float16) else out
         losses.append(loss(out, targets))
+        for name, other in further.items():
+            others[name].append(other(out, targets))
         if not targets.is_floating_point():
             hits.append(out.argmax(1) == targets)
         n += len(targets)
@@ -123,20 +132,25 @@ def score(
             if tolerance.met(torch.cat(losses)):
                 break
     # The one read-out. Summed by numpy: torch's sums of long vectors depend on the number of threads.
-    each = torch.cat(losses).cpu().numpy().astype(np.float64)
     right = torch.cat(hits).cpu().numpy() if hits else np.array([np.nan])
-    if tolerance is not None and n < len(tolerance.strata):
-        mean, error = tolerance.estimate(each)
-        accuracy = tolerance.estimate(right)[0] if hits else np.nan
-        return {"loss": mean, "loss_se": error, "accuracy": accuracy, "examples": n}
+    part = tolerance if tolerance is not None and n < len(tolerance.strata) else None
+    measured = {}
+    for name, each in {"loss": losses, **others}.items():
+        mean, error = _mean(torch.cat(each).cpu().numpy().astype(np.float64), part)
+        # With a tolerance the error is against the mean of these very examples, so that all of them leave none.
+        exact = tolerance is not None and part is None and np.isfinite(error)
+        measured |= {name: mean, f"{name}_se": 0.0 if exact else error}
+    accuracy = float(right.mean()) if part is None or not hits else part.estimate(right)[0]
+    return measured | {"accuracy": accuracy, "examples": n}
+
+
+def _mean(each: np.ndarray, tolerance: Tolerance | None) -> tuple[float, float]:
+    """Mean and standard error: of a sample of the population, or with a tolerance of a part of all examples."""
+    if tolerance is not None:
+        return tolerance.estimate(each)
     with np.errstate(invalid="ignore", over="ignore"):  # infinite losses are results
-        error = each.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
-        return {
-            "loss": float(each.mean()),
-            "loss_se": float(error if tolerance is None or not np.isfinite(error) else 0.0),
-            "accuracy": float(right.mean()),
-            "examples": n,
-        }
+        error = each.std(ddof=1) / np.sqrt(len(each)) if len(each) > 1 else np.nan
+        return float(each.mean()), float(error)
 
 
 @contextlib.contextmanager

@@ -98,13 +98,12 @@ def axis(start: float, stop: float, number: float) -> np.ndarray:
     return points
 
 
-def grid(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
-    """Points of a grid, rows over (y, x) with x fastest; columns are the coordinates x, y.
+def grid(x: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """Points of a grid, rows over (…, y, x) with x fastest; columns are the coordinates x, y, ….
 
     Returns
     -------
-    ndarray, shape (len(x), 1) or (len(y) · len(x), 2)
+    ndarray, shape (len(x) · len(y) · …, number of axes)
     """
-    if y is None:
-        return x[:, None]
-    return np.stack([np.tile(x, len(y)), np.repeat(y, len(x))], axis=1)
+    slowest_first = np.meshgrid(*reversed(others), x, indexing="ij")
+    return np.stack([a.ravel() for a in reversed(slowest_first)], axis=1)

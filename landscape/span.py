@@ -1,15 +1,16 @@
-"""The plane that a surface's command line asks for: random directions, or directions to other checkpoints."""
+"""The plane that a command line asks for: random directions, directions to other checkpoints, or saved ones."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
+from landscape import axes, saved
 from landscape import checkpoint as checkpoints
 from landscape.command import Parser
 from landscape.directions import (
@@ -19,15 +20,35 @@ from landscape.directions import (
     digest,
     filter_axes,
     normalize,
+    orthogonalize,
     random_direction,
     weights_of,
 )
 from landscape.errors import BadInput
-from landscape.plane import Plane, axis, grid
+from landscape.plane import Plane, shift
 from landscape.statistics import POLICIES, interpolated, norms_of, of_each_batch, recalibrated
 from landscape.subject import Subject
 
-__all__ = ["Axes", "Span", "axes_of", "options", "span"]
+__all__ = ["Repeats", "Span", "options", "span"]
+
+
+class Repeats:
+    """Planes of independent directions, each drawn when it is needed; the last one is kept.
+
+    Parameters
+    ----------
+    draw : gives the plane of a repeat by its number
+    """
+
+    def __init__(self, draw: Callable[[int], Plane]):
+        self.draw = draw
+        self.kept: tuple[int, Plane | None] = (-1, None)
+
+    def __getitem__(self, repeat: int) -> Plane:
+        if self.kept[0] != repeat:
+            self.kept = (-1, None)  # let go of one before the next is made
+            self.kept = (repeat, self.draw(repeat))
+        return self.kept[1]
 
 
 class Span(NamedTuple):
@@ -35,42 +56,29 @@ class Span(NamedTuple):
 
     Attributes
     ----------
-    plane : Plane
+    plane : Plane, or one for each repeat
     statistics : gives, for a point, a context in which the network has its statistics there
     settings : provenance; a resumed run must have the same
     """
 
-    plane: Plane
+    plane: Plane | Repeats
     statistics: Callable
     settings: dict
 
-
-class Axes(NamedTuple):
-    """The points of a plane.
-
-    Attributes
-    ----------
-    points : ndarray, shape (rows, 1) or (rows, 2), see `landscape.plane.grid`
-    dims, coordinates : for `landscape.table.prepare`
-    """
-
-    points: np.ndarray
-    dims: tuple[str, ...]
-    coordinates: dict[str, np.ndarray]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the grid: (len(y), len(x)) or (len(x),)."""
-        return tuple(len(self.coordinates[name]) for name in self.dims)
+    @contextlib.contextmanager
+    def at(self, network: nn.Module, point: Sequence[float]) -> Iterator[nn.Module]:
+        """The network at a point, as `landscape.axes` gives it, for the length of a ``with``."""
+        plane = self.plane
+        if isinstance(plane, Repeats):
+            *point, repeat = point
+            plane = plane[int(repeat)]
+        with shift(network, plane, point), self.statistics(point):
+            yield network
 
 
 def options(parser: Parser, points: int) -> None:
-    """Give a command the options that `axes_of` and `span` read; `points` is the default number on an axis."""
-    g = parser.add_argument_group("the plane")
-    ends = ("FROM", "TO", "POINTS")
-    x = "first axis; 1 is a network's norm, or the other checkpoint"
-    g.add_argument("--x", nargs=3, type=float, metavar=ends, default=(-1, 1, points), help=x)
-    g.add_argument("--y", nargs=3, type=float, metavar=ends, help="second axis; without it, a line")
+    """Give a command the options that `landscape.axes.axes_of` and `span` read."""
+    axes.options(parser, points)
     g = parser.add_argument_group("directions")
     g.add_argument(
         "--to",
@@ -80,11 +88,18 @@ def options(parser: Parser, points: int) -> None:
         help="from CHECKPOINT (0) to another one (1), a line; to two others, a plane; instead of random directions",
     )
     g.add_argument(
-        "--normalize", choices=NORMALIZATIONS, help="what of a random direction gets the network's norm (filter)"
+        "--along",
+        nargs="+",
+        type=Path,
+        metavar="DIRECTIONS.pt",
+        help="saved directions, as many as there are axes: one in each file, or several in one, as "
+        "trajectory.py and curvature.py save them; by default not normalised",
     )
     g.add_argument(
-        "--move-biases", action="store_true", help="along random directions too: parameters of one dimension"
+        "--normalize", choices=NORMALIZATIONS, help="what of a direction gets the network's norm (filter, if random)"
     )
+    g.add_argument("--move-biases", action="store_true", help="along such directions too: parameters of one dimension")
+    g.add_argument("--orthogonal", action="store_true", help="take from each direction its part along those before it")
     g.add_argument(
         "--batchnorm",
         choices=POLICIES,
@@ -94,44 +109,65 @@ def options(parser: Parser, points: int) -> None:
     g.add_argument("--calibration", type=int, default=1024, metavar="N", help="examples that they are measured on")
 
 
-def axes_of(arguments) -> Axes:
-    """The points that --x and --y name."""
-    x = axis(*arguments.x)
-    if arguments.y is None:
-        return Axes(grid(x), ("x",), {"x": x})
-    y = axis(*arguments.y)
-    return Axes(grid(x, y), ("y", "x"), {"y": y, "x": x})
-
-
 def span(arguments, it: Subject) -> Span:
     """The plane through a subject's network, and its settings.
 
     Raises
     ------
     BadInput
-        Options that do not go together, or checkpoints of another network.
+        Options that do not go together, or checkpoints or directions of another network.
     """
-    dimensions = 1 if arguments.y is None else 2
+    dimensions = sum(getattr(arguments, letter) is not None for letter in axes.LETTERS)
     origin = weights_of(it.network)
+    ends: list[dict] = []
+    told: dict = {}
+    if arguments.to and arguments.along:
+        raise BadInput("--to and --along both say where the axes lead; give one of them")
+    if arguments.repeats and (arguments.to or arguments.along):
+        raise BadInput("--repeats draws random directions anew; leave it out with --to and --along")
     if arguments.to:
         ends = _ends(arguments, it, dimensions)
-        directions = tuple({name: end[name].to(w) - w for name, w in origin.items()} for end in ends)
+        found = [{name: end[name].to(w) - w for name, w in origin.items()} for end in ends]
         told = {"directions": "to other checkpoints", "to": [path.name for path in arguments.to]}
+    elif arguments.along:
+        found = _saved(arguments, it, origin, dimensions)
+        how = NORMALIZATIONS[arguments.normalize or "none"]
+        told = {"directions": f"saved, {how}", "along": [path.name for path in arguments.along]}
     else:
-        ends, how = [], arguments.normalize or "filter"
-        axes = {"axes": filter_axes(it.network), "one_dimensional": arguments.move_biases}
-        directions = tuple(
-            normalize(random_direction(origin, (arguments.seed, number)), origin, how, **axes)
-            for number in range(dimensions)
-        )
+        how = arguments.normalize or "filter"
         moved = "moved too" if arguments.move_biases else "not moved"
         told = {"directions": f"random, {NORMALIZATIONS[how]}; parameters of one dimension {moved}"}
-    settings = {**told, "batchnorm": arguments.batchnorm, "direction_digest": digest(*directions)}
-    if dimensions == 2:
-        settings["cosine"] = cosine(*directions)
+        shape = {"axes": filter_axes(it.network), "one_dimensional": arguments.move_biases}
+
+    def directions(repeat: int) -> tuple[Weights, ...]:
+        if arguments.to or arguments.along:
+            of_this = found
+        else:
+            seeds = [(arguments.seed, number, repeat) for number in range(dimensions)]
+            of_this = [normalize(random_direction(origin, seed), origin, how, **shape) for seed in seeds]
+        return tuple(orthogonalize(of_this) if arguments.orthogonal else of_this)
+
+    if arguments.orthogonal:
+        told["orthogonal"] = True
+    if arguments.repeats:
+        told["repeats"] = arguments.repeats
+    digests, cosines = [], []  # repeat by repeat, so that one plane at a time is held
+    for repeat in range(arguments.repeats or 1):
+        plane = Plane(origin, directions(repeat))
+        digests.append(digest(*plane.directions))
+        cosines += [cosine(*pair) for pair in combinations(plane.directions, 2)]  # x and y, x and z, y and z
+    settings = {
+        **told,
+        "batchnorm": arguments.batchnorm,
+        "direction_digest": digests[0] if len(digests) == 1 else digests,
+    }
+    if cosines:
+        settings["cosine"] = cosines[0] if len(cosines) == 1 else cosines
     if arguments.batchnorm == "recalibrated":
         settings["calibration"] = arguments.calibration
-    return Span(Plane(origin, directions), _statistics(arguments, it, ends), settings)
+    if arguments.repeats:
+        plane = Repeats(lambda repeat: Plane(origin, directions(repeat)))
+    return Span(plane, _statistics(arguments, it, ends), settings)
 
 
 def _ends(arguments, it: Subject, dimensions: int) -> list[Weights]:
@@ -142,7 +178,9 @@ def _ends(arguments, it: Subject, dimensions: int) -> list[Weights]:
             "one other checkpoint gives a line (--x), two give a plane (--x and --y)"
         )
     if arguments.normalize or arguments.move_biases:
-        raise BadInput("--normalize and --move-biases are for random directions; leave them out with --to")
+        raise BadInput(
+            "--normalize and --move-biases are for random directions or saved ones; leave them out with --to"
+        )
     ends = []
     own = it.network.state_dict()
     for path in arguments.to:
@@ -163,6 +201,39 @@ def _ends(arguments, it: Subject, dimensions: int) -> list[Weights]:
     return ends
 
 
+def _saved(arguments, it: Subject, origin: Weights, dimensions: int) -> list[Weights]:
+    """The directions in the files of --along."""
+    found = [(path, direction) for path in arguments.along for direction in saved.load(path)]
+    if len(found) < dimensions or (len(arguments.along) > 1 and len(found) > dimensions):
+        raise BadInput(
+            f"--along names {len(found)} direction(s) for {dimensions} axis/axes; give one a file, "
+            "or one file whose first ones are taken"
+        )
+    directions = []
+    for path, direction in found[:dimensions]:
+        if unknown := direction.keys() - origin.keys():
+            raise BadInput(
+                f"{path} moves {min(unknown)}, which {arguments.checkpoint} has not; make it for this network"
+            )
+        for name, d in direction.items():
+            if d.shape != origin[name].shape:
+                raise BadInput(
+                    f"{path} has shape {tuple(d.shape)} at {name}, {arguments.checkpoint} {tuple(origin[name].shape)}; "
+                    "make it for this network"
+                )
+        # What a direction does not name stays.
+        whole = {
+            name: direction[name].to(w) if name in direction else w.new_zeros(w.shape) for name, w in origin.items()
+        }
+        if arguments.normalize:
+            shape = {"axes": filter_axes(it.network), "one_dimensional": arguments.move_biases}
+            whole = normalize(whole, origin, arguments.normalize, **shape)
+        elif arguments.move_biases:
+            raise BadInput("saved directions move what they name; --move-biases is for --normalize")
+        directions.append(whole)
+    return directions
+
+
 def _statistics(arguments, it: Subject, ends: list[dict[str, Tensor]]) -> Callable:
     policy = arguments.batchnorm
     if policy == "frozen":
@@ -171,6 +242,8 @@ def _statistics(arguments, it: Subject, ends: list[dict[str, Tensor]]) -> Callab
     if policy == "interpolated":
         if not ends:
             raise BadInput("--batchnorm interpolated goes between checkpoints; give others with --to")
+        if arguments.orthogonal:
+            raise BadInput("--batchnorm interpolated needs axes that lead to the checkpoints; leave out --orthogonal")
         return lambda point: interpolated(it.network, ends, point)
     if policy == "batch":
         return lambda point: of_each_batch(it.network)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +24,16 @@ from landscape.networks import NETWORKS
 from landscape.place import place
 from landscape.ranks import agreed
 from landscape.shared import once_a_machine
+from landscape.table import MEASURED
 
-__all__ = ["Subject", "batch_size", "compiled", "options", "subject", "unfused"]
+__all__ = ["Split", "Subject", "batch_size", "compiled", "options", "subject", "unfused"]
+
+
+class Split(NamedTuple):
+    """Examples on the device, and how well their mean loss is to be known."""
+
+    batches: list[tuple[Tensor, Tensor]]
+    tolerance: Tolerance | None
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,8 @@ class Subject:
     dtype : what the forward computes in
     tolerance : of the loss, where measuring stops; None for all examples
     settings : provenance; a resumed run must have the same
+    further : other losses by name, measured in the same pass
+    test : the test split, where both splits are measured
     """
 
     checkpoint: Checkpoint
@@ -50,10 +61,32 @@ class Subject:
     dtype: torch.dtype
     tolerance: Tolerance | None
     settings: dict
+    further: dict[str, Loss] = field(default_factory=dict)
+    test: Split | None = None
+
+    @property
+    def variables(self) -> dict[str, tuple]:
+        """What `measure` gives, for `landscape.table.prepare`."""
+        names = {"loss": self.settings["loss"], **{name: name for name in self.further}}
+        found = dict(MEASURED)
+        for name, called in names.items():
+            dtype, fill, told = MEASURED["loss"]
+            told = {"long_name": f"{'loss' if name == 'loss' else called}, mean per example"}
+            unit = {"units": "nats" if called == "cross_entropy" else "1"}
+            found[name] = (dtype, fill, told | unit)
+            found[f"{name}_se"] = (*MEASURED["loss_se"][:2], {"long_name": f"standard error of the {name}"} | unit)
+        if self.test is not None:
+            for name, (dtype, fill, told) in list(found.items()):
+                found[f"test_{name}"] = (dtype, fill, told | {"long_name": f"test split: {told['long_name']}"})
+        return found
 
     def measure(self) -> dict[str, float]:
         """Measure the network as it is now."""
-        return measure(self.forward, self.batches, self.loss, self.tolerance)
+        measured = measure(self.forward, self.batches, self.loss, self.tolerance, further=self.further)
+        if self.test is None:
+            return measured
+        test = measure(self.forward, self.test.batches, self.loss, self.test.tolerance, further=self.further)
+        return measured | {f"test_{name}": value for name, value in test.items()}
 
     def calibration(self, number: int) -> Tensor:
         """Inputs of the first examples in a stratified order."""
@@ -69,8 +102,14 @@ class Subject:
         return measure(self.exact, self.batches, self.loss, self.tolerance, examples)["loss"]
 
 
-def options(parser: Parser, split: str) -> None:
-    """Give a command the options that `subject` reads; `split` is the default."""
+def options(parser: Parser, split: str, several: bool = False) -> None:
+    """Give a command the options that `subject` reads.
+
+    Parameters
+    ----------
+    split : the default
+    several : whether both splits and several losses can be asked for, as `Subject.measure` measures them
+    """
     parser.add_argument(
         "checkpoint",
         metavar="CHECKPOINT",
@@ -79,9 +118,14 @@ def options(parser: Parser, split: str) -> None:
     )
     parser.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write or to go on with")
     group = parser.add_argument_group("what is measured")
-    group.add_argument("--split", choices=["train", "test"], default=split, help="of the data")
+    splits, losses = ["train", "test"], f"{', '.join(LOSSES)}, or package.module:function"
+    if several:
+        splits, losses = [*splits, "both"], f"{losses}; several are measured in one pass, the first is the loss"
+    group.add_argument(
+        "--split", choices=splits, default=split, help="of the data" + ("; both: the test split in test_…" * several)
+    )
     group.add_argument("--examples", type=int, help="a stratified subset of so many; by default the whole split")
-    group.add_argument("--loss", default="cross_entropy", help=f"{', '.join(LOSSES)}, or package.module:function")
+    group.add_argument("--loss", nargs="+" if several else 1, default=["cross_entropy"], metavar="LOSS", help=losses)
     group.add_argument("--seed", type=int, default=0, help="of everything random")
     group.add_argument(
         "--network", help=f"what the weights belong to, where it is not skipscape's own; or {', '.join(NETWORKS)}"
@@ -119,25 +163,31 @@ def subject(arguments, comm) -> Subject:
     with agreed(comm):  # before the ranks of a machine turn to each other
         checkpoint, name = _checkpoint(arguments)
     with agreed(comm):
-        data = _data(name, arguments, checkpoint, comm)
+        first, *rest = ["train", "test"] if arguments.split == "both" else [arguments.split]
+        data = _data(name, first, arguments, checkpoint, comm)
+        others = [_data(name, other, arguments, checkpoint, comm) for other in rest]
     if not checkpoint.format:
         checkpoint.arguments = fitted(checkpoint.network, parsed(arguments.argument), data)
     network = checkpoint.restore(arguments.network).to(device, memory_format=torch.channels_last).eval()
     checkpoint.weights = {}  # the network has them now
-    loss = loss_named(arguments.loss)
-    check_fit(checkpoint.title, network, data, arguments.loss, device)
+    main, *more = arguments.loss
+    further = {name.rpartition(":")[2]: loss_named(name) for name in more}
+    if len(further) < len(more) or further.keys() & {"loss", main, *MEASURED}:
+        raise BadInput(f"--loss {' '.join(arguments.loss)}: each loss needs a name of its own")
+    for each in arguments.loss:
+        check_fit(checkpoint.title, network, data, each, device)
     dtype = reduced_type(arguments.dtype, device)
     size = arguments.batch_size
     if size is None:
         size = batch_size(data.images.shape, dtype, device)
         # With a tolerance it is asked between batches whether that is enough.
         size = size if arguments.tolerance is None else min(size, 256)
-    batches = datasets.batches(data, size, device)
+    batches, *test = (datasets.batches(split, size, device) for split in (data, *others))
     quick, why = forward(network, batches[0][0][:2], dtype)
     exact = quick if dtype == torch.float32 else forward(network, batches[0][0][:2])[0]
-    tolerance, against = None, {}
+    tolerances, against = [None] * (1 + len(others)), {}
     if arguments.tolerance is not None:
-        tolerance = Tolerance(data.labels, arguments.tolerance)
+        tolerances = [Tolerance(split.labels, arguments.tolerance) for split in (data, *others)]
         against = {
             "tolerance": arguments.tolerance,
             "loss_se_against": f"the mean of all {len(data.labels)} examples",
@@ -146,8 +196,10 @@ def subject(arguments, comm) -> Subject:
         "network": checkpoint.title,
         "data": data.name,
         "classes": data.classes,
-        "split": arguments.split,
-        "loss": arguments.loss,
+        "split": first,
+        **({"second_split": rest[0]} if rest else {}),
+        "loss": main,
+        **({"further_losses": more} if more else {}),
         "seed": arguments.seed,
         "batchnorm": "frozen",  # unless a plane does otherwise
         **against,
@@ -158,13 +210,27 @@ def subject(arguments, comm) -> Subject:
         "forward": "as it is" if why else "each convolution with the BatchNorm, sum and ReLU behind it",
         "checkpoint": checkpoint.sha256,
         "data_digest": data.digest,
+        **({"test_data_digest": others[0].digest} if others else {}),
     }
     if not checkpoint.format:
         settings["factory"] = checkpoint.network
         settings["arguments"] = " ".join(f"{name}={value!r}" for name, value in sorted(checkpoint.arguments.items()))
     if why:
         say(comm, f"{checkpoint.title} is measured {why}")
-    return Subject(checkpoint, network, quick, exact, batches, loss, device, dtype, tolerance, settings)
+    return Subject(
+        checkpoint,
+        network,
+        quick,
+        exact,
+        batches,
+        loss_named(main),
+        device,
+        dtype,
+        tolerances[0],
+        settings,
+        further,
+        Split(test[0], tolerances[1]) if test else None,
+    )
 
 
 def unfused(it: Subject) -> Subject:
@@ -209,13 +275,13 @@ def _checkpoint(arguments) -> tuple[Checkpoint, str]:
     return checkpoint, name
 
 
-def _data(name: str, arguments, checkpoint: Checkpoint, comm) -> datasets.Data:
-    """The data, once in the memory of each machine."""
+def _data(name: str, split: str, arguments, checkpoint: Checkpoint, comm) -> datasets.Data:
+    """The data of a split, once in the memory of each machine."""
 
     def make():
         data = datasets.load(
             name,
-            arguments.split,
+            split,
             root=arguments.root,
             size=arguments.size,
             examples=arguments.examples,

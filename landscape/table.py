@@ -128,6 +128,7 @@ class Results:
     variables: dict[str, np.ndarray]
     dims: dict[str, tuple[str, ...]]
     attributes: dict
+    told: dict[str, dict] = field(default_factory=dict)  # of each variable: long_name, units
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.variables[name]
@@ -243,6 +244,8 @@ def read(path: str | os.PathLike) -> Results:
             if name not in scales
         }
         attributes = dict(file.attrs)
+        shown = ("long_name", "units")
+        told = {name: {key: d.attrs[key] for key in shown if key in d.attrs} for name, d in datasets.items()}
     return Results(
         path,
         attributes["kind"],
@@ -250,6 +253,7 @@ def read(path: str | os.PathLike) -> Results:
         {name: arrays[name] for name in arrays if name not in scales},
         names,
         attributes,
+        told,
     )
 
 

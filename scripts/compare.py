@@ -1,76 +1,249 @@
 #!/usr/bin/env python3
-"""Print what surfaces and lesion tables say, one column a network.
+"""Put what results files say of networks in a table, one column a network.
 
-    python scripts/compare.py plain.h5 resnet.h5 plain-single.h5 resnet-single.h5
+    python scripts/compare.py plain.h5 resnet.h5 plain-single.h5 resnet-single.h5 --csv table.csv --latex table.tex
 
-Files of one checkpoint make one column.
+Files of one checkpoint make one column. Several pairs of directions (surface.py --repeats), or files that differ in
+their seeds, are repeats: of them there are means and 95 % intervals, and two networks are told apart by them.
 """
 
+import contextlib
+import csv
+import io
+import math
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Callable
+from itertools import chain, groupby
 from pathlib import Path
 
-import numpy as np
-
 from landscape.command import Parser, run, say
+from landscape.comparison import KINDS, Comparison, Estimate, Levels, Line, compare
 from landscape.errors import BadInput
-from landscape.geometry import centre, convex_fraction, loss_range
-from landscape.persistence import minima
-from landscape.reduced import differences
+from landscape.ranks import agreed
 from landscape.table import Results, read
+
+WIDTH = 100  # characters that headings and notes are broken at
 
 
 def parser() -> Parser:
     p = Parser(prog="compare.py", description=__doc__)
-    p.add_argument("files", metavar="FILE.h5", nargs="+", type=Path)
+    p.add_argument("files", metavar="FILE.h5", nargs="+", type=Path, help=f"results files: {', '.join(KINDS)}")
+    g = p.add_argument_group("basins")
+    guessing = "by default ln(classes), that of guessing"
+    g.add_argument("--loss-level", type=float, metavar="LOSS", help=f"are where the loss is less ({guessing})")
+    g.add_argument("--error-level", type=float, metavar="PERCENT", default=50, help="are where the error is less")
+    g = p.add_argument_group("the table, besides on the terminal")
+    g.add_argument("--csv", type=Path, metavar="OUT.csv", help="one line for each number of each network")
+    g.add_argument("--latex", type=Path, metavar="OUT.tex", help="a tabular; it needs the package booktabs")
     return p
 
 
 def main(arguments, comm) -> None:
-    networks: dict[str, dict[str, str]] = {}
-    for results in map(read, arguments.files):
-        if results.kind not in ("surface", "lesion"):
-            raise BadInput(f"{results.path} is of kind {results.kind}; give surfaces and lesion tables")
-        column = networks.setdefault(results.attributes["checkpoint"], {"": results.attributes["network"]})
-        column |= surface(results) if results.kind == "surface" else lesions(results)
-    rows = list(dict.fromkeys(name for column in networks.values() for name in column))
-    width = max(map(len, rows))
-    for name in rows:
-        say(comm, f"{name:<{width}}" + "".join(f"{column.get(name, '–'):>18}" for column in networks.values()))
+    with agreed(comm):
+        if comm.rank:
+            return
+        levels = Levels(arguments.loss_level, arguments.error_level)
+        if not (math.isfinite(levels.loss or 0) and 0 < levels.error <= 100):
+            raise BadInput("--loss-level is a finite loss, --error-level more than 0 and at most 100 percent")
+        for path, suffix in ((arguments.csv, ".csv"), (arguments.latex, ".tex")):
+            if path and path.suffix != suffix:
+                raise BadInput(f"{path} would become a {suffix} file; name it so")
+        table = compare(usable([read(path) for path in arguments.files]), levels)
+        wanted = {arguments.csv: as_csv, arguments.latex: as_latex}
+        save({path: form(table) for path, form in wanted.items() if path})
+        say(comm, *as_text(table))
 
 
-def surface(results: Results) -> dict[str, str]:
-    x, y = results.coordinates["x"], results.coordinates.get("y")
-    split = "training" if results.attributes["split"] == "train" else "test"
-    least, most = loss_range(results["loss"][results.known])
-    loss = np.where(results.known, results["loss"], np.nan)
-    numbers = {
-        f"{split} error": f"{100 * (1 - centre(results['accuracy'], x, y)):.2f} %",
-        f"{split} loss at the centre": f"{centre(results['loss'], x, y):.4g}",
-        f"{split} loss, range": f"{least:.3g} … {most:.3g}",
-    }
-    if "interpolated" in results.variables:
-        numbers["points measured"] = f"{results['done'].sum()} of {results['done'].size}"
-    if "loss_float32" in results.variables:
-        numbers["off float32, at most"] = f"{100 * differences(results['loss'], results['loss_float32']).max():.2g} %"
-    numbers["minima above the noise"] = f"{minima(loss, noise(results)).number}"
-    if y is not None:
-        numbers["convex part of the slice"] = f"{100 * convex_fraction(loss, x, y):.1f} %"
-    return numbers
+def usable(files: list[Results]) -> list[Results]:
+    """Files of known kinds; of the others, and of points that are missing, a line tells."""
+    known = [file for file in files if file.kind in KINDS]
+    for file in files:
+        said = f"{file.path} is of kind {file.kind}; there are numbers of {', '.join(KINDS)}"
+        if not known:
+            raise BadInput(said)
+        if file.kind not in KINDS:
+            sys.stderr.write(f"{said}: left out\n")
+        elif left := (~file.known).sum():
+            sys.stderr.write(f"{file.path}: {left} of {file['done'].size} points are not measured yet\n")
+    return known
 
 
-def noise(results: Results) -> np.ndarray:
-    """Standard errors of the loss; rounding where all examples were used and nothing else is uncertain."""
-    return np.maximum(results["loss_se"], 1e-6 * np.abs(results["loss"]))
+def as_text(table: Comparison) -> list[str]:
+    """Lines with aligned columns, then what their signs mean and which numbers tell two networks apart."""
+    parts = rows(table, plain)
+    head = ["", *headings(table)]
+    widths = [max(map(len, column)) for column in zip(head, *chain(*parts.values()), strict=True)]
+
+    def aligned(row: list[str]) -> str:
+        return "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+
+    said = [aligned(head)]
+    for part, body in parts.items():
+        said += ["", *textwrap.wrap(part, WIDTH, break_on_hyphens=False), *map(aligned, body)]
+    return [*said, "", *chain(*(textwrap.wrap(note, WIDTH) for note in notes(table)))]
 
 
-def lesions(results: Results) -> dict[str, str]:
-    error = 100 * (1 - results["accuracy"])
-    number = results["deleted"].sum(axis=1)
-    split = "training" if results.attributes["split"] == "train" else "test"
-    column = {f"{split} error, intact": f"{error[0]:.2f} %"}
-    for k in sorted({*number[results["done"]]} - {0}):
-        name = f"median {split} error, {k} deleted"
-        column[name] = f"{np.median(error[(number == k) & results['done']]):.2f} %"
-    return column
+def as_csv(table: Comparison) -> str:
+    """One record for each number of each network, and for each difference of two; empty where there is none."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["part", "number", "unit", "network", "mean", "low", "high", "repeats", "censored"])
+    for line in table.lines:
+        between = (" / " if line.geometric else " − ").join(table.networks)
+        for network, e in zip([*table.networks, between], [*line.estimates, line.difference], strict=True):
+            if e is not None:
+                unit = "1" if network == between and line.geometric else line.unit
+                found = ["" if math.isnan(value) else value for value in (e.mean, e.low, e.high)]
+                writer.writerow([line.part, line.name, unit, network, *found, e.repeats, e.censored])
+    return out.getvalue()
+
+
+def as_latex(table: Comparison) -> str:
+    """A tabular, with what its signs mean as comments below."""
+    head = ["", *map(escaped, headings(table))]
+    lines = [rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", " & ".join(head) + r" \\"]
+    for part, body in rows(table, tex).items():
+        lines += [r"\midrule", rf"\multicolumn{{{len(head)}}}{{l}}{{{escaped(part)}}} \\"]
+        lines += [" & ".join([escaped(name), *cells]) + r" \\" for name, *cells in body]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *(f"% {note}" for note in notes(table)), ""])
+
+
+def headings(table: Comparison) -> list[str]:
+    return [*table.networks, *(["difference"] if len(table.networks) == 2 else [])]
+
+
+def rows(table: Comparison, form: Callable[..., str]) -> dict[str, list[list[str]]]:
+    """For each part its rows: a number's name, the networks' estimates and their difference."""
+    found: dict[str, list[list[str]]] = {}
+    for part, lines in groupby(table.lines, key=lambda line: line.part):
+        lines = list(lines)
+        repeats = [
+            max(e.repeats + e.missing if e else 0 for e in each)
+            for each in zip(*(ln.estimates for ln in lines), strict=True)
+        ]
+        body = [[f"{ln.name} ({ln.unit})", *cells(ln, form), *apart(ln, form, len(table.networks))] for ln in lines]
+        if max(repeats) > 1:
+            body.insert(
+                0, ["repeats (1)", *(str(n) if n else form(None, False) for n in repeats), *[""] * (len(repeats) == 2)]
+            )
+        found[part] = body
+    return found
+
+
+def cells(line: Line, form: Callable[..., str]) -> list[str]:
+    """The networks' estimates."""
+    found = []
+    for e in line.estimates:
+        after = f" (n = {e.repeats})" if e and e.missing and e.repeats else ""
+        after += f" ({e.censored} of {e.repeats} censored)" if e and e.censored and e.repeats > 1 else ""
+        found.append(form(e, line.geometric, before=">" if e and e.censored else "", after=after))
+    return found
+
+
+def apart(line: Line, form: Callable[..., str], networks: int) -> list[str]:
+    """The difference of two networks."""
+    if networks != 2:
+        return []
+    more, less = (e is not None and e.censored > 0 for e in line.estimates)
+    bound = ">" if more else "<" if less else ""
+    before = f"{bound} ×".strip() if line.geometric else bound
+    return [form(line.difference, line.geometric, before=before, after="*" if line.apart else "")]
+
+
+def plain(e: Estimate | None, geometric: bool, before: str = "", after: str = "") -> str:
+    """An estimate as text: mean [low, high]."""
+    if e is None or math.isnan(e.mean):
+        return "–"
+    mean, *bounds = (value.replace("inf", "∞") for value in digits(e, geometric))
+    return f"{before} {mean}".strip() + (f" [{', '.join(bounds)}]" if bounds else "") + after
+
+
+def tex(e: Estimate | None, geometric: bool, before: str = "", after: str = "") -> str:
+    """An estimate in LaTeX: $mean$ $[low, high]$."""
+    if e is None or math.isnan(e.mean):
+        return "--"
+    mean, *bounds = (
+        re.sub(r"e([+-]\d+)", lambda m: rf" \times 10^{{{int(m[1])}}}", value).replace("inf", r"\infty")
+        for value in digits(e, geometric)
+    )
+    before = before.replace("×", r"\times") + " " * bool(before)
+    interval = f" $[{', '.join(bounds)}]$" if bounds else ""
+    return f"${before}{mean}${interval}{after.replace('*', '$^*$')}"
+
+
+def digits(e: Estimate, geometric: bool) -> list[str]:
+    """Mean and bounds, if it has any, with two digits of what is uncertain."""
+    if math.isnan(e.low):
+        return [f"{e.mean:.4g}"]
+    values = [e.mean, e.low, e.high]
+    width = max((abs(v - e.mean) for v in values if math.isfinite(v)), default=0.0)
+    decimals = 1 - math.floor(math.log10(width)) if width else 99
+    # Of a geometric mean the ends may be orders of magnitude apart.
+    form = f"z.{max(decimals, 0)}f" if not geometric and decimals < 6 and abs(e.mean) < 1e6 else ".3g"
+    return [f"{value:{form}}" for value in values]
+
+
+def notes(table: Comparison) -> list[str]:
+    """What the signs mean, and which numbers tell two networks apart."""
+    said = []
+    estimates = [e for line in table.lines for e in line.estimates if e]
+    bounded = [e for e in estimates if not math.isnan(e.low)]
+    if bounded:
+        said.append("[low, high]: 95 % interval of the mean over repeats (directions, seeds), not over trainings.")
+    if any(e.censored for e in estimates):
+        said.append(">, <: at least, at most, since a basin reaches the edge of what is known.")
+    if len(table.networks) != 2:
+        return said
+    first, second = table.networks
+    if any(line.geometric and line.difference for line in table.lines):
+        said.append(f"×: the ratio of {first} to {second}; other differences are {first} minus {second}.")
+    if not any(line.difference for line in table.lines):
+        return [*said, f"Nothing was measured alike of {first} and {second}, so they are not told apart."]
+    known = [line for line in table.lines if line.difference and not math.isnan(line.difference.low)]
+    if not known:
+        return [
+            *said,
+            "No difference has an interval: that takes repeats of both (surface.py --repeats, or other seeds).",
+        ]
+    beyond = [line.name for line in known if line.apart]
+    return [
+        *said,
+        f"*: {len(beyond)} of {len(known)} numbers differ beyond their intervals: {'; '.join(beyond) or 'none'}.",
+    ]
+
+
+# What LaTeX would not print as it stands, in any encoding of fonts.
+SIGNS = {
+    "λ_min": r"$\lambda_{\min}$", "λ_max": r"$\lambda_{\max}$", "\\": r"\textbackslash{}", "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$", "−": "$-$", "–": "--", "…": r"\dots{}",
+    "×": r"$\times$", "·": r"$\cdot$", **{sign: "\\" + sign for sign in "&%$#_{}"},
+}  # fmt: skip
+
+
+def escaped(text: str) -> str:
+    """Text for LaTeX."""
+    return re.sub("|".join(map(re.escape, SIGNS)), lambda found: SIGNS[found[0]], text)
+
+
+def save(texts: dict[Path, str]) -> None:
+    """Write files, each whole; none if one cannot be written."""
+    drafts = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in texts}
+    try:
+        for path, draft in drafts.items():
+            draft.write_text(texts[path], encoding="utf-8")
+        for path, draft in drafts.items():
+            os.replace(draft, path)
+    except OSError as error:
+        raise BadInput(
+            f"cannot write {path}: {error.strerror or error}; name a file in a folder that exists"
+        ) from error
+    finally:
+        for draft in drafts.values():
+            with contextlib.suppress(OSError):
+                draft.unlink()
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@
     python scripts/figure.py surfaces.pdf resnet.h5 plain.h5
     python scripts/figure.py surfaces.png resnet.h5 plain.h5 --vmax 100 --titles "with" "without shortcuts"
     python scripts/figure.py lesions.pdf resnet-single.h5 plain-single.h5 resnet-random.h5
+    python scripts/figure.py path.pdf path.plane.h5 path.h5
 
 Surfaces over a plane become contours and reliefs on one scale, surfaces along a line become curves.
 Lesions become the error by deleted block and the error by number of blocks deleted, trainings the error
-by depth or by kind of network.
+by depth or by kind of network. Paths of trainings are drawn over the surfaces in their planes.
+Curvatures over a plane become maps; densities and eigenvalues of Hessians become lines in one panel.
 """
 
 import argparse
@@ -15,8 +17,23 @@ import sys
 from pathlib import Path
 
 from ensemble.drawing import lesions
+from ensemble.drawing_claims import identity, reuse
+from ensemble.drawing_flow import SHOWN, flows
+from ensemble.drawing_paths import paths
 from landscape.command import Parser, run
-from landscape.drawing import check_output, curvature, planes, profiles, save, trainings
+from landscape.drawing import (
+    check_output,
+    curvature,
+    densities,
+    eigenvalues,
+    planes,
+    profiles,
+    repeats,
+    save,
+    spaces,
+    trainings,
+    trajectories,
+)
 from landscape.errors import BadInput
 from landscape.table import read
 
@@ -29,10 +46,13 @@ def parser() -> Parser:
     g = p.add_argument_group("every figure")
     g.add_argument("--titles", nargs="+", metavar="TITLE", help="one a file, or a variant (default: their names)")
     g.add_argument("--width", type=float, metavar="INCHES", help="of the figure (default: 5.5, a text's width)")
+    g = p.add_argument_group("flows")
+    g.add_argument("--show", choices=SHOWN, help="what is drawn from block to block (default: gradient)")
     g = p.add_argument_group("surfaces")
     g.add_argument("--vmin", type=float, metavar="LOSS", help="lower end of the scale (default: from the losses)")
     g.add_argument("--vmax", type=float, metavar="LOSS", help="upper end of the scale (default: from the losses)")
     g.add_argument("--linear", action="store_true", help="a linear scale (default: logarithmic)")
+    g.add_argument("--variable", metavar="NAME", help="test_loss, mse, objective, … where measured (default: loss)")
     g = p.add_argument_group("surfaces over a plane")
     g.add_argument(
         "--levels", nargs="+", type=float, metavar="LOSS", help="contours (default: 1, 2, 5, 10 … or decades)"
@@ -60,6 +80,8 @@ def main(arguments, comm) -> None:
 def drawing(files) -> tuple:
     """The function that draws such files, and its options."""
     kinds = {file.kind: file.path for file in files}
+    if "trajectory" in kinds and kinds.keys() <= {"trajectory", "surface"}:
+        return trajectories, {"titles", "width", "vmin", "vmax", "linear", "levels", "cmap"}
     if len(kinds) > 1:
         told = ", ".join(f"{path} is a {kind}" for kind, path in kinds.items())
         raise BadInput(f"one figure shows one kind of results, but {told}; draw them apart")
@@ -69,17 +91,40 @@ def drawing(files) -> tuple:
         return trainings, {"titles", "width"}
     if "curvature" in kinds:
         return curvature, {"titles", "width"}
+    if "density" in kinds:
+        return densities, {"titles", "width"}
+    if "eigenvalues" in kinds:
+        return eigenvalues, {"titles", "width"}
+    if "trace" in kinds:
+        raise BadInput(f"{kinds['trace']} holds a trace, which is a number and no figure; curvature.py prints it")
+    if "flow" in kinds:
+        return flows, {"titles", "width", "show"}
+    if "identity" in kinds:
+        return identity, {"titles", "width"}
+    if "reuse" in kinds:
+        return reuse, {"width"}
+    if "paths" in kinds:
+        return paths, {"titles", "width"}
     if "surface" not in kinds:
         raise BadInput(f"no drawing of kind {min(kinds)} is known; there are surface, curvature, lesion, trainings")
     dims = {file.dims["loss"]: file.path for file in files}
     if len(dims) > 1:
         told = ", ".join(f"{path} is over ({', '.join(d)})" for d, path in dims.items())
         raise BadInput(f"one figure shows surfaces over the same dimensions, but {told}; draw them apart")
-    if ("x",) in dims:
-        return profiles, {"titles", "width", "vmin", "vmax", "linear"}
-    if ("y", "x") in dims:
-        return planes, {"titles", "width", "vmin", "vmax", "linear", "levels", "cmap", "view"}
-    raise BadInput(f"{files[0].path} is over ({', '.join(min(dims))}); surfaces are drawn over (x) or (y, x)")
+    line = {"titles", "width", "vmin", "vmax", "linear", "variable"}
+    plane = {*line, "levels", "cmap"}
+    known = {
+        ("x",): (profiles, line),
+        ("repeat", "x"): (profiles, line),
+        ("y", "x"): (planes, {*plane, "view"}),
+        ("repeat", "y", "x"): (repeats, plane),
+        ("z", "y", "x"): (spaces, plane),
+    }
+    (over,) = dims
+    if over not in known:
+        told = ", ".join(f"({', '.join(d)})" for d in known)
+        raise BadInput(f"{files[0].path} is over ({', '.join(over)}); surfaces are drawn over {told}")
+    return known[over]
 
 
 if __name__ == "__main__":

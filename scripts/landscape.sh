@@ -42,12 +42,12 @@ for net in plain resnet; do
     measure trajectory "$out/$net-56.pt" "$out/path-$net-56.h5" --snapshots "$out/run-$net-56"
 done
 along() { name=$1; shift; measure surface "$out/$name.pt" "$out/plane-$name.h5" --along "$out/path-$name.directions.pt" "$@"; }
-along plain-56 --x -40 180 31 --y -100 120 31
-along resnet-56 --x -2 15 31 --y -10 8 31
+along plain-56 --x -50 260 31 --y -150 160 31
+along resnet-56 --x -3 16 31 --y -10 8 31
 draw trajectories "$out/path-plain-56.h5" "$out/plane-plain-56.h5" "$out/path-resnet-56.h5" "$out/plane-resnet-56.h5"
 
 # Where the picture looks convex, what does the Hessian say?
 for net in plain resnet; do
-    measure curvature "$out/$net-56.pt" "$out/curvature-$net-56.h5" --x -1 1 11 --y -1 1 11 --seed 0 --examples 200
+    measure curvature "$out/$net-56.pt" "$out/curvature-$net-56.h5" --x -1 1 11 --y -1 1 11 --seed 0 --examples 100
 done
 draw curvature "$out/curvature-plain-56.h5" "$out/curvature-resnet-56.h5"

@@ -63,7 +63,9 @@ def parser() -> Parser:
     g.add_argument("--warm-up", type=int, default=0, help="first batches at a tenth of the learning rate")
     g.add_argument("--bfloat16", action="store_true", help="compute in mixed precision")
     g.add_argument("--compile", action="store_true", help="torch.compile: pays in trainings of many minutes")
-    g.add_argument("--snapshots", type=Path, metavar="FOLDER", help="also keep a checkpoint of every epoch")
+    g.add_argument(
+        "--snapshots", type=Path, metavar="FOLDER", help="also keep a checkpoint of every epoch, and of the beginning"
+    )
     p.add_argument("--save-every", type=float, default=10, help="seconds; what an interruption can lose, and an epoch")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
     return p
@@ -112,6 +114,11 @@ def main(arguments, comm) -> None:
     schedule = RECIPES[arguments.recipe]["schedule"]
     run = {**settings, "schedule": schedule, "device": device, "state": now.state, "tick": progress.update}
     saved = time.monotonic()
+    if arguments.snapshots:
+        arguments.snapshots.mkdir(parents=True, exist_ok=True)
+        if now.state is None:  # where the path begins
+            start = replace(now, weights=network.state_dict(), history={"epoch": [0]})
+            checkpoints.save(start, arguments.snapshots / "epoch-0000.pt")
     try:
         for record, state in train(network, training, test, **run):
             for name, value in record.items():
@@ -120,7 +127,6 @@ def main(arguments, comm) -> None:
             progress.set_postfix_str(f"epoch {record['epoch']}, error {', '.join(errors)}", refresh=False)
             now.weights, now.state = network.state_dict(), state
             if arguments.snapshots:
-                arguments.snapshots.mkdir(parents=True, exist_ok=True)
                 checkpoints.save(replace(now, state=None), arguments.snapshots / f"epoch-{record['epoch']:04d}.pt")
             if time.monotonic() - saved > arguments.save_every:
                 checkpoints.save(now, arguments.out)

@@ -8,10 +8,12 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from conftest import ENVIRONMENT, ROOT, command, same
 
 from landscape.checkpoint import load, save
 from landscape.directions import digest
+from landscape.networks import build
 from landscape.table import read
 
 GRID = ("--x", -1, 1, 5, "--y", -1, 1, 3, "--examples", 100, "--quiet")
@@ -227,6 +229,11 @@ def test_a_rank_that_raises_ends_the_job_with_its_message(trained, tmp_path):
     assert time.monotonic() - begun < 30
 
 
+def initial(path):
+    there = load(path)
+    return {"name": there.network, **there.arguments}
+
+
 def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path):
     small = ["--depth", 8, "--width", 4, "--epochs", 20, "--examples", 300, "--save-every", 0]
     script = [sys.executable, ROOT / "scripts/train.py", tmp_path / "a.pt", *small]
@@ -243,7 +250,9 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path):
     command("train", tmp_path / "b.pt", *small, "--snapshots", tmp_path / "every", "--quiet")
     assert digest(load(tmp_path / "a.pt").weights) == digest(load(tmp_path / "b.pt").weights)
     snapshots = sorted((tmp_path / "every").iterdir())
-    assert [path.name for path in snapshots] == [f"epoch-{epoch:04d}.pt" for epoch in range(1, 21)]
+    assert [path.name for path in snapshots] == [f"epoch-{epoch:04d}.pt" for epoch in range(21)]
+    torch.manual_seed(0)
+    assert digest(load(snapshots[0]).weights) == digest(build(**initial(snapshots[0])).state_dict())
     assert digest(load(snapshots[-1]).weights) == digest(load(tmp_path / "b.pt").weights)
     assert digest(load(snapshots[0]).weights) != digest(load(snapshots[1]).weights)
 
@@ -279,6 +288,6 @@ def test_compare_prints_a_column_a_network(trained, surface, tmp_path):
     for network in ("resnet", "plain"):
         command("lesion", trained / f"{network}.pt", tmp_path / f"{network}.h5", "--quiet")
     table = command("compare", surface, tmp_path / "resnet.h5", tmp_path / "plain.h5").stdout
-    assert table.split("\n")[0].split() == ["resnet-8", "plain-8"]
-    for row in ("training loss at the centre", "convex part of the slice", "median test error, 1 deleted"):
+    assert table.split("\n")[0].split() == ["resnet-8", "plain-8", "difference"]
+    for row in ("training data", "loss at the centre (nats)", "convex part of the slice", "median error, 1 deleted"):
         assert row in table

@@ -10,8 +10,8 @@ from landscape import checkpoint as checkpoints
 from landscape.curvature import has_filters
 from landscape.data import load
 from landscape.directions import filter_normalize, random_direction, weights_of
-from landscape.drawing.curvature import ratio
 from landscape.plane import Plane, shift
+from landscape.spectrum import ratio
 from landscape.table import read
 
 HOW = ("--x", -1, 1, 3, "--y", -1, 1, 2, "--examples", 60, "--quiet")

@@ -14,7 +14,9 @@ from landscape.directions import (
     filter_axes,
     filter_normalize,
     normalize,
+    orthogonalize,
     random_direction,
+    squared_norm,
     weights_of,
 )
 from landscape.errors import BadInput
@@ -151,3 +153,25 @@ def test_threads_do_not_change_a_bit():
         found.append((digest(one), cosine(one, other), cosine(weights, one)))
     torch.set_num_threads(before)
     assert found[0] == found[1]
+
+
+def test_what_is_taken_away_leaves_orthogonal_directions():
+    weights = {"a": torch.ones(30, 20), "b": torch.ones(7)}
+    drawn = [random_direction(weights, (0, i)) for i in range(3)]
+    drawn[1] = {name: d + 1e-3 * drawn[1][name] for name, d in drawn[0].items()}  # nearly parallel to the first
+    before = [digest(d) for d in drawn]
+    done = orthogonalize(drawn)
+    assert [digest(d) for d in drawn] == before  # copies
+    assert digest(done[0]) == before[0]
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        assert abs(cosine(done[i], done[j])) < 1e-6
+    flat = [np.concatenate([d[name].double().numpy().ravel() for name in d]) for d in drawn]
+    q, r = np.linalg.qr(np.stack(flat, axis=1))
+    last = np.concatenate([done[2][name].double().numpy().ravel() for name in done[2]])
+    np.testing.assert_allclose(last, q[:, 2] * r[2, 2], atol=1e-5)
+    with pytest.raises(BadInput, match="lies along those before it"):
+        orthogonalize([drawn[0], {name: 2 * d for name, d in drawn[0].items()}])
+
+
+def test_the_squared_norm_is_over_all_parameters():
+    assert squared_norm({"a": torch.full((2, 3), 2.0), "b": torch.tensor(3.0)}) == 33

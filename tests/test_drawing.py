@@ -9,6 +9,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from scipy import stats
 
 from ensemble.drawing import by_block, by_number, depth_order, lesions, wilson
 from landscape.drawing import (
@@ -21,9 +22,12 @@ from landscape.drawing import (
     planes,
     profiles,
     relief,
+    repeats,
     save,
+    spaces,
 )
 from landscape.drawing.surface import MISSING
+from landscape.drawing.views import averaged, slices
 from landscape.errors import BadInput
 from landscape.table import prepare, read
 
@@ -355,11 +359,68 @@ def test_bad_input_is_one_line_and_status_2(arguments, words, tmp_path):
     assert words in told.stderr and not list(tmp_path.glob("*.pdf"))
 
 
-def test_surfaces_of_three_dimensions_are_refused(tmp_path):
-    axes = {name: X for name in "zyx"}
-    prepare(tmp_path / "a.h5", np.zeros((729, 3)), kind="surface", dims=tuple("zyx"), coordinates=axes)
+def test_surfaces_over_other_dimensions_are_refused(tmp_path):
+    axes = {"time": X, "y": Y, "x": X}
+    prepare(tmp_path / "a.h5", np.zeros((9 * 7 * 9, 3)), kind="surface", dims=tuple(axes), coordinates=axes)
     told = command(tmp_path / "a.png", tmp_path / "a.h5")
-    assert told.returncode == 2 and "drawn over (x) or (y, x)" in told.stderr
+    assert told.returncode == 2 and "drawn over (x), (repeat, x), (y, x)" in told.stderr
+
+
+def repeated(path, values):
+    """A surface over (repeat, y, x) or (repeat, x)."""
+    axes = {"repeat": np.arange(len(values)), **({"y": Y} if values.ndim == 3 else {}), "x": X}
+    told = {"network": "resnet-8", "split": "train", "loss": "cross_entropy"}
+    points = np.zeros((values.size, 1))
+    table, _ = prepare(path, points, kind="surface", dims=tuple(axes), coordinates=axes, attributes=told)
+    for row, value in enumerate(values.ravel()):
+        table.record(row, {"loss": value, "loss_se": 0.01, "accuracy": 0.5, "examples": 100})
+    table.flush()
+    return read(path)
+
+
+def test_repeats_are_averaged_in_logarithms_and_their_spread_is_a_standard_deviation(tmp_path):
+    rng = np.random.default_rng(0)
+    values = np.exp(rng.standard_normal((4, len(Y), len(X))))
+    one = averaged(repeated(tmp_path / "a.h5", values))
+    assert one.dims["loss"] == ("y", "x")
+    np.testing.assert_allclose(one["loss"], stats.gmean(values, axis=0))
+    np.testing.assert_allclose(one["high"] / one["loss"], stats.gstd(values, axis=0, ddof=1))
+    np.testing.assert_allclose(one["loss"] / one["low"], stats.gstd(values, axis=0, ddof=1))
+    negative = averaged(repeated(tmp_path / "b.h5", values - 1))
+    np.testing.assert_allclose(negative["loss"], (values - 1).mean(axis=0))
+    np.testing.assert_allclose(negative["spread"], values.std(axis=0, ddof=1))
+
+
+def test_repeats_are_a_band_on_a_line_and_a_map_on_a_plane(tmp_path):
+    values = np.stack([BOWL, 2 * BOWL, 3 * BOWL])
+    line = profiles([repeated(tmp_path / "a.h5", values[:, 3])])
+    axes = line.axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), stats.gmean(values[:, 3], axis=0))
+    upper = axes.collections[0].get_paths()[0].vertices[:, 1].max()
+    assert upper == pytest.approx((stats.gmean(values[:, 3]) * stats.gstd(values[:, 3])).max())
+    plane = repeats([repeated(tmp_path / "b.h5", values)])
+    drawn = next(c for c in plane.axes[1].collections if hasattr(c, "get_array") and c.get_array() is not None)
+    np.testing.assert_allclose(drawn.get_array(), np.log(values).std(axis=0, ddof=1))
+
+
+def test_slices_of_a_space_are_both_ends_and_between(tmp_path):
+    axes = {"z": np.linspace(0, 1, 9), "y": Y, "x": X}
+    values = np.add.outer(axes["z"], BOWL)
+    told = {"network": "resnet-8", "split": "train", "loss": "cross_entropy"}
+    points = np.zeros((values.size, 1))
+    table, _ = prepare(tmp_path / "a.h5", points, kind="surface", dims=tuple(axes), coordinates=axes, attributes=told)
+    for row, value in enumerate(values.ravel()):
+        table.record(row, {"loss": value, "loss_se": 0.01, "accuracy": 0.5, "examples": 100})
+    table.flush()
+    found = slices(read(tmp_path / "a.h5"))
+    assert [z for z, _ in found] == [0, 0.25, 0.5, 0.75, 1]
+    np.testing.assert_array_equal(found[1][1]["loss"], values[2])
+    assert len(spaces([read(tmp_path / "a.h5")]).axes) == 6  # five slices and a bar
+
+
+def test_an_axis_to_a_checkpoint_is_called_by_it(tmp_path):
+    one = read(surface(tmp_path / "a.h5", BOWL[3], to=["large.pt"], directions="to other checkpoints"))
+    assert profiles([one]).axes[0].get_xlabel() == "α (1: large)"
 
 
 @pytest.mark.parametrize("how", [{"titles": ["one"]}, {"width": 0.5}, {"width": float("nan")}])

@@ -1,16 +1,19 @@
 """Figures of loss surfaces and of trainings, for papers.
 
-Functions draw onto the axes that they are given and return them; `planes`, `profiles`, `curvature` and `trainings`
-compose whole figures of them, and only a script saves one. Losses are in the unit of their file; colours and
-heights of all the networks in a figure stand on one scale, a matplotlib norm.
+Functions draw onto the axes that they are given and return them; `planes`, `profiles`, `curvature`, `trainings` and
+`trajectories` compose whole figures of them, and only a script saves one. Losses are in the unit of their file;
+colours and heights of all the networks in a figure stand on one scale, a matplotlib norm.
 """
 
 from landscape.drawing.curvature import curvature
 from landscape.drawing.page import planes, profiles
 from landscape.drawing.scale import common_norm, extension, label_of, levels_of
+from landscape.drawing.several import repeats, spaces
+from landscape.drawing.spectrum import densities, eigenvalues
 from landscape.drawing.style import COLORS, STYLE, SUFFIXES, check_output, save
 from landscape.drawing.surface import contours, profile, relief
 from landscape.drawing.trainings import trainings
+from landscape.drawing.trajectory import trajectories
 
 __all__ = [
     "COLORS",
@@ -20,6 +23,8 @@ __all__ = [
     "common_norm",
     "contours",
     "curvature",
+    "densities",
+    "eigenvalues",
     "extension",
     "label_of",
     "levels_of",
@@ -27,6 +32,9 @@ __all__ = [
     "profile",
     "profiles",
     "relief",
+    "repeats",
     "save",
+    "spaces",
     "trainings",
+    "trajectories",
 ]

@@ -24,10 +24,11 @@ from landscape.directions import NORMALIZATIONS
 from landscape.drawing.scale import common_norm, extension, label_of, levels_of
 from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width
 from landscape.drawing.surface import MISSING, contours, profile, relief
+from landscape.drawing.views import averaged, shown
 from landscape.errors import BadInput
 from landscape.table import Results
 
-__all__ = ["planes", "profiles", "split_of", "titles_of"]
+__all__ = ["colour_bar", "legend", "loss_label", "notes_of", "panel", "planes", "profiles", "split_of", "titles_of"]
 
 ERROR = {"dashes": DASHES, "linewidth": 0.8}
 LOST = {"linestyle": "none", "marker": "x", "markersize": 3}
@@ -46,6 +47,7 @@ def planes(
     linear: bool = False,
     cmap: str = "viridis",
     view: tuple[float, float] = (35, -55),
+    variable: str = "loss",
 ) -> Figure:
     """Draw surfaces side by side on one scale: contours above, reliefs below.
 
@@ -59,11 +61,13 @@ def planes(
     linear : a linear scale instead of a logarithmic one
     cmap : name of a colour map
     view : elevation and azimuth of the eye, in degrees
+    variable : which loss, where a file has several: test_loss, mse, objective, …
 
     Returns
     -------
     Figure
     """
+    files = [shown(file, variable) for file in files]
     for file in files:
         if min(file["loss"].shape) < 2:
             raise BadInput(f"{file.path} is a grid of {file['loss'].shape} points; contours need 2 or more each way")
@@ -72,7 +76,7 @@ def planes(
     losses = [_measured(file) for file in files]
     norm = common_norm(losses, vmin, vmax, linear)
     beyond = extension(norm, losses)
-    notes = _notes(files, losses, norm, beyond)
+    notes = notes_of(files, losses, norm, beyond)
     side = _side(len(files), check_width(width, 0.8 * len(files) + 0.5))
     titles = [fill(title, int(14 * side)) for title in titles_of(files, titles)]  # 14 letters an inch
     colormap = matplotlib.colormaps[cmap]
@@ -88,9 +92,9 @@ def planes(
             else:
                 axes.tick_params(labelleft=False)
             relief(bottoms[i], x, y, loss, norm, done=done, cmap=colormap, view=view)
-        label = _loss_label(files, ", log scale" if isinstance(norm, LogNorm) else "")
-        _bar(figure, bar, norm, colormap, levels, beyond, label)
-        _key(figure, "lower center", notes)
+        label = loss_label(files, ", log scale" if isinstance(norm, LogNorm) else "")
+        colour_bar(figure, bar, norm, colormap, levels, beyond, label)
+        legend(figure, "lower center", notes)
     return figure
 
 
@@ -102,27 +106,33 @@ def profiles(
     vmin: float | None = None,
     vmax: float | None = None,
     linear: bool = False,
+    variable: str = "loss",
 ) -> Figure:
     """Draw losses along one direction, and on a second axis the error.
 
     Parameters
     ----------
-    files : surfaces over (x,)
-    titles, width, vmin, vmax, linear : as for `planes`
+    files : surfaces over (x,), or (repeat, x): then the mean over repeats with a band of one standard deviation
+    titles, width, vmin, vmax, linear, variable : as for `planes`
 
     Returns
     -------
     Figure
     """
+    repeated = [len(file.coordinates.get("repeat", ())) for file in files]
+    files = [
+        averaged(shown(file, variable)) if n else shown(file, variable) for file, n in zip(files, repeated, strict=True)
+    ]
     losses = [_measured(file) for file in files]
     norm = common_norm(losses, vmin, vmax, linear)
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width), 2.7))
-        axes = _place(figure, 0.6, 0.6, width - 1.1, 1.8)
+        axes = panel(figure, 0.6, 0.6, width - 1.1, 1.8)
         right = axes.twinx()
         for i, (file, loss, title) in enumerate(zip(files, losses, titles_of(files, titles), strict=True)):
             x, color = file.coordinates["x"], COLORS[i % len(COLORS)]
-            profile(axes, x, loss, file["loss_se"], color=color, label=title)
+            band = [np.where(file["done"], file[end], np.nan) for end in ("low", "high")] if repeated[i] else None
+            profile(axes, x, loss, file["loss_se"], color=color, label=title, band=band)
             right.plot(x, 100 * (1 - file["accuracy"]), color=color, **ERROR)
             # A cross on the upper rim is a loss that is not finite; a mere gap is not measured yet.
             lost = x[file.known & ~np.isfinite(loss)]
@@ -130,7 +140,7 @@ def profiles(
             axes.plot(lost, np.ones(len(lost)), color=color, **LOST, **rim)
         ends = [end for file in files for end in file.coordinates["x"][[0, -1]]]
         axes.set(xlim=(min(ends), max(ends)), ylim=(norm.vmin, norm.vmax))
-        axes.set(xlabel=_axis("α", files[0]), ylabel=_loss_label(files))
+        axes.set(xlabel=_axis("α", files[0]), ylabel=loss_label(files))
         axes.xaxis.set_major_formatter("{x:.4g}")
         axes.axvline(0, color="0.8", linewidth=0.5, zorder=0)
         if isinstance(norm, LogNorm):
@@ -140,7 +150,10 @@ def profiles(
             axes.set(yscale="log", ylim=(norm.vmin, norm.vmax))
             axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_yticks(ticks, labels=[label_of(tick) for tick in ticks])
-        keys = {"loss (left), ± standard error": {}}
+        several = sorted({n for n in repeated if n})
+        of = " of its logarithm" * isinstance(norm, LogNorm)
+        band = f"{several[0]} directions: mean ± standard deviation{of}" if several else "± standard error"
+        keys = {f"loss (left), {band}": {}}
         if any(np.isfinite(file["accuracy"]).any() for file in files):
             right.set(ylabel=f"{split_of(files)}error (%)", ylim=(0, 100))
             keys |= {"error (right)": ERROR}
@@ -149,8 +162,8 @@ def profiles(
         if any((file.known & ~np.isfinite(file["loss"])).any() for file in files):
             keys |= {"not finite": LOST}
         keys |= {text: {"linestyle": "none"} for text in _interpolated(files)}
-        _key(figure, "upper center", axes.get_legend_handles_labels()[0])
-        _key(figure, "lower center", [Line2D([], [], color="0.3", label=key, **how) for key, how in keys.items()])
+        legend(figure, "upper center", axes.get_legend_handles_labels()[0])
+        legend(figure, "lower center", [Line2D([], [], color="0.3", label=key, **how) for key, how in keys.items()])
     return figure
 
 
@@ -171,7 +184,7 @@ def _measured(file: Results) -> np.ndarray:
     return np.where(file.known, file["loss"], np.nan)
 
 
-def _place(figure: Figure, left: float, bottom: float, width: float, height: float, **how) -> Axes:
+def panel(figure: Figure, left: float, bottom: float, width: float, height: float, **how) -> Axes:
     """Axes at a place in inches."""
     across, up = figure.get_size_inches()
     return figure.add_axes((left / across, bottom / up, width / across, height / up), **how)
@@ -203,15 +216,15 @@ def _sheet(files: Sequence[Results], width: float, lines: int, notes: bool) -> t
     low = foot + bar + (max(0, (deep - tall) / 2 - under) if beside else deep) + under
     figure = Figure((width, low + tall + head))
     columns = [LEFT + i * (side + GAP) for i in range(max(2, len(files)))]
-    tops = [_place(figure, x, low, side, tall) for x in columns[: len(files)]]
+    tops = [panel(figure, x, low, side, tall) for x in columns[: len(files)]]
     # Axes of a relief are square, with empty strips above and below.
     middle = low + tall / 2 if beside else foot + bar + 0.48 * side
-    bottoms = [_place(figure, x, middle - side / 2, side, side, projection="3d") for x in columns[-len(files) :]]
+    bottoms = [panel(figure, x, middle - side / 2, side, side, projection="3d") for x in columns[-len(files) :]]
     across = width - LEFT - RIGHT
-    return figure, tops, bottoms, _place(figure, LEFT + 0.12 * across, foot, 0.76 * across, bar)
+    return figure, tops, bottoms, panel(figure, LEFT + 0.12 * across, foot, 0.76 * across, bar)
 
 
-def _bar(figure: Figure, axes: Axes, norm, colormap, levels, beyond: str, label: str) -> None:
+def colour_bar(figure: Figure, axes: Axes, norm, colormap, levels, beyond: str, label: str) -> None:
     bar = figure.colorbar(ScalarMappable(norm, colormap), cax=axes, orientation="horizontal", extend=beyond)
     ticks = levels_of(norm) if levels is None else np.asarray(levels)
     crowded = len(ticks) > 9 and isinstance(norm, LogNorm)
@@ -222,7 +235,7 @@ def _bar(figure: Figure, axes: Axes, norm, colormap, levels, beyond: str, label:
     bar.set_label(label)
 
 
-def _notes(files, losses, norm, beyond: str) -> list[Artist]:
+def notes_of(files, losses, norm, beyond: str) -> list[Artist]:
     """What the ends of the scale leave out, and what has no colour on it, as entries of a legend."""
     missing = {
         "not finite": any((file.known & ~np.isfinite(file["loss"])).any() for file in files),
@@ -248,7 +261,7 @@ def _interpolated(files) -> list[str]:
     return [f"{least if least == most else f'{least} to {most}'} % of the points interpolated"]
 
 
-def _loss_label(files: Sequence[Results], scale: str = "") -> str:
+def loss_label(files: Sequence[Results], scale: str = "") -> str:
     """Such as "training loss (nats per example, log scale)"."""
     losses = {str(file.attributes.get("loss", "cross_entropy")) for file in files}
     if len(losses) > 1:
@@ -257,7 +270,7 @@ def _loss_label(files: Sequence[Results], scale: str = "") -> str:
     return f"{split_of(files)}loss ({UNITS.get(loss, loss)}{scale})"
 
 
-def _key(figure: Figure, where: str, handles: Sequence[Artist]) -> None:
+def legend(figure: Figure, where: str, handles: Sequence[Artist]) -> None:
     """A legend at the rim, in as many rows as its entries need."""
     if handles:
         room = {"borderpad": 0.1, "columnspacing": 1.4, "handletextpad": 0.6}
@@ -270,7 +283,11 @@ def _is_decade(level: float) -> bool:
 
 
 def _axis(letter: str, file: Results, room: float = np.inf) -> str:
-    """Name of an axis, with its unit where that is known and there is room, in inches."""
+    """Name of an axis, with what it is measured in where that is known and there is room, in inches."""
     told = str(file.attributes.get("directions", ""))
-    kinds = [kind for kind in NORMALIZATIONS.values() if kind in told]
+    kinds = [kind for kind in NORMALIZATIONS.values() if kind in told and kind != NORMALIZATIONS["none"]]
+    ends = np.atleast_1d(file.attributes.get("to", []))
+    if len(ends) > "αβγ".index(letter):
+        name = str(ends["αβγ".index(letter)]).rpartition(".")[0]
+        return f"{letter} (1: {name})" if room > 0.6 + 0.08 * len(name) else letter
     return f"{letter} ({kinds[0]})" if kinds and room > 1.4 else letter

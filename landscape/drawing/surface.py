@@ -37,6 +37,7 @@ def contours(
     done: np.ndarray | None = None,
     levels: Sequence[float] | None = None,
     cmap: Colormap | str = "viridis",
+    mark: bool = True,
 ) -> Axes:
     """Draw lines of equal loss, with their values, over colour.
 
@@ -50,6 +51,7 @@ def contours(
         Where the loss has been measured; by default everywhere.
     levels : losses to draw a line at; by default `levels_of` the scale
     cmap : colour map
+    mark : whether the network is at (0, 0), which is then marked
 
     Returns
     -------
@@ -71,8 +73,9 @@ def contours(
         _lines(axes, x, y, height, {float(h): level for h, level in zip(norm(levels), levels, strict=True)})
     for name, cells in {"not finite": done & ~np.isfinite(loss), "not measured yet": ~done}.items():
         _mark(axes, x, y, cells, MISSING[name])
-    axes.plot(0, 0, "+", color="white", markersize=6, markeredgewidth=1.6)
-    axes.plot(0, 0, "+", color="black", markersize=5, markeredgewidth=0.7)
+    if mark:
+        axes.plot(0, 0, "+", color="white", markersize=6, markeredgewidth=1.6)
+        axes.plot(0, 0, "+", color="black", markersize=5, markeredgewidth=0.7)
     axes.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()), aspect="equal")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
@@ -140,6 +143,7 @@ def profile(
     *,
     color: str = "black",
     label: str | None = None,
+    band: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Axes:
     """Draw the loss along one direction, with a band of one standard error either way.
 
@@ -148,6 +152,7 @@ def profile(
     axes : Axes
     x, loss, loss_se : ndarray, shape (nx,)
     color, label : of the line
+    band : lower and upper edge, shape (nx,) each, of another band
 
     Returns
     -------
@@ -156,7 +161,8 @@ def profile(
     """
     loss = np.where(np.isfinite(loss), loss, np.nan)
     axes.plot(x, loss, color=color, label=label)
-    axes.fill_between(x, loss - loss_se, loss + loss_se, color=color, alpha=0.25, linewidth=0)
+    low, high = (loss - loss_se, loss + loss_se) if band is None else band
+    axes.fill_between(x, low, high, color=color, alpha=0.25, linewidth=0)
     return axes
 
 

@@ -1,0 +1,179 @@
+"""Figures of a training's path: in its plane, and what the plane does not show of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+
+from landscape.drawing.page import colour_bar, legend, loss_label, notes_of, panel, split_of, titles_of
+from landscape.drawing.scale import common_norm, extension
+from landscape.drawing.style import COLORS, NOTE, STYLE, check_width
+from landscape.drawing.surface import contours
+from landscape.errors import BadInput
+from landscape.table import Results
+
+__all__ = ["losses", "path", "trajectories", "variances"]
+
+INK = COLORS[1]
+START = {"marker": "s", "markersize": 5}
+END = {"marker": "*", "markersize": 8}
+MARKER = {"color": INK, "markeredgecolor": "white", "markeredgewidth": 0.6, "linestyle": "none"}
+WALK = {"linestyle": "none", "marker": "_", "markersize": 7, "markeredgewidth": 1.4, "color": "black"}
+TRUE = {"color": COLORS[0], "marker": "o", "markersize": 2}
+FLAT = {"color": INK, "linestyle": (0, (4, 1.5)), "marker": "o", "markersize": 2}
+OFF = {"color": "0.45", "linestyle": (0, (1, 1)), "linewidth": 1.2}
+LEFT, GAP, RIGHT, HEAD, UNDER, BETWEEN = 0.5, 0.62, 0.48, 0.4, 0.42, 0.36  # inches around the panels
+
+
+def trajectories(
+    files: Sequence[Results],
+    *,
+    titles: Sequence[str] | None = None,
+    width: float = 5.5,
+    levels: Sequence[float] | None = None,
+    vmin: float | None = None,
+    vmax: float | None = None,
+    linear: bool = False,
+    cmap: str = "viridis",
+) -> Figure:
+    """Draw paths, one below the other: each in its plane, its variance by component, and its losses.
+
+    Parameters
+    ----------
+    files : of kind "trajectory", and the surfaces in their planes, if any, in any order
+    titles : one a path; by default the names of the networks
+    width : of the figure, in inches
+    levels, vmin, vmax, linear, cmap : of the surfaces, as for `landscape.drawing.planes`
+
+    Raises
+    ------
+    BadInput
+        A surface in the plane of no path, or not from its end; surfaces for some of the paths only.
+    """
+    paths = [file for file in files if file.kind == "trajectory"]
+    surfaces = _surfaces(paths, [file for file in files if file.kind == "surface"])
+    if cmap not in matplotlib.colormaps:
+        raise BadInput(f"there is no colour map {cmap!r}; take one of matplotlib's: viridis, cividis, magma, …")
+    width = check_width(width, 4.0)
+    measured = [np.where(surface.known, surface["loss"], np.nan) for surface in surfaces]
+    norm = common_norm(measured, vmin, vmax, linear)
+    beyond = extension(norm, measured) if surfaces else "neither"
+    notes = notes_of(surfaces, measured, norm, beyond) if surfaces else []
+    side = 0.6 * (width - LEFT - GAP - RIGHT)
+    names = titles_of(paths, titles)
+    line = 0.16 if notes else 0.0
+    row, foot = HEAD + side + UNDER, (0.72 if surfaces else 0.26) + line
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((width, len(paths) * row + foot))
+        for i, (file, name) in enumerate(zip(paths, names, strict=True)):
+            low = foot + (len(paths) - 1 - i) * row + UNDER
+            axes = panel(figure, LEFT, low, side, side)
+            if surfaces:
+                x, y = (surfaces[i].coordinates[letter] for letter in "xy")
+                colors = {"levels": levels, "cmap": matplotlib.colormaps[cmap]}
+                contours(axes, x, y, measured[i], norm, done=surfaces[i].known, **colors)
+            path(axes, file["alpha"], file["beta"])
+            axes.set(xlabel="α", ylabel="β")
+            axes.set_title(f"{name}\n{100 * file.attributes['captured']:.3g} % of the path's variance in this plane")
+            column, across, tall = LEFT + side + GAP, width - LEFT - side - GAP - RIGHT, (side - BETWEEN) / 2
+            top = panel(figure, column, low + tall + BETWEEN, across, tall)
+            variances(top, file["explained"], file["explained_random_walk"])
+            losses(panel(figure, column, low, across, tall), file)
+        keys = [
+            Line2D([], [], label="start", **MARKER, **START),
+            Line2D([], [], label="end", **MARKER, **END),
+            Line2D([], [], label="loss at the checkpoint", **TRUE),
+            Line2D([], [], label="in the plane", **FLAT),
+            Line2D([], [], label="distance off the plane", **OFF),
+        ]
+        above = {"loc": "lower center", "bbox_to_anchor": (0.5, line / figure.get_figheight())}
+        figure.legend(handles=keys, ncols=5, fontsize=NOTE, columnspacing=1.2, borderpad=0.1, **above)
+        if surfaces:
+            label = loss_label(surfaces, ", log scale" if isinstance(norm, LogNorm) else "")
+            place = panel(figure, LEFT, 0.56 + line, width - LEFT - RIGHT, 0.09)
+            colour_bar(figure, place, norm, matplotlib.colormaps[cmap], levels, beyond, label)
+        legend(figure, "lower center", notes)
+    return figure
+
+
+def path(axes: Axes, alpha: np.ndarray, beta: np.ndarray) -> Axes:
+    """Draw a path over what is there: a point for each checkpoint, a square where it begins, a star where it ends."""
+    outline = [withStroke(linewidth=2.2, foreground="white")]
+    axes.plot(alpha, beta, color=INK, linewidth=1.1, path_effects=outline, zorder=4)
+    for label in axes.texts:  # of contours: over the line, under the checkpoints
+        label.set_zorder(4.5)
+    axes.plot(alpha[1:-1], beta[1:-1], marker="o", markersize=3.2, zorder=5, **MARKER)
+    axes.plot(alpha[:1], beta[:1], zorder=6, **MARKER, **START)
+    axes.plot(alpha[-1:], beta[-1:], zorder=6, **MARKER, **END)
+    axes.set_aspect("equal", adjustable="datalim" if not axes.collections else "box")
+    return axes
+
+
+def variances(axes: Axes, explained: np.ndarray, random_walk: np.ndarray) -> Axes:
+    """Draw the parts of a path's variance by component as bars, and those of a random walk as dashes."""
+    component = np.arange(1, len(explained) + 1)
+    bars = axes.bar(component, 100 * explained, width=0.7, color=COLORS[0], label="path")
+    (dashes,) = axes.plot(component, 100 * random_walk, label="random walk", **WALK)
+    axes.set(xlabel="component", ylabel="variance (%)", ylim=(0, 100))
+    axes.set_xticks([1, *range(2, len(explained) + 1, 2)])
+    axes.legend(handles=[bars, dashes], loc="upper right", fontsize=NOTE, handlelength=1.2, borderaxespad=0.2)
+    return axes
+
+
+def losses(axes: Axes, file: Results) -> Axes:
+    """Draw the loss at each checkpoint and at its nearest point in the plane, and how far apart these are."""
+    along = file["epoch"] if "epoch" in file.variables else np.arange(len(file["alpha"]))
+    true, flat = (np.where(file["done"] & np.isfinite(v), v, np.nan) for v in (file["loss"], file["plane_loss"]))
+    right = axes.twinx()
+    right.plot(along, file["off_plane"], **OFF)
+    right.set(ylabel="off the plane")
+    right.set_ylim(0, 1.08 * file["off_plane"].max() or 1.0)
+    axes.set_zorder(right.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    axes.plot(along, true, **TRUE)
+    axes.plot(along, flat, **FLAT)
+    both = np.concatenate([true, flat])
+    both = both[np.isfinite(both)]
+    if both.size and both.min() > 0 and both.max() > 20 * both.min():
+        axes.set_yscale("log")
+    axes.set(xlabel="epoch" if "epoch" in file.variables else "checkpoint", ylabel=f"{split_of([file])}loss")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    right.yaxis.set_major_locator(MaxNLocator(3))
+    return axes
+
+
+def _surfaces(paths: Sequence[Results], surfaces: Sequence[Results]) -> list[Results]:
+    """The surface in the plane of each path; none for any if there are no surfaces."""
+    found = []
+    for file in paths if surfaces else []:
+        mine = [s for s in surfaces if _plane(s) == _plane(file)]
+        if not mine:
+            others = ", ".join(str(s.path) for s in surfaces)
+            raise BadInput(
+                f"{others}: no surface is in the plane of {file.path}, their checkpoint or direction_digest differ; "
+                "measure it with the command that trajectory.py printed"
+            )
+        found.append(mine[0])
+    if unused := [s for s in surfaces if not any(s is f for f in found)]:
+        raise BadInput(f"{unused[0].path} is not in the plane of a path, or one more in the same; leave it out")
+    for surface, file in zip(found, paths, strict=False):
+        if surface.dims["loss"] != ("y", "x") or min(surface["loss"].shape) < 2:
+            raise BadInput(f"{surface.path} is not over a plane; contours need 2 points or more each way, x and y")
+        if surface.attributes["loss"] != file.attributes["loss"]:
+            told = f"{surface.attributes['loss']} and {file.attributes['loss']}"
+            raise BadInput(
+                f"{surface.path} and {file.path} have losses of different kinds, {told}; measure one of both"
+            )
+    return found
+
+
+def _plane(file: Results) -> tuple[str, ...]:
+    return tuple(str(file.attributes.get(name)) for name in ("checkpoint", "direction_digest"))

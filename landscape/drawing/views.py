@@ -1,0 +1,85 @@
+"""Results seen in another way: another variable as the loss, many repeats as one surface, slices of a space."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from landscape.errors import BadInput
+from landscape.table import Results
+
+__all__ = ["averaged", "shown", "slices"]
+
+NAMES = {"objective": "loss + weight decay", "penalty": "weight decay"}
+
+
+def shown(file: Results, variable: str) -> Results:
+    """The results with another variable in the place of the loss: test_loss, mse, objective, …
+
+    Raises
+    ------
+    BadInput
+        There is no such variable, or it is no loss.
+    """
+    if variable == "loss":
+        return file
+    losses = [name for name in file.variables if f"{name}_se" in file.variables or name in NAMES]
+    if variable not in losses:
+        raise BadInput(f"{file.path} has no loss {variable!r}; it has {', '.join(losses)}")
+    split = "test_" * variable.startswith("test_")
+    kind = variable.removeprefix("test_")
+    there = {
+        "loss": file[variable],
+        "loss_se": file.variables.get(f"{variable}_se", np.full(file["loss"].shape, np.nan)),
+        "accuracy": file[f"{split}accuracy"],
+    }
+    told = {"loss": file.attributes["loss"] if kind == "loss" else NAMES.get(kind, kind)}
+    if split:
+        told["split"] = file.attributes["second_split"]
+    # What is interpolated is so for the loss alone.
+    left = {name: array for name, array in file.variables.items() if name != "interpolated"}
+    return replace(file, variables=left | there, attributes=file.attributes | told)
+
+
+def averaged(file: Results) -> Results:
+    """One surface from repeats over independent directions: at each point the mean, and what they differ by.
+
+    Returns
+    -------
+    Results
+        Without the dimension ``repeat``. ``loss`` is the geometric mean, or the arithmetic one if a loss is not
+        positive; ``low`` and ``high`` lie one standard deviation over repeats beside it, of logarithms in the
+        first case; ``spread`` is that standard deviation: about the relative one if it is small. A point counts
+        when all its repeats are known.
+    """
+    known, loss = file.known, file["loss"]
+    all_known = known.all(axis=0)
+    positive = bool((loss[known & np.isfinite(loss)] > 0).all())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = np.log(loss) if positive else loss
+        mean = np.where(all_known, values.mean(axis=0), np.nan)
+        spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(mean.shape, np.nan)
+    back = np.exp if positive else np.asarray
+    with np.errstate(over="ignore"):
+        there = {"loss": back(mean), "low": back(mean - spread), "high": back(mean + spread), "spread": spread}
+    there |= {"accuracy": file["accuracy"].mean(axis=0), "loss_se": np.zeros(mean.shape), "done": all_known}
+    dims = {name: tuple(d for d in over if d != "repeat") for name, over in file.dims.items()}
+    return replace(file, variables=there, dims=dims | dict.fromkeys(there, dims["loss"]))
+
+
+def slices(file: Results, number: int = 5) -> list[tuple[float, Results]]:
+    """Planes of a space over (z, y, x), at so many of its z at most: both ends and evenly between."""
+    z = file.coordinates["z"]
+    places = np.unique(np.linspace(0, len(z) - 1, min(number, len(z))).round().astype(int))
+    return [
+        (
+            float(z[i]),
+            replace(
+                file,
+                variables={name: array[i] for name, array in file.variables.items()},
+                dims={name: over[1:] for name, over in file.dims.items()},
+            ),
+        )
+        for i in places
+    ]
