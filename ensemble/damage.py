@@ -1,65 +1,114 @@
-"""What a network measures with blocks left out: the function of a plan's trials that the engine sweeps."""
+"""What a network measures in each trial of a plan: the function that the engine sweeps."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
+from torch import Tensor
 
-from ensemble.blocks import blocks
-from ensemble.lesions import lesion
+from ensemble.blocks import Foreign
+from ensemble.lesions import Replacement, arranged, derangement, means
+from ensemble.paired import Recorder, rise
+from ensemble.plans import ALONE, MEAN, OTHER, intact
 from ensemble.walk import Walk, branches, order
 from landscape.forward import reduced
 from landscape.measure import measure
+from landscape.networks import Block
 from landscape.networks.network import Network
 from landscape.reduced import sample
+from landscape.statistics import recalibrated
 from landscape.subject import Subject
 from landscape.sweep import Function
 
-__all__ = ["damages"]
+__all__ = ["damages", "walkable"]
 
 
-def damages(it: Subject, plan: np.ndarray, room: float) -> tuple[Function, np.ndarray]:
+def walkable(it: Subject, found: Mapping[str, Block | Foreign], plan: np.ndarray, calibration: object = None) -> bool:
+    """Whether trials can share their beginnings: blocks of ours in a row, whose statistics stay as they are."""
+    ours = isinstance(it.network, Network) and all(isinstance(block, Block) for block in found.values())
+    return ours and calibration is None and not (plan["pair"] != ALONE).any()
+
+
+def damages(
+    it: Subject,
+    found: Mapping[str, Block | Foreign],
+    plan: np.ndarray,
+    room: float,
+    calibration: Sequence[Tensor] | None = None,
+) -> tuple[Function, np.ndarray]:
     """The quickest way to measure all trials of a plan.
 
     Parameters
     ----------
     it : a network, its data and loss
-    plan : bool ndarray, shape (trials, blocks)
+    found : the network's blocks, see `ensemble.blocks.blocks`
+    plan : moves, shape (trials, blocks), see `ensemble.plans`
     room : bytes of activations that may be kept between trials
+    calibration : if given, batches of inputs that BatchNorm's statistics are measured on in every trial
 
     Returns
     -------
     function : of trials, for `landscape.sweep.sweep`
-        In a type other than float32, some trials have ``loss_float32`` too.
+        Besides what `landscape.measure.score` gives, the `ensemble.paired.rise` over the same examples of the
+        intact network. In a type other than float32, some trials have ``loss_float32`` too.
     order : int ndarray, shape (trials,)
         In which it shares most.
+
+    Raises
+    ------
+    BadInput
+        A branch is to be replaced by what cannot be had.
     """
-    if isinstance(it.network, Network):
+    seed = it.settings["seed"]
+    if (plan["branch"] == OTHER).any():
+        for batch, _ in it.batches:
+            derangement(len(batch), seed)  # there must be one
+    losses = {dtype: Recorder(it.loss) for dtype in {it.dtype, torch.float32}}
+    replaced = np.unique(plan["block"][plan["branch"] == MEAN])
+    inputs = [batch for batch, _ in it.batches] if len(replaced) else []
+    replacement = {
+        dtype: Replacement(means(reduced(it.network, dtype), found, replaced, inputs), seed) for dtype in losses
+    }
+
+    if walkable(it, found, plan, calibration):
         rows = order(plan)
         ahead = {trial.tobytes(): again for trial, again in zip(plan[rows], branches(plan[rows]), strict=True)}
         walks = {
-            dtype: Walk(it.network, it.batches, it.loss, it.tolerance, dtype, room if dtype == it.dtype else 0)
-            for dtype in {it.dtype, torch.float32}
+            dtype: Walk(
+                it.network, it.batches, loss, it.tolerance, dtype, room if dtype == it.dtype else 0, replacement[dtype]
+            )
+            for dtype, loss in losses.items()
         }
 
         def damage(trial, dtype, examples=None):
-            return walks[dtype].measure(trial, ahead[trial.tobytes()], examples)
+            return walks[dtype].measure(trial, ahead.get(trial.tobytes(), ()), examples)
     else:
         rows = np.arange(len(plan))
-        names = np.array(list(blocks(it.network)))
 
         def damage(trial, dtype, examples=None):
-            with lesion(it.network, names[trial]):
-                return measure(reduced(it.network, dtype), it.batches, it.loss, it.tolerance, examples)
+            statistics = contextlib.nullcontext() if calibration is None else recalibrated(it.network, calibration)
+            with arranged(it.network, found, trial, replacement[dtype]), statistics:
+                return measure(reduced(it.network, dtype), it.batches, losses[dtype], it.tolerance, examples)
 
-    twice = {plan[row].tobytes() for row in sample((len(plan),), it.settings["seed"])}
+    twice = {plan[row].tobytes() for row in sample((len(plan),), seed)}
+    whole = np.zeros(0)  # the intact network's loss of each example, as far as it was needed
 
     def function(trials):
+        nonlocal whole
         for trial in trials:
             measured = damage(trial, it.dtype)
+            each = losses[it.dtype].taken()
+            if len(whole) < len(each):  # with room to grow, since trials that follow may need more examples
+                damage(intact(len(found)), it.dtype, max(len(each), 2 * len(whole)))
+                whole = losses[it.dtype].taken()
+            measured |= rise(each, whole[: len(each)], it.tolerance)
             if it.dtype != torch.float32:
                 again = trial.tobytes() in twice
                 exact = damage(trial, torch.float32, measured["examples"])["loss"] if again else np.nan
+                losses[torch.float32].taken()
                 measured["loss_float32"] = exact
             yield measured
 

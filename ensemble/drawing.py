@@ -1,4 +1,4 @@
-"""Figures of lesions: the error when one block is deleted, and when many are.
+"""Figures of lesions: the error when blocks are deleted, trade places, run twice, or give something else.
 
 Errors are in percent; blocks stand in the order of the forward pass. A stage is what block names
 share before their last dot.
@@ -21,9 +21,16 @@ from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width
 from landscape.errors import BadInput
 from landscape.table import Results
 
-__all__ = ["by_block", "by_number", "depth_order", "lesions", "wilson"]
+__all__ = ["by_block", "by_kind", "by_number", "by_order", "depth_order", "lesions", "wilson"]
 
 CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "fashionmnist": 10}
+KINDS = {  # the attribute "lesion": what a figure calls it, and the blocks that it concerns
+    "delete": ("left out", "deleted"),
+    "replace by mean": ("mean output", "replaced"),
+    "replace by other": ("another's output", "replaced"),
+    "repeat": ("twice", "repeated"),
+    "parallel": ("side by side", "parallel"),
+}
 Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
@@ -96,20 +103,23 @@ def by_block(axes: Axes, file: Results, order: Sequence[str], *, color: str = "b
     return axes
 
 
-def by_number(axes: Axes, file: Results, *, color: str = "black", shift: float = 0.0) -> Axes:
+def by_number(
+    axes: Axes, file: Results, *, color: str = "black", shift: float = 0.0, variable: str = "deleted"
+) -> Axes:
     """Draw the error by number of deleted blocks: every trial, a band of quartiles, the median.
 
     Parameters
     ----------
     axes, file, color, shift : as for `by_block`
+    variable : of the file, over (trial, block): the blocks that are counted
 
     Returns
     -------
     Axes
         The ones given.
     """
-    count = file["deleted"].sum(axis=1)
-    error = np.where(file["done"], 100 * (1 - file["accuracy"]), np.nan)
+    count = file[variable].sum(axis=1)
+    error = _errors(file)
     known = np.isfinite(error)
     counts = np.unique(count[known])
     jitter = np.random.default_rng(0).uniform(-0.12, 0.12, len(count))  # for the eye only
@@ -120,12 +130,63 @@ def by_number(axes: Axes, file: Results, *, color: str = "black", shift: float =
     return axes
 
 
-def lesions(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:
-    """Draw lesion tables: single deletions on the left, deletions of many blocks on the right.
+def by_order(axes: Axes, file: Results, *, color: str = "black") -> Axes:
+    """Draw the error by Kendall's τ between a trial's order of blocks and the trained one (Veit et al. 2016, Fig. 5b).
 
     Parameters
     ----------
-    files : lesion tables. One that never deletes more than one block at a time belongs to the left.
+    axes, file, color : as for `by_block`
+
+    Returns
+    -------
+    Axes
+        The ones given: every trial; the median and a band of quartiles over steps of τ of 0.02, or of a twelfth of what
+        there is if that is more.
+    """
+    error = _errors(file)
+    known = np.isfinite(error)
+    tau, error = file["kendall_tau"][known], error[known]
+    axes.plot(tau, error, ".", color=color, alpha=0.4, markersize=2.5, mew=0)
+    step = max(0.02, float(np.ptp(tau)) / 12) if len(tau) else 0.02
+    place = np.round((1 - tau) / step).astype(int)
+    places = np.unique(place)
+    quartiles = np.array([np.percentile(error[place == p], [25, 50, 75]) for p in places]).reshape(-1, 3)
+    at = np.array([tau[place == p].mean() for p in places])
+    axes.fill_between(at, quartiles[:, 0], quartiles[:, 2], color=color, alpha=0.2, linewidth=0)
+    axes.plot(at, quartiles[:, 1], color=color)
+    return axes
+
+
+def by_kind(axes: Axes, errors: Sequence[np.ndarray], *, color: str = "black", shift: float = 0.0) -> Axes:
+    """Draw a bar for each kind of lesion: the median error of its trials, with their quartiles.
+
+    Parameters
+    ----------
+    axes : Axes
+    errors : of each kind the trials' errors, in percent; none leaves its place empty
+    color : of the bars
+    shift : downwards, so that networks do not hide each other
+
+    Returns
+    -------
+    Axes
+        The ones given; the first kind is on top.
+    """
+    for place, error in enumerate(errors):
+        if len(error):
+            low, middle, high = np.percentile(error, [25, 50, 75])
+            axes.barh(place + shift, middle, height=0.3, color=color, alpha=0.6, linewidth=0)
+            axes.errorbar(middle, place + shift, xerr=[[middle - low], [high - middle]], ecolor="black", elinewidth=0.6)
+    return axes
+
+
+def lesions(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:
+    """Draw lesion tables: a panel for single deletions, for deletions of many blocks, for other orders, and so on.
+
+    Parameters
+    ----------
+    files : lesion tables. One that never deletes more than one block at a time belongs to the left. Where blocks give
+        something else or stand side by side, bars compare that with single deletions.
     titles : one a file; by default the names of the networks. Files of one title share a colour.
     width : of the figure, in inches
 
@@ -138,26 +199,32 @@ def lesions(files: Sequence[Results], *, titles: Sequence[str] | None = None, wi
             raise BadInput(f"{file.path} has no accuracy (its targets are not classes); lesions are drawn as errors")
     titles = titles_of(files, titles)
     color = dict(zip(dict.fromkeys(titles), COLORS * len(files), strict=False))
-    many = [file["deleted"].sum(axis=1).max(initial=0) > 1 for file in files]
-    drawn = list(zip(files, titles, strict=True))
-    sides = {
-        _singles: [pair for pair, m in zip(drawn, many, strict=True) if not m],
-        _multiples: [pair for pair, m in zip(drawn, many, strict=True) if m],
-    }
+    sides: dict = {_singles: [], _multiples: [], _orders: [], _repeats: [], _kinds: []}
+    for file, title in zip(files, titles, strict=True):
+        sides[_side(file)].append((file, title))
+    if sides[_kinds]:
+        sides[_kinds] = [*sides[_singles], *sides[_repeats], *sides[_kinds]]
     sides = {draw: pairs for draw, pairs in sides.items() if pairs}
     with matplotlib.rc_context(STYLE):
         stacked = check_width(width) < 4.5
-        figure = Figure((width, 2.3 * len(sides) if stacked else 2.3), layout="constrained")
+        columns = 1 if stacked else min(2, max(1, len(sides) - (_kinds in sides)))
+        ratios = [1.6 if _singles in sides else 1, 1][:columns]
+        places = [divmod(i, columns) for i in range(len(sides))]
+        if _kinds in sides:  # last, in a row of its own: its names take room
+            places[-1] = (-(-(len(sides) - 1) // columns), slice(None))
+        rows = 1 + places[-1][0]
+        figure = Figure((width, 2.3 * rows), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.03)
-        places = {"nrows": len(sides)} if stacked else {"ncols": len(sides), "width_ratios": [1.6, 1][: len(sides)]}
-        panels = figure.subplots(**places, squeeze=False).ravel()
+        grid = figure.add_gridspec(rows, columns, width_ratios=ratios)
+        panels = [figure.add_subplot(grid[place]) for place in places]
         keys = {}
         for axes, (draw, pairs) in zip(panels, sides.items(), strict=True):
             keys |= draw(axes, pairs, color)
         names = [Line2D([], [], color=c, marker="o", markersize=2.6, label=title) for title, c in color.items()]
         figure.legend(handles=names, loc="outside upper center", ncols=2 if stacked else 4)
         notes = [Line2D([], [], color="0.3", label=key, **look) for key, look in keys.items()]
-        figure.legend(handles=notes, loc="outside lower center", ncols=2 if stacked else 4, fontsize=NOTE)
+        if notes:
+            figure.legend(handles=notes, loc="outside lower center", ncols=2 if stacked else 4, fontsize=NOTE)
     return figure
 
 
@@ -191,6 +258,67 @@ def _multiples(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, st
     axes.set(xlabel="number of deleted blocks", ylabel=_error(pairs), ylim=(0, 100))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return {"median, quartiles, every trial": {}} | _chance(axes, pairs)
+
+
+def _orders(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]) -> dict[str, dict]:
+    """The panel of blocks that trade places; returns its keys for the legend."""
+    for file, title in pairs:
+        by_order(axes, file, color=color[title])
+    axes.set(xlabel="Kendall τ of the blocks' order", ylabel=_error(pairs))
+    axes.set_ylim(0, min(100, axes.get_ylim()[1]))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.invert_xaxis()  # the trained order is on the left, as 0 deleted blocks are
+    return {"median, quartiles, every trial": {}} | _chance(axes, pairs)
+
+
+def _repeats(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]) -> dict[str, dict]:
+    """The panel of blocks that run twice; returns its keys for the legend."""
+    for file, title in pairs:
+        by_number(axes, file, color=color[title], variable="repeated")
+    axes.set(xlabel="blocks applied twice", ylabel=_error(pairs))
+    axes.set_ylim(0, min(100, axes.get_ylim()[1]))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return {"median, quartiles, every trial": {}} | _chance(axes, pairs)
+
+
+def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]) -> dict[str, dict]:
+    """The panel of bars; returns its keys for the legend."""
+    found: dict[str, dict[str, list]] = {}
+    for file, title in pairs:
+        name, variable = KINDS[_kind(file)]
+        error, number = _errors(file), file[variable].sum(axis=1)
+        counts = {"parallel": [2], "replaced": np.unique(number[number > 0])}.get(variable, [1])
+        for k in counts:
+            label = f"{k} blocks: {name}" if variable == "replaced" and k > 1 else name
+            found.setdefault(label, {}).setdefault(title, []).extend(error[(number == k) & np.isfinite(error)])
+    networks = list(dict.fromkeys(title for _, title in pairs))
+    shifts = np.linspace(-0.18, 0.18, len(networks)) if len(networks) > 1 else [0.0]
+    for title, shift in zip(networks, shifts, strict=True):
+        by_kind(axes, [np.array(kind.get(title, [])) for kind in found.values()], color=color[title], shift=shift)
+    axes.set_yticks(range(len(found)), found)
+    axes.set(ylim=(len(found) - 0.4, -0.6), xlim=(0, min(100, axes.get_xlim()[1])))
+    axes.set_xlabel(f"{_error(pairs)}, median and quartiles")
+    return {}
+
+
+def _side(file: Results):
+    """The panel that a file belongs to."""
+    if "kendall_tau" in file.variables:
+        return _orders
+    if _kind(file) == "repeat":
+        return _repeats
+    if _kind(file) != "delete":
+        return _kinds
+    return _multiples if file["deleted"].sum(axis=1).max(initial=0) > 1 else _singles
+
+
+def _kind(file: Results) -> str:
+    return str(file.attributes.get("lesion", "delete"))
+
+
+def _errors(file: Results) -> np.ndarray:
+    """Of each trial, in percent; NaN where it is not measured yet."""
+    return np.where(file["done"], 100 * (1 - file["accuracy"]), np.nan)
 
 
 def _chance(axes: Axes, pairs: list[tuple[Results, str]]) -> dict[str, dict]:

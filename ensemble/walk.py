@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from ensemble.blocks import blocks
-from ensemble.lesions import Skipped
+from ensemble.lesions import NONE, Replacement, Skipped, altered, left_out
+from ensemble.plans import OWN, deletions, intact
 from landscape.estimate import Tolerance
-from landscape.forward import forward
+from landscape.forward import forward, reduced
 from landscape.measure import Batches, Loss, score
 from landscape.networks.network import Network
 
@@ -29,18 +30,23 @@ def order(plan: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    plan : bool ndarray, shape (trials, blocks)
+    plan : moves, shape (trials, blocks), see `ensemble.plans`; or bool, True where a block is left out
 
     Returns
     -------
     int ndarray, shape (trials,)
         In this order few beginnings are needed at a time: a trial's own, as far as others follow in it.
     """
-    return np.lexsort((~plan).T[::-1])
+    plan = deletions(plan) if plan.dtype == bool else plan
+    changed = plan != intact(plan.shape[1])
+    kinds, kind = np.unique(plan[changed], return_inverse=True)
+    codes = np.full(plan.shape, len(kinds))  # what is as it was comes last: all other trials branch off from it
+    codes[changed] = kind
+    return np.lexsort(codes.T[::-1])
 
 
 class Walk:
-    """A network on batches, measured with blocks left out.
+    """A network on batches, measured trial by trial. No trial may pair blocks: they share an input across steps.
 
     Parameters
     ----------
@@ -50,6 +56,7 @@ class Walk:
     tolerance : see `landscape.measure.score`
     dtype : what convolutions compute in
     room : bytes of activations to keep at most; with less, more is computed again
+    replacement : where trials replace branches, see `ensemble.lesions`
     """
 
     def __init__(
@@ -60,9 +67,12 @@ class Walk:
         tolerance: Tolerance | None = None,
         dtype: torch.dtype = torch.float32,
         room: float = 2**31,
+        replacement: Replacement = NONE,
     ):
         self.batches, self.loss, self.tolerance, self.room = batches, loss, tolerance, room
-        names = {id(block): number for number, block in enumerate(blocks(network).values())}
+        self.blocks, self.replacement = list(blocks(network).values()), replacement
+        self.as_they_are = [reduced(block, dtype) for block in self.blocks]
+        names = {id(block): number for number, block in enumerate(self.blocks)}
         # The network as steps in a row: (whole, without its block or None, number of the block)
         self.steps: list[tuple[nn.Module, nn.Module | None, int]] = []
         example = batches[0][0][:2]
@@ -82,10 +92,11 @@ class Walk:
 
         Parameters
         ----------
-        trial : bool ndarray, shape (blocks,), True where a block is left out
+        trial : moves, shape (blocks,), see `ensemble.plans`; or bool, True where a block is left out
         again : the blocks before which trials to come will branch off from this one, see `branches`
         examples : see `landscape.measure.score`
         """
+        (trial,) = deletions(trial[None]) if trial.dtype == bool else (trial,)
         steps = {self.place[block] for block in again}
         with torch.inference_mode():
             outputs = (self._output(batch, trial, steps) for batch in range(len(self.batches)))
@@ -98,10 +109,23 @@ class Walk:
         first, x = kept[-1] if kept else (0, self.batches[batch][0])
         kept = [(step, x) for step, x in kept if step in again]
         self.kept[batch] = trial, kept  # what is not in it is free now
-        for step, (whole, without, number) in enumerate(self.steps[first:], start=first):
+        for step, (whole, _, number) in enumerate(self.steps[first:], start=first):
             if step in again and step > first and self._room_for(x):
                 kept.append((step, x))
-            x = without(x) if number >= 0 and trial[number] else whole(x)
+            x = self._moved(trial[number], x) if number >= 0 else whole(x)
+        return x
+
+    def _moved(self, move: np.void, x: Tensor) -> Tensor:
+        """What comes out where a move is made."""
+        number = move["block"]
+        whole, without, _ = self.steps[self.place[number]]
+        if left_out(move):
+            return without(x)
+        if move["branch"] != OWN or move["gate"] != 1:  # a branch that is changed is not fused with its sum
+            with altered(self.blocks[number], move, self.replacement):
+                return self.as_they_are[number](x)
+        for _ in range(move["runs"]):
+            x = whole(x)
         return x
 
     def _room_for(self, x: Tensor) -> bool:

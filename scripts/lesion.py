@@ -3,69 +3,87 @@
 
     mpiexec -n 4 python -m mpi4py scripts/lesion.py resnet.pt single.h5 --delete 1
     mpiexec -n 4 python -m mpi4py scripts/lesion.py resnet.pt random.h5 --delete 1 20 --trials 100 --seed 0
+    mpiexec -n 4 python -m mpi4py scripts/lesion.py resnet.pt swaps.h5 --swap 1 10 --trials 100 --seed 0
 
-The first deletes every block, one at a time; the second k = 1 … 20 blocks at random, 100 times each.
+The first deletes every block, one at a time; the second k = 1 … 20 blocks at random, 100 times each; the third
+lets blocks trade places. Blocks are also permuted, reversed, applied twice, run side by side, replaced by their mean
+output or by that for another example, and multiplied by α, from 0 (deleted) to 1 (intact). Networks are ours, those
+of torchvision, timm and Hugging Face, or any with --blocks.
 Trial 0 is the intact network. Interrupted, the same command goes on where it stopped; finished, it
 does nothing. Without mpiexec it runs on one process, with the same results to the bit.
 """
 
-import numpy as np
 import torch
 
 from ensemble.blocks import blocks
-from ensemble.damage import damages
-from ensemble.lesions import every, sampled
+from ensemble.damage import damages, walkable
+from ensemble.paired import RISE
+from ensemble.study import options as study_options
+from ensemble.study import study
 from landscape.command import Parser, run, say
 from landscape.errors import BadInput
 from landscape.experiment import experiment
+from landscape.imported import imported
 from landscape.place import room
 from landscape.ranks import agreed
 from landscape.reduced import FLOAT32, difference
-from landscape.subject import options, subject
+from landscape.statistics import norms_of
+from landscape.subject import Subject, options, subject, unfused
 from landscape.table import MEASURED
 
 
 def parser() -> Parser:
     p = Parser(prog="lesion.py", description=__doc__)
     options(p, split="test")
-    g = p.add_argument_group("the lesions")
-    g.add_argument(
-        "--delete", nargs="+", type=int, metavar="K", default=[1], help="how many blocks; two numbers: from, to"
-    )
-    g.add_argument("--trials", type=int, help="random sets for each number; without it every set there is")
+    study_options(p)
     return p
 
 
 def main(arguments, comm) -> None:
     with agreed(comm):
-        if len(arguments.delete) > 2 or arguments.delete != sorted(arguments.delete):
-            raise BadInput(f"--delete takes one number or an ascending pair, got {arguments.delete}")
-        counts = range(arguments.delete[0], arguments.delete[-1] + 1)
+        described = imported(arguments.blocks) if arguments.blocks else None
         it = subject(arguments, comm)
-        names = list(blocks(it.network))
-        if arguments.trials is None:
-            plan = every(len(names), counts)
-        else:
-            plan = sampled(len(names), counts, arguments.trials, arguments.seed)
-
-    function, order = damages(it, plan, room(comm, it.device))
+        found = blocks(it.network, described, arguments.layers)
+        asked = study(arguments, it.network, found, it.batches[0][0][:3])
+        calibration = calibration_of(arguments, it)
+    if not walkable(it, found, asked.plan, calibration):
+        it = unfused(it)
+    with agreed(comm):
+        function, order = damages(it, found, asked.plan, room(comm, it.device), calibration)
     reduced = it.dtype != torch.float32
+    settings = {**it.settings, **asked.settings, "batchnorm": arguments.batchnorm}
+    if calibration is not None:
+        settings["calibration"] = sum(map(len, calibration))
     table = experiment(
         function,
-        plan,
+        asked.plan,
         arguments,
         comm,
-        label="trials",
-        choose=lambda table: order[~table.done[order]],
-        kind="lesion",
-        dims=("trial",),
-        coordinates={"trial": np.arange(len(plan)), "block": np.array(names)},
-        given={"deleted": (("trial", "block"), plan)},
-        measured=MEASURED | (FLOAT32 if reduced else {}),
-        attributes=it.settings,
+        label="trials" if asked.kind == "lesion" else "points",
+        choose=lambda table: order[~table.done.flat[order]],
+        kind=asked.kind,
+        dims=asked.dims,
+        coordinates=asked.coordinates,
+        given=asked.given,
+        measured=MEASURED | RISE | (FLOAT32 if reduced else {}),
+        attributes=settings,
     )
     if table and reduced:
         say(comm, difference(it.settings["dtype"], table.values["loss"], table.values["loss_float32"]))
+
+
+def calibration_of(arguments, it: Subject) -> list[torch.Tensor] | None:
+    """Batches that statistics are measured on anew, of one size, since each counts alike; None if they are kept."""
+    if arguments.batchnorm == "frozen":
+        return None
+    norms_of(it.network)  # there must be some
+    number = arguments.calibration
+    if number is None:
+        number = min(1024, sum(len(targets) for _, targets in it.batches))
+    if number < 2:
+        raise BadInput(f"--calibration is {number}; give 2 examples or more")
+    size = min(256, number)
+    return [batch for batch in it.calibration(number).split(size) if len(batch) == size]
 
 
 if __name__ == "__main__":

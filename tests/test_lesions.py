@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ensemble.blocks import blocks
-from ensemble.lesions import every, lesion, sampled
+from ensemble.blocks import blocks, stages
+from ensemble.lesions import Replacement, arranged, derangement, every, lesion, means, sampled
+from ensemble.plans import MEAN, OTHER, gates, intact, orders, pairs, repetitions, replacements
 from landscape.directions import digest
 from landscape.errors import BadInput
 from landscape.measure import evaluating
@@ -96,6 +97,216 @@ def test_an_unknown_block_is_refused_and_the_network_whole():
         pass
     with pytest.raises(BadInput, match="no block"):
         blocks(torch.nn.Linear(2, 2))
+
+
+# Other lesions, against forwards written by hand
+
+
+def by_hand(network, x, stream=None, branch=lambda name, f: f):
+    """The forward of a network of ours; `stream` runs a stage's blocks, `branch` changes what a branch gives."""
+
+    def run(name, block, x):
+        f = branch(name, block.branch(x))
+        return block.after(block.shortcut(x) + f)
+
+    x = network.stem(x)
+    for number, stage in enumerate(network.stages):
+        named = [(f"stages.{number}.{name}", block) for name, block in stage.named_children()]
+        pieces = [lambda x, name=name, block=block: run(name, block, x) for name, block in named]
+        for piece in stream(number, pieces, stage) if stream else pieces:
+            x = piece(x)
+    return network.head(x)
+
+
+@pytest.fixture
+def three():
+    """A network of three stages of three blocks, its blocks, and images."""
+    network = trained_like("resnet", depth=20, width=4).eval()
+    torch.manual_seed(1)
+    return network, blocks(network), torch.randn(5, 1, 8, 8)
+
+
+def lesioned(network, found, trial, x, **how):
+    with torch.no_grad(), arranged(network, found, trial, **how):
+        return network(x)
+
+
+def test_blocks_that_keep_the_shape_trade_places_but_the_first_of_a_stage(three):
+    network, found, _ = three
+    assert stages(network, found) == [[1, 2], [4, 5], [7, 8]]
+    plain = trained_like("plain", depth=20, width=4)
+    names = list(blocks(plain))
+    assert [[names[n] for n in stage] for stage in stages(plain, blocks(plain))] == [
+        [f"stages.{stage}.{block}" for block in (1, 2)] for stage in range(3)
+    ]
+    dense = trained_like("densenet", depth=10, growth=4)
+    with pytest.raises(BadInput, match="no two blocks"):
+        stages(dense, blocks(dense))
+
+
+def test_an_order_is_the_forward_in_that_order(three):
+    network, found, x = three
+    order = np.array([0, 2, 1, 3, 4, 5, 6, 8, 7])
+
+    def stream(number, pieces, stage):
+        return [pieces[i] for i in ((0, 1, 2) if number == 1 else (0, 2, 1))]
+
+    out = lesioned(network, found, orders(order[None])[0], x)
+    with torch.no_grad():
+        assert torch.equal(out, by_hand(network, x, stream))
+        assert not torch.allclose(out, network(x))
+
+
+def test_what_is_swapped_twice_is_as_it_was(three):
+    network, found, x = three
+    (swap,) = orders(np.array([[0, 2, 1, 3, 4, 5, 6, 7, 8]]))
+    with torch.no_grad():
+        whole = network(x)
+        with arranged(network, found, swap), arranged(network, found, swap):
+            assert torch.equal(network(x), whole)
+    assert swap["block"][swap["block"]].tolist() == list(range(9))
+
+
+def test_a_block_that_runs_twice_takes_its_own_output(three):
+    network, found, x = three
+    chosen = np.isin(np.arange(9), [1, 8])
+    out = lesioned(network, found, repetitions(chosen[None])[0], x)
+
+    def stream(number, pieces, stage):
+        again = {0: 1, 2: 2}.get(number)
+        return [piece for i, piece in enumerate(pieces) for _ in range(2 if i == again else 1)]
+
+    with torch.no_grad():
+        assert torch.equal(out, by_hand(network, x, stream))
+
+
+@pytest.mark.parametrize("survival", [1.0, 0.5])
+def test_blocks_side_by_side_add_both_branches_to_one_input(survival):
+    network = trained_like("resnet", depth=20, width=4, survival=survival).eval()
+    found, x = blocks(network), torch.randn(5, 1, 8, 8)
+    chosen = np.arange(9) == 4
+    out = lesioned(network, found, pairs(chosen[None])[0], x)
+
+    def scaled(block, x):
+        return block.survival * block.branch(x)
+
+    def stream(number, pieces, stage):
+        if number != 1:
+            return [lambda x, block=block: block(x) for block in stage]
+        return [stage[0], lambda x: torch.relu(x + scaled(stage[1], x) + scaled(stage[2], x))]
+
+    with torch.no_grad():
+        torch.testing.assert_close(out, by_hand(network, x, stream), rtol=1e-6, atol=1e-6 * float(out.abs().max()))
+        assert not torch.allclose(out, network(x))
+
+
+def test_side_by_side_is_for_blocks_that_add():
+    network = trained_like("resnet", depth=20, width=4, join="channel-gate")
+    found, chosen = blocks(network), np.arange(9) == 4
+    with pytest.raises(BadInput, match="more than add"), arranged(network, found, pairs(chosen[None])[0]):
+        pass
+
+
+@pytest.mark.parametrize("arguments", [{}, {"join": "exclusive-gate"}, {"survival": 0.5}, {"order": "pre"}])
+def test_a_gate_of_1_is_the_network_and_of_0_the_lesion_to_the_bit(arguments):
+    network = trained_like("resnet", depth=20, width=4, **arguments).eval()
+    found, x = blocks(network), torch.randn(5, 1, 8, 8)
+    names = list(found)
+    one, zero, half = gates(9, [2, 5], np.array([[1, 1], [0, 0], [0.5, 2]]))
+    with torch.no_grad():
+        assert torch.equal(lesioned(network, found, one, x), network(x))
+        with lesion(network, [names[2], names[5]]):
+            assert torch.equal(lesioned(network, found, zero, x), network(x))
+        with arranged(network, found, half):
+            out = network(x)
+        other = trained_like("resnet", depth=20, width=4, **arguments).eval()
+        for block, gate in ((2, 0.5), (5, 2)):
+            end = other.get_submodule(names[block]).branch
+            end[-1].weight *= gate
+            if end[-1].bias is not None:
+                end[-1].bias *= gate
+        torch.testing.assert_close(out, other(x), rtol=1e-5, atol=1e-5 * float(out.abs().max()))
+
+
+def test_a_mean_over_the_data_replaces_a_branch(three):
+    network, found, x = three
+    outs = {}
+
+    def note(name, f):
+        outs[name] = f
+        return f
+
+    with torch.no_grad():
+        by_hand(network, x, branch=note)
+    batches = [x[:3], x[3:]]
+    replacement = Replacement(means(network, found, [1, 4], batches))
+    assert [len(mean) for mean in replacement.means] == [0, 1, 0, 0, 1, 0, 0, 0, 0]
+    torch.testing.assert_close(replacement.means[4][0][0], outs["stages.1.1"].mean(0))
+    chosen = np.isin(np.arange(9), [1, 4])
+    out = lesioned(network, found, replacements(chosen[None], MEAN)[0], x, replacement=replacement)
+
+    def replaced(name, f):
+        return outs[name].mean(0).expand_as(f) if name in ("stages.0.1", "stages.1.1") else f
+
+    with torch.no_grad():
+        torch.testing.assert_close(out, by_hand(network, x, branch=replaced))
+
+
+def test_another_examples_output_replaces_a_branch(three):
+    network, found, x = three
+    other = derangement(5, 7)
+    chosen = np.arange(9) == 4
+    out = lesioned(network, found, replacements(chosen[None], OTHER)[0], x, replacement=Replacement(seed=7))
+    with torch.no_grad():
+        expected = by_hand(network, x, branch=lambda name, f: f[other] if name == "stages.1.1" else f)
+    assert torch.equal(out, expected)
+
+
+def test_every_example_gets_the_output_of_another_one():
+    for n in (2, 3, 10, 257):
+        other = derangement(n, 0)
+        assert sorted(other.tolist()) == list(range(n))
+        assert (other != torch.arange(n)).all()
+        assert torch.equal(other, derangement(n, 0))
+    assert not torch.equal(derangement(257, 0), derangement(257, 1))
+    with pytest.raises(BadInput, match="--batch-size"):
+        derangement(1, 0)
+
+
+@pytest.mark.parametrize("failing", [False, True])
+@pytest.mark.parametrize("kind", ["order", "twice", "pair", "mean"])
+def test_the_network_comes_back_from_every_lesion(three, kind, failing):
+    network, found, x = three
+    replacement = Replacement(means(network, found, [4], [x]))
+    chosen = np.arange(9)[None] == 4
+    trial = {
+        "order": orders(np.array([[0, 2, 1, 3, 5, 4, 6, 7, 8]])),
+        "twice": repetitions(chosen),
+        "pair": pairs(chosen),
+        "mean": replacements(chosen, MEAN),
+    }[kind][0]
+    trial["runs"][0] = 0
+    network.train()
+    modules, state = list(network.named_modules()), digest(dict(network.state_dict()))
+    try:
+        with arranged(network, found, trial, replacement):
+            network.eval()(x)
+            network.train()
+            if failing:
+                raise RuntimeError
+    except RuntimeError:
+        assert failing
+    assert modules == list(network.named_modules())
+    assert not any(module._forward_hooks for module in network.modules())
+    assert digest(dict(network.state_dict())) == state
+
+
+def test_the_intact_row_changes_nothing(three):
+    network, found, x = three
+    modules = list(network.named_modules())
+    with torch.no_grad(), arranged(network, found, intact(9)):
+        assert modules == list(network.named_modules())
+        assert torch.equal(network(x), by_hand(network, x))
 
 
 def test_every_set_is_there_once_after_the_intact_network():

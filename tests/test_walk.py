@@ -5,8 +5,9 @@ import pytest
 import torch
 from test_forward import trained_like
 
-from ensemble.blocks import blocks
-from ensemble.lesions import every, lesion, sampled
+from ensemble.blocks import blocks, stages
+from ensemble.lesions import Replacement, arranged, every, lesion, means, sampled
+from ensemble.plans import MEAN, OTHER, gates, orders, permuted, repetitions, replacements, swapped
 from ensemble.walk import Walk, branches, order
 from landscape import measure as measuring
 from landscape.data import batches, load
@@ -53,6 +54,62 @@ PLANS = {
 }
 
 
+STAGES = [[1, 2], [4, 5], [7, 8]]
+MOVES = {
+    "swaps": orders(swapped(9, STAGES, [1, 2, 3], 4, seed=0)[0]),
+    "permutations": orders(permuted(9, STAGES, 8, seed=0)),
+    "twice": repetitions(every(9, [1, 2]) & np.isin(np.arange(9), STAGES)),
+    "gates": gates(9, [2, 7], np.array([[a, b] for a in (0, 0.3, 1) for b in (0, 0.5, 1)])),
+    "mean": replacements(every(9, [1]), MEAN),
+    "other": replacements(every(9, [1]), OTHER),
+}
+
+
+@pytest.mark.parametrize("kind", MOVES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_kind_of_lesion_shares_its_beginnings_and_is_what_a_lesion_measures(data, kind, dtype):
+    it, plan = network(), MOVES[kind]
+    found = blocks(it)
+    assert stages(it, found) == STAGES
+    replacement = Replacement(means(it, found, range(9), [x for x, _ in data]), seed=3)
+    shared, runs = walked(it, plan, data, dtype=dtype, replacement=replacement)
+    fresh = Walk(it, data, cross_entropy, dtype=dtype, room=0, replacement=replacement)
+    assert shared == [fresh.measure(trial) for trial in plan]
+    assert runs < len(plan) * 120 * 12
+    for trial, measured in zip(plan, shared, strict=True):
+        with arranged(it, found, trial, replacement):
+            near = 2e-5 if dtype == torch.float32 else 0.05
+            assert measured["loss"] == pytest.approx(measure(it, data)["loss"], rel=near)
+    intact = fresh.measure(np.zeros(9, bool))
+    assert any(measured == intact for measured in shared) and any(measured != intact for measured in shared)
+    assert not any(module._forward_hooks for module in it.modules())
+
+
+def test_the_corners_of_two_gates_are_the_lesions_to_the_bit(data):
+    it, plan = network(), MOVES["gates"]
+    shared, _ = walked(it, plan, data)
+    walk = Walk(it, data, cross_entropy)
+    for gate, measured in zip(plan["gate"][:, [2, 7]].tolist(), shared, strict=True):
+        if {*gate} <= {0, 1}:
+            deleted = np.zeros(9, bool)
+            deleted[[2, 7]] = [g == 0 for g in gate]
+            assert measured == walk.measure(deleted)
+
+
+def test_a_deletion_is_its_steps_in_a_row_to_the_bit(data):
+    it, plan = network(), PLANS["random"]
+    walk = Walk(it, data, cross_entropy)
+    shared, _ = walked(it, plan, data)
+    for trial, measured in zip(plan, shared, strict=True):
+        losses = []
+        for x, targets in data:
+            with torch.inference_mode():
+                for whole, without, number in walk.steps:
+                    x = without(x) if number >= 0 and trial[number] else whole(x)
+                losses.append(cross_entropy(x, targets))
+        assert measured["loss"] == torch.cat(losses).numpy().astype(np.float64).mean()
+
+
 @pytest.mark.parametrize("kind", PLANS)
 @pytest.mark.parametrize("room", [2**31, 10**5, 0])
 def test_sharing_changes_no_bit(data, kind, room):
@@ -88,7 +145,7 @@ def test_single_deletions_cost_half_and_pairs_a_third():
 
 def test_what_is_kept_is_what_later_trials_need():
     """Against a search through all later trials, for each trial."""
-    for plan in PLANS.values():
+    for plan in (PLANS | MOVES).values():
         rows = plan[order(plan)]
         for i, again in enumerate(branches(rows)):
             later = {int((rows[i] != trial).argmax()) for trial in rows[i + 1 :] if (rows[i] != trial).any()}

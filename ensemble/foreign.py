@@ -1,0 +1,105 @@
+"""Where the residual branches of other people's networks end.
+
+A residual block adds what its branch computes to the stream that passes it. In a network that is not ours
+the branch is found by the submodule whose output is added: without it the block is its shortcut, and all
+that comes after the sum (a ReLU, a LayerNorm) stays. Networks are known by the names of their classes; no package is
+imported for it.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+__all__ = ["KNOWN", "known"]
+
+# Pattern of a class's full name; of its parts, each a block of its own, the submodule whose output is added to the
+# stream. Of alternatives, a|b, the first that is there counts; where a part is missing, so is the whole line, and
+# the next one is tried.
+KNOWN: tuple[tuple[str, dict[str, str]], ...] = (
+    ("torchvision.models.resnet.BasicBlock", {"": "bn2"}),
+    ("torchvision.models.resnet.Bottleneck", {"": "bn3"}),
+    ("torchvision.models.regnet.ResBottleneckBlock", {"": "f"}),
+    ("torchvision.models.convnext.CNBlock", {"": "stochastic_depth"}),  # after the scale of each channel
+    ("torchvision.models.vision_transformer.EncoderBlock", {"attention": "dropout", "mlp": "mlp"}),
+    ("torchvision.models.swin_transformer.SwinTransformerBlockV2", {"attention": "norm1", "mlp": "norm2"}),
+    ("torchvision.models.swin_transformer.SwinTransformerBlock", {"attention": "attn", "mlp": "mlp"}),
+    ("torch.nn.modules.transformer.TransformerEncoderLayer", {"attention": "dropout1", "mlp": "dropout2"}),
+    (
+        "torch.nn.modules.transformer.TransformerDecoderLayer",
+        {"attention": "dropout1", "cross-attention": "dropout2", "mlp": "dropout3"},
+    ),
+    # timm puts the module that drops paths last, where there is one.
+    ("timm.models.resnet.BasicBlock", {"": "drop_path|se|bn2"}),
+    ("timm.models.resnet.Bottleneck", {"": "drop_path|se|bn3"}),
+    ("timm.models.convnext.ConvNeXtBlock", {"": "drop_path"}),
+    ("timm.models.*Block", {"attention": "drop_path1", "mlp": "drop_path2"}),  # ViT, DeiT, BEiT, EVA, Swin
+    # Hugging Face. Norms of a branch's output come before the sum in Gemma 2, 3, OLMo 2 and in GLM-4.
+    ("transformers.*Layer", {"attention": "post_attention_layernorm", "mlp": "post_feedforward_layernorm"}),
+    ("transformers.*Layer", {"attention": "post_self_attn_layernorm", "mlp": "post_mlp_layernorm"}),
+    (  # the decoders of BERT's family, and BART's
+        "transformers.*Layer",
+        {
+            "attention": "attention.output.dropout",
+            "cross-attention": "crossattention.output.dropout",
+            "mlp": "output.dropout",
+        },
+    ),
+    ("transformers.*Layer", {"attention": "self_attn", "cross-attention": "encoder_attn", "mlp": "fc2"}),
+    # BERT, RoBERTa, ELECTRA; OPT; LLaMA, Mistral, Qwen, Gemma, CLIP; GPT-NeoX, ViT
+    ("transformers.*Layer", {"attention": "attention.output.dropout", "mlp": "output.dropout"}),
+    ("transformers.*Layer", {"attention": "self_attn", "mlp": "fc2"}),
+    ("transformers.*Layer", {"attention": "self_attn", "mlp": "mlp|block_sparse_moe"}),
+    ("transformers.*Layer", {"attention": "attention", "mlp": "mlp"}),
+    ("transformers.*Layer", {"attention": "attn", "mlp": "mlp"}),  # ModernBERT
+    ("transformers.*Block", {"attention": "attn", "cross-attention": "crossattention", "mlp": "mlp"}),
+    ("transformers.*Block", {"attention": "attn", "mlp": "mlp"}),  # GPT-2, GPT-J
+    ("transformers.*.TransformerBlock", {"attention": "attention", "mlp": "ffn"}),  # DistilBERT
+    (
+        "transformers.*T5Block",
+        {"attention": "layer.0.dropout", "cross-attention": "layer.1.dropout", "mlp": "layer.2.dropout"},
+    ),
+    ("transformers.*T5Block", {"attention": "layer.0.dropout", "mlp": "layer.1.dropout"}),
+)
+
+
+def known(network: nn.Module) -> dict[str, dict[str, nn.Module]]:
+    """Layers of a network whose classes are known, and in each where its branches end.
+
+    Parameters
+    ----------
+    network : any
+
+    Returns
+    -------
+    dict
+        Name of the layer -> name of a part ("" where it has one only) -> submodule whose output is added to the stream.
+    """
+    found: dict[str, dict[str, nn.Module]] = {}
+    for name, module in network.named_modules():
+        inside = any(name.startswith(f"{layer}.") for layer in found)
+        if not inside and (parts := _parts(module)):
+            found[name] = parts
+    return found
+
+
+def _parts(module: nn.Module) -> dict[str, nn.Module] | None:
+    names = [f"{c.__module__}.{c.__qualname__}" for c in type(module).__mro__]
+    for pattern, parts in KNOWN:
+        if any(fnmatchcase(name, pattern) for name in names):
+            ends = {part: _first_of(module, path) for part, path in parts.items()}
+            if all(end is not None for end in ends.values()):
+                return ends
+    return None
+
+
+def _first_of(module: nn.Module, paths: str) -> nn.Module | None:
+    for path in paths.split("|"):
+        try:
+            found = module.get_submodule(path)
+        except AttributeError:  # there is none, or it is None
+            continue
+        if isinstance(found, nn.Module):
+            return found
+    return None

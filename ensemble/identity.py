@@ -1,0 +1,104 @@
+"""How hard it is to learn to do nothing: deep networks that regress their own input, with shortcuts and without.
+
+He et al. 2015 (1512.03385 §3.1) suppose that stacks of nonlinear layers have difficulties in approximating the
+identity. Here both kinds of network can represent it exactly, at every depth: a layer is four times as wide as the
+input, and a ReLU keeps x as the pair of max(x, 0) and max(−x, 0). What differs is whether training gets there.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from landscape.networks import Block
+from landscape.networks.joins import Add
+from landscape.networks.network import Network
+
+__all__ = ["KINDS", "identity_network", "regress"]
+
+KINDS = ("plain", "plain, BatchNorm", "residual", "residual, BatchNorm")
+INPUTS = 16
+WIDTH = 4 * INPUTS
+
+
+def identity_network(kind: str, depth: int) -> Network:
+    """Blocks of a ReLU and a linear layer between two linear layers, (N, 16) -> (N, 16); seed torch first.
+
+    Parameters
+    ----------
+    kind : one of `KINDS`
+    depth : number of blocks
+
+    Notes
+    -----
+    Weights are He's. In residual networks without BatchNorm, those of the blocks are divided by √depth, or
+    activations would double with every block (Balduzzi et al. 2017, 1702.08591 §3).
+    """
+    residual, batchnorm = kind.startswith("residual"), kind.endswith("BatchNorm")
+    blocks = []
+    for _ in range(depth):
+        linear = _linear(WIDTH, WIDTH)
+        if residual and not batchnorm:
+            with torch.no_grad():
+                linear.weight /= math.sqrt(depth)
+        branch = nn.Sequential(*([nn.BatchNorm1d(WIDTH)] if batchnorm else []), nn.ReLU(), linear)
+        blocks.append(Block(branch, nn.Identity(), Add()) if residual else Block(branch))
+    return Network(_linear(INPUTS, WIDTH), [blocks], nn.Linear(WIDTH, INPUTS))
+
+
+def regress(
+    kind: str, depth: int, learning_rate: float, seed: int, steps: int = 1000, batch: int = 128, tested: int = 4096
+) -> dict[str, float]:
+    """Train a network to put out its input, standard normal numbers, and test it on new ones.
+
+    Parameters
+    ----------
+    kind, depth : see `identity_network`
+    learning_rate : of Adam, falling linearly to 0
+    seed : of the weights and, apart from them, of the examples
+    steps, batch : of the training, on new examples at every step
+    tested : examples
+
+    Returns
+    -------
+    dict
+        ``error``: mean of ‖y − x‖² over that of ‖x‖², which is 1 for a network that puts out 0. ``error_se``: its
+        standard error over examples.
+    """
+    torch.manual_seed(seed)
+    network = identity_network(kind, depth)
+    draws = np.random.default_rng([seed, 1])
+    optimizer = torch.optim.Adam(network.parameters(), learning_rate)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * (1 - step / steps)
+        x = _inputs(draws, batch)
+        optimizer.zero_grad(set_to_none=True)
+        (network(x) - x).square().mean().backward()
+        optimizer.step()
+    network.eval()
+    x = _inputs(draws, tested)
+    with torch.no_grad():
+        each = (network(x) - x).double().square().sum(1).numpy()
+    size = np.square(x.double().numpy()).sum(axis=1)
+    with np.errstate(invalid="ignore", over="ignore"):  # one that diverged is a result
+        error = each.mean() / size.mean()
+        # of a ratio of means (Cochran 1977, §2.11)
+        return {
+            "error": float(error),
+            "error_se": float((each - error * size).std(ddof=1) / size.mean() / math.sqrt(tested)),
+        }
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    made = nn.Linear(inputs, outputs)
+    nn.init.kaiming_normal_(made.weight, nonlinearity="relu")
+    nn.init.zeros_(made.bias)
+    return made
+
+
+def _inputs(draws: np.random.Generator, number: int) -> Tensor:
+    return torch.from_numpy(draws.standard_normal((number, INPUTS), dtype=np.float32))

@@ -1,0 +1,124 @@
+"""Figures of the lesions other than deletions."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from ensemble.drawing import by_kind, by_number, by_order, lesions
+from ensemble.plans import kendall_tau, permuted
+from landscape.drawing import save
+from landscape.table import prepare, read
+
+BLOCKS = [f"stages.{stage}.{block}" for stage in range(2) for block in range(6)]
+STAGES = [[1, 2, 3, 4, 5], [7, 8, 9, 10, 11]]
+
+
+def table(path, lesion, trials, network="resnet-26", **given):
+    nothing = np.zeros((trials, len(BLOCKS)), bool)
+    given = {"deleted": (("trial", "block"), nothing)} | given
+    rows, _ = prepare(
+        path,
+        nothing,
+        kind="lesion",
+        dims=("trial",),
+        coordinates={"trial": np.arange(trials), "block": np.array(BLOCKS)},
+        given=given,
+        attributes={"network": network, "data": "digits", "split": "test", "lesion": lesion},
+    )
+    for row, accuracy in enumerate(np.linspace(0.98, 0.3, trials)):
+        rows.record(row, {"loss": 1.0, "loss_se": 0.1, "accuracy": accuracy, "examples": 400})
+    rows.flush()
+    return read(path)
+
+
+def swaps(path, **how):
+    order = permuted(12, STAGES, 59, seed=0)
+    order = order[np.argsort(-kendall_tau(order), kind="stable")]
+    both = {"order": (("trial", "block"), order), "kendall_tau": (("trial",), kendall_tau(order))}
+    return table(path, "swap", 60, **both, **how)
+
+
+def chosen(path, lesion, variable, counts=(1,), **how):
+    rows = np.concatenate([np.zeros((1, 12), bool), *(np.tril(np.ones((12, 12), bool))[k - 1 : k] for k in counts * 4)])
+    return table(path, lesion, len(rows), **{variable: (("trial", "block"), rows)}, **how)
+
+
+@pytest.fixture
+def files(tmp_path):
+    return {
+        "swap": swaps(tmp_path / "a.h5"),
+        "repeat": chosen(tmp_path / "b.h5", "repeat", "repeated", (1, 2, 3)),
+        "mean": chosen(tmp_path / "c.h5", "replace by mean", "replaced"),
+        "other": chosen(tmp_path / "d.h5", "replace by other", "replaced", (1, 2)),
+        "delete": chosen(tmp_path / "e.h5", "delete", "deleted"),
+        "parallel": chosen(tmp_path / "f.h5", "parallel", "parallel", (2,)),
+    }
+
+
+def test_the_line_over_kendalls_tau_is_the_median_of_the_trials_near_it(files):
+    file = files["swap"]
+    points, line = by_order(Figure().subplots(), file).lines
+    assert len(points.get_xdata()) == 60
+    tau, error = file["kendall_tau"], 100 * (1 - file["accuracy"])
+    step = max(0.02, np.ptp(tau) / 12)
+    bins = np.round((1 - tau) / step)
+    for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True):
+        near = bins == np.round((1 - x) / step)
+        assert y == pytest.approx(np.median(error[near])) and abs(tau[near] - x).max() <= step
+    assert line.get_ydata()[0] == pytest.approx(error[0])  # the intact order
+    assert 5 < len(line.get_xdata()) < 15
+
+
+def test_repeats_are_counted(files):
+    file = files["repeat"]
+    _, line = by_number(Figure().subplots(), file, variable="repeated").lines
+    assert line.get_xdata().tolist() == [0, 1, 2, 3]
+    twice = file["repeated"].sum(1) == 2
+    assert line.get_ydata()[2] == pytest.approx(100 * (1 - np.median(file["accuracy"][twice])))
+
+
+def test_a_bar_is_the_median_and_an_absent_kind_an_empty_place():
+    axes = by_kind(Figure().subplots(), [np.array([10.0, 20, 60]), np.empty(0), np.array([5.0])])
+    assert [(bar.get_y() + bar.get_height() / 2, bar.get_width()) for bar in axes.patches] == [
+        (pytest.approx(0), 20),
+        (pytest.approx(2), 5),
+    ]
+
+
+def test_every_kind_has_its_panel(files, tmp_path):
+    panels = {
+        ("swap",): ["Kendall"],
+        ("repeat",): ["applied twice"],
+        ("delete", "swap"): ["deleted block", "Kendall"],
+        ("mean", "parallel"): ["median"],
+        tuple(files): ["deleted block", "Kendall", "applied twice", "median"],
+    }
+    for names, labels in panels.items():
+        figure = lesions([files[name] for name in names])
+        assert len(figure.axes) == len(labels)
+        assert all(label in axes.get_xlabel() for label, axes in zip(labels, figure.axes, strict=True))
+        save(figure, tmp_path / "a.png")
+
+
+def test_bars_compare_lesions_of_one_block(files):
+    bars = lesions(list(files.values())).axes[-1]
+    names = [label.get_text() for label in bars.get_yticklabels()]
+    assert names == [
+        "left out",
+        "twice",
+        "mean output",
+        "another's output",
+        "2 blocks: another's output",
+        "side by side",
+    ]
+    deleted = 100 * (1 - files["delete"]["accuracy"][1:])
+    assert bars.patches[0].get_width() == pytest.approx(np.median(deleted))
+
+
+def test_swaps_not_measured_yet_are_left_out(files, tmp_path):
+    file = files["swap"]
+    file["done"][30:] = False
+    points, line = by_order(Figure().subplots(), file).lines
+    assert len(points.get_xdata()) == 30 and np.isfinite(line.get_ydata()).all()
+    file["done"][:] = False
+    save(lesions([file]), tmp_path / "a.png")
