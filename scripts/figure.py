@@ -106,7 +106,7 @@ def drawing(files) -> tuple:
     if "paths" in kinds:
         return paths, {"titles", "width"}
     if "surface" not in kinds:
-        raise BadInput(f"no drawing of kind {min(kinds)} is known; there are surface, curvature, lesion, trainings")
+        raise BadInput(f"no drawing of kind {min(kinds)} is known; update skipscape, or give another file")
     dims = {file.dims["loss"]: file.path for file in files}
     if len(dims) > 1:
         told = ", ".join(f"{path} is over ({', '.join(d)})" for d, path in dims.items())
