@@ -29,6 +29,9 @@ def random_statistics(network):
                 module.running_var.uniform_(0.5, 2, generator=generator)
             if hasattr(module, "layer_scale"):
                 module.layer_scale.normal_(generator=generator)
+            if isinstance(module, nn.LayerNorm):
+                module.weight.normal_(generator=generator)
+                module.bias.normal_(generator=generator)
             if isinstance(module, nn.Linear):
                 module.weight.normal_(0, 0.3, generator=generator)
     return network.eval()
