@@ -119,11 +119,11 @@ def sampled(
 
     Notes
     -----
-    Norms have no direction. Their sum, which this estimates, is the norm of the sum, ‖G_k‖, only where all paths of
-    this length agree; it can never be less, and where paths cancel it is larger, by a factor that grows
-    with the number of paths: of m paths in random directions the sum has the norm of √m, not m. The mean of the
-    gradients themselves does estimate G_k / number of paths, but the noise of such a mean is as large as what is left
-    after the cancellation; the exact sum takes less time than one draw for each length.
+    Norms have no direction. Their sum, which this estimates, is never less than the norm of the sum, ‖G_k‖. The two
+    are equal only where all paths of this length agree. Where paths cancel the estimate is larger, by a factor that
+    grows with their number: m vectors of one norm in random directions sum to √m times it, not m. The mean of the
+    gradients themselves does estimate G_k / number of paths, but after the cancellation little is left of it beside
+    its noise; and the exact sum costs no more than one draw of each length.
     """
     sets = drawn(chain.steps, length, draws, seed)
     paths = counts(chain.steps)[length]
