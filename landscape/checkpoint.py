@@ -7,7 +7,6 @@ this package is imported only if the caller names it too.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import pickle
@@ -19,14 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import BadInput
+from landscape.foreign_names import renamed
 from landscape.networks import NETWORKS, build
+from landscape.whole import written
 
 __all__ = ["Checkpoint", "load", "save", "sha256_of"]
 
 FORMAT = 1
 
-WRAPPINGS = ("state_dict", "model_state_dict", "model")  # where other programs' checkpoints keep the weights
-PREFIXES = ("module.", "_orig_mod.")  # of names in networks wrapped by DataParallel and by torch.compile
+WRAPPINGS = ("state_dict", "model_state_dict", "model", "net")  # where other programs' checkpoints keep the weights
+# Of names in networks wrapped by DataParallel, by torch.compile, or by one of them around the other.
+PREFIXES = ("module.", "_orig_mod.", "module.")
 
 
 @dataclass
@@ -104,20 +106,8 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike) -> None:
     BadInput
         The file cannot be written.
     """
-    path = Path(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    content = _stored(checkpoint)
-    try:
-        with open(draft, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except OSError as error:
-        raise BadInput(f"cannot write {path}: {error.strerror}; the file before it, if any, is whole") from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(draft)
+    with written(path, "the file before it, if any, is whole") as draft, open(draft, "wb") as file:
+        torch.save(_stored(checkpoint), file)  # not by name, which would go into the file
 
 
 def load(path: str | os.PathLike, network: str | None = None, *, lazy: bool = False) -> Checkpoint:
@@ -126,7 +116,8 @@ def load(path: str | os.PathLike, network: str | None = None, *, lazy: bool = Fa
     Parameters
     ----------
     path : a file of `save`, a state dict of ``torch.save``, alone or with other things, or a ``.safetensors`` file
-    network : what to build for weights alone; its arguments are the caller's to add
+    network : what to build for weights alone; its arguments are the caller's to add, but for what
+        `landscape.foreign_names` reads off the weights
     lazy : map the tensors, so that only those which are used are read, and leave `sha256` empty, which needs all
 
     Raises
@@ -154,7 +145,8 @@ def load(path: str | os.PathLike, network: str | None = None, *, lazy: bool = Fa
             f"{path} is not a checkpoint of skipscape but weights alone; to measure them, say what they belong to "
             "with --network package.module:factory, --argument NAME=VALUE … and --data"
         )
-    return Checkpoint(network, {}, weights, format=0, sha256=sha256)
+    weights, arguments = renamed(weights, network)
+    return Checkpoint(network, arguments, weights, format=0, sha256=sha256)
 
 
 def sha256_of(path: str | os.PathLike) -> str:

@@ -6,7 +6,6 @@ of them. Nothing in it is executed.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import zipfile
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from landscape.directions import Weights
 from landscape.errors import BadInput
+from landscape.whole import written
 
 __all__ = ["load", "save"]
 
@@ -30,19 +30,9 @@ def save(directions: Sequence[Weights], path: str | os.PathLike) -> None:
     BadInput
         The file cannot be written.
     """
-    path = Path(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(draft, "wb") as file:
-            torch.save([{name: d.detach().cpu() for name, d in direction.items()} for direction in directions], file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except OSError as error:
-        raise BadInput(f"cannot write {path}: {error.strerror}; name a file in a folder that exists") from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(draft)
+    content = [{name: d.detach().cpu() for name, d in direction.items()} for direction in directions]
+    with written(path) as draft, open(draft, "wb") as file:  # not by name, which would go into the file
+        torch.save(content, file)
 
 
 def load(path: str | os.PathLike) -> list[Weights]:

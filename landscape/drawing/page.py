@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
+from matplotlib.colors import Colormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -22,7 +22,7 @@ from matplotlib.ticker import NullFormatter
 
 from landscape.directions import NORMALIZATIONS
 from landscape.drawing.scale import common_norm, extension, label_of, levels_of
-from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width
+from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width, colormap
 from landscape.drawing.surface import MISSING, contours, profile, relief
 from landscape.drawing.views import averaged, shown
 from landscape.errors import BadInput
@@ -71,29 +71,28 @@ def planes(
     for file in files:
         if min(file["loss"].shape) < 2:
             raise BadInput(f"{file.path} is a grid of {file['loss'].shape} points; contours need 2 or more each way")
-    if cmap not in matplotlib.colormaps:
-        raise BadInput(f"there is no colour map {cmap!r}; take one of matplotlib's: viridis, cividis, magma, …")
     losses = [_measured(file) for file in files]
     norm = common_norm(losses, vmin, vmax, linear)
     beyond = extension(norm, losses)
     notes = notes_of(files, losses, norm, beyond)
     side = _side(len(files), check_width(width, 0.8 * len(files) + 0.5))
     titles = [fill(title, int(14 * side)) for title in titles_of(files, titles)]  # 14 letters an inch
-    colormap = matplotlib.colormaps[cmap]
+    colours = colormap(cmap)
     with matplotlib.rc_context(STYLE):
         figure, tops, bottoms, bar = _sheet(files, width, 1 + max(t.count("\n") for t in titles), bool(notes))
         for i, (file, loss, title) in enumerate(zip(files, losses, titles, strict=True)):
             x, y, done = file.coordinates["x"], file.coordinates["y"], file.known
-            axes = contours(tops[i], x, y, loss, norm, done=done, levels=levels, cmap=colormap)
+            network = "gates" not in file.attributes  # of gates, 0 is a lesion, and the network lies at 1
+            axes = contours(tops[i], x, y, loss, norm, done=done, levels=levels, cmap=colours, mark=network)
             axes.set_title(title)
             axes.set_xlabel(_axis("α", file, room=side))
             if i == 0:
                 axes.set_ylabel(_axis("β", file, room=axes.bbox.height / figure.dpi))
             else:
                 axes.tick_params(labelleft=False)
-            relief(bottoms[i], x, y, loss, norm, done=done, cmap=colormap, view=view)
+            relief(bottoms[i], x, y, loss, norm, done=done, cmap=colours, view=view)
         label = loss_label(files, ", log scale" if isinstance(norm, LogNorm) else "")
-        colour_bar(figure, bar, norm, colormap, levels, beyond, label)
+        colour_bar(figure, norm, colours, levels, beyond, label, cax=bar, orientation="horizontal")
         legend(figure, "lower center", notes)
     return figure
 
@@ -224,8 +223,9 @@ def _sheet(files: Sequence[Results], width: float, lines: int, notes: bool) -> t
     return figure, tops, bottoms, panel(figure, LEFT + 0.12 * across, foot, 0.76 * across, bar)
 
 
-def colour_bar(figure: Figure, axes: Axes, norm, colormap, levels, beyond: str, label: str) -> None:
-    bar = figure.colorbar(ScalarMappable(norm, colormap), cax=axes, orientation="horizontal", extend=beyond)
+def colour_bar(figure: Figure, norm, colours: Colormap, levels, beyond: str, label: str, **where) -> None:
+    """A colour bar of losses; where it goes is told as to matplotlib's."""
+    bar = figure.colorbar(ScalarMappable(norm, colours), extend=beyond, **where)
     ticks = levels_of(norm) if levels is None else np.asarray(levels)
     crowded = len(ticks) > 9 and isinstance(norm, LogNorm)
     names = [label_of(tick) if _is_decade(tick) or not crowded else "" for tick in ticks]
@@ -286,8 +286,9 @@ def _axis(letter: str, file: Results, room: float = np.inf) -> str:
     """Name of an axis, with what it is measured in where that is known and there is room, in inches."""
     told = str(file.attributes.get("directions", ""))
     kinds = [kind for kind in NORMALIZATIONS.values() if kind in told and kind != NORMALIZATIONS["none"]]
-    ends = np.atleast_1d(file.attributes.get("to", []))
-    if len(ends) > "αβγ".index(letter):
-        name = str(ends["αβγ".index(letter)]).rpartition(".")[0]
-        return f"{letter} (1: {name})" if room > 0.6 + 0.08 * len(name) else letter
+    for attribute, told_as in {"to": "1: {}", "gates": "of {}"}.items():
+        names = np.atleast_1d(file.attributes.get(attribute, []))
+        if len(names) > "αβγ".index(letter):
+            name = str(names["αβγ".index(letter)]).removesuffix(".pt")
+            return f"{letter} ({told_as.format(name)})" if room > 0.6 + 0.08 * len(name) else letter
     return f"{letter} ({kinds[0]})" if kinds and room > 1.4 else letter

@@ -11,15 +11,16 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from landscape.drawing.page import loss_label, titles_of
-from landscape.drawing.scale import common_norm, extension, label_of, levels_of
-from landscape.drawing.style import NOTE, STYLE, check_width
+from landscape.drawing.page import colour_bar, loss_label, titles_of
+from landscape.drawing.scale import common_norm, extension
+from landscape.drawing.style import NOTE, STYLE, check_width, colormap
 from landscape.drawing.surface import contours
 from landscape.drawing.views import averaged, shown, slices
-from landscape.errors import BadInput
 from landscape.table import Results
 
 __all__ = ["repeats", "spaces"]
+
+BESIDE = {"pad": 0.02, "shrink": 0.95}  # of a colour bar
 
 
 def repeats(
@@ -46,6 +47,7 @@ def repeats(
     Figure
         See `landscape.drawing.views.averaged` for which mean it is.
     """
+    colours = colormap(cmap)
     means = [averaged(shown(file, variable)) for file in files]
     losses = [np.where(mean["done"], mean["loss"], np.nan) for mean in means]
     norm = common_norm(losses, vmin, vmax, linear)
@@ -62,7 +64,7 @@ def repeats(
             zip(means, losses, spreads, titles_of(files, titles), strict=True)
         ):
             x, y = mean.coordinates["x"], mean.coordinates["y"]
-            contours(panels[0, i], x, y, loss, norm, done=mean["done"], levels=levels, cmap=cmap).set_title(title)
+            contours(panels[0, i], x, y, loss, norm, done=mean["done"], levels=levels, cmap=colours).set_title(title)
             shade = Normalize(0, top)
             panels[1, i].set_facecolor("0.8")
             panels[1, i].pcolormesh(
@@ -74,8 +76,8 @@ def repeats(
             axes.set_ylabel("β")
         log = isinstance(norm, LogNorm)
         label = f"{loss_label([shown(file, variable) for file in files])},\n{'geometric ' * log}mean over directions"
-        _bar(figure, panels[0], norm, cmap, levels, extension(norm, losses), label)
-        bar = figure.colorbar(ScalarMappable(shade, "magma_r"), ax=list(panels[1]), pad=0.02, shrink=0.95)
+        colour_bar(figure, norm, colours, levels, extension(norm, losses), label, ax=list(panels[0]), **BESIDE)
+        bar = figure.colorbar(ScalarMappable(shade, "magma_r"), ax=list(panels[1]), **BESIDE)
         bar.set_label(
             "standard deviation over\ndirections, of ln(loss)" if log else "standard deviation\nover directions"
         )
@@ -104,6 +106,7 @@ def spaces(
     files : surfaces over (z, y, x)
     titles, width, levels, vmin, vmax, linear, cmap, variable : as for `planes`
     """
+    colours = colormap(cmap)
     rows = [slices(shown(file, variable)) for file in files]
     losses = [np.where(part.known, part["loss"], np.nan) for row in rows for _, part in row]
     norm = common_norm(losses, vmin, vmax, linear)
@@ -118,7 +121,7 @@ def spaces(
             for axes, (z, part) in zip(line, row, strict=False):
                 x, y = part.coordinates["x"], part.coordinates["y"]
                 loss = np.where(part.known, part["loss"], np.nan)
-                contours(axes, x, y, loss, norm, done=part.known, levels=levels, cmap=cmap, mark=z == 0)
+                contours(axes, x, y, loss, norm, done=part.known, levels=levels, cmap=colours, mark=z == 0)
                 for axis in (axes.xaxis, axes.yaxis):
                     axis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
                 axes.set_title(f"γ = {z:.4g}".replace("-", "−"))
@@ -126,15 +129,5 @@ def spaces(
         for axes in panels[-1]:
             axes.set_xlabel("α")
         label = loss_label([shown(file, variable) for file in files]).replace(" (", "\n(")
-        _bar(figure, panels, norm, cmap, levels, extension(norm, losses), label)
+        colour_bar(figure, norm, colours, levels, extension(norm, losses), label, ax=list(panels.flat), **BESIDE)
     return figure
-
-
-def _bar(figure: Figure, panels: np.ndarray, norm, cmap: str, levels, beyond: str, label: str) -> None:
-    if cmap not in matplotlib.colormaps:
-        raise BadInput(f"there is no colour map {cmap!r}; take one of matplotlib's: viridis, cividis, magma, …")
-    bar = figure.colorbar(ScalarMappable(norm, cmap), ax=panels.ravel().tolist(), extend=beyond, pad=0.02, shrink=0.95)
-    ticks = levels_of(norm) if levels is None else np.asarray(levels)
-    bar.set_ticks(ticks, labels=[label_of(tick) for tick in ticks])
-    bar.minorticks_off()
-    bar.set_label(label)

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
+from landscape.density import Density
 from landscape.drawing.page import split_of, titles_of
 from landscape.drawing.scale import label_of, levels_of
 from landscape.drawing.style import COLORS, NOTE, STYLE, check_width
 from landscape.errors import BadInput
-from landscape.lanczos import Density
 from landscape.spectrum import UNIT, density_of
 from landscape.table import Results
 

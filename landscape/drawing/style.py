@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
 import matplotlib
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from landscape.errors import BadInput
+from landscape.whole import written
 
-__all__ = ["COLORS", "DASHES", "NOTE", "STYLE", "SUFFIXES", "check_output", "check_width", "save"]
+__all__ = ["COLORS", "DASHES", "NOTE", "STYLE", "SUFFIXES", "check_output", "check_width", "colormap", "save"]
 
 NOTE = 6.5  # points; the smallest text of a figure
 DASHES = (4, 2)
@@ -72,6 +73,13 @@ def check_width(width: float, least: float = 2.0) -> float:
     return width
 
 
+def colormap(name: str) -> Colormap:
+    """A colour map by its name; `BadInput` if there is none."""
+    if name not in matplotlib.colormaps:
+        raise BadInput(f"there is no colour map {name!r}; take one of matplotlib's: viridis, cividis, magma, …")
+    return matplotlib.colormaps[name]
+
+
 def save(figure: Figure, path: str | os.PathLike) -> None:
     """Save a figure, whole or not at all; the same figure is saved as the same bytes.
 
@@ -87,14 +95,6 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
         The folder does not exist or cannot be written in, or the suffix is unknown.
     """
     path = check_output(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # Ticks are made while drawing, so the style must hold here too.
-        with matplotlib.rc_context(STYLE):
-            figure.savefig(draft, format=path.suffix[1:], metadata=SUFFIXES[path.suffix])
-        os.replace(draft, path)
-    except OSError as error:
-        raise BadInput(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
+    # Ticks are made while drawing, so the style must hold here too.
+    with written(path) as draft, matplotlib.rc_context(STYLE):
+        figure.savefig(draft, format=path.suffix[1:], metadata=SUFFIXES[path.suffix])

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from landscape.drawing.page import colour_bar, legend, loss_label, notes_of, panel, split_of, titles_of
 from landscape.drawing.scale import common_norm, extension
-from landscape.drawing.style import COLORS, NOTE, STYLE, check_width
+from landscape.drawing.style import COLORS, NOTE, STYLE, check_width, colormap
 from landscape.drawing.surface import contours
 from landscape.errors import BadInput
 from landscape.table import Results
@@ -60,8 +60,7 @@ def trajectories(
     """
     paths = [file for file in files if file.kind == "trajectory"]
     surfaces = _surfaces(paths, [file for file in files if file.kind == "surface"])
-    if cmap not in matplotlib.colormaps:
-        raise BadInput(f"there is no colour map {cmap!r}; take one of matplotlib's: viridis, cividis, magma, …")
+    colours = colormap(cmap)
     width = check_width(width, 4.0)
     measured = [np.where(surface.known, surface["loss"], np.nan) for surface in surfaces]
     norm = common_norm(measured, vmin, vmax, linear)
@@ -78,7 +77,7 @@ def trajectories(
             axes = panel(figure, LEFT, low, side, side)
             if surfaces:
                 x, y = (surfaces[i].coordinates[letter] for letter in "xy")
-                colors = {"levels": levels, "cmap": matplotlib.colormaps[cmap]}
+                colors = {"levels": levels, "cmap": colours}
                 contours(axes, x, y, measured[i], norm, done=surfaces[i].known, **colors)
             path(axes, file["alpha"], file["beta"])
             axes.set(xlabel="α", ylabel="β")
@@ -99,7 +98,7 @@ def trajectories(
         if surfaces:
             label = loss_label(surfaces, ", log scale" if isinstance(norm, LogNorm) else "")
             place = panel(figure, LEFT, 0.56 + line, width - LEFT - RIGHT, 0.09)
-            colour_bar(figure, place, norm, matplotlib.colormaps[cmap], levels, beyond, label)
+            colour_bar(figure, norm, colours, levels, beyond, label, cax=place, orientation="horizontal")
         legend(figure, "lower center", notes)
     return figure
 
