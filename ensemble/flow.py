@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
 from landscape.errors import BadInput
-from landscape.measure import LOSSES, Batches, Loss, evaluating
+from landscape.measure import LOSSES, Batches, Loss, each_of, evaluating
 from landscape.networks.network import Network
 from landscape.statistics import of_each_batch, recalibrated
 
@@ -114,12 +114,7 @@ def passes(network: Network, batches: Batches, loss: Loss = LOSSES["cross_entrop
             for part, own in zip(parts[1:], weights[1:], strict=True):
                 activations.append(x if activations else x.requires_grad_())
                 x = functional_call(part, own, (x,))
-            each = loss(x, targets)
-            if each.shape != (len(inputs),):
-                raise BadInput(
-                    f"a loss of shape {tuple(each.shape)} for {len(inputs)} examples; give one that does not "
-                    "reduce over them, like those with reduction='none'"
-                )
+            each = each_of(loss, x, targets)
             behind = [list(own.values()) for own in weights[1:]]
             flat = [p for own in behind for p in own]
             found = torch.autograd.grad(each.sum(), activations + flat, allow_unused=True, materialize_grads=True)

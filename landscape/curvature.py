@@ -22,7 +22,7 @@ from torch.func import functional_call
 
 from landscape.directions import Weights, weights_of
 from landscape.errors import BadInput
-from landscape.measure import LOSSES, Batches, Loss, evaluating
+from landscape.measure import LOSSES, Batches, Loss, each_of, evaluating
 
 __all__ = [
     "Eigenpairs",
@@ -87,12 +87,7 @@ def hessian_product(
         v = [d.detach().to(p, copy=True) for d, p in zip(direction.values(), moved, strict=True)]
         total = [torch.zeros_like(p, dtype=torch.float64, requires_grad=False) for p in moved]
         for inputs, targets in batches:
-            each = loss(functional_call(network, parameters, (inputs,)), targets)
-            if each.shape != (len(inputs),):
-                raise BadInput(
-                    f"a loss of shape {tuple(each.shape)} for {len(inputs)} examples; give one that does not "
-                    "reduce over them, like those with reduction='none'"
-                )
+            each = each_of(loss, functional_call(network, parameters, (inputs,)), targets)
             for sum_, part in zip(total, _product(each.sum() / examples, moved, v), strict=True):
                 sum_ += part
     return dict(zip(direction, total, strict=True))
@@ -145,7 +140,7 @@ def hessian(
     Returns
     -------
     LinearOperator, shape (n, n)
-        For `landscape.lanczos` and scipy.
+        For `landscape.lanczos`, `landscape.trace`, `landscape.density` and scipy.
 
     Raises
     ------

@@ -19,7 +19,7 @@ from landscape.errors import BadInput
 from landscape.estimate import GROWTH, LEAST, Tolerance
 from landscape.imported import imported
 
-__all__ = ["LOSSES", "evaluating", "loss_named", "measure", "score"]
+__all__ = ["LOSSES", "each_of", "evaluating", "loss_named", "measure", "score"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Batches = Sequence[tuple[Tensor, Tensor]]
@@ -53,6 +53,23 @@ def loss_named(name: str) -> Loss:
     if ":" not in name:
         raise BadInput(f"there is no loss {name!r}; use {', '.join(LOSSES)} or package.module:function")
     return imported(name)
+
+
+def each_of(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
+    """A loss of each example, shape (N,).
+
+    Raises
+    ------
+    BadInput
+        The loss does not give one number for each.
+    """
+    each = loss(outputs, targets)
+    if each.shape != (len(targets),):
+        raise BadInput(
+            f"a loss of shape {tuple(each.shape)} for {len(targets)} examples; give one that does not reduce over "
+            "them, like those with reduction='none'"
+        )
+    return each
 
 
 def measure(

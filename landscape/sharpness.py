@@ -34,9 +34,10 @@ from torch.func import functional_call
 from landscape.curvature import Which, direction_of, has_filters, vector_of
 from landscape.directions import weights_of
 from landscape.errors import BadInput
-from landscape.measure import LOSSES, Batches, Loss, evaluating, measure
+from landscape.measure import LOSSES, Batches, Loss, each_of, evaluating, measure
 from landscape.plane import Plane, shift
 from landscape.sweep import Function
+from landscape.vectors import norm
 
 __all__ = ["KINDS", "RISE", "STEP", "ascend", "draw", "gradient", "scale", "sharpness"]
 
@@ -137,7 +138,7 @@ def scale(weights: np.ndarray, adaptive: bool) -> np.ndarray:
     """
     if not weights.any():
         raise BadInput("the weights that would move are all 0, and no change is relative to that; choose others")
-    return np.abs(weights) if adaptive else np.full_like(weights, _norm(weights) / np.sqrt(len(weights)))
+    return np.abs(weights) if adaptive else np.full_like(weights, norm(weights) / np.sqrt(len(weights)))
 
 
 def draw(scale: np.ndarray, rho: float, seed: int | Sequence[int]) -> np.ndarray:
@@ -155,7 +156,7 @@ def draw(scale: np.ndarray, rho: float, seed: int | Sequence[int]) -> np.ndarray
     float64 ndarray, shape (n,)
     """
     u = np.random.default_rng(seed).standard_normal(len(scale)) * (scale > 0)
-    return u * (rho * np.sqrt(np.count_nonzero(scale)) / _norm(u))
+    return u * (rho * np.sqrt(np.count_nonzero(scale)) / norm(u))
 
 
 def ascend(
@@ -183,7 +184,7 @@ def ascend(
     float64 ndarray, shape (n,)
         The first point whose value is not finite, if there is one. The ascent ends where there is no slope.
     """
-    u, radius = start, _norm(start)
+    u, radius = start, norm(start)
     best, highest = u, -np.inf
     for _ in range(steps + 1):
         value, slope = function(u)
@@ -191,11 +192,11 @@ def ascend(
             return u
         if value > highest:
             best, highest = u, value
-        length = _norm(slope)
+        length = norm(slope)
         if not 0 < length < np.inf:
             break
         u = u + (step * radius / length) * slope
-        u = u * (radius / max(radius, _norm(u)))
+        u = u * (radius / max(radius, norm(u)))
     return best
 
 
@@ -242,12 +243,7 @@ def gradient(
         chosen = {name: p.requires_grad_() for name, p in parameters.items() if which is None or which(name, p)}
         total = {name: torch.zeros_like(p, dtype=torch.float64, requires_grad=False) for name, p in chosen.items()}
         for inputs, targets in batches:
-            each = loss(functional_call(network, parameters, (inputs,)), targets)
-            if each.shape != (len(inputs),):
-                raise BadInput(
-                    f"a loss of shape {tuple(each.shape)} for {len(inputs)} examples; give one that does not "
-                    "reduce over them, like those with reduction='none'"
-                )
+            each = each_of(loss, functional_call(network, parameters, (inputs,)), targets)
             values.append(each.detach().cpu().numpy().astype(np.float64))
             if each.requires_grad:
                 parts = torch.autograd.grad(each.sum() / examples, list(chosen.values()), materialize_grads=True)
@@ -265,8 +261,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _norm(vector: np.ndarray) -> float:
-    """Not by BLAS, whose sums depend on the number of threads."""
-    return float(np.sqrt(np.square(vector).sum()))

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from landscape.density import Density, smoothed
 from landscape.errors import BadInput
 from landscape.geometry import convex
-from landscape.lanczos import Density, smoothed
 from landscape.table import Results
 
 __all__ = [
@@ -119,7 +119,7 @@ def density_of(
     Parameters
     ----------
     file : of kind "density"
-    grid, width : see `landscape.lanczos.smoothed`
+    grid, width : see `landscape.density.smoothed`
     linear : in units of the eigenvalues
         If given, they are smoothed on the axis asinh(λ/linear), and `width` is in its units: near 0 the Gaussian
         is width · linear wide, and far from it width · |λ|. So both a bulk at 0 and single eigenvalues far off are

@@ -23,9 +23,10 @@ import torch
 from landscape.axes import axes_of
 from landscape.command import Parser, run, say
 from landscape.curvature import NotFinite, eigenpairs, has_filters, hessian
+from landscape.density import moment, quadrature, smoothed
 from landscape.errors import BadInput
 from landscape.experiment import experiment
-from landscape.lanczos import Ends, budget, ends, estimate, moment, probe, quadrature, sketch_of, smoothed
+from landscape.lanczos import Ends, ends
 from landscape.ranks import agreed
 from landscape.saved import save
 from landscape.span import options as span_options
@@ -33,6 +34,7 @@ from landscape.span import span
 from landscape.spectrum import CURVATURE, DENSITY, EIGENVALUES, TRACE, UNIT, convexity, ratio
 from landscape.subject import options, subject
 from landscape.table import MEASURED
+from landscape.trace import budget, estimate, probe, sketch_of
 from landscape.window import window
 
 # What is to be measured, and which of this command's own options it takes.
@@ -73,8 +75,10 @@ def main(arguments, comm) -> None:
         check(arguments, mode)
         it = subject(arguments, comm)
         operator = hessian(it.network, it.batches, it.loss, None if arguments.all_parameters else has_filters)
-    if it.device.type == "cpu":
-        torch.set_num_threads(1)  # several sum the weights' gradients in an order that depends on their number
+        if it.device.type == "cpu":
+            torch.set_num_threads(1)  # several sum the weights' gradients in an order that depends on their number
+        if mode != "plane" and not arguments.out.exists():
+            operator.matvec(np.ones(operator.shape[0]))  # what is not finite is said before there is a file
     told = {"hessian_parameters": "all" if arguments.all_parameters else "of two dimensions or more"}
     {"plane": on_plane, "top": top, "trace": trace, "density": density}[mode](arguments, comm, it, operator, told)
 

@@ -12,23 +12,13 @@ from torch.func import functional_call
 from torch.func import hessian as dense_hessian
 
 from landscape.curvature import direction_of, eigenpairs, has_filters, hessian, hessian_product, vector_of
+from landscape.density import density, moment, quadrature, smoothed
 from landscape.directions import digest, random_direction, weights_of
 from landscape.errors import BadInput
-from landscape.lanczos import (
-    budget,
-    density,
-    ends,
-    estimate,
-    lanczos,
-    moment,
-    probe,
-    quadrature,
-    sketch_of,
-    smoothed,
-    trace,
-)
+from landscape.lanczos import ends, lanczos
 from landscape.measure import LOSSES
 from landscape.plane import Plane, shift
+from landscape.trace import budget, estimate, probe, sketch_of, trace
 
 CROSS_ENTROPY = LOSSES["cross_entropy"]
 
@@ -420,7 +410,7 @@ def test_bad_input_is_told_with_its_cure(network, data):
         "give a positive width": lambda: density(hessian(network, [data]), width=0),
         "probes is 1": lambda: density(hessian(network, [data]), 1),
         "probes is 0": lambda: smoothed(np.zeros((0, 3)), np.zeros((0, 3)), 10),
-        "steps is 0": lambda: ends(hessian(network, [data]), steps=0),
+        "0 steps give no spectrum": lambda: ends(hessian(network, [data]), steps=0),
     }
     for message, attempt in tries.items():
         with pytest.raises(BadInput, match=message) as raised:

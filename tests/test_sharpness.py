@@ -2,7 +2,6 @@
 
 import copy
 import runpy
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -20,9 +19,8 @@ from landscape.errors import BadInput
 from landscape.geometry import interval
 from landscape.measure import LOSSES, measure
 from landscape.ranks import Alone
-from landscape.rises import rises
 from landscape.sharpness import KINDS, ascend, draw, gradient, scale, sharpness
-from landscape.table import Results, read
+from landscape.table import read
 
 MSE, CROSS_ENTROPY = LOSSES["mse"], LOSSES["cross_entropy"]
 RANDOM, ASCENT, ADAPTIVE_RANDOM, ADAPTIVE_ASCENT = range(4)
@@ -368,27 +366,6 @@ def test_bad_input_is_told_with_its_cure(images):
         assert "\n" not in str(raised.value)
 
 
-# Numbers from a table
-
-
-def table(rise, done):
-    coordinates = {"kind": np.array(["random", "ascent"]), "rho": np.array([0.1, 0.2]), "trial": np.arange(3)}
-    return Results(Path("a.h5"), "sharpness", coordinates, {"rise": rise, "done": done}, {}, {})
-
-
-def test_means_and_intervals_are_over_the_trials_that_are_done():
-    rise = np.arange(12.0).reshape(2, 2, 3)
-    done = np.ones((2, 2, 3), bool)
-    done[0, 1, 2] = False
-    rise[1, 0, 1] = np.inf
-    found = rises(table(rise, done))
-    assert list(found) == [("random", 0.1), ("random", 0.2), ("ascent", 0.1), ("ascent", 0.2)]
-    assert found["random", 0.1] == interval([0, 1, 2])
-    assert found["random", 0.2] == interval([3, 4])
-    assert found["ascent", 0.1].mean == np.inf and np.isnan(found["ascent", 0.1].low)
-    assert found["ascent", 0.2].low == pytest.approx(10 - 4.302653 / 3**0.5)  # t with 2 degrees of freedom, s = 1
-
-
 # The command
 
 HOW = ("--rho", 0.05, 0.2, "--trials", 2, "--steps", 2, "--examples", 60, "--quiet")
@@ -410,8 +387,8 @@ def test_a_file_holds_rises_above_the_loss_of_the_unchanged_network(trained, fil
     assert unchanged == pytest.approx(measure(network, [(data.images, data.labels)])["loss"], rel=1e-5)
     assert (results["rise"][1::2] > 0).all() and results["done"].all()
     assert (results["examples"] == 60).all()
-    means = rises(results)
-    assert means["ascent", 0.2].mean > means["ascent", 0.05].mean > means["random", 0.05].mean
+    means = results["rise"].mean(axis=-1)  # (kind, rho)
+    assert means[1, 1] > means[1, 0] > means[0, 0]
 
 
 @pytest.mark.mpi

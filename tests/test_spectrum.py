@@ -17,14 +17,15 @@ from landscape import checkpoint as checkpoints
 from landscape import saved
 from landscape.curvature import has_filters
 from landscape.data import load
+from landscape.density import moment, smoothed
 from landscape.drawing import densities, eigenvalues
 from landscape.drawing.curvature import contradicted, curvature, signed_norm
 from landscape.errors import BadInput
 from landscape.geometry import convex
-from landscape.lanczos import estimate, moment, smoothed
 from landscape.ranks import Alone
 from landscape.spectrum import CURVATURE, DENSITY, EIGENVALUES, convexity, density_of
 from landscape.table import MEASURED, Results, prepare, read
+from landscape.trace import estimate
 
 FEW = ("--examples", 60, "--quiet")
 MODES = {
