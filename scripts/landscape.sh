@@ -4,11 +4,10 @@
 #
 #     sh scripts/landscape.sh [FOLDER]
 #
-# FOLDER is results/landscape by default, whose files belong to networks that were trained once; give another one to
-# train and measure anew. An hour or two on two cores. Interrupted, it goes on where it stopped.
+# FOLDER is build/landscape by default. An hour or two on two cores. Interrupted, it goes on where it stopped.
 set -eu
 cd "$(dirname "$0")/.."
-out=${1:-results/landscape}
+out=${1:-build/landscape}
 mkdir -p "$out"
 train() { name=$1; shift; python scripts/train.py "$out/$name.pt" --data digits --epochs 30 --seed 0 "$@"; }
 measure() { script=$1; shift; mpiexec -n "${RANKS:-2}" python -m mpi4py "scripts/$script.py" "$@"; }

@@ -291,3 +291,36 @@ def test_compare_prints_a_column_a_network(trained, surface, tmp_path):
     assert table.split("\n")[0].split() == ["resnet-8", "plain-8", "difference"]
     for row in ("training data", "loss at the centre (nats)", "convex part of the slice", "median error, 1 deleted"):
         assert row in table
+
+
+def test_how_a_network_is_trained_is_in_its_checkpoint(tmp_path):
+    small = ["--depth", 8, "--width", 4, "--epochs", 2, "--examples", 300, "--quiet"]
+    how = ["--optimizer", "adamw", "--micro-batch", 32, "--warm-up", 3, "--bfloat16", "--batch-size", 64]
+    command("train", tmp_path / "a.pt", *small, *how)
+    training = load(tmp_path / "a.pt").training
+    told = [training[name] for name in ("optimizer", "micro_batch", "warm_up", "bfloat16", "batch_size")]
+    assert told == ["adamw", 32, 3, True, 64]
+    command("train", tmp_path / "b.pt", *small)
+    assert digest(load(tmp_path / "a.pt").weights) != digest(load(tmp_path / "b.pt").weights)
+
+
+def test_a_figure_is_drawn_as_it_is_asked_for(surface, trained, tmp_path):
+    command("figure", tmp_path / "a.png", surface)
+    looks = (["--levels", 1, 3], ["--linear"], ["--vmin", 0.5, "--vmax", 5], ["--cmap", "cividis"], ["--view", 60, 10])
+    drawn = {(tmp_path / "a.png").read_bytes()}
+    for how in looks:
+        command("figure", tmp_path / "b.png", surface, *how)
+        drawn.add((tmp_path / "b.png").read_bytes())
+    assert len(drawn) == len(looks) + 1
+    for kind in ("repeats", "z"):
+        name = tmp_path / f"{kind}.h5"
+        axes = ["--repeats", 2] if kind == "repeats" else ["--z", 0, 1, 2]
+        net = trained / "resnet.pt"
+        command("surface", net, name, "--x", -1, 1, 3, "--y", -1, 1, 3, *axes, "--examples", 60, "--quiet")
+        done = command("figure", tmp_path / "c.png", name, "--cmap", "rainboww", check=False)
+        assert done.returncode == 2 and "there is no colour map 'rainboww'" in done.stderr
+
+
+def test_a_processor_is_taken_where_it_is_asked_for(trained, tmp_path):
+    command("surface", trained / "resnet.pt", tmp_path / "a.h5", "--x", 0, 0, 1, "--device", "cpu", "--quiet")
+    assert read(tmp_path / "a.h5").attributes["device"] == "cpu"
