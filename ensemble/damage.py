@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ensemble.blocks import Foreign
+from ensemble.interaction import UNKNOWN, interaction
 from ensemble.lesions import Replacement, arranged, derangement, means
 from ensemble.paired import Recorder, rise
-from ensemble.plans import ALONE, MEAN, OTHER, intact
+from ensemble.plans import ALONE, MEAN, OTHER, deletions, intact
 from ensemble.walk import Walk, branches, order
 from landscape.forward import reduced
 from landscape.measure import measure
@@ -38,6 +39,7 @@ def damages(
     plan: np.ndarray,
     room: float,
     calibration: Sequence[Tensor] | None = None,
+    interactions: bool = False,
 ) -> tuple[Function, np.ndarray]:
     """The quickest way to measure all trials of a plan.
 
@@ -48,6 +50,7 @@ def damages(
     plan : moves, shape (trials, blocks), see `ensemble.plans`
     room : bytes of activations that may be kept between trials
     calibration : if given, batches of inputs that BatchNorm's statistics are measured on in every trial
+    interactions : whether trials of two deletions are compared with those of one, see `ensemble.interaction`
 
     Returns
     -------
@@ -94,17 +97,36 @@ def damages(
                 return measure(reduced(it.network, dtype), it.batches, losses[dtype], it.tolerance, examples)
 
     twice = {plan[row].tobytes() for row in sample((len(plan),), seed)}
-    whole = np.zeros(0)  # the intact network's loss of each example, as far as it was needed
+    unchanged = intact(len(found))
+    alone = deletions(np.eye(len(found), dtype=bool))
+    # What others are compared with: losses of each example, as far as they were needed
+    references = {unchanged.tobytes(): np.zeros((2, 0))}
+    if interactions:
+        references |= {one.tobytes(): np.zeros((2, 0)) for one in alone}
+
+    def reference(trial, number):
+        each = references[trial.tobytes()]
+        if each.shape[1] < number:
+            # with room to grow, since trials that follow may need more examples
+            damage(trial, it.dtype, max(number, 2 * each.shape[1]))
+            each = references[trial.tobytes()] = losses[it.dtype].taken()
+        return each[:, :number]
 
     def function(trials):
-        nonlocal whole
         for trial in trials:
             measured = damage(trial, it.dtype)
             each = losses[it.dtype].taken()
-            if len(whole) < len(each):  # with room to grow, since trials that follow may need more examples
-                damage(intact(len(found)), it.dtype, max(len(each), 2 * len(whole)))
-                whole = losses[it.dtype].taken()
-            measured |= rise(each, whole[: len(each)], it.tolerance)
+            number = each.shape[1]
+            if trial.tobytes() in references and references[trial.tobytes()].shape[1] < number:
+                references[trial.tobytes()] = each
+            measured |= rise(each[0], reference(unchanged, number)[0], it.tolerance)
+            if interactions:
+                pair = alone[trial["runs"] == 0]
+                if len(pair) == 2:
+                    others = [reference(network, number) for network in (*pair, unchanged)]
+                    measured |= interaction(each, *others, it.tolerance)
+                else:
+                    measured |= UNKNOWN
             if it.dtype != torch.float32:
                 again = trial.tobytes() in twice
                 exact = damage(trial, torch.float32, measured["examples"])["loss"] if again else np.nan

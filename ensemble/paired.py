@@ -13,7 +13,7 @@ from torch import Tensor
 from landscape.estimate import Tolerance
 from landscape.measure import Loss
 
-__all__ = ["RISE", "Recorder", "rise"]
+__all__ = ["RISE", "Recorder", "mean_of", "rise"]
 
 RISE = {
     "rise": ("f8", np.nan, {"long_name": "loss minus that of the intact network, same examples", "units": "nats"}),
@@ -22,19 +22,25 @@ RISE = {
 
 
 class Recorder:
-    """A loss that remembers what it has given for each example, until it is asked."""
+    """A loss that remembers what it has given for each example, and which had the wrong class, until it is asked."""
 
     def __init__(self, loss: Loss):
         self.loss = loss
         self.parts: list[Tensor] = []
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        self.parts.append(self.loss(outputs, targets))
-        return self.parts[-1]
+        each = self.loss(outputs, targets)
+        classes = not targets.is_floating_point()
+        wrong = (outputs.argmax(1) != targets).to(each.dtype) if classes else torch.full_like(each, torch.nan)
+        self.parts.append(torch.stack([each, wrong]))
+        return each
 
     def taken(self) -> np.ndarray:
-        """The losses since the last call, float64, shape (examples,)."""
-        each = torch.cat(self.parts).cpu().numpy().astype(np.float64)
+        """Loss of each example, and 1 where its class is wrong, since the last call: float64, shape (2, examples).
+
+        NaN in place of the second where targets are not classes.
+        """
+        each = torch.cat(self.parts, dim=1).cpu().numpy().astype(np.float64)
         self.parts = []
         return each
 
@@ -54,11 +60,16 @@ def rise(lesioned: np.ndarray, intact: np.ndarray, tolerance: Tolerance | None =
         are all of them.
     """
     with np.errstate(invalid="ignore", over="ignore"):  # infinite losses are results
-        difference = lesioned - intact
-        n = len(difference)
-        if tolerance is not None and n < len(tolerance.strata):
-            mean, error = tolerance.estimate(difference)
-            return {"rise": mean, "rise_se": error}
-        error = difference.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
-        error = error if tolerance is None or not np.isfinite(error) else 0.0
-        return {"rise": float(difference.mean()), "rise_se": float(error)}
+        mean, error = mean_of(lesioned - intact, tolerance)
+    return {"rise": mean, "rise_se": error}
+
+
+def mean_of(each: np.ndarray, tolerance: Tolerance | None) -> tuple[float, float]:
+    """The mean of a number of each example, shape (n,), and its standard error; see `rise`."""
+    n = len(each)
+    if tolerance is not None and n < len(tolerance.strata):
+        return tolerance.estimate(each)
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = each.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+    error = error if tolerance is None or not np.isfinite(error) else 0.0
+    return float(each.mean()), float(error)

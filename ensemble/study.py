@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
+from ensemble import shapley
 from ensemble.blocks import Foreign, check, ends, stages
+from ensemble.interaction import INTERACTION
 from ensemble.plans import (
     MEAN,
     OTHER,
@@ -36,13 +38,14 @@ from landscape.plane import axis, grid
 
 __all__ = ["Study", "options", "study"]
 
-KINDS = ("delete", "sets", "swap", "permute", "reverse", "repeat", "parallel", "gate")
-# What --trials, --contiguous, --replace and --alpha go with.
+KINDS = ("delete", "sets", "shapley", "swap", "permute", "reverse", "repeat", "parallel", "gate")
+# What these options go with.
 WITH = {
     "trials": ("delete", "swap", "permute", "repeat"),
     "contiguous": ("delete",),
     "replace": ("delete", "sets"),
     "alpha": ("gate",),
+    "precision": ("shapley",),
 }
 
 
@@ -54,6 +57,7 @@ class Study(NamedTuple):
     plan : moves, shape (rows, blocks), see `ensemble.plans`
     kind, dims, coordinates, given : for `landscape.table.prepare`
     settings : provenance; a resumed run must have the same
+    measured : variables that only this kind of study has
     """
 
     plan: np.ndarray
@@ -62,6 +66,7 @@ class Study(NamedTuple):
     coordinates: dict[str, np.ndarray]
     given: dict[str, tuple[tuple[str, ...], np.ndarray]]
     settings: dict
+    measured: dict = {}  # noqa: RUF012 : no one writes to it
 
 
 def options(parser: Parser) -> None:
@@ -70,6 +75,12 @@ def options(parser: Parser) -> None:
     kinds = g.add_mutually_exclusive_group()
     kinds.add_argument("--delete", nargs="+", type=int, metavar="K", help="leave out K blocks; two numbers: from, to")
     kinds.add_argument("--sets", type=Path, metavar="FILE", help="leave out the blocks that each line of a file names")
+    kinds.add_argument(
+        "--shapley",
+        type=int,
+        metavar="N",
+        help="leave out blocks in N random orders, one after the other, until none is left",
+    )
     kinds.add_argument("--swap", nargs="+", type=int, metavar="K", help="K random swaps within stages; or from, to")
     kinds.add_argument("--permute", action="store_true", help="a random order within each stage")
     kinds.add_argument(
@@ -89,6 +100,13 @@ def options(parser: Parser) -> None:
         "--replace",
         choices=["mean", "other"],
         help="branches give their mean over the data, or what they give for another example, instead of nothing",
+    )
+    g.add_argument(
+        "--precision",
+        type=float,
+        metavar="P",
+        help="of --shapley: stop as soon as the 95 %% interval of each block's value is ± P, in the error's fraction; "
+        "by default all N orders",
     )
     g.add_argument(
         "--alpha", nargs=3, type=float, metavar=("FROM", "TO", "POINTS"), help="of --gate; by default 0 to 1, 11 points"
@@ -123,6 +141,8 @@ def study(arguments, network: nn.Module, found: Mapping[str, Block | Foreign], i
         Options that do not go together, or blocks that do not allow it.
     """
     kind = _kind(arguments)
+    if arguments.precision is not None and not 0 < arguments.precision < 1:
+        raise BadInput(f"--precision is {arguments.precision}; give a part of 1, like 0.01 for a point of error")
     names, number, seed, trials = list(found), len(found), arguments.seed, arguments.trials
     counts = _counts(kind, getattr(arguments, kind))
     movable = stages(network, found) if kind in ("swap", "permute", "reverse", "repeat", "parallel") else []
@@ -133,13 +153,22 @@ def study(arguments, network: nn.Module, found: Mapping[str, Block | Foreign], i
 
     settings = {"lesion": kind}
     extra: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
-    if kind in ("delete", "sets"):
+    more: dict[str, np.ndarray] = {}
+    measured: dict = {}
+    if kind == "shapley":
+        orders_ = shapley.orders(number, arguments.shapley, seed)
+        plan = deletions(shapley.sets(orders_))
+        more["order"] = np.arange(len(orders_))
+        extra["turn"] = ("order", "block"), orders_.argsort(axis=1)  # when a block is deleted, from 0
+        settings = {"lesion": "delete"} | ({} if arguments.precision is None else {"precision": arguments.precision})
+    elif kind in ("delete", "sets"):
         if kind == "sets":
             chosen = listed(names, _lines(arguments.sets))
         elif arguments.contiguous:
             chosen = contiguous(number, counts)
         else:
             chosen = every(number, counts) if trials is None else sampled(number, counts, trials, seed)
+            measured = INTERACTION if 2 in counts and trials is None and not arguments.replace else {}
         settings = {"lesion": f"replace by {arguments.replace}" if arguments.replace else "delete"}
         plan = deletions(chosen)
         if arguments.replace:
@@ -172,9 +201,10 @@ def study(arguments, network: nn.Module, found: Mapping[str, Block | Foreign], i
         plan,
         "lesion",
         ("trial",),
-        {"trial": np.arange(len(plan)), "block": np.array(names)},
+        {"trial": np.arange(len(plan)), "block": np.array(names), **more},
         {"deleted": (("trial", "block"), plan["runs"] == 0), **extra},
         settings,
+        measured,
     )
 
 
@@ -194,7 +224,7 @@ def _kind(arguments) -> str:
 
 def _counts(kind: str, value: object) -> list[int]:
     """The numbers that one or two of them stand for."""
-    if kind in ("sets", "permute", "parallel", "gate") or value == []:
+    if kind in ("sets", "shapley", "permute", "parallel", "gate") or value == []:
         return []
     numbers = [1] if value is None else value
     if len(numbers) > 2 or numbers != sorted(numbers):

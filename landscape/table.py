@@ -135,8 +135,8 @@ class Results:
 
     @property
     def known(self) -> np.ndarray:
-        """Where there are values: measured, or interpolated between what was measured."""
-        return self["done"] | self.variables.get("interpolated", False)
+        """Where nothing is missing: measured, interpolated between what was measured, or not needed."""
+        return self["done"] | self.variables.get("interpolated", False) | self.variables.get("spared", False)
 
 
 def prepare(

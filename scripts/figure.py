@@ -7,9 +7,9 @@
     python scripts/figure.py path.pdf path.plane.h5 path.h5
 
 Surfaces over a plane become contours and reliefs on one scale, surfaces along a line become curves.
-Lesions become the error by deleted block and the error by number of blocks deleted, trainings the error
-by depth or by kind of network. Paths of trainings are drawn over the surfaces in their planes.
-Curvatures over a plane become maps; densities and eigenvalues of Hessians become lines in one panel.
+Lesions become the error by deleted block and the error by number of blocks deleted, all pairs a matrix of
+interactions, orders of deletion the blocks' Shapley values, trainings the error by depth or by kind of network.
+Paths of trainings are drawn over the surfaces in their planes. Curvatures over a plane become maps; densities and eigenvalues of Hessians become lines in one panel.
 """
 
 import argparse
@@ -17,7 +17,9 @@ import sys
 from pathlib import Path
 
 from ensemble.drawing import lesions
+from ensemble.drawing_attribution import interactions, values
 from ensemble.drawing_claims import identity, reuse
+from ensemble.drawing_depth import resilience
 from ensemble.drawing_flow import SHOWN, flows
 from ensemble.drawing_paths import paths
 from landscape.command import Parser, run
@@ -46,6 +48,8 @@ def parser() -> Parser:
     g = p.add_argument_group("every figure")
     g.add_argument("--titles", nargs="+", metavar="TITLE", help="one a file, or a variant (default: their names)")
     g.add_argument("--width", type=float, metavar="INCHES", help="of the figure (default: 5.5, a text's width)")
+    g = p.add_argument_group("lesions")
+    g.add_argument("--by-depth", action="store_true", help="single deletions of many networks, by size")
     g = p.add_argument_group("flows")
     g.add_argument("--show", choices=SHOWN, help="what is drawn from block to block (default: gradient)")
     g = p.add_argument_group("surfaces")
@@ -68,7 +72,7 @@ def main(arguments, comm) -> None:
     options = vars(arguments)
     out = check_output(options.pop("out"))
     files = [read(path) for path in options.pop("files")]
-    draw, known = drawing(files)
+    draw, known = drawing(files, options.pop("by_depth", False))
     if unknown := options.keys() - known:
         raise BadInput(f"--{min(unknown)} does not apply to {draw.__name__}; leave it out")
     for file in files:
@@ -77,16 +81,20 @@ def main(arguments, comm) -> None:
     save(draw(files, **options), out)
 
 
-def drawing(files) -> tuple:
+def drawing(files, by_depth: bool = False) -> tuple:
     """The function that draws such files, and its options."""
     kinds = {file.kind: file.path for file in files}
+    if by_depth and kinds.keys() != {"lesion"}:
+        raise BadInput(f"--by-depth is for lesions, {files[0].path} is a {files[0].kind}; leave it out")
     if "trajectory" in kinds and kinds.keys() <= {"trajectory", "surface"}:
         return trajectories, {"titles", "width", "vmin", "vmax", "linear", "levels", "cmap"}
     if len(kinds) > 1:
         told = ", ".join(f"{path} is a {kind}" for kind, path in kinds.items())
         raise BadInput(f"one figure shows one kind of results, but {told}; draw them apart")
     if "lesion" in kinds:
-        return lesions, {"titles", "width"}
+        pairs, in_orders = ([name in file.variables for file in files] for name in ("interaction", "turn"))
+        draw = resilience if by_depth else interactions if all(pairs) else values if any(in_orders) else lesions
+        return draw, {"titles", "width"}
     if "trainings" in kinds:
         return trainings, {"titles", "width"}
     if "curvature" in kinds:

@@ -13,15 +13,16 @@ Trial 0 is the intact network. Interrupted, the same command goes on where it st
 does nothing. Without mpiexec it runs on one process, with the same results to the bit.
 """
 
+import numpy as np
 import torch
 
+from ensemble import interaction, shapley
 from ensemble.blocks import blocks
 from ensemble.damage import damages, walkable
 from ensemble.paired import RISE
+from ensemble.study import Study, study
 from ensemble.study import options as study_options
-from ensemble.study import study
 from landscape.command import Parser, run, say
-from landscape.errors import BadInput
 from landscape.experiment import experiment
 from landscape.imported import imported
 from landscape.place import room
@@ -29,7 +30,7 @@ from landscape.ranks import agreed
 from landscape.reduced import FLOAT32, difference
 from landscape.statistics import norms_of
 from landscape.subject import Subject, options, subject, unfused
-from landscape.table import MEASURED
+from landscape.table import MEASURED, read
 
 
 def parser() -> Parser:
@@ -49,41 +50,63 @@ def main(arguments, comm) -> None:
     if not walkable(it, found, asked.plan, calibration):
         it = unfused(it)
     with agreed(comm):
-        function, order = damages(it, found, asked.plan, room(comm, it.device), calibration)
+        function, order = damages(it, found, asked.plan, room(comm, it.device), calibration, bool(asked.measured))
     reduced = it.dtype != torch.float32
     settings = {**it.settings, **asked.settings, "batchnorm": arguments.batchnorm}
     if calibration is not None:
         settings["calibration"] = sum(map(len, calibration))
+    if arguments.shapley is None:
+        derived, choose = {}, lambda table: order[~table.done.flat[order]]
+    else:
+        derived, choose = {"derived": shapley.SPARED}, in_orders(asked, order, arguments.precision)
+
     table = experiment(
         function,
         asked.plan,
         arguments,
         comm,
         label="trials" if asked.kind == "lesion" else "points",
-        choose=lambda table: order[~table.done.flat[order]],
+        choose=choose,
         kind=asked.kind,
         dims=asked.dims,
         coordinates=asked.coordinates,
         given=asked.given,
-        measured=MEASURED | RISE | (FLOAT32 if reduced else {}),
+        measured=MEASURED | RISE | asked.measured | (FLOAT32 if reduced else {}),
         attributes=settings,
+        **derived,
     )
+    if table and derived:
+        table.derive(spared=~table.done)
+        table.flush()
+        say(comm, shapley.summary(read(arguments.out)))
+    if table and asked.measured:
+        say(comm, interaction.summary(read(arguments.out)))
     if table and reduced:
         say(comm, difference(it.settings["dtype"], table.values["loss"], table.values["loss_float32"]))
 
 
+def in_orders(asked: Study, order: np.ndarray, precision: float | None):
+    """Which trials are measured next where blocks are deleted in random orders, see `ensemble.shapley.remaining`."""
+    ways = asked.given["turn"][1].argsort(axis=1)
+    places = shapley.places(ways, asked.given["deleted"][1])
+
+    def choose(table):
+        payoff = shapley.payoff(table.values["loss"], table.values["accuracy"], table.done)
+        rows, _ = shapley.remaining(payoff, table.done, ways, places, precision)
+        return order[np.isin(order, rows)]
+
+    return choose
+
+
 def calibration_of(arguments, it: Subject) -> list[torch.Tensor] | None:
-    """Batches that statistics are measured on anew, of one size, since each counts alike; None if they are kept."""
+    """Batches that statistics are measured on anew; None if they are kept."""
     if arguments.batchnorm == "frozen":
         return None
     norms_of(it.network)  # there must be some
     number = arguments.calibration
     if number is None:
         number = min(1024, sum(len(targets) for _, targets in it.batches))
-    if number < 2:
-        raise BadInput(f"--calibration is {number}; give 2 examples or more")
-    size = min(256, number)
-    return [batch for batch in it.calibration(number).split(size) if len(batch) == size]
+    return it.calibration(number)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from ensemble.paired import Recorder, rise
 from ensemble.plans import deletions, every, gates, pairs
 from landscape.data import batches, load
 from landscape.estimate import Tolerance
-from landscape.measure import cross_entropy
+from landscape.measure import cross_entropy, mse
 from landscape.networks import build
 from landscape.subject import Subject
 
@@ -109,9 +109,17 @@ def test_a_recorder_gives_each_loss_once():
     recorder = Recorder(cross_entropy)
     outputs, targets = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1])
     parts = [recorder(outputs[:2], targets[:2]), recorder(outputs[2:], targets[2:])]
-    np.testing.assert_array_equal(recorder.taken(), torch.cat(parts).double().numpy())
+    each, wrong = recorder.taken()
+    np.testing.assert_array_equal(each, torch.cat(parts).double().numpy())
+    np.testing.assert_array_equal(wrong, (outputs.argmax(1) != targets).double().numpy())
     recorder(outputs, targets)
-    assert len(recorder.taken()) == 5
+    assert recorder.taken().shape == (2, 5)
+
+
+def test_where_targets_are_not_classes_nothing_is_wrong_or_right():
+    recorder = Recorder(mse)
+    recorder(torch.randn(4, 3), torch.randn(4, 3))
+    assert np.isnan(recorder.taken()[1]).all()
 
 
 def test_a_reduced_type_is_compared_with_itself_and_with_float32():
