@@ -14,7 +14,6 @@ from ensemble.flow import stages
 from ensemble.identity import KINDS, identity_network, regress
 from ensemble.refinement import exits, refinement
 from ensemble.similarity import alignment, covariances, similarity, source_weights
-from ensemble.variants import variant
 from landscape.data import load
 from landscape.errors import BadInput
 from landscape.measure import measure
@@ -22,6 +21,7 @@ from landscape.networks import Block, build
 from landscape.networks.joins import Add, ChannelGate, Concatenate, Scale
 from landscape.networks.network import Network
 from landscape.table import read
+from landscape.variants import variant
 
 
 class Matrix(nn.Module):

@@ -1,0 +1,86 @@
+"""Results files of analytic surfaces, which several test files make numbers of."""
+
+import math
+
+import numpy as np
+
+from landscape.comparison import compare
+from landscape.numbers import Levels
+from landscape.table import prepare, read
+
+X, Y = np.linspace(-1, 1, 41), np.linspace(-2, 2, 41)
+XX, YY = np.meshgrid(X, Y)
+BOWL = XX**2 + YY**2
+SETTINGS = {"data": "analytic", "split": "train", "loss": "cross_entropy", "classes": 10, "seed": 0}
+SURFACE = {"directions": "random, filter-normalised; parameters of one dimension not moved", "batchnorm": "frozen"}
+
+
+def write(path, kind, dims, coordinates, values, given=None, **attributes):
+    """A results file without a network: cells are recorded as the commands do, `interpolated` ones derived."""
+    shape = tuple(len(coordinates[name]) for name in dims)
+    values = {name: np.broadcast_to(value, shape) for name, value in values.items()}
+    derived = {name: values.pop(name) for name in ("interpolated",) if name in values}
+    plan = {
+        "kind": kind,
+        "dims": dims,
+        "coordinates": coordinates,
+        "given": given,
+        "measured": {name: (value.dtype, np.zeros(1, value.dtype)[0], {}) for name, value in values.items()},
+        "derived": {name: (bool, False, {}) for name in derived},
+    }
+    network = {"network": "net", "checkpoint": "c0ffee", **SETTINGS, **attributes}
+    table, _ = prepare(path, np.zeros((math.prod(shape), len(dims))), **plan, attributes=network)
+    left_out = derived.get("interpolated", np.zeros(shape, bool)).ravel()
+    flat = {name: value.ravel() for name, value in values.items()}
+    for row in np.flatnonzero(~left_out):
+        table.record(row, {name: value[row] for name, value in flat.items()})
+    table.derive(**(values if left_out.any() else {}), **derived)
+    table.flush()
+    return read(path)
+
+
+def maker(tmp_path):
+    """Makes a surface: of a loss over ([repeat,] y, x), or over ([repeat,] x) if `y` is None."""
+
+    def make(field, x=X, y=Y, *, error=0.0, se=1e-3, more=None, **attributes):
+        axes = {"x": x} if y is None else {"y": y, "x": x}
+        if np.ndim(field) > len(axes):
+            axes = {"repeat": np.arange(len(field)), **axes}
+        values = {
+            "loss": field,
+            "loss_se": se,
+            "accuracy": 1 - np.asarray(error) / 100,
+            "examples": 100,
+            **(more or {}),
+        }
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.h5"
+        return write(path, "surface", tuple(axes), axes, values, **{**SURFACE, **attributes})
+
+    return make
+
+
+GUESSING = Levels()
+
+
+def numbers(*files, levels=GUESSING):
+    """What the first network's lines say, by name."""
+    return {line.name: line.estimates[0] for line in compare(files, levels).lines}
+
+
+def values(*files, levels=GUESSING):
+    return {name: estimate.mean for name, estimate in numbers(*files, levels=levels).items()}
+
+
+def lesions(path, deleted, error, more=None, **attributes):
+    coordinates = {"trial": np.arange(len(deleted)), "block": np.array([f"b{i}" for i in range(deleted.shape[1])])}
+    values = {"loss": 1.0, "loss_se": 0.1, "accuracy": 1 - np.asarray(error) / 100, "examples": 10}
+    plan = {"deleted": (("trial", "block"), deleted), **(more or {})}
+    return write(path, "lesion", ("trial",), coordinates, values, plan, **{**attributes, "split": "test"})
+
+
+def bowls(*widths):
+    return np.stack([1 + (XX / w) ** 2 + (YY / w) ** 2 for w in widths])
+
+
+def other(make, *arguments, **options):
+    return make(*arguments, network="other", checkpoint="decaf", **options)
