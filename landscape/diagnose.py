@@ -146,8 +146,7 @@ def _settings(results: Results, it: Subject, plane: Span) -> str:
 def _batchnorm(results: Results, it: Subject, plane: Span) -> list[str]:
     """What frozen statistics do, at the centre and at one end of the window."""
     examples = min(1024, sum(len(targets) for _, targets in it.batches))
-    size = min(256, examples)
-    inputs = [batch for batch in it.calibration(examples).split(size) if len(batch) == size]
+    inputs = it.calibration(examples)
     axes = [name for name in ("x", "y", "z") if name in results.coordinates]
     repeat = [0] if "repeat" in results.coordinates else []
     said = []

@@ -247,9 +247,5 @@ def _statistics(arguments, it: Subject, ends: list[dict[str, Tensor]]) -> Callab
         return lambda point: interpolated(it.network, ends, point)
     if policy == "batch":
         return lambda point: of_each_batch(it.network)
-    size = min(256, arguments.calibration)
-    if size < 2:
-        raise BadInput(f"--calibration is {arguments.calibration}; give 2 examples or more")
-    # Batches of one size only, since each counts alike.
-    inputs = [batch for batch in it.calibration(arguments.calibration).split(size) if len(batch) == size]
+    inputs = it.calibration(arguments.calibration)
     return lambda point: recalibrated(it.network, inputs)

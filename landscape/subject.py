@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from landscape import checkpoint as checkpoints
 from landscape import data as datasets
+from landscape import foreign_names
 from landscape.arguments import fitted, parsed
 from landscape.checkpoint import Checkpoint
 from landscape.command import Parser, say
@@ -88,14 +89,19 @@ class Subject:
         test = measure(self.forward, self.test.batches, self.loss, self.test.tolerance, further=self.further)
         return measured | {f"test_{name}": value for name, value in test.items()}
 
-    def calibration(self, number: int) -> Tensor:
-        """Inputs of the first examples in a stratified order."""
+    def calibration(self, number: int) -> list[Tensor]:
+        """Inputs of the first examples in a stratified order, for BatchNorm's statistics.
+
+        In batches of one size, 256 at most, since each counts alike; what is left over is left out.
+        """
         targets = torch.cat([targets.cpu() for _, targets in self.batches])
-        if number > len(targets):
-            raise BadInput(f"--calibration is {number}, the data have {len(targets)} examples; give that many at most")
+        if not 2 <= number <= len(targets):
+            raise BadInput(f"--calibration is {number}; give 2 to {len(targets)}, the number of examples")
         chosen = datasets.stratified_order(targets, self.settings["seed"])[:number].tolist()
         size = len(self.batches[0][0])
-        return torch.stack([self.batches[i // size][0][i % size] for i in chosen])
+        inputs = torch.stack([self.batches[i // size][0][i % size] for i in chosen])
+        size = min(256, number)
+        return [batch for batch in inputs.split(size) if len(batch) == size]
 
     def loss_in_float32(self, examples: int) -> float:
         """The loss in float32, over as many examples as a measurement in a reduced type took."""
@@ -131,8 +137,15 @@ def options(parser: Parser, split: str, several: bool = False) -> None:
         "--network", help=f"what the weights belong to, where it is not skipscape's own; or {', '.join(NETWORKS)}"
     )
     group.add_argument(
-        "--argument", nargs="+", default=[], metavar="NAME=VALUE", help="what the network of a state dict is built with"
+        "--argument",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what the network of a state dict is built with",
     )
+    depth = {"type": lambda text: f"depth={int(text)}", "metavar": "N", "help": "short for --argument depth=N"}
+    group.add_argument("--depth", dest="argument", action="append", default=[], **depth)
     group.add_argument("--data", help="the data, where they are not one of the known names: a folder, an .npz file, …")
     group.add_argument("--root", type=Path, help="where torchvision's data lie")
     group.add_argument("--size", type=int, help="side, in pixels, that the images of a folder are resized to")
@@ -167,7 +180,10 @@ def subject(arguments, comm) -> Subject:
         data = _data(name, first, arguments, checkpoint, comm)
         others = [_data(name, other, arguments, checkpoint, comm) for other in rest]
     if not checkpoint.format:
-        checkpoint.arguments = fitted(checkpoint.network, parsed(arguments.argument), data)
+        if checkpoint.arguments:
+            say(comm, foreign_names.told(checkpoint.network, checkpoint.arguments))
+        given = checkpoint.arguments | parsed(arguments.argument)
+        checkpoint.arguments = fitted(checkpoint.network, given, data)
     network = checkpoint.restore(arguments.network).to(device, memory_format=torch.channels_last).eval()
     checkpoint.weights = {}  # the network has them now
     main, *more = arguments.loss

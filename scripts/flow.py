@@ -22,7 +22,6 @@ import torch
 
 from ensemble.flow import BATCHNORM, stages
 from ensemble.profile import JACOBIANS, PROFILE, QUANTILES, profile
-from ensemble.variants import variant
 from landscape import checkpoint as checkpoints
 from landscape import data as datasets
 from landscape.command import Parser, run
@@ -31,7 +30,8 @@ from landscape.experiment import experiment
 from landscape.fit import check_fit
 from landscape.place import place
 from landscape.ranks import agreed
-from landscape.training import RECIPES, train
+from landscape.training import train
+from landscape.variants import options, recipe, variant
 
 
 class Row(NamedTuple):
@@ -46,18 +46,7 @@ def parser() -> Parser:
     p.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write or to go on with")
     p.add_argument("variants", metavar="VARIANT", nargs="*", help="plain, resnet, resnet:order=pre,norm=none, …")
     p.add_argument("--checkpoints", metavar="CHECKPOINT", type=Path, nargs="+", default=[], help="of train.py")
-    g = p.add_argument_group("variants")
-    g.add_argument("--depth", type=int, nargs="+", default=[20], help="weight layers")
-    g.add_argument("--width", type=int, default=16, help="channels of the first stage")
-    g.add_argument("--seeds", type=int, default=3, help="networks of each kind: seeds 0, 1, …")
-    g.add_argument("--data", help="as for train.py; by default the checkpoints' own, or digits")
-    g.add_argument("--root", type=Path, help="where torchvision's data lie")
-    g.add_argument("--examples", type=int, help="use a stratified subset of so many training images")
-    g = p.add_argument_group("training")
-    g.add_argument("--epochs", type=int, default=0, help="train each variant and measure it again; 0: do not")
-    g.add_argument("--recipe", choices=RECIPES, default="fast", help="schedule, learning rate and weight decay")
-    g.add_argument("--learning-rate", type=float, help="by default the recipe's")
-    g.add_argument("--batch-size", type=int, default=128, help="examples a step, and in a measured batch")
+    options(p, epochs=0, data=None)  # without epochs nothing is trained; without data they are the checkpoints' own
     g = p.add_argument_group("what is measured")
     g.add_argument("--batches", type=int, default=4, help="so many batches of training images")
     g.add_argument(
@@ -96,9 +85,7 @@ def main(arguments, comm) -> None:
             check_fit(row.variant, network, training)
             boundaries.append(len(stages(network)) + 1)
         batches = batches_of(training, arguments.batches, arguments.batch_size, device)
-    recipe = dict(RECIPES[arguments.recipe], epochs=arguments.epochs)
-    if arguments.learning_rate is not None:
-        recipe["learning_rate"] = arguments.learning_rate
+    how = recipe(arguments)
 
     def profiles(points):
         for (number,) in points:
@@ -108,9 +95,8 @@ def main(arguments, comm) -> None:
             else:
                 network = untrained(row).to(device, memory_format=torch.channels_last)
                 if row.moment == "trained":
-                    how = {**recipe, "seed": row.seed, "batch_size": arguments.batch_size, "device": device}
                     with contextlib.suppress(BadInput):  # diverged: what there is now is measured
-                        for _ in train(network, training, test, **how):
+                        for _ in train(network, training, test, **how, seed=row.seed, device=device):
                             pass
             yield profile(
                 network, batches, max(boundaries), batchnorm=arguments.batchnorm, jacobians=arguments.jacobians
@@ -139,8 +125,8 @@ def main(arguments, comm) -> None:
             "batches": arguments.batches,
             "batch_size": arguments.batch_size,
             "recipe": arguments.recipe,
-            "epochs": recipe["epochs"],
-            "learning_rate": recipe["learning_rate"],
+            "epochs": how["epochs"],
+            "learning_rate": how["learning_rate"],
             "width": arguments.width,
             "device": device.type,
             "checkpoint": " ".join(c.sha256 for c in trained.values()),
