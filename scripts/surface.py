@@ -11,136 +11,25 @@ Without mpiexec it runs on one process, with the same results to the bit. The sa
 tells why a surface looks odd.
 """
 
-import numpy as np
-import torch
-
-from landscape.adaptive import INTERPOLATED, fill, remaining
-from landscape.axes import axes_of
-from landscape.command import Parser, run, say
-from landscape.diagnose import diagnose
-from landscape.directions import squared_norm
-from landscape.errors import BadInput
-from landscape.experiment import experiment
+from landscape.command import Parser, run
 from landscape.ranks import agreed
-from landscape.reduced import FLOAT32, difference, sample
-from landscape.span import options as span_options
-from landscape.span import span
-from landscape.subject import compiled, options, subject, unfused
-from landscape.table import read
-from landscape.window import window
-
-PENALTY = {
-    "penalty": ("f8", np.nan, {"long_name": "weight decay, λ/2·‖θ‖² over all parameters", "units": "as the loss"}),
-    "objective": ("f8", np.nan, {"long_name": "loss and weight decay", "units": "as the loss"}),
-}
+from landscape.subject import options as subject_options
+from landscape.subject import subject
+from landscape.surface import check, options, surface
 
 
 def parser() -> Parser:
     p = Parser(prog="surface.py", description=__doc__)
-    options(p, split="train", several=True)
-    span_options(p, points=51)
-    p.add_argument(
-        "--weight-decay",
-        type=float,
-        metavar="LAMBDA",
-        help="measure λ/2·‖θ‖² too: what a training with this decay minimises is then in `objective`",
-    )
-    p.add_argument(
-        "--compile", action="store_true", help="torch.compile, once for all points: for a GPU; needs a C++ compiler"
-    )
-    p.add_argument(
-        "--adaptive",
-        nargs="?",
-        type=float,
-        const=0.02,
-        metavar="MISS",
-        help="measure only where interpolating the loss would miss by more than this part of it (0.02)",
-    )
-    p.add_argument(
-        "--diagnose", action="store_true", help="measure no surface; tell what is odd about the one in OUT.h5"
-    )
+    subject_options(p, split="train", several=True)
+    options(p)
     return p
 
 
 def main(arguments, comm) -> None:
     with agreed(comm):
-        axes_of(arguments)  # what is wrong with them is said before anything is loaded
-        if arguments.adaptive is not None:
-            _check_adaptive(arguments)
-        if arguments.weight_decay is not None and not arguments.weight_decay >= 0:
-            raise BadInput(f"--weight-decay is {arguments.weight_decay}; give 0 or more")
+        check(arguments)
         it = subject(arguments, comm)
-        if arguments.batchnorm == "batch":
-            it = unfused(it)
-        elif arguments.compile:
-            it = compiled(it)
-        plane = span(arguments, it)
-    ranges = window(arguments, it, plane, comm)
-    axes = axes_of(arguments)
-    if arguments.diagnose:
-        with agreed(comm):
-            if comm.rank == 0:
-                say(comm, *diagnose(read(arguments.out), it, plane))
-        return
-    reduced = it.dtype != torch.float32
-    checks = sample(axes.shape, arguments.seed) if reduced else np.zeros(0, int)
-    checked = {tuple(point) for point in axes.points[checks]}
-    decay = arguments.weight_decay
-
-    def losses(points):
-        for point in points:
-            with plane.at(it.network, point):
-                measured = it.measure()
-                if decay is not None:
-                    penalty = decay / 2 * squared_norm(dict(it.network.named_parameters()))
-                    measured |= {"penalty": penalty, "objective": measured["loss"] + penalty}
-                if reduced:
-                    again = tuple(point) in checked
-                    measured["loss_float32"] = it.loss_in_float32(measured["examples"]) if again else np.nan
-                yield measured
-
-    how = (arguments.adaptive, arguments.seed, arguments.repeats is not None)
-
-    def choose(table):
-        missing = checks[~table.done.flat[checks]]
-        return np.union1d(missing, remaining(table, *how))
-
-    attributes = {**it.settings, **plane.settings, **ranges}
-    if decay is not None:
-        attributes["weight_decay"] = decay
-    adaptive = {}
-    if arguments.adaptive is not None:
-        attributes["adaptive"] = arguments.adaptive
-        adaptive = {"choose": choose, "derived": INTERPOLATED}
-    table = experiment(
-        losses,
-        axes.points,
-        arguments,
-        comm,
-        label="points",
-        kind="surface",
-        dims=axes.dims,
-        coordinates=axes.coordinates,
-        measured=it.variables | (PENALTY if decay is not None else {}) | (FLOAT32 if reduced else {}),
-        attributes=attributes,
-        **adaptive,
-    )
-    if table and adaptive:
-        say(comm, fill(table, *how))
-    if table and reduced:
-        say(comm, difference(it.settings["dtype"], table.values["loss"], table.values["loss_float32"]))
-
-
-def _check_adaptive(arguments) -> None:
-    if not 0 < arguments.adaptive < 1:
-        raise BadInput(f"--adaptive is {arguments.adaptive}; give a part of the loss between 0 and 1, like 0.02")
-    if arguments.z is not None:
-        raise BadInput("--adaptive is for lines and planes; leave it out with --z")
-    more = {"--split both": arguments.split == "both", "several losses": len(arguments.loss) > 1}
-    more["--weight-decay"] = arguments.weight_decay is not None
-    for name, given in more.items():
-        if given:
-            raise BadInput(f"--adaptive interpolates the loss alone; leave it out with {name}")
+    surface(it, arguments, comm)
 
 
 if __name__ == "__main__":
