@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from warm import Warm
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -16,10 +17,20 @@ BIN = Path(sys.executable).parent
 # One thread each: a test machine is busy, and threads that wait for each other on busy cores are slow.
 ENVIRONMENT = {"PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
 torch.set_num_threads(1)
+WARM = Warm()
 
 
 def command(script, *arguments, ranks=None, check=True, **options):
-    """Run scripts/NAME.py, on so many ranks, and return the finished process."""
+    """Run scripts/NAME.py, on so many ranks, and return the finished process.
+
+    On one, in a fork of a process that has torch imported, see `warm`; in one of its own with an ``env``.
+    """
+    if not ranks and "env" not in options:
+        environment, path = {**os.environ, **ENVIRONMENT}, str(ROOT / "scripts" / f"{script}.py")
+        done = WARM.run(path, list(map(str, arguments)), str(options.get("cwd", os.getcwd())), environment, timeout=300)
+        if check:
+            assert done.returncode == 0, done.stderr
+        return done
     call = [sys.executable, *(["-m", "mpi4py"] if ranks else []), str(ROOT / "scripts" / f"{script}.py")]
     if ranks:
         call = ["mpiexec", "-n", str(ranks), *call]
