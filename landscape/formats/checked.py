@@ -1,0 +1,105 @@
+"""HDF5 files of strangers: what is read lies in the file itself, is made of numbers or text, and is not too large."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from landscape import table
+from landscape.errors import BadInput
+from landscape.table import Results
+
+__all__ = ["dataset", "group", "opened", "results"]
+
+MOST = 2**28  # bytes of one array; a file of a few kB can claim any size
+NEEDED = {"surface": ("loss", "accuracy"), "trajectory": ("alpha", "beta", "loss", "explained")}
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """A file, open for reading.
+
+    Raises
+    ------
+    BadInput
+        There is none, it is not HDF5, or it is damaged where it is read.
+    """
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}")
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise BadInput(f"{path} is not an HDF5 file; name another one") from error
+    with file:
+        try:
+            yield file
+        except BadInput:
+            raise
+        except (OSError, RuntimeError, KeyError, ValueError) as error:  # as h5py says it
+            reason = " ".join(str(error).split())
+            raise BadInput(f"{path} is damaged ({reason[:120]}); make it anew") from error
+
+
+def dataset(parent: h5py.Group, name: str, most: int = MOST) -> h5py.Dataset:
+    """An array in a file, not read yet.
+
+    Parameters
+    ----------
+    parent : the file or a group in it
+    most : bytes that it may have
+
+    Raises
+    ------
+    BadInput
+        It is missing, elsewhere, neither numbers nor text, or too large.
+    """
+    found = _inside(parent, name)
+    where = f"{parent.file.filename}: {name}"
+    if not isinstance(found, h5py.Dataset) or found.shape is None:
+        raise BadInput(f"{where} is no array; name another file")
+    if found.external or found.is_virtual:
+        raise BadInput(f"{where} keeps its values in another file, which is not read; write them into this one")
+    if found.dtype.kind not in "biuf" and not h5py.check_string_dtype(found.dtype):
+        raise BadInput(f"{where} is neither numbers nor text; name another file")
+    if found.size * found.dtype.itemsize > most:
+        raise BadInput(f"{where} has {found.size:,} values, which is more than can be meant; name another file")
+    return found
+
+
+def group(parent: h5py.Group, name: str) -> h5py.Group:
+    """A group in a file; raises as `dataset`."""
+    found = _inside(parent, name)
+    if not isinstance(found, h5py.Group):
+        raise BadInput(f"{parent.file.filename}: {name} is no group; name another file")
+    return found
+
+
+def results(path: Path) -> Results:
+    """A results file of ours, as `landscape.table.read` gives it, though a stranger may have made it."""
+    with opened(path) as file:
+        arrays = {name: dataset(file, name) for name in file}
+        scales = {array.id for array in arrays.values() if array.is_scale}
+        told = isinstance(file.attrs.get("kind"), str) and isinstance(file.attrs.get("format", 0), int | np.integer)
+        if not told or "done" not in arrays or arrays["done"].dtype != bool:
+            raise BadInput(f"{path} is no results file of skipscape; name another one")
+        for name, array in arrays.items():
+            axes = [] if array.id in scales else array.dims
+            for axis, length in zip(axes, array.shape, strict=False):
+                if len(axis) != 1 or axis[0].id not in scales or axis[0].shape != (length,):
+                    raise BadInput(f"{path}: {name} has a dimension without coordinates; name another file")
+        if missing := [name for name in NEEDED.get(file.attrs["kind"], ()) if name not in arrays]:
+            raise BadInput(f"{path} is no {file.attrs['kind']} without {missing[0]}; name another file")
+        return table.read(path)
+
+
+def _inside(parent: h5py.Group, name: str) -> h5py.Dataset | h5py.Group:
+    link = parent.get(name, getlink=True)
+    if link is None:
+        raise BadInput(f"{parent.file.filename} has no {parent.name.rstrip('/')}/{name}; name another file")
+    if not isinstance(link, h5py.HardLink):
+        raise BadInput(f"{parent.file.filename}: {name} is a link, which is not followed; write what it leads to")
+    return parent[name]

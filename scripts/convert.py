@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Convert results for other tools, and files of the loss-landscape code of 2018 into ours.
+
+    python scripts/convert.py random.h5 random.csv             a row a point; pandas, R, a spreadsheet
+    python scripts/convert.py surface.h5 surface.npz           plain NumPy arrays
+    python scripts/convert.py surface.h5 surface.vts           ParaView; a path of a training: .vtp
+    python scripts/convert.py surface.h5 surface.stl           a solid to print; for Blender: .obj
+    python scripts/convert.py surface.h5 surface.2018.h5       what plot_2D.py draws; a path: its proj_file and dir_file
+    python scripts/convert.py old.h5 surface.h5                its surface as ours, for figure.py and compare.py
+    python scripts/convert.py directions.h5 directions.pt --checkpoint weights.pt --network resnet
+    python scripts/convert.py directions.pt directions.2018.h5 --checkpoint weights.pt --network resnet
+
+The ending of OUT says what it becomes. A surface of 2018 can become anything that ours can. Nothing in a file is
+executed, and no link out of it is followed. What a format cannot hold, or what is doubtful, is said.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from landscape import checkpoint as checkpoints
+from landscape import saved
+from landscape.command import Parser, run, say
+from landscape.drawing.views import shown
+from landscape.errors import BadInput
+from landscape.formats import li2018
+from landscape.formats.checked import opened, results
+from landscape.formats.mesh import write_obj, write_stl
+from landscape.formats.tidy import write_csv, write_npz
+from landscape.formats.vtk import write_vtp, write_vts
+from landscape.ranks import agreed
+from landscape.whole import written
+
+RELIEF = {"linear", "clip", "height"}
+# By the ending of OUT: what writes results, and the options that it has.
+WRITERS = {
+    ".csv": (write_csv, set()),
+    ".npz": (write_npz, set()),
+    ".vts": (write_vts, {*RELIEF, "repeat"}),
+    ".vtp": (write_vtp, RELIEF),
+    ".obj": (write_obj, {*RELIEF, "repeat"}),
+    ".stl": (write_stl, {*RELIEF, "repeat"}),
+    ".2018.h5": (li2018.write, {"repeat"}),
+}
+IMPORT = {"network", "data", "loss", "checkpoint"}
+
+
+def parser() -> Parser:
+    # What is not given is not passed on: the defaults are the writers' own.
+    p = Parser(prog="convert.py", description=__doc__, argument_default=argparse.SUPPRESS)
+    p.add_argument("file", metavar="IN", type=Path, help="results; or .h5 of 2018; or directions, .pt or .h5 of 2018")
+    p.add_argument("out", metavar="OUT", type=Path, help=f"its ending says what it is: {', '.join(WRITERS)}, .h5, .pt")
+    p.add_argument("--layout", choices=["2018"], help="an OUT that ends in .h5 is one of 2018, as .2018.h5 is")
+    g = p.add_argument_group("surfaces and paths as shapes")
+    g.add_argument("--linear", action="store_true", help="the height is the loss (default: its log10)")
+    g.add_argument("--clip", type=float, metavar="LOSS", help="cut off what is higher")
+    g.add_argument("--height", type=float, metavar="FACTOR", help="of all heights (default: 1)")
+    g = p.add_argument_group("which surface")
+    g.add_argument("--variable", metavar="NAME", help="test_loss, mse, objective, … in the place of the loss")
+    g.add_argument("--repeat", type=int, metavar="K", help="of several in one file, from 0")
+    g = p.add_argument_group("what files of 2018 do not say")
+    g.add_argument("--checkpoint", type=Path, metavar="FILE.pt", help="of the network that they were made for")
+    g.add_argument("--network", help="what a state dict belongs to, as for surface.py; of a surface, the name to show")
+    g.add_argument("--data", metavar="NAME", help="of a surface, the data's name (default: unknown data)")
+    g.add_argument("--loss", metavar="NAME", help="of a surface (default: cross_entropy)")
+    return p
+
+
+def main(arguments, comm) -> None:
+    with agreed(comm):
+        if comm.rank:
+            return
+        options = vars(arguments)
+        source, out = options.pop("file"), options.pop("out")
+        ending = ending_of(out, options.pop("layout", None))
+        if not out.parent.is_dir():
+            raise BadInput(f"output folder {out.parent} does not exist; create it: mkdir -p {out.parent}")
+        kind = kind_of(source)
+        notes, write, known = (directions if "directions" in kind else surface)(source, kind, ending, options)
+        if unknown := options.keys() - known:
+            raise BadInput(f"--{min(unknown)} does not apply to {kind} as {ending}; leave it out")
+        with written(out) as draft:
+            notes += write(draft, options) or []
+            if out.exists() and out.suffix in (".h5", ".pt") and out.read_bytes() != draft.read_bytes():
+                raise BadInput(f"{out} exists, and may hold hours of work; give another output file, or remove it")
+        for note in notes:
+            sys.stderr.write(f"{source}: {note}\n")
+        say(comm, f"{out}: {kind} of {source}")
+
+
+def ending_of(out: Path, layout: str | None) -> str:
+    """What OUT is to be."""
+    endings = [*WRITERS, ".h5", ".pt"]  # longer ones first
+    ending = next((e for e in endings if out.name.endswith(e)), None)
+    if ending is None:
+        raise BadInput(f"{out} ends in none of {', '.join(endings)}; name it by what it is to be")
+    if layout and out.suffix != ".h5":
+        raise BadInput(f"--layout {layout} is for .h5 files, {out} is none; leave it out")
+    return ".2018.h5" if layout else ending
+
+
+def kind_of(path: Path) -> str:
+    """What a file holds, in words."""
+    if path.suffix == ".pt":
+        return "directions"
+    with opened(path) as file:
+        if "kind" in file.attrs:
+            return "results"
+        for name, kind in {"xcoordinates": "a surface of 2018", "xdirection": "directions of 2018"}.items():
+            if name in file:
+                return kind
+    raise BadInput(f"{path} is HDF5 but neither results nor a surface or directions of 2018; name another one")
+
+
+def surface(source: Path, kind: str, ending: str, options: dict) -> tuple:
+    """Notes, what writes a surface or other results, and the options that apply."""
+    notes, known = [], set()
+    if kind == "results":
+        read = results(source)
+    else:
+        read, notes = li2018.read_surface(source, **{name: options[name] for name in IMPORT & options.keys()})
+        known = IMPORT
+        if ending == ".h5":
+            return notes, lambda draft, _: li2018.save(read, draft), known
+    if ending not in WRITERS:
+        raise BadInput(f"{source} holds {kind}, which cannot become {ending}; use {', '.join(WRITERS)}")
+    write, own = WRITERS[ending]
+    if "variable" in options and "repeat" not in own and "linear" not in own:
+        raise BadInput(f"--variable does not apply to {ending}, which holds all of them; leave it out")
+    if "variable" in options:
+        read = shown(read, options.pop("variable"))
+    return notes, lambda draft, given: write(read, draft, **{n: given[n] for n in own & given.keys()}), known | own
+
+
+def directions(source: Path, kind: str, ending: str, options: dict) -> tuple:
+    """Notes, what writes directions, and the options that apply."""
+    theirs = kind == "directions of 2018"
+    if ending not in ((".pt",) if theirs else (".2018.h5", ".h5")):
+        raise BadInput(f"{source} holds {kind}, which can become {'.pt' if theirs else '.h5'}, not {ending}")
+    path = options.get("checkpoint")
+    if path is None:
+        raise BadInput(f"{source} does not tell the network's parameters and their order; add --checkpoint")
+    if path.suffix == ".safetensors":
+        raise BadInput(f"{path} has lost the order of its parameters; give a state dict that torch.save has made")
+    checkpoint = checkpoints.load(path, options.get("network"))
+    if theirs:
+        found, notes = li2018.read_directions(source, checkpoint)
+        return notes, lambda draft, _: saved.save(found, draft), {"checkpoint", "network"}
+    found = saved.load(source)
+    return [], lambda draft, _: li2018.write_directions(found, draft, checkpoint), {"checkpoint", "network"}
+
+
+if __name__ == "__main__":
+    run(main, parser())
