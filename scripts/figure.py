@@ -1,15 +1,20 @@
 #!/usr/bin/env python3
-"""Draw results files as a figure for a paper.
+"""Draw results files as a figure for a paper, or as a page to explore.
 
     python scripts/figure.py surfaces.pdf resnet.h5 plain.h5
     python scripts/figure.py surfaces.png resnet.h5 plain.h5 --vmax 100 --titles "with" "without shortcuts"
     python scripts/figure.py lesions.pdf resnet-single.h5 plain-single.h5 resnet-random.h5
     python scripts/figure.py path.pdf path.plane.h5 path.h5
+    python scripts/figure.py surfaces.html resnet.h5 plain.h5
+    python scripts/figure.py lesions.html resnet-single.h5 resnet-random.h5
 
 Surfaces over a plane become contours and reliefs on one scale, surfaces along a line become curves.
 Lesions become the error by deleted block and the error by number of blocks deleted, all pairs a matrix of
 interactions, orders of deletion the blocks' Shapley values, trainings the error by depth or by kind of network.
-Paths of trainings are drawn over the surfaces in their planes. Curvatures over a plane become maps; densities and eigenvalues of Hessians become lines in one panel.
+Paths of trainings are drawn over the surfaces in their planes. Curvatures over a plane become maps; densities and
+eigenvalues of Hessians become lines in one panel.
+A page is one file that any browser opens, without a network: reliefs that turn together, with the paths on them, and
+tell their numbers under the pointer; lines; or a network whose blocks are deleted by a click.
 """
 
 import argparse
@@ -22,6 +27,9 @@ from ensemble.drawing_claims import identity, reuse
 from ensemble.drawing_depth import resilience
 from ensemble.drawing_flow import SHOWN, flows
 from ensemble.drawing_paths import paths
+from ensemble.drawing_redundancy import redundancies
+from ensemble.drawing_surviving import survivors
+from ensemble.html import lesion_page
 from landscape.command import Parser, run
 from landscape.drawing import (
     check_output,
@@ -36,6 +44,8 @@ from landscape.drawing import (
     trainings,
     trajectories,
 )
+from landscape.drawing.document import check_page, save_page
+from landscape.drawing.html import line_page, surface_page
 from landscape.errors import BadInput
 from landscape.table import read
 
@@ -43,7 +53,7 @@ from landscape.table import read
 def parser() -> Parser:
     # What is not given is not passed on: the defaults are the drawing functions' own.
     p = Parser(prog="figure.py", description=__doc__, argument_default=argparse.SUPPRESS)
-    p.add_argument("out", metavar="OUT.{pdf,png,svg}", type=Path, help="the figure; its suffix is the format")
+    p.add_argument("out", metavar="OUT.{pdf,png,svg,html}", type=Path, help="the figure; its suffix is the format")
     p.add_argument("files", metavar="IN.h5", type=Path, nargs="+", help="results files of one kind")
     g = p.add_argument_group("every figure")
     g.add_argument("--titles", nargs="+", metavar="TITLE", help="one a file, or a variant (default: their names)")
@@ -70,15 +80,41 @@ def parser() -> Parser:
 
 def main(arguments, comm) -> None:
     options = vars(arguments)
-    out = check_output(options.pop("out"))
+    out = options.pop("out")
+    web = out.suffix == ".html"
+    out = check_page(out) if web else check_output(out)
     files = [read(path) for path in options.pop("files")]
-    draw, known = drawing(files, options.pop("by_depth", False))
+    draw, known = (page if web else drawing)(files, options.pop("by_depth", False))
     if unknown := options.keys() - known:
         raise BadInput(f"--{min(unknown)} does not apply to {draw.__name__}; leave it out")
     for file in files:
         if left := (~file.known).sum():
             sys.stderr.write(f"{file.path}: {left} of {file['done'].size} points are not measured yet\n")
-    save(draw(files, **options), out)
+    (save_page if web else save)(draw(files, **options), out)
+
+
+def page(files, by_depth: bool = False) -> tuple:
+    """The function that makes a page of such files, and its options."""
+    kinds = {file.kind: file.path for file in files}
+    dims = {file.dims["loss"] for file in files if file.kind == "surface"}
+    scale = {"titles", "vmin", "vmax", "linear", "variable"}
+    if by_depth:
+        raise BadInput("--by-depth is for figures; leave it out, or let the name end in .pdf, .png or .svg")
+    if kinds.keys() == {"lesion"}:
+        return lesion_page, {"titles"}
+    if (
+        dims
+        and dims <= {("y", "x"), ("repeat", "y", "x"), ("z", "y", "x")}
+        and kinds.keys() <= {"surface", "trajectory"}
+    ):
+        return surface_page, {*scale, "cmap"}
+    if dims and dims <= {("x",), ("repeat", "x")} and kinds.keys() == {"surface"}:
+        return line_page, scale
+    told = ", ".join(f"{path} is a {kind}" for kind, path in kinds.items())
+    raise BadInput(
+        "a page shows surfaces over planes, with the paths in them, or surfaces along lines, or lesions, "
+        f"but {told}; let the name end in .pdf, .png or .svg, or make several pages"
+    )
 
 
 def drawing(files, by_depth: bool = False) -> tuple:
@@ -88,6 +124,8 @@ def drawing(files, by_depth: bool = False) -> tuple:
         raise BadInput(f"--by-depth is for lesions, {files[0].path} is a {files[0].kind}; leave it out")
     if "trajectory" in kinds and kinds.keys() <= {"trajectory", "surface"}:
         return trajectories, {"titles", "width", "vmin", "vmax", "linear", "levels", "cmap"}
+    if kinds.keys() == {"paths", "lesion"}:
+        return survivors, {"titles", "width"}
     if len(kinds) > 1:
         told = ", ".join(f"{path} is a {kind}" for kind, path in kinds.items())
         raise BadInput(f"one figure shows one kind of results, but {told}; draw them apart")
@@ -113,6 +151,8 @@ def drawing(files, by_depth: bool = False) -> tuple:
         return reuse, {"width"}
     if "paths" in kinds:
         return paths, {"titles", "width"}
+    if "redundancy" in kinds:
+        return redundancies, {"titles", "width"}
     if "surface" not in kinds:
         raise BadInput(f"no drawing of kind {min(kinds)} is known; update skipscape, or give another file")
     dims = {file.dims["loss"]: file.path for file in files}

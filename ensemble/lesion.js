@@ -1,0 +1,89 @@
+// Blocks that are deleted by a click, and the trial that was measured nearest to that.
+
+const { blocks, titles, figure } = page;
+const all = Object.fromEntries(Object.entries(page.trials).map(([name, spec]) => [name, unpacked(spec)]));
+const number = all.error.length;
+const chosen = new Uint8Array(blocks.length); // 1: deleted
+const buttons = [...document.querySelectorAll(".block")];
+const plot = element("plot");
+
+const deleted = (trial) => all.deleted.subarray(trial * blocks.length, (trial + 1) * blocks.length);
+const named = (test) => blocks.filter((_, i) => test(i)).join(", ");
+
+// The trials that differ from what is chosen in the fewest blocks, and in how many.
+function nearest() {
+  let least = Infinity;
+  let found = [];
+  for (let trial = 0; trial < number; trial += 1) {
+    const there = deleted(trial);
+    let apart = 0;
+    for (let i = 0; i < blocks.length && apart <= least; i += 1) apart += there[i] !== chosen[i];
+    if (apart < least) [least, found] = [apart, [trial]];
+    else if (apart === least) found.push(trial);
+  }
+  return { apart: least, found };
+}
+
+function show(wanted) {
+  const { apart, found } = nearest();
+  const trial = found.includes(wanted) ? wanted : found[0];
+  const there = deleted(trial);
+  const count = chosen.reduce((sum, one) => sum + one, 0);
+  buttons.forEach((button, i) => {
+    button.setAttribute("aria-pressed", String(chosen[i] === 1));
+    button.classList.toggle("differs", there[i] !== chosen[i]);
+  });
+  const write = (id, text) => { element(id).textContent = text; };
+  const names = named((i) => chosen[i]);
+  write("chosen", count ? `Deleted, ${count} of ${blocks.length} blocks: ${names}` : "Nothing is deleted: the whole network.");
+  write("error", percent(all.error[trial]));
+  write("interval", `95 % interval ${(100 * all.low[trial]).toFixed(2)} to ${percent(all.high[trial])}`);
+  const rise = all.rise[trial];
+  write("rise", `${rise > 0 ? "+" : ""}${short(rise)}`);
+  const se = all.rise_se[trial];
+  write("rise-se", Number.isNaN(se) ? "" : `± ${short(se, 2)} (standard error, same examples)`);
+  write("match", apart ? `These blocks were never deleted together. The nearest trial differs in ${apart} of ${blocks.length}:` : "Measured: these blocks.");
+  const more = named((i) => there[i] && !chosen[i]);
+  const less = named((i) => !there[i] && chosen[i]);
+  write("differs", [more && `it deletes ${more} too`, less && `it keeps ${less}`].filter(Boolean).join("; "));
+  const errors = found.map((each) => all.error[each]);
+  const [low, high] = [Math.min(...errors), Math.max(...errors)];
+  write("ties", found.length > 1 ? `${found.length} trials are as near, with errors of ${percent(low)} to ${percent(high)}; this is the first.` : "");
+  const from = `trial ${all.trial[trial]} of ${titles[all.file[trial]]}`;
+  write("trial", `${from}: loss ${short(all.loss[trial])}, accuracy ${percent(1 - all.error[trial])}, ${all.examples[trial]} examples`);
+  highlight(trial);
+}
+
+// A ring around the trial's point, with the error's interval.
+function highlight(trial) {
+  const places = figure.data.slice(0, -1).flatMap(({ customdata, x }) => (customdata ? [[customdata, x]] : []));
+  const [numbers, x] = places.find(([rows]) => rows.some((row) => row[0] === trial));
+  const at = numbers.findIndex((row) => row[0] === trial);
+  const [error, low, high] = ["error", "low", "high"].map((name) => 100 * all[name][trial]);
+  Object.assign(figure.data.at(-1), {
+    x: [x[at]], y: [error],
+    error_y: { type: "data", symmetric: false, array: [high - error], arrayminus: [error - low], color: "black" },
+  });
+  Plotly.react(plot, figure.data, figure.layout, CONFIG);
+}
+
+function choose(set, trial) {
+  chosen.set(set);
+  show(trial);
+}
+
+buttons.forEach((button, i) => button.addEventListener("click", () => { chosen[i] = 1 - chosen[i]; show(); }));
+element("reset").addEventListener("click", () => choose(new Uint8Array(blocks.length)));
+
+for (const trace of figure.data) {
+  trace.x = trace.x.bdata ? unpacked(trace.x) : trace.x;
+  if (trace.customdata) {
+    const flat = unpacked(trace.customdata);
+    trace.customdata = Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
+  }
+}
+show();
+plot.on("plotly_click", ({ points }) => {
+  const point = points.find(({ customdata }) => customdata);
+  if (point) choose(deleted(point.customdata[0]), point.customdata[0]);
+});
