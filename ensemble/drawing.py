@@ -70,7 +70,15 @@ def depth_order(names: Sequence[Sequence[str]]) -> list[str]:
     return order
 
 
-def by_block(axes: Axes, file: Results, order: Sequence[str], *, color: str = "black", shift: float = 0.0) -> Axes:
+def by_block(
+    axes: Axes,
+    file: Results,
+    order: Sequence[str],
+    *,
+    color: str = "black",
+    shift: float = 0.0,
+    span: int | None = None,
+) -> Axes:
     """Draw the error after each single deletion, with its 95 % interval, and dashed the intact error.
 
     Parameters
@@ -80,6 +88,7 @@ def by_block(axes: Axes, file: Results, order: Sequence[str], *, color: str = "b
     order : names of the blocks along x; those that the file lacks stay empty
     color : of everything drawn
     shift : to the right, so that networks do not hide each other
+    span : places along x that these blocks are spread over; by default as many as there are
 
     Returns
     -------
@@ -91,13 +100,14 @@ def by_block(axes: Axes, file: Results, order: Sequence[str], *, color: str = "b
     alone = np.flatnonzero((deleted.sum(axis=1) == 1) & done)
     names = file.coordinates["block"][deleted[alone].argmax(axis=1)]
     place = np.array([order.index(name) for name in names], dtype=int)  # from 0; drawn from 1
+    x = (place + 0.5) * (span or len(order)) / len(order) + 0.5 + shift
     error = 100 * (1 - file["accuracy"][alone])
     low, high = wilson(file["accuracy"][alone], file["examples"][alone])
     whiskers = error - 100 * (1 - high), 100 * (1 - low) - error
-    axes.errorbar(place + 1 + shift, error, whiskers, fmt="none", ecolor=color, elinewidth=0.6)
+    axes.errorbar(x, error, whiskers, fmt="none", ecolor=color, elinewidth=0.6)
     first = np.isin(place, _shape_changing(order))
-    axes.plot(place[~first] + 1 + shift, error[~first], "o", color=color, markersize=2.6)
-    axes.plot(place[first] + 1 + shift, error[first], "D", color=color, markersize=3.4, markerfacecolor="white")
+    axes.plot(x[~first], error[~first], "o", color=color, markersize=2.6)
+    axes.plot(x[first], error[first], "D", color=color, markersize=3.4, markerfacecolor="white")
     for intact in np.flatnonzero(~deleted.any(axis=1) & done)[:1]:
         axes.axhline(100 * (1 - file["accuracy"][intact]), color=color, linewidth=0.7, dashes=DASHES, zorder=1)
     return axes
@@ -230,11 +240,13 @@ def lesions(files: Sequence[Results], *, titles: Sequence[str] | None = None, wi
 
 def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]) -> dict[str, dict]:
     """The left panel; returns its keys for the legend."""
-    order = depth_order([file.coordinates["block"] for file, _ in pairs])
+    orders = [list(file.coordinates["block"]) for file, _ in pairs]
+    order = max(orders, key=len)
+    alike = all(set(one) <= set(order) for one in orders)  # else blocks of one name are not in one place
     shifts = np.linspace(-0.15, 0.15, len(pairs)) if len(pairs) > 1 else [0.0]
-    for (file, title), shift in zip(pairs, shifts, strict=True):
-        by_block(axes, file, order, color=color[title], shift=shift)
-    starts = _starts(order)
+    for (file, title), shift, own in zip(pairs, shifts, orders, strict=True):
+        by_block(axes, file, order if alike else own, color=color[title], shift=shift, span=len(order))
+    starts = _starts(order) if alike else [0]
     for stage, (start, stop) in enumerate(pairwise([*starts, len(order)]), start=1):
         if stage > 1:
             axes.axvline(start + 0.5, color="0.8", linewidth=0.5, zorder=0)
@@ -243,9 +255,12 @@ def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]
             axes.annotate(f"stage {stage}", ((start + stop + 1) / 2, 1), (0, 2), fontsize=NOTE, **where)
     axes.set(xlim=(0.3, len(order) + 0.7), xlabel="deleted block, by depth", ylabel=_error(pairs))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylim(0, min(100, axes.get_ylim()[1]))
+    if not alike:
+        axes.set_xlabel("deleted block, by relative depth")
+        axes.set_xticks(np.linspace(0.5, len(order) + 0.5, 5), ["0", "0.25", "0.5", "0.75", "1"])
+    axes.set_ylim(0, min(102, axes.get_ylim()[1]))
     keys = {"nothing deleted": {"dashes": DASHES, "linewidth": 0.7}}
-    if _shape_changing(order):
+    if any(map(_shape_changing, orders)):
         diamond = {"linestyle": "none", "marker": "D", "markersize": 3.4, "markerfacecolor": "white"}
         keys |= {"first block of a later stage": diamond}
     return keys | _chance(axes, pairs)

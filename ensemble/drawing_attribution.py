@@ -51,11 +51,11 @@ def interactions(files: Sequence[Results], *, titles: Sequence[str] | None = Non
         columns = min(len(files), 3 if check_width(width) > 4 else 2)
         rows = -(-len(files) // columns)
         side = min(2.6, (width - 0.9) / columns)
-        figure = Figure((side * columns + 0.9, (side + 0.35) * rows + 0.4), layout="compressed")
+        figure = Figure((side * columns + 0.9, (side + 0.35) * rows + 0.25), layout="compressed")
         panels = figure.subplots(rows, columns, squeeze=False)
         for axes in panels.flat[len(files) :]:
             axes.set_visible(False)
-        for axes, one, file, title in zip(panels.flat, found, files, titles_of(files, titles), strict=False):
+        for axes, one, title in zip(panels.flat, found, titles_of(files, titles), strict=False):
             by_pair(axes, one, norm, factor)
             axes.set_title(title)
             axes.set_xlabel("deleted block, by depth")

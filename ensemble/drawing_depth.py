@@ -93,7 +93,8 @@ def resilience(files: Sequence[Results], *, titles: Sequence[str] | None = None,
         sizes = sorted({len(file.coordinates["block"]) for file in files})
         axes.set(xscale="log", xlabel="number of blocks", ylabel=f"{split_of(files)}error after one deletion (%)")
         axes.set_ylim(0, min(100, axes.get_ylim()[1]))
-        axes.set_xticks(sizes, list(map(str, sizes)))
+        ticks = [size for size, before in zip(sizes, [0, *sizes], strict=False) if size > 1.12 * before]
+        axes.set_xticks(ticks, list(map(str, ticks)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
         keys = [
