@@ -1,11 +1,12 @@
 # make demo   from a fresh clone to the two figures of the README
 # make test   the test suite
+# make docs   the documentation, links checked, and its notebook, run
 # Both do all their own set-up: a virtual environment in .venv, MPI included.
 PYTHON ?= python3
 RANKS  ?= 2
 BIN    := .venv/bin
 
-.PHONY: demo test lint venv faults hosts benchmark clean
+.PHONY: demo test lint docs venv faults mutations hosts benchmark clean
 .DELETE_ON_ERROR:
 
 venv: .venv/ready
@@ -24,12 +25,23 @@ lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+docs: venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --quiet
+	mkdir -p build/notebook && cp docs/five-minutes.ipynb build/notebook
+	$(BIN)/jupyter-execute --timeout=900 build/notebook/five-minutes.ipynb
+
 demo: venv
 	RANKS=$(RANKS) PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
 
-# Not part of the tests: kill runs at random moments, resume them, compare what they become.
+# Not part of the tests, half an hour: kill runs at random moments, fill disks, take files away, stop ranks, and see
+# what becomes of the results. A few minutes: make faults FAULTS=--quick. As root, on small file systems too.
 faults: venv
-	$(BIN)/python tests/faults/kill.py --kills 50
+	$(BIN)/python tests/faults $(FAULTS)
+
+# Not part of the tests: break central lines in a copy; do the tests notice?
+mutations: venv
+	$(BIN)/python tests/mutations.py
 
 # Not part of the tests, and for root on Linux: measure on two hosts, lose one of them, go on.
 hosts: venv

@@ -323,6 +323,8 @@ def _side(file: Results):
     if _kind(file) == "repeat":
         return _repeats
     if _kind(file) != "delete":
+        if _kind(file) not in KINDS:
+            raise BadInput(f"{file.path} has lesions of an unknown kind, {_kind(file)}; update skipscape")
         return _kinds
     return _multiples if file["deleted"].sum(axis=1).max(initial=0) > 1 else _singles
 

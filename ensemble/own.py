@@ -33,15 +33,17 @@ def lesions(
     blocks: Callable[[nn.Module], Mapping] | None = None,
     loss: Loss = cross_entropy,
     seed: int = 0,
+    name: str | None = None,
+    data: str = "data in memory",
     comm=None,
     quiet: bool = False,
     **options,
-) -> Results:
+) -> Results | None:
     """Measure what is left of a network when its residual blocks are deleted, moved or changed.
 
     Parameters
     ----------
-    network, batches, out, loss, seed, comm, quiet
+    network, batches, out, loss, seed, name, data, comm, quiet
         See `landscape.own.surface`.
     blocks : callable
         For a network whose classes are not known: says where its branches end, see `ensemble.blocks.blocks`.
@@ -51,7 +53,7 @@ def lesions(
     Returns
     -------
     Results
-        The file, read.
+        The file, read. None with ``dry_run=True``, which tells what it would take.
 
     Raises
     ------
@@ -61,6 +63,6 @@ def lesions(
     comm = comm or Alone()
     arguments = arguments_of(study_options, out, seed=seed, quiet=quiet, **options)
     with agreed(comm):
-        it = owned(network, batches, loss, seed)
+        it = owned(network, batches, loss, seed, name, data)
     trials.lesions(it, blocks, arguments, comm)
-    return read(out)
+    return None if arguments.dry_run else read(out)

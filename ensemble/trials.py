@@ -98,7 +98,4 @@ def _calibration(arguments, it: Subject) -> list[torch.Tensor] | None:
     if arguments.batchnorm == "frozen":
         return None
     norms_of(it.network)  # there must be some
-    number = arguments.calibration
-    if number is None:
-        number = min(1024, sum(len(targets) for _, targets in it.batches))
-    return it.calibration(number)
+    return it.calibration(arguments.calibration)

@@ -10,6 +10,8 @@ from landscape.errors import BadInput
 
 __all__ = ["fitted", "parsed"]
 
+LONGEST = 1000  # characters of a literal; Python's parser is not made for what is nested by the thousand
+
 
 def parsed(words: Iterable[str]) -> dict:
     """The arguments in ``NAME=VALUE`` words; a value is a Python literal, or else a word.
@@ -25,8 +27,8 @@ def parsed(words: Iterable[str]) -> dict:
         if not equals:
             raise BadInput(f"--argument takes NAME=VALUE, got {pair!r}")
         try:
-            arguments[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+            arguments[name] = ast.literal_eval(value) if len(value) <= LONGEST else value
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             arguments[name] = value
     return arguments
 

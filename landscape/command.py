@@ -1,7 +1,7 @@
 """What every command does around its work: read the command line, start, and end well.
 
-Bad input ends with one line on standard error and status 2; a signal with a flushed file and
-status 128 + its number; a bug with its traceback. On several ranks none is left waiting.
+Bad input ends with one line on standard error and status 2, and so does what the machine refuses; a signal with a
+flushed file and status 128 + its number; a bug with its traceback. On several ranks none is left waiting.
 """
 
 from __future__ import annotations
@@ -16,12 +16,18 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from importlib import metadata
+from pathlib import Path
 
 from landscape import __version__
 from landscape.errors import BadInput
 from landscape.ranks import Alone, agreed, world
 
-__all__ = ["Parser", "provenance", "run", "say"]
+__all__ = ["Parser", "note", "printable", "provenance", "run", "say"]
+
+MOST = 10_000_000  # of anything that a command line counts
+LARGEST_SEED = 2**62  # what generators take, with room for those that follow from it
+STOPPED: list[int] = []  # the signal that has stopped this command
+LONGEST = 2000  # characters of a complaint
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,6 +42,11 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    def _format_usage(self, usage, actions, groups, prefix) -> str:
+        """What must be given; the options stand below, in their groups."""
+        needed = [action for action in actions if action.required or not action.option_strings]
+        return super()._format_usage(usage, needed, [], prefix).rstrip() + " [options]\n\n"
+
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default in (None, False, []):  # that says nothing
             return action.help
@@ -59,32 +70,21 @@ def run(main: Callable, parser: Parser) -> None:
     parser : reads the command line
     """
     comm = Alone()
+    STOPPED.clear()
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _stop)
         comm = world()
         with agreed(comm):
-            arguments = parser.parse_args()
+            arguments = _parsed(parser, sys.argv[1:])
         main(arguments, comm)
         status = 0
-    except BadInput as error:
-        if comm.rank == 0 or not error.agreed:
-            _tell(f"{parser.prog}: error: {error}")
-        if not error.agreed:
-            _abort(comm, 2)
-        status = 2
     except KeyboardInterrupt as stopped:
-        number = getattr(stopped, "number", signal.SIGINT)
-        if comm.rank == 0:
-            _tell(f"{parser.prog}: stopped by {signal.Signals(number).name}; the same command goes on from here")
-        else:
-            time.sleep(3)  # the signal usually reaches every rank: let rank 0 write what it has
-        _abort(comm, 128 + number)
-        status = 128 + number
-    except Exception:
-        _tell(f"{parser.prog}: rank {comm.rank} of {comm.size} failed\n{traceback.format_exc()}")
-        _abort(comm, 1)
-        status = 1
+        status = _stopped(comm, parser, getattr(stopped, "number", signal.SIGINT))
+    except Exception as error:
+        # A library may make an error of its own of what a signal raises within it.
+        signalled = STOPPED and not getattr(error, "genuine", isinstance(error, BadInput))
+        status = _stopped(comm, parser, STOPPED[0]) if signalled else _failed(comm, parser, error)
     for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to write: die quietly
         signal.signal(number, signal.SIG_DFL)
     # mpi4py's runner would answer a status other than 0 with an MPI_Abort and its noise.
@@ -93,11 +93,45 @@ def run(main: Callable, parser: Parser) -> None:
     sys.exit(status)
 
 
-def say(comm, *lines: str) -> None:
-    """Print on rank 0."""
+def _stopped(comm, parser: Parser, number: int) -> int:
     if comm.rank == 0:
-        for line in lines:
-            print(line, flush=True)
+        _tell(f"{parser.prog}: stopped by {signal.Signals(number).name}; the same command goes on from here")
+    else:
+        time.sleep(3)  # the signal usually reaches every rank: let rank 0 write what it has
+    _abort(comm, 128 + number)
+    return 128 + number
+
+
+def _failed(comm, parser: Parser, error: Exception) -> int:
+    complaint, agreed_upon = _complaint(error), getattr(error, "agreed", False)
+    status = 1 if complaint is None else 2
+    if complaint is None:
+        _tell(f"{parser.prog}: rank {comm.rank} of {comm.size} failed\n{traceback.format_exc()}")
+    elif comm.rank == 0 or not agreed_upon:
+        note(f"{parser.prog}: error: {complaint}")
+    if not agreed_upon:
+        _abort(comm, status)
+    return status
+
+
+def say(comm, *lines: str) -> None:
+    """Print on rank 0; a line may be several."""
+    if comm.rank == 0:
+        for text in lines:
+            print("\n".join(map(printable, text.split("\n"))), flush=True)
+
+
+def note(line: str) -> None:
+    """Print a line on standard error, whichever rank this is."""
+    _tell(printable(line))
+
+
+def printable(text: str) -> str:
+    """Text as it may come to a terminal, which obeys control characters: these are escaped, line ends too.
+
+    Names of files and what is in files are a stranger's choice.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def provenance(settings: Mapping) -> dict:
@@ -111,10 +145,49 @@ def provenance(settings: Mapping) -> dict:
     return {**settings, "command": shlex.join([script, *sys.argv[1:]]), **versions}
 
 
+def _parsed(parser: Parser, words: list[str]) -> argparse.Namespace:
+    """A command line whose numbers float32 and memory can hold, whose words can go into a file, whose OUT is one."""
+    for word in words:
+        if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in word):  # the latter are bytes that are no character
+            raise BadInput(f"{word!r} is not UTF-8 text, which results files keep; rename it")
+        if word.startswith("-") and word.endswith("=--"):  # which argparse takes for no value at all
+            raise BadInput(f"{word} gives no value; give one (see --help)")
+    arguments = parser.parse_args(words)
+    for name, value in vars(arguments).items():
+        option = f"--{name.replace('_', '-')}"
+        least, most = (0, LARGEST_SEED) if name == "seed" else (-MOST, MOST)
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(each, int) and not least <= each <= most:
+                raise BadInput(f"{option} is {each}; give " + ("0 or more" if each < 0 else f"{most:,} at most"))
+            if isinstance(each, float) and not (each == 0 or 1e-37 < abs(each) < 3e38):
+                raise BadInput(f"{option} is {each}; give a number that float32 can hold")
+    out = getattr(arguments, "out", None)
+    if isinstance(out, Path) and (not out.name or (out.exists() and not out.is_file())):
+        raise BadInput(f"{out} is not a file to write to; name another one")
+    return arguments
+
+
 def _stop(number, frame):
     for again in (signal.SIGINT, signal.SIGTERM):
         signal.signal(again, signal.SIG_IGN)  # the last flush must not be interrupted in turn
+    STOPPED.append(number)
     raise _Stopped(number)
+
+
+def _complaint(error: Exception) -> str | None:
+    """What to say of an error that is the user's to mend, or that the machine leaves no choice in; None of a bug."""
+    said = str(error)
+    if isinstance(error, MemoryError) or "can't allocate memory" in said or type(error).__name__ == "OutOfMemoryError":
+        reason = said.partition("\n")[0] or "Python's own"
+        return _short(f"there is not enough memory ({reason}); take fewer or smaller ones")
+    if isinstance(error, OSError) and error.filename is not None:
+        return _short(f"cannot use {error.filename}: {error.strerror}") + "; mend that, or name another one"
+    return _short(said) if isinstance(error, BadInput) else None
+
+
+def _short(text: str) -> str:
+    """A long line without its middle: what is wrong is said at its beginning, what to do at its end."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
 
 
 def _tell(text: str) -> None:

@@ -121,7 +121,7 @@ def _part(results: Results) -> str:
     """What was measured, as the heading of a part: alike for files whose numbers can be compared."""
     a = results.attributes
     split = {"train": "training data", "test": "test data"}.get(a["split"], a["split"])
-    told = [f"{results.kind} on {a['data']}", split]
+    told = [f"{results.kind} on {a['data']}", *filter(None, [split])]
     if a["loss"] != "cross_entropy":
         told.append(a["loss"])
     for name in ("x", "y", "z"):

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import weakref
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from landscape.command import provenance, say
-from landscape.ranks import agreed
+from landscape.dry import foretell
+from landscape.errors import BadInput
+from landscape.place import whereabouts
+from landscape.ranks import agreed, alike
+from landscape.running import Mark, claim
 from landscape.sweep import Function, sweep
 from landscape.table import Table, prepare
 
-__all__ = ["experiment"]
+__all__ = ["experiment", "options"]
+
+
+def options(parser) -> None:
+    """Give a command, or a group of its options, those that `experiment` reads."""
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="measure no more than a few rows, keep nothing; tell how many there are, the time, memory and file needed",
+    )
+    told = parser.add_mutually_exclusive_group()
+    told.add_argument("-v", "--verbose", action="store_true", help="tell what is measured, with which settings, where")
+    told.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def experiment(
@@ -30,7 +49,7 @@ def experiment(
     Parameters
     ----------
     function, points : see `landscape.sweep.sweep` and `landscape.table.prepare`
-    arguments : of the command; `out` and `quiet` are read
+    arguments : of the command; `out` is read, and those of `options`
     label : what a row is called, in the plural
     attributes : what a resumed run must have in common with the first
     choose : which rows to measure next, in which order, from what the table holds; asked again when
@@ -40,18 +59,52 @@ def experiment(
     Returns
     -------
     Table
-        On rank 0, complete.
+        On rank 0, complete. As long as there is one, no other job may write the file. None where nothing was to be
+        measured, with ``--dry-run``.
+
+    Raises
+    ------
+    BadInput
+        Another job is writing the file; or see `landscape.table.prepare`.
     """
-    table = None
-    with agreed(comm):
-        if comm.rank == 0:
-            table, warnings = prepare(arguments.out, points, attributes=provenance(attributes), **plan)
-            say(comm, *warnings)
-    before = table.done.sum() if table else 0
-    while comm.bcast(len(rows := choose(table)) if table else None):
-        sweep(function, table, comm, rows=rows if table else None, label=label, quiet=arguments.quiet)
+    told = provenance(attributes)
+    alike(comm, told)
+    if arguments.verbose:
+        say(comm, *(f"{name}: {value}" for name, value in attributes.items()), *whereabouts(comm))
+    if arguments.dry_run:
+        how = {"label": label, "choose": choose, "device": attributes.get("device"), **plan}
+        say(comm, *foretell(function, points, arguments.out, comm, attributes=told, **how))
+        return None
+    table, rows, before = None, None, 0
+    with contextlib.ExitStack() as held:
+        with agreed(comm):
+            if comm.rank == 0:
+                mark, notes, obstacle = _claimed(arguments.out)
+                if mark is not None:
+                    held.callback(mark.release)
+                table, warnings = prepare(arguments.out, points, attributes=told, **plan)
+                table.mark = mark
+                rows, before = choose(table), table.done.sum()
+                if len(rows) and obstacle:  # who has nothing to write needs no mark
+                    raise BadInput(obstacle)
+                say(comm, *notes, *warnings)
+        while comm.bcast(len(rows) if table else None):
+            sweep(function, table, comm, rows=rows, label=label, quiet=arguments.quiet)
+            rows = choose(table) if table else None
+        if table:
+            # The command may have more to write: what follows from the rows.
+            weakref.finalize(table, held.pop_all().close)
     if table and table.done.sum() == before:
         say(comm, f"{arguments.out} is complete already: {len(points)} {label}")
     elif table:
         say(comm, f"{arguments.out}: {len(points)} {label} of {attributes['network']}")
     return table
+
+
+def _claimed(out: Path) -> tuple[Mark | None, list[str], str]:
+    """This job's mark beside its output, what is to be said of it, and why there can be none."""
+    try:
+        return *claim(out), ""
+    except OSError as error:
+        cure = "mend that, or give another output file"
+        return None, [], f"cannot write beside {out}, where a running job leaves its mark: {error.strerror}; {cure}"

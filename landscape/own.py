@@ -26,6 +26,7 @@ from landscape.checkpoint import Checkpoint
 from landscape.command import Parser
 from landscape.directions import digest
 from landscape.errors import BadInput
+from landscape.experiment import options as run_options
 from landscape.forward import forward
 from landscape.measure import Loss, cross_entropy, each_of
 from landscape.ranks import Alone, agreed
@@ -42,10 +43,12 @@ def surface(
     *,
     loss: Loss = cross_entropy,
     seed: int = 0,
+    name: str | None = None,
+    data: str = "data in memory",
     comm=None,
     quiet: bool = False,
     **options,
-) -> Results:
+) -> Results | None:
     """Measure the loss on a plane through a network.
 
     Parameters
@@ -58,6 +61,8 @@ def surface(
     loss : callable
         Of outputs and targets; gives one number for each example.
     seed : of the directions
+    name : of the network, for figures and tables; by default that of its class
+    data : what the batches are called there
     comm : an MPI communicator, of which every rank makes this call with the same network and data; None for one process
     quiet : no progress bar
     **options
@@ -66,7 +71,7 @@ def surface(
     Returns
     -------
     Results
-        The file, read.
+        The file, read. None with ``dry_run=True``, which tells what it would take.
 
     Raises
     ------
@@ -77,12 +82,14 @@ def surface(
     arguments = arguments_of(surfaces.options, out, seed=seed, quiet=quiet, **options)
     with agreed(comm):
         surfaces.check(arguments)
-        it = owned(network, batches, loss, seed)
+        it = owned(network, batches, loss, seed, name, data)
     surfaces.surface(it, arguments, comm)
-    return read(out)
+    return None if arguments.dry_run else read(out)
 
 
-def owned(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], loss: Loss, seed: int) -> Subject:
+def owned(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], loss: Loss, seed: int, name: str | None, data: str
+) -> Subject:
     """The network, its data and loss as the commands have them.
 
     Raises
@@ -99,10 +106,10 @@ def owned(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], loss: Lo
         outputs = mine(held[0][0][:2])
         each_of(loss, outputs, held[0][1][:2])
     quick, why = forward(mine, held[0][0][:2])
-    title = type(network).__name__
+    title = name or type(network).__name__
     settings = {
         "network": title,
-        "data": "of the caller",
+        "data": data,
         "split": "",
         **({} if held[0][1].is_floating_point() else {"classes": outputs.shape[1]}),
         "loss": getattr(loss, "__name__", type(loss).__name__),
@@ -130,11 +137,12 @@ def arguments_of(options: Callable[[Parser], None], out: str | os.PathLike, **gi
     """
     parser = Parser()
     options(parser)
+    run_options(parser)
     known = vars(parser.parse_args([]))
-    more = {"out": Path(out), "quiet": False, "seed": 0, "loss": ["of the caller"], "split": "", "network": None}
+    more = {"seed": 0, "loss": ["of the caller"], "split": "", "network": None}
     if unknown := given.keys() - known.keys() - more.keys():
         raise TypeError(f"there is no option {min(unknown)}; there are {', '.join(sorted(known))}")
-    return Namespace(**{**known, **more, **given})
+    return Namespace(**{**known, **more, **given, "out": Path(out)})
 
 
 def _digest(batches: list[tuple[Tensor, Tensor]]) -> str:

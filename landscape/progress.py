@@ -20,11 +20,11 @@ def bar(total: int, label: str, *, begun: int = 0, quiet: bool = False, note: st
     note : shown at the end
     """
     terminal = sys.stderr.isatty()
-    layout = "{n_fmt}/{total_fmt} {unit}, {rate_fmt}, {elapsed} gone, {remaining} left{postfix}"
-    progress = tqdm(
+    layout = "{n_fmt}/{total_fmt} {unit}, {speed}, {elapsed} gone, {remaining} left{postfix}"
+    progress = _Bar(
         total=total,
         initial=begun,
-        unit=f" {label}" if terminal else label,
+        unit=label,
         disable=quiet,
         dynamic_ncols=terminal,
         mininterval=0.2 if terminal else 20,
@@ -35,6 +35,15 @@ def bar(total: int, label: str, *, begun: int = 0, quiet: bool = False, note: st
     if note:
         progress.set_postfix_str(note, refresh=False)
     return progress
+
+
+class _Bar(tqdm):
+    @property
+    def format_dict(self) -> dict:
+        told = super().format_dict
+        rate = told["rate"] or (told["n"] - told["initial"]) / (told["elapsed"] or 1)
+        speed = f"{rate:.3g} {told['unit']} a second" if rate >= 1 else f"{1 / rate:.3g} s each" if rate else "? s each"
+        return told | {"speed": speed}
 
 
 class _Lines:

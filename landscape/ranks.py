@@ -7,15 +7,20 @@ MPI. Every rank of a job must come to the collective calls (`agreed`, `share`) i
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import socket
+import sys
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
+from landscape import __version__
 from landscape.errors import BadInput
 
-__all__ = ["Alone", "Share", "agreed", "share", "world"]
+__all__ = ["Alone", "Patience", "Share", "agreed", "alike", "share", "world"]
 
 # What launchers tell each process they start, and how many processes that says there are.
 LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
@@ -42,8 +47,9 @@ def world():
     Raises
     ------
     BadInput
-        A launcher started several processes that cannot see each other. Each would take itself
-        for rank 0 and all would write one file.
+        A launcher started several processes that cannot see each other: each would take itself
+        for rank 0 and all would write one file. Or they run other code, or were told otherwise: nobody would
+        know whose numbers are in the file.
     """
     launched = max((int(os.environ[name]) for name in LAUNCHED if os.environ.get(name, "").isdigit()), default=1)
     try:
@@ -62,6 +68,10 @@ def world():
         )
     if MPI.COMM_WORLD.size > 1 and MPI.Query_thread() < MPI.THREAD_SERIALIZED:
         raise BadInput("this MPI was built without threads (MPI_THREAD_SERIALIZED); use one that has them")
+    if MPI.COMM_WORLD.size > 1:
+        script, *words = sys.argv
+        told = " ".join([os.path.basename(script), *words])
+        alike(MPI.COMM_WORLD, {"version of skipscape": __version__, "code of skipscape": _code(), "command": told})
     return MPI.COMM_WORLD
 
 
@@ -105,3 +115,64 @@ def agreed(comm) -> Iterator[None]:
         error = BadInput(complaints[0])
         error.agreed = True
         raise error
+
+
+def alike(comm, mine: Mapping[str, object]) -> None:
+    """See that all ranks have the same; every rank must call it.
+
+    Parameters
+    ----------
+    comm : communicator
+    mine : what this rank has, by name, in the order in which a difference is told
+
+    Raises
+    ------
+    BadInput
+        On every rank, if any has something else than rank 0.
+    """
+    everyone = comm.allgather((socket.gethostname(), {name: str(value) for name, value in mine.items()}))
+    (at, first), *others = everyone
+    for rank, (host, other) in enumerate(others, 1):
+        for name in {**first, **other}:
+            if first.get(name) != other.get(name):
+                error = BadInput(
+                    f"the {name} of rank {rank} on {host} is {other.get(name, 'nothing')}, that of rank 0 on {at} "
+                    f"{first.get(name, 'nothing')}; start all ranks with the same"
+                )
+                error.agreed = True
+                raise error
+
+
+class Patience:
+    """Counts the seconds in which nothing is heard of somebody.
+
+    Only those in which we could have heard something: who was stopped, or had to wait for a disk, has not listened.
+
+    Parameters
+    ----------
+    seconds : that this lasts
+    """
+
+    LOOK = 1.0  # seconds that count at most between two looks
+
+    def __init__(self, seconds: float):
+        self._seconds, self._silent, self._looked = seconds, 0.0, time.monotonic()
+
+    def heard(self) -> None:
+        self._silent = 0.0
+
+    def over(self) -> bool:
+        """Look: whether it is over."""
+        now = time.monotonic()
+        self._silent += min(now - self._looked, self.LOOK)
+        self._looked = now
+        return self._silent > self._seconds
+
+
+def _code() -> str:
+    """A digest of the code of both packages, which tells versions apart that are called the same."""
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(path for wing in ("landscape", "ensemble") for path in here.parent.joinpath(wing).rglob("*.py")):
+        digest.update(f"{path.relative_to(here.parent)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -7,8 +7,6 @@ of them. Nothing in it is executed.
 from __future__ import annotations
 
 import os
-import pickle
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,9 +15,12 @@ from torch import Tensor
 
 from landscape.directions import Weights
 from landscape.errors import BadInput
+from landscape.tensors import Unsound, read, sound
 from landscape.whole import written
 
 __all__ = ["load", "save"]
+
+MOST = 10_000  # directions in a file
 
 
 def save(directions: Sequence[Weights], path: str | os.PathLike) -> None:
@@ -47,13 +48,21 @@ def load(path: str | os.PathLike) -> list[Weights]:
     if not path.is_file():
         raise BadInput(f"there is no file of directions {path}; make one with torch.save([direction, …], path)")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise BadInput(f"{path} cannot be read safely; save dicts of tensors and nothing else") from error
-    found = list(content) if isinstance(content, list | tuple) else [content]
-    if not found or not all(map(_is_direction, found)):
-        raise BadInput(f"{path} holds no directions; save a dict from parameter names to tensors, or a list of such")
-    return found
+        content = read(path)
+        found = list(content) if isinstance(content, list | tuple) else [content]
+        if not found or not all(map(_is_direction, found)):
+            raise BadInput(
+                f"{path} holds no directions; save a dict from parameter names to tensors, or a list of such"
+            )
+        if len(found) > MOST:
+            raise BadInput(f"{path} holds {len(found)} directions; save {MOST} or fewer in one file")
+        # All at once, since they may be one and the same.
+        each = sound({f"{i}.{name}": d for i, direction in enumerate(found) for name, d in direction.items()}, path)
+    except Unsound as error:
+        raise BadInput(f"{path} cannot be read safely: {error}; save dicts of tensors and nothing else") from error
+    if wrong := [name for name, d in each.items() if not (d.is_floating_point() and d.isfinite().all())]:
+        raise BadInput(f"{path} has no finite numbers at {wrong[0]}; save floating-point tensors without NaN")
+    return [{name: each[f"{i}.{name}"] for name in direction} for i, direction in enumerate(found)]
 
 
 def _is_direction(content: object) -> bool:

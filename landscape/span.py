@@ -106,7 +106,7 @@ def options(parser: Parser, points: int) -> None:
         default="frozen",
         help="statistics away from the checkpoint: its own, between the checkpoints', measured anew, each batch's",
     )
-    g.add_argument("--calibration", type=int, default=1024, metavar="N", help="examples that they are measured on")
+    g.add_argument("--calibration", type=int, metavar="N", help="examples that they are measured on; by default 1024")
 
 
 def span(arguments, it: Subject) -> Span:
@@ -163,11 +163,15 @@ def span(arguments, it: Subject) -> Span:
     }
     if cosines:
         settings["cosine"] = cosines[0] if len(cosines) == 1 else cosines
+    inputs = None
+    if arguments.batchnorm != "frozen":
+        norms_of(it.network)  # there must be some
     if arguments.batchnorm == "recalibrated":
-        settings["calibration"] = arguments.calibration
+        inputs = it.calibration(arguments.calibration)
+        settings["calibration"] = sum(map(len, inputs))
     if arguments.repeats:
         plane = Repeats(lambda repeat: Plane(origin, directions(repeat)))
-    return Span(plane, _statistics(arguments, it, ends), settings)
+    return Span(plane, _statistics(arguments, it, ends, inputs), settings)
 
 
 def _ends(arguments, it: Subject, dimensions: int) -> list[Weights]:
@@ -234,11 +238,10 @@ def _saved(arguments, it: Subject, origin: Weights, dimensions: int) -> list[Wei
     return directions
 
 
-def _statistics(arguments, it: Subject, ends: list[dict[str, Tensor]]) -> Callable:
+def _statistics(arguments, it: Subject, ends: list[dict[str, Tensor]], inputs: list[Tensor] | None) -> Callable:
     policy = arguments.batchnorm
     if policy == "frozen":
         return lambda point: contextlib.nullcontext()
-    norms_of(it.network)  # there must be some
     if policy == "interpolated":
         if not ends:
             raise BadInput("--batchnorm interpolated goes between checkpoints; give others with --to")
@@ -247,5 +250,4 @@ def _statistics(arguments, it: Subject, ends: list[dict[str, Tensor]]) -> Callab
         return lambda point: interpolated(it.network, ends, point)
     if policy == "batch":
         return lambda point: of_each_batch(it.network)
-    inputs = it.calibration(arguments.calibration)
     return lambda point: recalibrated(it.network, inputs)

@@ -18,6 +18,7 @@ from landscape.checkpoint import Checkpoint
 from landscape.command import Parser, say
 from landscape.errors import BadInput
 from landscape.estimate import Tolerance
+from landscape.experiment import options as run_options
 from landscape.fit import check_fit
 from landscape.forward import DTYPES, Compiled, Fused, forward, reduced, reduced_type
 from landscape.measure import LOSSES, Loss, loss_named, measure
@@ -89,12 +90,14 @@ class Subject:
         test = measure(self.forward, self.test.batches, self.loss, self.test.tolerance, further=self.further)
         return measured | {f"test_{name}": value for name, value in test.items()}
 
-    def calibration(self, number: int) -> list[Tensor]:
-        """Inputs of the first examples in a stratified order, for BatchNorm's statistics.
+    def calibration(self, number: int | None) -> list[Tensor]:
+        """Inputs of the first examples in a stratified order, for BatchNorm's statistics; by default of 1024, or all.
 
         In batches of one size, 256 at most, since each counts alike; what is left over is left out.
         """
         targets = torch.cat([targets.cpu() for _, targets in self.batches])
+        if number is None:
+            number = min(1024, len(targets))
         if not 2 <= number <= len(targets):
             raise BadInput(f"--calibration is {number}; give 2 to {len(targets)}, the number of examples")
         chosen = datasets.stratified_order(targets, self.settings["seed"])[:number].tolist()
@@ -161,7 +164,7 @@ def options(parser: Parser, split: str, several: bool = False) -> None:
         metavar="ERROR",
         help="take only as many examples as a relative standard error of the loss needs, e.g. 0.02",
     )
-    group.add_argument("--quiet", action="store_true", help="no progress")
+    run_options(group)
 
 
 def subject(arguments, comm) -> Subject:
@@ -281,11 +284,7 @@ def _checkpoint(arguments) -> tuple[Checkpoint, str]:
         )
     if checkpoint.format and arguments.argument:
         raise BadInput(f"{arguments.checkpoint} says itself what its network is built with; leave out --argument")
-    name = arguments.data or checkpoint.data.get("name")
-    if name is None:
-        raise BadInput(f"{arguments.checkpoint} does not say what it was trained on; add --data")
-    if arguments.data is None and name not in datasets.KNOWN:
-        raise BadInput(f"{arguments.checkpoint} was trained on {name}; say where that lies with --data")
+    name = checkpoint.data_named(arguments.data, arguments.checkpoint)
     if arguments.tolerance is not None and not 0 < arguments.tolerance < 1:
         raise BadInput(f"--tolerance is {arguments.tolerance}; give a relative error between 0 and 1, like 0.02")
     return checkpoint, name

@@ -3,19 +3,27 @@
 Rank 0 keeps the table in a thread of its own, and every rank computes, rank 0 too. A rank asks for
 work when it has none, so ranks of unequal speed stay busy to the end; the answer is a few
 neighbouring rows. The engine knows arrays and a callable, nothing of networks.
+
+No rank waits for ever for one that hangs, or whose host is gone. A rank that computes says now and then that it
+is there; one that has nothing to compute asks again for work whenever it is told to wait. So rank 0 hears of
+every rank, and every rank that waits hears of rank 0, every `BEAT` seconds or so. Whoever hears nothing for `SILENCE`
+seconds, of rank 0 for `STALL` seconds, says who is silent and ends the job.
 """
 
 from __future__ import annotations
 
 import _thread
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from landscape.errors import BadInput
 from landscape.progress import bar
-from landscape.ranks import Alone
+from landscape.ranks import Alone, Patience
 from landscape.table import Table
 
 __all__ = ["sweep"]
@@ -23,6 +31,14 @@ __all__ = ["sweep"]
 CHUNK = 0.5  # seconds of work handed out at once: far above the cost of asking, far below a flush interval
 FLUSH = 2.0  # seconds between two flushes: what can be lost at most, besides the rows under way
 POLL = 0.001  # seconds between two looks for a message
+BEAT = 5.0  # seconds between two signs of life
+SILENCE = 60.0  # seconds without one after which a rank counts as lost
+LAST = 2.0  # seconds that rank 0, told to end, waits for what the others send in the end
+STALL = 300.0  # the same for rank 0, which may have to wait for a file system that is being repaired
+
+LATER = "later"  # rank 0's answer when nothing is left for now, but may come back or end
+END = ()  # its answer when all is measured
+GONE = ""  # the last message of a rank that ends before that; other strings say where a rank lives
 
 Function = Callable[[np.ndarray], Iterable[Mapping[str, float]]]
 
@@ -58,10 +74,16 @@ def sweep(
     -----
     An exception of `function` or a signal leaves through this call, on rank 0 after a last flush.
     The caller must then end the job (see `landscape.command.run`), since other ranks may be waiting.
+
+    Raises
+    ------
+    BadInput
+        A rank is silent: on the rank that noticed, and on it alone.
     """
     comm = comm or Alone()
     if comm.rank:
-        _work(function, *_remote(comm))
+        with _Remote(comm) as remote:
+            _work(function, remote.take, remote.give)
         return
     keeper = _Keeper(table, table.remaining() if rows is None else rows, comm, label, quiet)
     keeper.start()
@@ -70,11 +92,12 @@ def sweep(
         keeper.join()
     except KeyboardInterrupt:
         if keeper.error is None:
+            keeper.take_leave()
             raise
     finally:
         keeper.stop()
-    if keeper.error is not None:
-        raise keeper.error
+        if keeper.error is not None:  # whatever the interruption has become on its way here
+            raise keeper.error
 
 
 def piece(left: int, ranks: int, seconds_per_row: float) -> int:
@@ -102,20 +125,66 @@ def _work(function: Function, take: Callable, give: Callable) -> None:
             give(unsent, (time.monotonic() - begun) / len(rows))
 
 
-def _remote(comm) -> tuple[Callable, Callable]:
-    """How a rank other than 0 takes and gives."""
+class _Remote:
+    """How a rank other than 0 takes and gives.
 
-    def take():
-        comm.send((comm.rank, None), 0)
-        # Asleep rather than in recv: an MPI that waits keeps a core busy that another rank could use.
-        while not comm.iprobe(0):
+    Rows may take hours, so a thread gives the signs of life. Only one thread at a time calls MPI, and none of
+    this thread's messages comes after a request for work: rank 0 has read all of them when it lets this rank go.
+    """
+
+    def __init__(self, comm):
+        self._comm = comm
+        self._lock = threading.Lock()
+        self._computing = False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._live, daemon=True)
+
+    def __enter__(self) -> _Remote:
+        self._send(socket.gethostname())
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind, *error) -> None:
+        self._ended.set()
+        if kind is not None:
+            with contextlib.suppress(Exception):  # what has ended this rank matters more
+                self._send(GONE)
+        self._thread.join(CHUNK)  # longer only if rank 0 takes nothing any more
+
+    def take(self):
+        patience = Patience(STALL + self._comm.rank)  # one second apart: a single rank complains, and all end
+        self._send(None)
+        while (answer := self._answer()) is None or answer == LATER:
+            if answer == LATER:
+                patience.heard()
+                self._send(None)
+            elif patience.over():
+                raise _silent("rank 0", STALL)
+            # Asleep rather than in recv: an MPI that waits keeps a core busy that another rank could use.
             time.sleep(POLL)
-        return comm.recv(source=0)
+        return answer or None
 
-    def give(measured, seconds_per_row=None):
-        comm.send((comm.rank, (measured, seconds_per_row)), 0)
+    def give(self, measured, seconds_per_row=None):
+        self._send((measured, seconds_per_row))
 
-    return take, give
+    def _answer(self):
+        with self._lock:
+            if not self._comm.iprobe(0):
+                return None
+            answer = self._comm.recv(source=0)
+            self._computing = len(answer) == 2  # rows and points
+            return answer
+
+    def _send(self, message) -> None:
+        with self._lock:
+            self._computing = self._computing and message is not None
+            self._comm.send((self._comm.rank, message), 0)
+
+    def _live(self) -> None:
+        while not self._ended.wait(BEAT):
+            with self._lock:
+                if self._computing:
+                    self._comm.send((self._comm.rank, socket.gethostname()), 0)
 
 
 class _Keeper(threading.Thread):
@@ -135,7 +204,10 @@ class _Keeper(threading.Thread):
         self._next = 0
         self._missing = len(self._queue)
         self._seconds_per_row = [CHUNK] * comm.size  # of each rank, as it last told
-        self._waiting: list[int] = []  # ranks that asked when nothing was left
+        self._waiting: dict[int, float] = {}  # ranks that asked when nothing was left, and when they did
+        self._hosts = dict.fromkeys(range(1, comm.size), "an unknown host")  # of the other ranks, as they tell
+        self._patience = {rank: Patience(SILENCE) for rank in self._hosts}
+        self._gone: set[int] = set()
         begun = int(table.done.sum())
         self._bar = bar(
             begun + self._missing,
@@ -146,12 +218,10 @@ class _Keeper(threading.Thread):
         )
 
     def take(self, rank: int = 0):
-        """The next rows for a rank and their points, or None if none are left."""
+        """The next rows for a rank and their points, or None if none are left or all is lost."""
         with self._lock:
-            if self.error is not None:
-                raise self.error
             left = len(self._queue) - self._next
-            if not left:
+            if not left or self.error is not None:
                 return None
             size = piece(left, self.comm.size, self._seconds_per_row[rank])
             rows = self._queue[self._next : self._next + size]
@@ -173,6 +243,7 @@ class _Keeper(threading.Thread):
             flushed = time.monotonic()
             while not self._ended.wait(POLL):
                 self._listen()
+                self._look_around()
                 if time.monotonic() - flushed > FLUSH:
                     with self._lock:
                         self.table.flush()
@@ -181,6 +252,7 @@ class _Keeper(threading.Thread):
                     break
         except BaseException as error:
             self.error = error
+            error.genuine = True  # though it comes by the way of a Ctrl-C, see `landscape.command`
             _thread.interrupt_main()  # rank 0 may be deep in a long measurement
 
     def _listen(self, seconds: float = 0.1) -> None:
@@ -188,12 +260,35 @@ class _Keeper(threading.Thread):
         until = time.monotonic() + seconds
         while self.comm.iprobe() and time.monotonic() < until:
             rank, message = self.comm.recv()
-            if message is not None:
+            self._patience[rank].heard()
+            if message == GONE:
+                self._gone.add(rank)
+            elif isinstance(message, str):  # a sign of life
+                self._hosts[rank] = message
+            elif message is not None:
                 self.give(*message, rank=rank)
             elif (work := self.take(rank)) is not None:
                 self.comm.send(work, rank)
             else:
-                self._waiting.append(rank)  # answered when all is measured: it sleeps meanwhile
+                self._waiting[rank] = time.monotonic()  # answered when all is measured: it sleeps meanwhile
+
+    def _look_around(self) -> None:
+        """Let nobody wait without an answer for too long, and see that nobody has fallen silent."""
+        for rank, since in list(self._waiting.items()):
+            if time.monotonic() - since > BEAT:
+                del self._waiting[rank]
+                self.comm.send(LATER, rank)
+        for rank, patience in self._patience.items():
+            if patience.over():
+                with self._lock:
+                    self.table.flush()
+                raise _silent(f"rank {rank} on {self._hosts[rank]}", SILENCE)
+
+    def take_leave(self) -> None:
+        """Take in what the other ranks send in the end: whoever stops this one has usually stopped them too."""
+        until = time.monotonic() + LAST
+        while self.is_alive() and len(self._gone) < self.comm.size - 1 and time.monotonic() < until:
+            time.sleep(POLL)
 
     def stop(self) -> None:
         """End the thread; flush; let the waiting ranks go if nothing is missing."""
@@ -204,4 +299,11 @@ class _Keeper(threading.Thread):
             self.table.flush()
         if not self._missing:
             for rank in self._waiting:
-                self.comm.send(None, rank)
+                self.comm.send(END, rank)
+
+
+def _silent(who: str, seconds: float) -> BadInput:
+    return BadInput(
+        f"{who} has been silent for {seconds:g} s: it hangs, or its host or the network does; what was measured "
+        "before is in the file: end what is left of this job, see to that host, and run the same command again"
+    )

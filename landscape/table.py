@@ -6,12 +6,17 @@ results, so no value of a variable means "missing".
 How a file survives being killed at any moment: it is created whole under another name and then
 renamed; from then on only the raw values of datasets that were allocated at creation change, in
 place, so that HDF5's own structure is never half written. Values reach the disk before the
-``done`` that vouches for them. Between two flushes the file is closed: anyone may read it.
+``done`` that vouches for them, and with them a checksum for each row, so that what the disk makes of
+them later is noticed. Between two flushes the file is closed: anyone may read it.
+
+The checksums are of what is measured, of rows that are done, and of the values that are interpolated in others.
+What is derived from the rows has none: the same command derives it again, and mends what differs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,11 +27,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from landscape.checksum import blank, seal, vouched
 from landscape.errors import BadInput
+from landscape.results import FORMAT, Results, read
+from landscape.running import Mark
 
 __all__ = ["MEASURED", "Results", "Table", "prepare", "read"]
-
-FORMAT = 1
 
 # name: (dtype, value before it is measured, what readers show beside it); where a row's value is an array, then also
 # the names of its dimensions
@@ -39,6 +45,9 @@ MEASURED = {
 
 # Facts about who measured, not about what was measured: a resumed run may differ in them.
 INFORMATIVE = ("command", "version_skipscape", "version_torch", "version_numpy")
+OWN = ("format", "seal")  # facts about the file itself
+NEAR = 1000  # rows: what is written further apart than so many is not written as one; a write of few costs as much
+OPEN = (20, 4)  # the bytes in which HDF5, of its earliest format, notes that somebody has the file open to write
 
 
 @dataclass
@@ -54,6 +63,10 @@ class Table:
     done : ndarray of bool, of the grid shape
     derived : dict of ndarray, of the grid shape
         What is worked out from all values in the end, see `derive`.
+    crc : ndarray of uint32, of the grid shape
+        Checksums of the rows; None in a file that was begun without.
+    mark : Mark
+        Of the job that may write the file; None if nobody asks.
     """
 
     path: Path
@@ -61,9 +74,14 @@ class Table:
     values: dict[str, np.ndarray]
     done: np.ndarray
     derived: dict[str, np.ndarray] = field(default_factory=dict)
+    crc: np.ndarray | None = None
+    mark: Mark | None = None
 
     def __post_init__(self) -> None:
         self._unwritten: set[int] = set()  # indices along the first axis
+        self._unsummed: set[int] = set()  # rows
+        self._there = None if self.path is None else _identity(self.path)
+        self._done_there = self.done.copy()
 
     def __len__(self) -> int:
         return self.done.size
@@ -81,6 +99,7 @@ class Table:
             array[cell] = measurement[name]
         self.done[cell] = True
         self._unwritten.add(row // (self.done.size // len(self.done)))
+        self._unsummed.add(row)
 
     def derive(self, **arrays: np.ndarray) -> None:
         """Settle what follows from the measurements: derived variables, and values where nothing is measured."""
@@ -89,54 +108,61 @@ class Table:
             if not np.array_equal(mine, array, equal_nan=True):  # a finished file is left alone
                 mine[...] = array
                 self._unwritten.update(range(len(self.done)))
+        if self.crc is not None:
+            rest = self.remaining()
+            if (self.crc.flat[rest] != self._vouched(rest)).any():
+                self._unsummed.update(rest.tolist())
+                self._unwritten.update(range(len(self.done)))
 
     def flush(self) -> None:
-        """Write what has been recorded since the last flush: first values, then ``done``.
+        """Write what has been recorded since the last flush: values and checksums, then what vouches for them.
 
         Raises
         ------
         BadInput
-            The file cannot be written (gone, disk full, no permission).
+            The file cannot be written (gone, disk full, no permission), or is no longer this job's to write.
         """
         if not self._unwritten:
             return
-        runs = _runs(sorted(self._unwritten))
+        checked = {}
+        if self.crc is not None:
+            rows = np.array(sorted(self._unsummed), int)
+            self.crc.flat[rows] = self._vouched(rows)
+            checked = {"crc": self.crc}
+        runs = _runs(sorted(self._unwritten), NEAR // max(1, self.done[0].size))
         try:
+            if self.mark is not None:
+                self.mark.check()
             # Another process may be reading: that is safe here, and a lock held by a dead job is no reason to stop.
             with h5py.File(self.path, "r+", locking=False) as file:
-                for names in (self.values | self.derived, {"done": self.done}):
+                self._check(file)
+                for names in (self.values | checked, self.derived | {"done": self.done}):
                     for name, array in names.items():
+                        dataset = file[name]
                         for start, stop in runs:
-                            file[name][start:stop] = array[start:stop]
+                            dataset[start:stop] = array[start:stop]
                     file.flush()
                     os.fsync(file.id.get_vfd_handle())
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # h5py has both for a full disk
             raise BadInput(
                 f"cannot write {self.path}: {_reason(error)}; what was flushed before is safe: "
                 "mend the cause and run the same command again"
             ) from error
         self._unwritten.clear()
+        self._unsummed.clear()
+        self._done_there = self.done.copy()
 
+    def _vouched(self, rows: np.ndarray) -> np.ndarray:
+        return vouched(list(self.values.values()), rows, self.done)
 
-@dataclass(frozen=True)
-class Results:
-    """A results file as arrays: everything a figure or a number is made from."""
-
-    path: Path
-    kind: str
-    coordinates: dict[str, np.ndarray]
-    variables: dict[str, np.ndarray]
-    dims: dict[str, tuple[str, ...]]
-    attributes: dict
-    told: dict[str, dict] = field(default_factory=dict)  # of each variable: long_name, units
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self.variables[name]
-
-    @property
-    def known(self) -> np.ndarray:
-        """Where nothing is missing: measured, interpolated between what was measured, or not needed."""
-        return self["done"] | self.variables.get("interpolated", False) | self.variables.get("spared", False)
+    def _check(self, file: h5py.File) -> None:
+        """See that what lies under this name is what was there at the last flush."""
+        same = _identity(file) == self._there and "done" in file
+        if not same or not np.array_equal(file["done"][...], self._done_there):
+            raise BadInput(
+                f"{self.path} was replaced or changed while this command was measuring into it; what was flushed "
+                "before is in the file that was there; run the command again to go on with the one that is there now"
+            )
 
 
 def prepare(
@@ -189,89 +215,48 @@ def prepare(
     over = {name: (*dims, *(variable[3] if len(variable) > 3 else ())) for name, variable in variables.items()}
     values, worked_out = (
         {
-            name: np.full([len(coordinates[d]) for d in over[name]], fill, dtype)
+            name: np.full([len(coordinates[d]) for d in over[name]], fill, np.dtype(dtype).newbyteorder("<"))
             for name, (dtype, fill, *_) in part.items()
         }
         for part in (measured, derived)
     )
-    table = Table(path, points, values, np.zeros(shape, bool), worked_out)
+    done, crc = np.zeros(shape, bool), np.zeros(shape, "<u4")
+    changing = {**values, **worked_out, "done": done, "crc": crc}
+    told = {name: variables[name][2] for name in (*measured, *derived)}
+    told["done"] = {"long_name": "whether the row has been measured"}
+    told["crc"] = {
+        "long_name": "CRC-32 of the row's number (int64) and its values, little-endian; inverted where not done",
+        "of": [*measured],
+    }
     try:
         handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)
     except OSError as error:
         raise BadInput(f"cannot write in {path.parent}: {_reason(error)}") from error
     try:
-        with h5py.File(draft, "w", locking=False) as file:
+        image = io.BytesIO()  # of the file: HDF5 itself may break down over a disk that is full
+        with h5py.File(image, "w", libver="earliest") as file:
+            file.attrs["seal"] = blank(1 + sum(array.size > 0 for array in changing.values()))
             for name, array in coordinates.items():
                 _create(file, name, array).make_scale(name)
             for name, (along, array) in given.items():
                 _attach(file, _create(file, name, array), along)
-            for name, array in (values | worked_out).items():
+            for name, array in changing.items():
                 dataset = _create(file, name, array)
-                dataset.attrs.update(variables[name][2])
-                _attach(file, dataset, over[name])
-            _attach(file, _create(file, "done", table.done), dims)
-            file["done"].attrs["long_name"] = "whether the row has been measured"
+                dataset.attrs.update(told[name])
+                _attach(file, dataset, over.get(name, dims))
             file.attrs.update(attributes)
-            file.flush()
-            os.fsync(file.id.get_vfd_handle())
+            places = [(d.id.get_offset(), d.id.get_storage_size()) for d in map(file.get, changing) if d.size]
+        Path(draft).write_bytes(image.getbuffer())
+        seal(draft, [OPEN, *places])  # and brings all of it to the disk
         os.chmod(draft, 0o666 & ~_umask())  # mkstemp makes private files; results are for sharing
         os.replace(draft, path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # h5py has both for a full disk
         raise BadInput(f"cannot write {path}: {_reason(error)}") from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(draft)
-    return table, []
-
-
-def read(path: str | os.PathLike) -> Results:
-    """A results file as arrays, whether finished or still filling.
-
-    Raises
-    ------
-    BadInput
-        There is no such file, or it is not one of ours.
-    """
-    path = Path(path)
-    with _open(path) as file:
-        datasets = {name: file[name] for name in file}
-        scales = {name for name, dataset in datasets.items() if dataset.is_scale}
-        arrays = {name: d.asstr()[...] if h5py.check_string_dtype(d.dtype) else d[...] for name, d in datasets.items()}
-        names = {
-            name: tuple(axis[0].name.lstrip("/") for axis in d.dims)
-            for name, d in datasets.items()
-            if name not in scales
-        }
-        attributes = dict(file.attrs)
-        shown = ("long_name", "units")
-        told = {name: {key: d.attrs[key] for key in shown if key in d.attrs} for name, d in datasets.items()}
-    return Results(
-        path,
-        attributes["kind"],
-        {name: arrays[name] for name in arrays if name in scales},
-        {name: arrays[name] for name in arrays if name not in scales},
-        names,
-        attributes,
-        told,
-    )
-
-
-@contextlib.contextmanager
-def _open(path: Path):
-    """One of our files, open for reading whoever else has it."""
-    if not path.is_file():
-        raise BadInput(f"there is no file {path}")
-    try:
-        file = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise BadInput(f"{path} is not an HDF5 file; name another one") from error
-    with file:
-        if "kind" not in file.attrs or "done" not in file:
-            raise BadInput(f"{path} is HDF5 but not a results file of skipscape; name another one")
-        if file.attrs.get("format", 0) > FORMAT:
-            raise BadInput(f"{path} has file format {file.attrs['format']}, this version reads up to {FORMAT}; update")
-        yield file
+    return Table(path, points, values, done, worked_out, crc), []
 
 
 def _take_up(path, points, coordinates, given, measured, derived, attributes) -> tuple[Table, list[str]]:
@@ -282,7 +267,7 @@ def _take_up(path, points, coordinates, given, measured, derived, attributes) ->
     warnings = []
     for name in {**attributes, **found.attributes}:  # in our order: a seed before the digest that follows from it
         there, here = (_plain(a.get(name, "nothing")) for a in (found.attributes, attributes))
-        if there == here or (there != there and here != here):
+        if name in OWN or there == here or (there != there and here != here):
             continue
         if name not in INFORMATIVE:
             raise _refusal(path, name, there, here)
@@ -293,12 +278,23 @@ def _take_up(path, points, coordinates, given, measured, derived, attributes) ->
         there = arrays.get(name)
         if there is None or not np.array_equal(there, array):
             raise _refusal(path, name, _brief(there), _brief(array))
-    if {**measured, **derived}.keys() - arrays.keys():
-        raise _refusal(path, "variables", ", ".join(found.variables), ", ".join({**measured, **derived}))
+    names = found.summed or tuple(measured)  # in the order in which they are summed
+    if {*names} != {*measured} or {**measured, **derived}.keys() - arrays.keys():
+        there = ", ".join(found.summed or found.variables)
+        raise _refusal(path, "variables", there, ", ".join({**measured, **derived}))
     values, worked_out = (
-        {name: arrays[name].astype(dtype) for name, (dtype, *_) in part.items()} for part in (measured, derived)
+        {name: arrays[name].astype(np.dtype(part[name][0]).newbyteorder("<")) for name in order}
+        for order, part in ((names, measured), (derived, derived))
     )
-    return Table(path, points, values, arrays["done"].astype(bool), worked_out), warnings
+    return Table(path, points, values, arrays["done"], worked_out, found.crc), warnings
+
+
+def _identity(file: h5py.File | Path) -> tuple:
+    """What tells a file from another one that takes its name or its place."""
+    if isinstance(file, Path):
+        with h5py.File(file, "r", locking=False) as opened:
+            return _identity(opened)
+    return os.fstat(file.id.get_vfd_handle()).st_ino, file.attrs.get("seal")
 
 
 def _refusal(path, name, there, here) -> BadInput:
@@ -325,9 +321,9 @@ def _attach(file: h5py.File, dataset: h5py.Dataset, dims: Sequence[str]) -> None
         dataset.dims[axis].attach_scale(file[name])
 
 
-def _runs(indices: list[int]) -> list[tuple[int, int]]:
-    """Sorted indices as half-open runs: [1, 2, 3, 7] -> [(1, 4), (7, 8)]."""
-    cuts = [0, *(i + 1 for i, (a, b) in enumerate(pairwise(indices)) if b != a + 1), len(indices)]
+def _runs(indices: list[int], near: int = 0) -> list[tuple[int, int]]:
+    """Sorted indices as half-open runs: [1, 2, 3, 7] -> [(1, 4), (7, 8)]; one run where at most `near` lie between."""
+    cuts = [0, *(i + 1 for i, (a, b) in enumerate(pairwise(indices)) if b - a - 1 > near), len(indices)]
     return [(indices[a], indices[b - 1] + 1) for a, b in pairwise(cuts)]
 
 
@@ -347,8 +343,8 @@ def _brief(array) -> str:
     return f"an array of shape {array.shape} (digest differs)"
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error).splitlines()[0]
+def _reason(error: OSError | RuntimeError) -> str:
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]
 
 
 def _umask() -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from landscape.data import Data, augment, batches
@@ -23,6 +23,8 @@ from landscape.measure import measure
 __all__ = ["RECIPES", "one_cycle", "steps", "train"]
 
 Schedule = Callable[[float], float]
+
+KEPT = {"sgd": {"momentum_buffer"}, "adamw": {"step", "exp_avg", "exp_avg_sq"}}  # of each weight, by the optimizer
 
 
 def steps(*marks: float) -> Schedule:
@@ -109,7 +111,7 @@ def train(
     steps = _optimizer(network, optimizer, learning_rate, weight_decay, nesterov)
     first = 0
     if state is not None:
-        steps.load_state_dict(state["optimizer"])
+        _go_on(steps, state, KEPT[optimizer])
         first = state["epoch"]
     # channels-last is the layout in which convolutions are fast, on processors and on GPUs
     images = images.contiguous(memory_format=torch.channels_last)
@@ -165,6 +167,26 @@ def _optimizer(network, name, learning_rate, weight_decay, nesterov) -> torch.op
     if name == "adamw":
         return torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=weight_decay)
     raise BadInput(f"there is no optimizer {name!r}; use sgd or adamw")
+
+
+def _go_on(steps: torch.optim.Optimizer, state: dict, names: set[str]) -> None:
+    """Give an optimizer what an earlier run kept of each weight; its settings are this run's."""
+    optimizer = state.get("optimizer")
+    kept = optimizer.get("state") if isinstance(optimizer, dict) else None
+    weights = dict(enumerate(steps.param_groups[0]["params"]))
+
+    def fits(number: int, each: object) -> bool:
+        return (
+            number in weights  # not all need be there: some never had a gradient
+            and isinstance(each, dict)
+            and each.keys() == names
+            and all(isinstance(value, Tensor) for value in each.values())
+            and all(value.shape == (() if name == "step" else weights[number].shape) for name, value in each.items())
+        )
+
+    if not (isinstance(kept, dict) and all(fits(*item) for item in kept.items())):
+        raise BadInput("the checkpoint holds what another optimizer or network kept; remove it to start anew")
+    steps.load_state_dict({"state": kept, "param_groups": steps.state_dict()["param_groups"]})
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

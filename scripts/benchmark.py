@@ -93,9 +93,9 @@ class Trial:
             how = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
         else:
             loaded = checkpoints.load(arguments.checkpoint)
-            self.network, self.title = loaded.restore(), f"{loaded.title} on {loaded.data['name']}"
+            self.network, self.title = loaded.restore(), f"{loaded.title} on {loaded.data.get('name')}"
             files = arguments.data
-            how = {"mean": loaded.data["mean"], "std": loaded.data["std"]}
+            how = {name: loaded.data.get(name) for name in ("mean", "std")}
         self.data = datasets.load(str(files), "train", **how)
         steps = [transforms.ToTensor(), transforms.Normalize(self.data.mean, self.data.std)]
         self.files = ImageFolder(files / "train", transforms.Compose(steps))

@@ -9,10 +9,9 @@ their seeds, are repeats: of them there are means and 95 % intervals, and two ne
 
 import contextlib
 import math
-import sys
 from pathlib import Path
 
-from landscape.command import Parser, run, say
+from landscape.command import Parser, note, run, say
 from landscape.comparison import compare
 from landscape.errors import BadInput
 from landscape.numbers import KINDS, Levels
@@ -62,9 +61,9 @@ def usable(files: list[Results]) -> list[Results]:
         if not known:
             raise BadInput(said)
         if file.kind not in KINDS:
-            sys.stderr.write(f"{said}: left out\n")
+            note(f"{said}: left out")
         elif left := (~file.known).sum():
-            sys.stderr.write(f"{file.path}: {left} of {file['done'].size} points are not measured yet\n")
+            note(f"{file.path}: {left} of {file['done'].size} points are not measured yet")
     return known
 
 

@@ -15,12 +15,11 @@ executed, and no link out of it is followed. What a format cannot hold, or what 
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from landscape import checkpoint as checkpoints
 from landscape import saved
-from landscape.command import Parser, run, say
+from landscape.command import Parser, note, run, say
 from landscape.drawing.views import shown
 from landscape.errors import BadInput
 from landscape.formats import li2018
@@ -83,8 +82,8 @@ def main(arguments, comm) -> None:
             notes += write(draft, options) or []
             if out.exists() and out.suffix in (".h5", ".pt") and out.read_bytes() != draft.read_bytes():
                 raise BadInput(f"{out} exists, and may hold hours of work; give another output file, or remove it")
-        for note in notes:
-            sys.stderr.write(f"{source}: {note}\n")
+        for each in notes:
+            note(f"{source}: {each}")
         say(comm, f"{out}: {kind} of {source}")
 
 

@@ -182,7 +182,7 @@ def top(arguments, comm, it, operator, told) -> None:
         how = {"end": arguments.end, "tolerance": arguments.precision / 2, "seed": arguments.seed}
         pairs = eigenpairs(it.network, it.batches, arguments.top, it.loss, which, **how)
         good = pairs.residuals <= arguments.precision * np.abs(pairs.values)
-        if good.any():
+        if good.any() and not arguments.dry_run:
             save([direction for direction, is_good in zip(pairs.directions, good, strict=True) if is_good], path)
         return pairs.values[good], pairs.residuals[good], pairs.products
 
@@ -209,6 +209,8 @@ def top(arguments, comm, it, operator, told) -> None:
         measured=EIGENVALUES,
         attributes={**it.settings, **told, "parameters": n, "end": arguments.end, "precision": arguments.precision},
     )
+    if table is None:
+        return
     good = table.values["converged"]
     if good.any() and not path.is_file():
         found()

@@ -27,6 +27,7 @@ from landscape import data as datasets
 from landscape.command import Parser, run
 from landscape.errors import BadInput
 from landscape.experiment import experiment
+from landscape.experiment import options as run_options
 from landscape.fit import check_fit
 from landscape.place import place
 from landscape.ranks import agreed
@@ -58,7 +59,7 @@ def parser() -> Parser:
     g.add_argument("--jacobians", action="store_true", help="also the extreme singular values of the blocks' Jacobians")
     g = p.add_argument_group("how")
     g.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if there is one")
-    g.add_argument("--quiet", action="store_true", help="no progress")
+    run_options(g)
     return p
 
 
@@ -69,7 +70,8 @@ def main(arguments, comm) -> None:
         if min(arguments.seeds, arguments.batch_size, arguments.batches) < 1 or arguments.epochs < 0:
             raise BadInput("--seeds, --batch-size and --batches must be 1 or more, --epochs 0 or more")
         trained = {path.stem: checkpoints.load(path) for path in arguments.checkpoints}
-        name = arguments.data or next((c.data["name"] for c in trained.values()), "digits")
+        names = [trained[path.stem].data_named(arguments.data, path) for path in arguments.checkpoints]
+        name = names[0] if names else arguments.data or "digits"
         training = datasets.load(name, "train", root=arguments.root, examples=arguments.examples)
         test = datasets.load(name, "test", root=arguments.root, mean=training.mean, std=training.std)
         rows = planned(arguments, trained)
@@ -153,6 +155,8 @@ def planned(arguments, trained) -> list[Row]:
 
 def batches_of(data, number: int, size: int, device) -> list:
     """The first batches of a stratified order, all of one size."""
+    if size < 4:
+        raise BadInput(f"--batch-size is {size}; give 4 or more, which similarities need")
     if number * size > len(data.labels):
         raise BadInput(
             f"{len(data.labels)} training images are no {number} batches of {size}; "

@@ -19,6 +19,7 @@ from ensemble.identity import INPUTS, KINDS, WIDTH, regress
 from landscape.command import Parser, run
 from landscape.errors import BadInput
 from landscape.experiment import experiment
+from landscape.experiment import options as run_options
 from landscape.ranks import agreed
 
 MEASURED = {
@@ -35,7 +36,7 @@ def parser() -> Parser:
     p.add_argument("--learning-rate", type=float, nargs="+", default=[1e-3, 1e-2, 1e-1], help="of Adam, falling to 0")
     p.add_argument("--seeds", type=int, default=3, help="trainings of each: seeds 0, 1, …")
     p.add_argument("--steps", type=int, default=1000, help="of 128 new examples each")
-    p.add_argument("--quiet", action="store_true", help="no progress")
+    run_options(p)
     return p
 
 

@@ -16,6 +16,7 @@ from ensemble.similarity import source_weights
 from landscape import checkpoint as checkpoints
 from landscape.command import Parser, run
 from landscape.experiment import experiment
+from landscape.experiment import options as run_options
 from landscape.ranks import agreed
 
 MEASURED = {
@@ -32,7 +33,7 @@ def parser() -> Parser:
     p = Parser(prog="reuse.py", description=__doc__)
     p.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="of train.py, a densenet")
     p.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write")
-    p.add_argument("--quiet", action="store_true", help="no progress")
+    run_options(p)
     return p
 
 

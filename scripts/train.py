@@ -99,9 +99,13 @@ def main(arguments, comm) -> None:
         begun = checkpoints.load(arguments.out)
         _check_same(begun, now, arguments.out)
         if begun.state is None:
+            if not begun.final:
+                raise BadInput(
+                    f"{arguments.out} is a snapshot, from which no training goes on; give another output file"
+                )
             say(comm, f"{arguments.out} is trained already: {_errors(begun)}")
             return
-        network.load_state_dict(begun.weights)
+        network = begun.restore(arguments.network)
         now.history, now.state = begun.history, begun.state
         say(comm, f"going on from epoch {now.state['epoch']} of {settings['epochs']}")
     check_fit(now.title, network, training)

@@ -20,6 +20,7 @@ from landscape import data as datasets
 from landscape.command import Parser, run
 from landscape.errors import BadInput
 from landscape.experiment import experiment
+from landscape.experiment import options as run_options
 from landscape.fit import check_fit
 from landscape.measure import measure
 from landscape.place import place
@@ -38,7 +39,7 @@ def parser() -> Parser:
     options(p, epochs=30, data="digits")
     g = p.add_argument_group("how")
     g.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if there is one")
-    g.add_argument("--quiet", action="store_true", help="no progress")
+    run_options(g)
     return p
 
 

@@ -10,9 +10,11 @@ What is measured here is the loss at each checkpoint, with its own statistics of
 in the plane. Interrupted, the same command goes on where it stopped; finished, it only says so.
 """
 
+import contextlib
 import hashlib
 import shlex
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -72,7 +74,7 @@ def parser() -> Parser:
         default="frozen",
         help="statistics in the plane: those of CHECKPOINT, or measured anew",
     )
-    g.add_argument("--calibration", type=int, default=1024, metavar="N", help="examples that they are measured on")
+    g.add_argument("--calibration", type=int, metavar="N", help="examples that they are measured on; by default 1024")
     return p
 
 
@@ -89,13 +91,16 @@ def main(arguments, comm) -> None:
             it.calibration(arguments.calibration)
     file = arguments.along or arguments.directions or arguments.out.with_suffix(".directions.pt")
     plan = None
-    with agreed(comm):
-        if comm.rank == 0:
-            plan = found(arguments, it, files, file)
-    points, given, told = comm.bcast(plan)
-    coordinates = np.stack([given["alpha"][1], given["beta"][1]], axis=1)
-    with agreed(comm):
-        plane = surface(arguments, it, file, window(coordinates))
+    with contextlib.ExitStack() as passing:
+        with agreed(comm):
+            if comm.rank == 0:
+                if arguments.dry_run and not arguments.along and not arguments.out.exists():
+                    file = directions_for_now(arguments.out, passing)
+                plan = (file, *found(arguments, it, files, file))
+        file, points, given, told = comm.bcast(plan)
+        coordinates = np.stack([given["alpha"][1], given["beta"][1]], axis=1)
+        with agreed(comm):
+            plane = surface(arguments, it, file, window(coordinates))
 
     def losses(rows):
         for (row,) in rows.astype(int):
@@ -124,6 +129,14 @@ def main(arguments, comm) -> None:
     )
     if table:
         say(comm, *summary(arguments, file, points, given, told))
+
+
+def directions_for_now(out: Path, passing: contextlib.ExitStack) -> Path:
+    """A file beside the output, where all ranks see it, that is gone when all have read it."""
+    if not out.parent.is_dir():
+        raise BadInput(f"output folder {out.parent} does not exist; create it: mkdir -p {out.parent}")
+    folder = passing.enter_context(tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}."))
+    return Path(folder) / "directions.pt"
 
 
 def found(arguments, it: Subject, files: list[Path], file: Path) -> tuple[list[Path], dict, dict]:

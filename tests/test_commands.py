@@ -229,6 +229,15 @@ def test_a_rank_that_raises_ends_the_job_with_its_message(trained, tmp_path):
     assert time.monotonic() - begun < 30
 
 
+@pytest.mark.mpi
+def test_a_file_that_is_taken_away_ends_the_job_in_one_line(trained, tmp_path):
+    process = start(trained, tmp_path / "a.h5", 2)
+    (tmp_path / "a.h5").unlink()
+    assert process.wait(timeout=60) == 2
+    said = process.stderr.read()
+    assert "surface.py: error: cannot write" in said and "SIGINT" not in said and "Traceback" not in said
+
+
 def initial(path):
     there = load(path)
     return {"name": there.network, **there.arguments}

@@ -6,7 +6,7 @@ import pytest
 
 from landscape import ranks
 from landscape.errors import BadInput
-from landscape.ranks import Alone, agreed, share, world
+from landscape.ranks import Alone, Patience, agreed, alike, share, world
 
 
 class Everyone:
@@ -70,3 +70,56 @@ def test_processes_that_cannot_see_each_other_are_refused(monkeypatch):
     thread.join()
     assert len(seen) == 1
     assert "one of 4 processes" in seen[0]
+
+
+def told(rank, *everyone):
+    """What a rank says of what everyone has."""
+    said = [(f"host{n}", {name: str(value) for name, value in mine.items()}) for n, mine in enumerate(everyone)]
+    try:
+        alike(Everyone(rank, said), everyone[rank])
+    except BadInput as error:
+        assert error.agreed
+        return str(error)
+
+
+def test_ranks_that_have_the_same_are_alike():
+    mine = {"version": "1", "learning_rate": float("nan"), "sizes": [1, 2]}
+    assert told(0, mine, dict(mine), dict(mine)) is None
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_a_rank_that_has_something_else_is_named_by_all_with_both_values(rank):
+    said = told(rank, {"version": "1", "seed": 0}, {"version": "1", "seed": 0}, {"version": "2", "seed": 1})
+    assert said.startswith("the version of rank 2 on ") and " is 2, that of rank 0 on " in said
+    assert said.endswith(" 1; start all ranks with the same")
+
+
+def test_a_rank_that_lacks_something_is_not_alike():
+    assert "the seed of rank 1 on host1 is nothing" in told(0, {"seed": 0}, {})
+    assert "the seed of rank 1 on host1 is 3" in told(0, {}, {"seed": 3})
+
+
+def test_code_is_told_apart_by_its_content(monkeypatch, tmp_path):
+    for folder in ("landscape", "ensemble"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.py").write_text("x = 1")
+    monkeypatch.setattr(ranks, "__file__", str(tmp_path / "landscape" / "ranks.py"))
+    first = ranks._code()
+    assert ranks._code() == first
+    (tmp_path / "ensemble" / "a.py").write_text("x = 2")
+    assert ranks._code() != first
+
+
+def test_patience_counts_silence_but_not_the_time_in_which_nobody_listened(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(ranks.time, "monotonic", lambda: now[0])
+    patience = Patience(3)
+
+    def after(seconds):
+        now[0] += seconds
+        return patience.over()
+
+    assert [after(1) for _ in range(3)] == [False] * 3
+    patience.heard()
+    assert not after(3600)  # this process was stopped: that counts as one look
+    assert [after(1) for _ in range(3)] == [False, False, True]

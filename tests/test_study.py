@@ -218,6 +218,6 @@ def test_deletions_are_the_default_and_what_they_were():
 def test_a_file_holds_what_it_held(deep, tmp_path):
     lesions(deep, tmp_path / "a.h5", *FEW)
     assert contents(tmp_path / "a.h5").keys() == {
-        *("trial", "block", "deleted", "loss", "loss_se", "accuracy", "examples", "done"),
+        *("trial", "block", "deleted", "loss", "loss_se", "accuracy", "examples", "done", "crc"),
         *("rise", "rise_se"),
     }

@@ -1,5 +1,6 @@
 """The engine fills a table, with the same numbers on any number of ranks, and never hangs."""
 
+import contextlib
 import queue
 import threading
 import time
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape import sweep as engine
+from landscape.errors import BadInput
 from landscape.sweep import sweep
 from landscape.table import Table
 
@@ -28,6 +30,16 @@ class Mail:
 
     def recv(self, source=None):
         return self.boxes[self.rank].get(timeout=20)
+
+
+class Lost(Mail):
+    """A rank that does its work, but whose messages are lost once it is."""
+
+    lost = False
+
+    def send(self, message, to):
+        if not self.lost:
+            super().send(message, to)
 
 
 def table(rows, tmp_path=None):
@@ -215,3 +227,125 @@ def test_a_flood_of_messages_keeps_nobody_from_flushing_or_stopping(monkeypatch)
     begun = time.monotonic()
     keeper.stop()
     assert time.monotonic() - begun < 5
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Silences of a fraction of a second."""
+    for name, seconds in {"BEAT": 0.02, "SILENCE": 0.6, "STALL": 0.6}.items():
+        monkeypatch.setattr(engine, name, seconds)
+
+
+def test_a_rank_that_falls_silent_is_named_and_what_was_measured_is_flushed(quick):
+    t = table(60)
+    boxes = [queue.Queue(), queue.Queue()]
+    other = Lost(1, boxes)
+
+    def falls_silent(points):
+        for (x,) in points:
+            other.lost = t.done.sum() > 10
+            yield {"loss": x}
+
+    def slow(points):
+        for (x,) in points:
+            time.sleep(0.02)
+            yield {"loss": x}
+
+    def rank_1():
+        with contextlib.suppress(BadInput):  # in the end it hears nothing of rank 0
+            sweep(falls_silent, None, other)
+
+    threading.Thread(target=rank_1, daemon=True).start()
+    with pytest.raises(BadInput, match=r"rank 1 on \S+ has been silent for 0.6 s") as caught:
+        sweep(slow, t, Mail(0, boxes), quiet=True)
+    assert not caught.value.agreed  # nobody else knows: the job must be aborted
+    assert t.flushes and t.done.sum() > 10
+
+
+def test_a_rank_that_was_never_heard_of_is_named_too(quick):
+    with pytest.raises(BadInput, match="rank 1 on an unknown host has been silent"):
+        sweep(squares, table(5), Mail(0, [queue.Queue(), queue.Queue()]), quiet=True)
+
+
+def test_a_rank_that_takes_long_over_a_row_is_not_taken_for_lost(quick):
+    t = table(2)
+
+    def long(points):
+        for (x,) in points:
+            time.sleep(1.5)
+            yield {"loss": x}
+
+    assert run(long, t, 3) == [None] * 3  # one rank has nothing to do meanwhile, and is not given up either
+    assert t.done.all()
+
+
+def test_a_rank_does_not_wait_for_ever_for_rank_0(quick, monkeypatch):
+    monkeypatch.setattr(engine, "STALL", -0.5)  # and a second for each rank
+    with pytest.raises(BadInput, match="rank 0 has been silent"):
+        sweep(squares, None, Mail(1, [queue.Queue(), queue.Queue()]))
+
+
+def test_no_message_is_left_unread_when_ranks_go(quick, monkeypatch):
+    monkeypatch.setattr(engine, "BEAT", 0.001)
+    boxes = [queue.Queue() for _ in range(4)]
+    others = [
+        threading.Thread(target=sweep, args=(squares, None, Mail(rank, boxes)), daemon=True) for rank in (1, 2, 3)
+    ]
+    for thread in others:
+        thread.start()
+    sweep(squares, table(200), Mail(0, boxes), quiet=True)
+    for thread in others:
+        thread.join(timeout=20)
+    assert all(box.empty() for box in boxes)
+
+
+def test_what_other_ranks_send_when_they_are_stopped_is_taken_in():
+    """A batch system's signal reaches all ranks at once; those other than 0 then send what they have."""
+    t = table(100)
+    boxes = [queue.Queue(), queue.Queue()]
+    stop = threading.Event()
+
+    def stopped(points):
+        for (x,) in points:
+            yield {"loss": x}
+            stop.wait(20)
+            time.sleep(0.7)  # it is in the middle of something
+            raise KeyboardInterrupt
+
+    def other():
+        with pytest.raises(KeyboardInterrupt):
+            sweep(stopped, None, Mail(1, boxes))
+
+    def first(points):
+        time.sleep(0.1)
+        stop.set()
+        raise KeyboardInterrupt
+        yield
+
+    thread = threading.Thread(target=other, daemon=True)
+    thread.start()
+    while boxes[0].qsize() < 2:  # it says that it is there, and asks
+        time.sleep(0.01)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(first, t, Mail(0, boxes), quiet=True)
+    thread.join(timeout=20)
+    assert t.done.sum() == 1 and t.flushes == 1
+
+
+def test_rank_0_that_notices_by_itself_that_the_table_cannot_be_written_says_why(monkeypatch):
+    monkeypatch.setattr(engine, "FLUSH", 0.01)
+    interrupt = engine._thread.interrupt_main
+
+    def late():
+        time.sleep(0.2)
+        interrupt()
+
+    monkeypatch.setattr(engine._thread, "interrupt_main", late)
+    t = table(10**6)
+
+    def full():
+        raise OSError("disk full")
+
+    t.flush = full
+    with pytest.raises(OSError, match="disk full"):
+        sweep(squares, t, quiet=True)

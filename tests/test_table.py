@@ -91,6 +91,64 @@ def test_equal_runs_give_equal_bytes(tmp_path):
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
+def test_rows_far_from_each_other_are_written_and_what_lies_between_stays(tmp_path):
+    t, _ = surface(tmp_path / "a.h5", 1, 5000)
+    t.record(17, ROW)
+    t.flush()
+    for rows in ([3, 40, 4000], [4999, 2000]):
+        for row in rows:
+            t.record(row, {**ROW, "loss": row})
+        t.flush()
+    loss = read(tmp_path / "a.h5")["loss"].ravel()
+    assert {row: loss[row] for row in np.flatnonzero(~np.isnan(loss))} == {
+        3: 3, 17: 1.5, 40: 40, 2000: 2000, 4000: 4000, 4999: 4999,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["another of the same plan", "rows", "gone on with", "another plan"])
+def test_a_file_that_was_replaced_under_the_run_is_left_alone(tmp_path, how):
+    t, _ = surface(tmp_path / "a.h5")
+    other, _ = surface(tmp_path / "b.h5", seed=how == "another plan")
+    if how == "gone on with":
+        again, _ = surface(tmp_path / "a.h5")
+        again.record(1, ROW)
+        again.flush()
+    else:
+        if how == "rows":
+            other.record(1, ROW)
+            other.flush()
+        (tmp_path / "b.h5").replace(tmp_path / "a.h5")
+    before = (tmp_path / "a.h5").read_bytes()
+    t.record(0, ROW)
+    with pytest.raises(BadInput, match="was replaced or changed while this command was measuring into it"):
+        t.flush()
+    assert (tmp_path / "a.h5").read_bytes() == before
+
+
+def test_what_is_interpolated_is_under_a_checksum_too(tmp_path):
+    derived = {"interpolated": ("?", False, {})}
+    coordinates = {"x": np.arange(3)}
+
+    def take():
+        how = {"kind": "line", "dims": ("x",), "coordinates": coordinates, "derived": derived}
+        return prepare(tmp_path / "a.h5", np.zeros((3, 1)), **how)[0]
+
+    t = take()
+    t.record(0, ROW)
+    t.derive(loss=np.array([1.5, 2, 3]), interpolated=~t.done)
+    t.flush()
+    assert read(tmp_path / "a.h5").known.all()
+    stamp = (tmp_path / "a.h5").stat().st_mtime_ns
+    t = take()
+    t.derive(loss=np.array([1.5, 2, 3]), interpolated=~t.done)
+    t.flush()
+    assert (tmp_path / "a.h5").stat().st_mtime_ns == stamp  # a finished file is left alone
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["loss"][2] = 4
+    with pytest.raises(BadInput, match="of 1 of 3 rows are not those that were written, the first at x = 2"):
+        read(tmp_path / "a.h5")
+
+
 def test_a_reader_may_have_the_file_open_while_it_is_written(tmp_path):
     t, _ = surface(tmp_path / "a.h5")
     hold = "import h5py, sys; file = h5py.File(sys.argv[1], 'r'); print('open', flush=True); input()"
@@ -200,6 +258,17 @@ def test_a_file_that_vanishes_under_the_run_is_said(tmp_path):
     (tmp_path / "a.h5").unlink()
     with pytest.raises(BadInput, match="cannot write"):
         t.flush()
+
+
+@given(st.sets(st.integers(0, 40), min_size=1), st.integers(1, 9))
+def test_runs_that_are_near_are_one_and_all_begin_and_end_with_an_index(indices, near):
+    runs = table._runs(sorted(indices), near)
+    assert all(indices & {*range(a, b)} for a, b in runs) and all({a, b - 1} <= indices for a, b in runs)
+    assert indices <= {*itertools.chain.from_iterable(range(a, b) for a, b in runs)}
+    assert all(c - b > near for (_, b), (c, _) in itertools.pairwise(runs))
+    for a, b in runs:
+        inside = sorted(indices & {*range(a, b)})
+        assert all(j - i - 1 <= near for i, j in itertools.pairwise(inside))
 
 
 @given(st.sets(st.integers(0, 40), min_size=1))

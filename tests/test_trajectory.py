@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import ENVIRONMENT, ROOT, command, same
+from conftest import ENVIRONMENT, ROOT, command, resealed, same
 
 from landscape import checkpoint as checkpoints
 from landscape import saved
@@ -341,6 +341,7 @@ def test_a_resumed_run_keeps_its_plane_to_the_bit(run, tmp_path, capsys):
         file["alpha"][0] = np.nextafter(before["alpha"][0], 100)
         file["done"][2:] = False
         file["loss"][2:] = np.nan
+    resealed(out)
     again = (run / "net.pt", out, "--snapshots", run / "run", *HOW)
     here(*again)
     after = read(out)

@@ -28,6 +28,8 @@ PUBLISHED = {
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
 
+LEAST_ACTIVATIONS = 8 * 16 * 4  # bytes a pixel: 8 images at once, 16 channels, float32
+
 
 @dataclass(frozen=True, eq=False)
 class Data:
@@ -121,6 +123,8 @@ def load(
         train = train_pixels(torch.arange(len(train_labels)))
         mean, std = _constants(train)
         images = train[index] if split == "train" else pixels(index)
+    height, width = images.shape[2:]
+    guard_memory(LEAST_ACTIVATIONS * height * width, f"a network on images of {width}×{height} pixels, as in {label},")
     images = _normalise(images, mean, std, label)
     labels = labels[index]
     return Data(label, split, images, labels, classes, mean, std, _digest(images, labels))
@@ -208,6 +212,8 @@ def _outputs(train: Tensor, labels: Tensor, name: str) -> int:
             f"{name}: training labels take {present} values from {low} to {high}; "
             f"expected every class from 0 on to occur. Renumber the classes"
         )
+    if present == 1:
+        raise BadInput(f"{name}: all training labels are 0; expected two classes or more, or there is nothing to tell")
     wrong = labels[(labels < 0) | (labels > high)]
     if len(wrong):
         raise BadInput(f"{name}: a test label is {int(wrong[0])}; expected 0 to {high} as in training")

@@ -13,6 +13,7 @@ import contextlib
 import math
 import os
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,11 @@ TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashionmnist": "Fa
 KNOWN = ("digits", *TORCHVISION)
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 SUFFIXES = {".jpg", ".jpeg", ".png"}
+FORMATS = ("JPEG", "PNG")  # a file of another kind may have such a name; to decode PostScript is to run it
+MOST_PIXELS = 2**26  # of an image; one of some bytes can claim any number
+
+# What packs itself a hundredfold is no set of images, but can fill the memory from a file of some kB.
+RATIO, PACKED = 100, 2**26
 
 
 def source(
@@ -107,6 +113,9 @@ def _torchvision(name: str, root: str | Path | None, download: bool) -> Source:
     root = Path(root or os.environ.get("SKIPSCAPE_DATA") or "~/.cache/skipscape").expanduser()
 
     def read(split: str) -> Split:
+        cache = root / TORCHVISION[name] / "processed"
+        if cache.exists():  # which torchvision before 0.19 unpickles
+            raise BadInput(f"{cache} was made by an old torchvision, and can hold anything; remove it")
         from torchvision import datasets
 
         try:  # torchvision compares checksums before it unpickles CIFAR
@@ -124,8 +133,8 @@ def _torchvision(name: str, root: str | Path | None, download: bool) -> Source:
 
 def _folder(root: Path, size: int | None) -> Source:
     """ROOT/{train,test}/<class>/*.jpg, as torchvision's ImageFolder reads one split of it."""
-    if size is not None and size < 1:
-        raise BadInput(f"size is {size}; expected 1 pixel or more")
+    if size is not None and not 1 <= size**2 <= MOST_PIXELS:
+        raise BadInput(f"size is {size}; expected 1 to {math.isqrt(MOST_PIXELS)} pixels")
     places = {"train": root / "train", "test": root / "test"}
     if not places["test"].is_dir() and (root / "val").is_dir():
         places["test"] = root / "val"
@@ -158,29 +167,38 @@ def _folder(root: Path, size: int | None) -> Source:
 
 def _decode(files: list[Path], size: int | None) -> Tensor:
     """Decode images to uint8 (N, 3, H, W)."""
-    first = _image(files[0], size)
-    guard_memory(len(files) * first.size, f"decoding {len(files)} images like {files[0]}")
-    images = np.empty((len(files), *first.shape), np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what can be read all the same
+        first = _image(files[0], size)
+        # As they are, and as float32.
+        guard_memory(5 * len(files) * first.size, f"decoding {len(files)} images like {files[0]}")
+        images = np.empty((len(files), *first.shape), np.uint8)
 
-    def work(begin: int) -> None:
-        for i in range(begin, min(begin + 256, len(files))):
-            image = _image(files[i], size)
-            if image.shape != first.shape:
-                raise BadInput(
-                    f"{files[i]} has {image.shape[2]}×{image.shape[1]} pixels, {files[0]} "
-                    f"{first.shape[2]}×{first.shape[1]}; give a size to resize all of them to"
-                )
-            images[i] = image
+        def work(begin: int) -> None:
+            for i in range(begin, min(begin + 256, len(files))):
+                image = _image(files[i], size)
+                if image.shape != first.shape:
+                    raise BadInput(
+                        f"{files[i]} has {image.shape[2]}×{image.shape[1]} pixels, {files[0]} "
+                        f"{first.shape[2]}×{first.shape[1]}; give a size to resize all of them to"
+                    )
+                images[i] = image
 
-    # PIL decodes without Python's lock, but in small images there is less to decode than to lock.
-    threads = min(8, os.cpu_count() or 1) if first.size > 3 * 64 * 64 else 1
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, range(0, len(files), 256)))
+        # PIL decodes without Python's lock, but in small images there is less to decode than to lock.
+        threads = min(8, os.cpu_count() or 1) if first.size > 3 * 64 * 64 else 1
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, range(0, len(files), 256)))
     return torch.from_numpy(images)
 
 
 def _image(file: Path, size: int | None) -> np.ndarray:
-    with _blaming(file), Image.open(file) as image:
+    if not file.is_file():  # a pipe would be waited for
+        raise BadInput(f"{file} is not a file; replace or remove it")
+    with _blaming(file), Image.open(file, formats=FORMATS) as image:
+        if image.width * image.height > MOST_PIXELS:
+            raise BadInput(
+                f"{file} has {image.width}×{image.height} pixels, more than {MOST_PIXELS:,}; make it smaller"
+            )
         pixels = image.convert("RGB")
     if size is not None and pixels.size != (size, size):
         pixels = pixels.resize((size, size), Image.Resampling.BILINEAR)
@@ -189,18 +207,22 @@ def _image(file: Path, size: int | None) -> np.ndarray:
 
 def _npz(path: Path) -> Source:
     """Arrays in a zip file; the headers are checked at once, the arrays are read when asked for."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise BadInput(f"{path} is not a file; name an .npz file, or a folder with train/ and test/")
     with _blaming(path), zipfile.ZipFile(path) as archive:
         if lacking := [name for name in ARRAYS if f"{name}.npy" not in archive.namelist()]:
             raise BadInput(f"{path} has no array {lacking[0]}; expected {', '.join(ARRAYS)}")
-        lengths = {name: _length(archive, name) for name in ARRAYS}
+        shapes = {name: _header(archive, name)[0] for name in ARRAYS}
     for split in ("train", "test"):
-        images, labels = lengths[f"{split}_images"], lengths[f"{split}_labels"]
+        images, labels = ((shapes[f"{split}_{what}"] or (0,))[0] for what in ("images", "labels"))
         if images != labels:
             raise BadInput(f"{path} has {images} {split}_images and {labels} {split}_labels; expected as many")
 
     def array(name: str) -> np.ndarray:
         with _blaming(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
-            guard_memory(archive.getinfo(f"{name}.npy").file_size, f"{name} of {path}")
+            shape, dtype = _header(archive, name)
+            # As it is, and as float32.
+            guard_memory(math.prod(shape) * (dtype.itemsize + 4), f"{name} of {path}")
             return np.lib.format.read_array(member, allow_pickle=False)
 
     def read(split: str) -> Split:
@@ -213,8 +235,8 @@ def _npz(path: Path) -> Source:
     return read
 
 
-def _length(archive: zipfile.ZipFile, name: str) -> int:
-    """First dimension of an array in an .npz file, whose header is compared with the bytes there are."""
+def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of an array in an .npz file, whose header is compared with the bytes there are."""
     entry = archive.getinfo(f"{name}.npy")
     with archive.open(entry) as member:
         headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -227,7 +249,12 @@ def _length(archive: zipfile.ZipFile, name: str) -> int:
             f"{name} of {archive.filename} claims shape {shape}, that is {claimed} bytes, but has "
             f"{entry.file_size}; the file is damaged, save it again"
         )
-    return shape[0] if shape else 0
+    if claimed > max(PACKED, RATIO * entry.compress_size):
+        raise BadInput(
+            f"{name} of {archive.filename} is packed {claimed // max(1, entry.compress_size)}-fold, as in a file that "
+            "is made to fill the memory; if it is not, save it with np.savez, which does not compress"
+        )
+    return shape, dtype
 
 
 def _function(name: str) -> Source:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
-import numpy as np
 
 from landscape import table
 from landscape.errors import BadInput
@@ -80,20 +79,10 @@ def group(parent: h5py.Group, name: str) -> h5py.Group:
 
 def results(path: Path) -> Results:
     """A results file of ours, as `landscape.table.read` gives it, though a stranger may have made it."""
-    with opened(path) as file:
-        arrays = {name: dataset(file, name) for name in file}
-        scales = {array.id for array in arrays.values() if array.is_scale}
-        told = isinstance(file.attrs.get("kind"), str) and isinstance(file.attrs.get("format", 0), int | np.integer)
-        if not told or "done" not in arrays or arrays["done"].dtype != bool:
-            raise BadInput(f"{path} is no results file of skipscape; name another one")
-        for name, array in arrays.items():
-            axes = [] if array.id in scales else array.dims
-            for axis, length in zip(axes, array.shape, strict=False):
-                if len(axis) != 1 or axis[0].id not in scales or axis[0].shape != (length,):
-                    raise BadInput(f"{path}: {name} has a dimension without coordinates; name another file")
-        if missing := [name for name in NEEDED.get(file.attrs["kind"], ()) if name not in arrays]:
-            raise BadInput(f"{path} is no {file.attrs['kind']} without {missing[0]}; name another file")
-        return table.read(path)
+    found = table.read(path)
+    for name in NEEDED.get(found.kind, ()):
+        found[name]  # says what is missing
+    return found
 
 
 def _inside(parent: h5py.Group, name: str) -> h5py.Dataset | h5py.Group:

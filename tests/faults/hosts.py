@@ -23,8 +23,7 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
-from kill import ENVIRONMENT, ROOT, contents, done, try_kill
+from jobs import ENVIRONMENT, ROOT, done, finished, try_kill
 
 ADDRESSES = ("10.77.0.1", "10.77.0.2")  # seen by the two hosts only
 PORT = 22
@@ -149,10 +148,10 @@ def compare(hosts: list[Host], folder: Path, patience: float) -> int:
     small = ["--depth", "8", "--width", "4", "--epochs", "2", "--quiet"]
     subprocess.run([*script, *small], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(surface(folder, "one.h5"), check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
-    whole = contents(folder / "one.h5")
+    whole = finished(folder / "one.h5")
     before = carried(hosts[0])
     seconds = Job(hosts, folder, "two.h5").finish()
-    same = [identical(folder / "two.h5", whole)]
+    same = [finished(folder / "two.h5") == whole]
     say(
         f"undisturbed, 2 + 2 ranks on two hosts: {seconds:.1f} s, {(carried(hosts[0]) - before) / 1e3:.0f} kB over the "
         f"cable, {verdict(same[-1])}"
@@ -167,7 +166,7 @@ def compare(hosts: list[Host], folder: Path, patience: float) -> int:
         say(f"{what}:")
         lost(hosts, folder / f"{number}.h5", watched, lose, patience)
         Job(hosts, folder, f"{number}.h5").finish()
-        same.append(identical(folder / f"{number}.h5", whole))
+        same.append(finished(folder / f"{number}.h5") == whole)
         say(f"  resumed on both hosts: {verdict(same[-1])}")
     say(f"{sum(same)} of {len(same)} files identical to that of one process")
     return int(not all(same))
@@ -232,11 +231,6 @@ def carried(host: Host) -> int:
 
 def ranks(host: Host) -> int:
     return sum("surface.py" in line for line in host.processes().values())
-
-
-def identical(path: Path, whole: dict[str, np.ndarray]) -> bool:
-    now = contents(path)
-    return now.keys() == whole.keys() and all(np.array_equal(now[n], whole[n], equal_nan=True) for n in whole)
 
 
 def verdict(same: bool) -> str:

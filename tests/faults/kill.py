@@ -1,121 +1,184 @@
-#!/usr/bin/env python3
-"""Kill measuring runs at random moments, resume them, and compare the files with an undisturbed one.
+"""Runs of every kind are killed at random moments, and go on until they are done: as if nothing had been.
 
-    python tests/faults/kill.py --kills 50 --seed 0
+Each file is made by a run that is killed `TIMES` times, on other numbers of ranks each time. How: one rank dies
+(SIGKILL); all of them and the launcher die at once, as when a node is lost; all ranks are asked to end as SLURM
+asks them, SIGTERM and 30 seconds later SIGKILL; or all processes get SIGINT, as from Ctrl-C.
 
-Each run is a surface on one to three ranks. Either every process of it dies at once, as when a
-node is lost, or one rank does. Prints a line a kill and a summary; status 1 if any file differs.
+After each kill the file must be readable, hold all that it held before, only right values, and whatever had been
+measured `STATED` seconds before. A signal that can be heard must leave nothing unwritten, a line that says so, and
+the status 128 + its number.
 """
 
-import argparse
-import contextlib
-import os
+from __future__ import annotations
+
 import random
+import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
 import numpy as np
+from jobs import KINDS, Failure, Job, finished, held
 
-ROOT = Path(__file__).resolve().parents[2]
-QUICK = ["--tolerance", "0.03", "--adaptive", "0.03", "--dtype", "bfloat16"]
-ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-
-
-def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--kills", type=int, default=50)
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--quick", action="store_true", help="surfaces of fewer points and examples, in bfloat16")
-    arguments = p.parse_args()
-    more = QUICK if arguments.quick else ["--examples", "600"]
-    draw = random.Random(arguments.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        script = [sys.executable, ROOT / "scripts/train.py", folder / "net.pt", "--depth", "20", "--epochs", "1"]
-        subprocess.run([*script, "--quiet"], check=True, stdout=subprocess.DEVNULL)
-        begun = time.monotonic()
-        finish(start(folder, "whole.h5", 2, more))
-        duration = time.monotonic() - begun
-        whole = contents(folder / "whole.h5")
-        print(f"an undisturbed run on 2 ranks takes {duration:.1f} s")
-        same, slowest, resumed = 0, 0.0, 0
-        for kill in range(arguments.kills):
-            path = folder / f"{kill}.h5"
-            ranks, alone = draw.randint(1, 3), draw.random() < 0.5
-            # Some die while they start, most when some part of the rows is on disk, and then at any time
-            # between two flushes.
-            part, later = draw.uniform(-0.15, 0.9), draw.uniform(0, 2)
-            process = start(folder, path.name, ranks, more)
-            while part > 0 and process.poll() is None and done(path) < part:
-                time.sleep(0.02)
-            time.sleep(later)
-            died = time.monotonic()
-            victims = processes(path)
-            for pid in [draw.choice(victims)] if alone and victims else victims:
-                try_kill(pid)
-            process.wait(timeout=60)
-            while processes(path):
-                time.sleep(0.01)
-            slowest = max(slowest, time.monotonic() - died)
-            before = done(path)
-            resumed += 0 < before < 1
-            finish(start(folder, path.name, draw.randint(1, 3), more))
-            now = contents(path)
-            equal = now.keys() == whole.keys() and all(np.array_equal(now[n], whole[n], equal_nan=True) for n in whole)
-            same += equal
-            how = "one process" if alone else "all processes"
-            print(
-                f"{kill + 1:3} {ranks} ranks, {how} killed at {100 * before:3.0f} % done: "
-                f"{'identical' if equal else 'DIFFERENT'}",
-                flush=True,
-            )
-            path.unlink()
-    print(
-        f"{same} of {arguments.kills} files identical to the undisturbed one; {resumed} were killed part way; "
-        f"after a kill the last process ended within {slowest:.1f} s"
-    )
-    sys.exit(same != arguments.kills)
+TIMES = 2  # that a file is killed
+STATED = 3.0  # seconds of measuring that a dying job may lose at most, as README.md says
+GRACE = 30.0  # seconds between SLURM's two signals
+WAYS = ("one rank", "all at once", "SIGTERM", "SIGINT")
 
 
-def start(folder: Path, name: str, ranks: int, more: list[str]) -> subprocess.Popen:
-    script = [sys.executable, "-m", "mpi4py", str(ROOT / "scripts/surface.py"), str(folder / "net.pt")]
-    grid = ["--x", "-1", "1", "17", "--y", "-1", "1", "17", "--quiet", *more]
-    launch = ["mpiexec", "-n", str(ranks), *script, str(folder / name), *grid]
-    with open(folder / "complaints", "w") as complaints:
-        return subprocess.Popen(launch, stdout=subprocess.DEVNULL, stderr=complaints, env=ENVIRONMENT, cwd=folder)
+@dataclass
+class Toll:
+    """What came of the kills of a kind in one way."""
+
+    kills: int = 0
+    unreadable: int = 0
+    mismatches: int = 0
+    late: int = 0  # kills that lost what had been measured longer before than is stated
+    rows: int = 0  # lost, at most
+    seconds: float = 0.0  # of measuring lost, at most
+    slowest: float = 0.0  # seconds until the last process had ended
+    wrong: list[str] = field(default_factory=list)  # what was not as it should be
+
+    def add(self, other: Toll) -> None:
+        for name in ("kills", "unreadable", "mismatches", "late", "wrong"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("rows", "seconds", "slowest"):
+            setattr(self, name, max(getattr(self, name), getattr(other, name)))
 
 
-def finish(process: subprocess.Popen) -> None:
-    if status := process.wait(timeout=300):
-        complaints = (Path(process.args[8]).parent / "complaints").read_text()
-        raise SystemExit(f"a run that nobody killed ended with status {status}:\n{complaints}")
+def kills(folder: Path, number: int, draw: random.Random, say) -> dict[tuple[str, str], Toll]:
+    """So many kills, as even as can be over kinds and ways."""
+    plan = [(kind, way) for kind in KINDS for way in WAYS if (kind, way) != ("training", "one rank")]
+    left = {each: number // len(plan) + (place < number % len(plan)) for place, each in enumerate(plan)}
+    tolls = {each: Toll() for each in plan if left[each]}
+    for name in KINDS:
+        if any(left[name, way] for way in WAYS if (name, way) in left):
+            rows, whole = undisturbed(folder, name)
+        while ways := [way for way in WAYS if left.get((name, way))]:
+            draw.shuffle(ways)
+            one_file(folder, name, rows, whole, [(way, tolls[name, way]) for way in ways][:TIMES], left, draw, say)
+    return tolls
 
 
-def processes(path: Path) -> list[int]:
-    """The launcher and the ranks that write this file."""
-    listed = subprocess.run(["pgrep", "-f", f"surface.py.* {path} "], capture_output=True, text=True).stdout.split()
-    return [int(pid) for pid in listed]
+def undisturbed(folder: Path, name: str):
+    out = path_of(folder, name, "whole")
+    Job.start(KINDS[name], folder, out, 0, nap=0).finish()
+    return held(out), finished(out)
 
 
-def try_kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+def one_file(folder, name, rows, whole, ways, left, draw, say) -> None:
+    """Kill one file's run in each of these ways, in turn, and let it end."""
+    out = path_of(folder, name, "killed")
+    for number, (way, toll) in enumerate(ways):
+        before = held(out)
+        job = Job.start(KINDS[name], folder, out, 0 if name == "training" else draw.choice([0, 1, 2, 2, 3]))
+        wait_for_a_moment(job, draw, (len(rows) - len(before)) / (len(ways) - number))
+        begun = "begun" in job.noted()
+        died = time.time()
+        strike(job, way, draw)
+        took = time.time() - died
+        if job.status == 0:
+            break  # it was quicker
+        left[name, way] -= 1
+        toll.kills += 1
+        toll.slowest = max(toll.slowest, took)
+        try:
+            now = held(out)
+        except Exception as error:
+            toll.unreadable += 1
+            toll.wrong.append(f"{name}, {way}: unreadable: {error}")
+            break
+        lost = {what: when for what, when in job.noted().items() if when < died and what in missing(job, now)}
+        age = max((died - when for when in lost.values()), default=0.0)
+        toll.rows, toll.seconds = max(toll.rows, len(lost)), max(toll.seconds, age)
+        wrong = []
+        if not before.items() <= now.items() or not now.items() <= rows.items():
+            toll.mismatches += 1
+            wrong.append("what was in the file has changed")
+        if age > stated(job):
+            toll.late += 1
+            wrong.append(f"lost what was measured {age:.1f} s before")
+        if took > GRACE:
+            wrong.append(f"it did not end in {GRACE:g} s")
+        if way.startswith("SIG") and begun:
+            wrong += told(job, signal.Signals[way])
+        toll.wrong += [f"{name}, {way}: {each}" for each in wrong]
+        part = f"{100 * len(now) / len(rows):3.0f} %"
+        say(
+            f"{name}, {job.ranks} ranks, {way}: {part} done, {len(lost)} lost, oldest {age:.2f} s"
+            + "; ".join(["", *wrong])
+        )
+        shutil.rmtree(job.notes)
+    job = Job.start(KINDS[name], folder, out, 0 if name == "training" else draw.choice([0, 2]), nap=0)
+    toll = ways[-1][1]
+    try:
+        job.finish()
+        if finished(out) != whole:
+            toll.mismatches += 1
+            toll.wrong.append(f"{name}: the finished file differs from an undisturbed one")
+    except Failure as failure:
+        toll.wrong.append(f"{name}: {failure}")
+    for path in folder.glob(f"*{out.stem}*"):
+        path.unlink()
 
 
-def done(path: Path) -> float:
-    """The part of the rows that is on disk."""
-    return float(contents(path)["done"].mean()) if path.exists() else 0.0
+def wait_for_a_moment(job: Job, draw: random.Random, most: float) -> None:
+    """Let a run go on for a while: seldom until a moment of its start, else until some rows are measured."""
+    until, enough = time.monotonic() + draw.uniform(0, 2), 0.0
+    if draw.random() > 0.15:
+        until, enough = float("inf"), draw.random() * most
+    while time.monotonic() < until and not 1 + enough < len(job.noted()) and job.status is None:
+        time.sleep(0.02)
+    time.sleep(draw.uniform(0, 0.5))
+    if job.status:
+        raise Failure(f"a run ended with status {job.status} before it was killed: {job.complaint}")
 
 
-def contents(path: Path) -> dict[str, np.ndarray]:
-    with h5py.File(path, "r") as file:
-        return {name: file[name][...] for name in file}
+def strike(job: Job, way: str, draw: random.Random) -> None:
+    """Kill in one of the ways, and wait until nothing of the job is left."""
+    family, members = job.family(), job.members()
+    if way == "one rank":
+        job.kill([draw.choice(members)] if members else family)
+    elif way == "all at once":
+        job.kill(family)
+    else:
+        number = signal.Signals[way]
+        # Ctrl-C goes to whatever the terminal has in its foreground, SLURM's signal to the ranks alone.
+        job.kill(members if way == "SIGTERM" else [job.process.pid, *members], number)
+    if not job.wait(GRACE):
+        job.kill(job.family())
+        job.wait(10)
+    if any_left := [pid for pid in family if Path(f"/proc/{pid}").exists() and pid != job.process.pid]:
+        job.kill(any_left)
 
 
-if __name__ == "__main__":
-    main()
+def told(job: Job, number: signal.Signals) -> list[str]:
+    """What is wrong with the end of a job that got a signal."""
+    wrong = []
+    if job.status != 128 + number:
+        wrong.append(f"status {job.status} instead of {128 + number}")
+    if f"stopped by {number.name}; the same command goes on" not in job.complaint:
+        wrong.append(f"it said: {job.complaint or 'nothing'}")
+    return wrong
+
+
+def path_of(folder: Path, name: str, which: str) -> Path:
+    return folder / f"{which}-{name}.{'pt' if name == 'training' else 'h5'}"
+
+
+def missing(job: Job, now: dict) -> set[str]:
+    """What of all that was to be measured is not in the file."""
+    if job.out.suffix == ".pt":
+        return job.noted().keys() - now.keys() - {"begun"}
+    points = job.notes / "points.npy"
+    rows = enumerate(np.load(points)) if points.exists() else ()
+    return {point.tobytes().hex() for row, point in rows if row not in now}
+
+
+def stated(job: Job) -> float:
+    """Seconds of measuring that may be lost."""
+    if job.out.suffix == ".h5":
+        return STATED
+    times = sorted(job.noted().values())
+    return 1 + 2 * max(np.diff(times), default=0)  # --save-every 1, and an epoch, and saving it

@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""See whether results files are whole: complete, as they were written, and of values that can be.
+
+    python scripts/check.py surface.h5 lesions.h5
+    python scripts/check.py surface.h5 --checkpoint resnet.pt --repair
+
+Says what is wrong, a line for each thing. Status 0: all files are whole; 1: something is wrong with one, rows not yet
+measured included; 2: one cannot be read at all. NaN and infinity are results. With --repair, rows whose values are
+not those that were written are marked as not measured; the command that made the file then measures them again.
+"""
+
+import sys
+from pathlib import Path
+
+from landscape.check import check, repair
+from landscape.command import Parser, note, run, say
+from landscape.ranks import agreed
+
+
+def parser() -> Parser:
+    p = Parser(prog="check.py", description=__doc__)
+    p.add_argument("files", metavar="FILE.h5", nargs="+", type=Path, help="results files")
+    p.add_argument("--checkpoint", metavar="NET.pt", type=Path, help="that they should be of")
+    p.add_argument("--repair", action="store_true", help="mark damaged rows as not measured")
+    return p
+
+
+def main(arguments, comm) -> None:
+    status = 0
+    with agreed(comm):
+        if comm.rank:
+            return
+        sha = None
+        if arguments.checkpoint:
+            from landscape.checkpoint import sha256_of  # which brings torch: not for each look at a file
+
+            sha = sha256_of(arguments.checkpoint)
+        for path in arguments.files:
+            verdict = check(path, sha)
+            status = max(status, verdict.status)
+            for line in verdict.lines:
+                if verdict.status < 2:
+                    say(comm, line)
+                else:
+                    note(f"check.py: error: {line}")
+            if arguments.repair and verdict.rows is not None and verdict.rows.any():
+                repair(path, verdict.rows)
+                say(comm, f"{path}: {verdict.rows.sum()} rows are marked as not measured")
+    if status:
+        sys.exit(status)
+
+
+if __name__ == "__main__":
+    run(main, parser())

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Run a script, note when each row or epoch of it is measured, and let none come too fast.
+
+    NOTES=FOLDER NAP=SECONDS python tests/faults/noted.py scripts/surface.py net.pt out.h5 …
+
+Each process writes into FOLDER, at once, what it has measured and when: what should be on the disk when it dies.
+It naps after each, so that a run lasts long enough to be killed in, at no cost. What the engine calls a long
+silence is divided by SHORT, if that is given.
+"""
+
+import os
+import runpy
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from landscape import experiment, sweep, training
+
+folder, seconds, sys.argv = os.environ["NOTES"], os.environ["NAP"], sys.argv[1:]
+notes = os.open(Path(folder, f"{os.getpid()}.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+
+def note(what) -> None:
+    os.write(notes, f"{time.time():.6f} {what}\n".encode())
+    time.sleep(float(seconds))
+
+
+def noted_sweep(function, table, comm=None, **options):
+    if table is not None:
+        np.save(Path(folder, "points.npy"), table.points)
+
+    def noted(points):
+        for point, measurement in zip(points, function(points), strict=True):
+            note(np.asarray(point).tobytes().hex())
+            yield measurement
+
+    note("begun")
+    sweep.sweep(noted, table, comm, **options)
+
+
+def noted_train(*arguments, train=training.train, **options):
+    note("begun")
+    for record, state in train(*arguments, **options):
+        note(record["epoch"])
+        yield record, state
+
+
+if "SHORT" in os.environ:
+    for name in ("BEAT", "SILENCE", "STALL"):
+        setattr(sweep, name, getattr(sweep, name) / float(os.environ["SHORT"]))
+experiment.sweep = noted_sweep
+training.train = noted_train
+sys.path[0] = str(Path(sys.argv[0]).parent)
+runpy.run_path(sys.argv[0], run_name="__main__")

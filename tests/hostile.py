@@ -1,0 +1,167 @@
+"""What strangers send, and what becomes of it: a refusal in one line, and nothing else.
+
+`refused` runs a real command in this process, without more memory than it has a use for. `forged` writes what
+torch.save would never write.
+"""
+
+import collections
+import contextlib
+import io
+import os
+import pickle
+import resource
+import runpy
+import signal
+import sys
+import warnings
+import zipfile
+from pathlib import Path
+from unittest import mock
+
+import torch
+from conftest import ROOT
+
+from landscape import command
+from landscape.errors import BadInput
+from landscape.ranks import Alone
+
+ROOM = 2**30  # bytes that a refusal may need on top of what the process has
+LONG = 60  # seconds after which it hangs
+SCRIPTS = {}
+
+
+@contextlib.contextmanager
+def bounded():
+    """Little memory and little time, for the length of a ``with``."""
+
+    def hung(*_):
+        raise TimeoutError(f"no end after {LONG} s")
+
+    before = signal.signal(signal.SIGALRM, hung)
+    signal.alarm(LONG)
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    with contextlib.suppress(OSError):  # only Linux tells what there is
+        status = Path("/proc/self/status").read_text()
+        held = next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData"))
+        resource.setrlimit(resource.RLIMIT_DATA, (held + ROOM, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, limits)
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def script(name):
+    """The functions of scripts/NAME.py."""
+    if name not in SCRIPTS:
+        SCRIPTS[name] = runpy.run_path(str(ROOT / "scripts" / f"{name}.py"))
+    return SCRIPTS[name]
+
+
+def warn(message, category, *_, **__):
+    """What Python does with warnings, and pytest does not."""
+    sys.stderr.write(f"{category.__name__}: {message}\n")
+
+
+def ran(name, *typed, folder):
+    """Run scripts/NAME.py in a folder, in this process: its status, and what it says on standard error."""
+    functions, said = script(name), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before, threads = os.getcwd(), torch.get_num_threads()
+    mpi = sys.modules.pop("mpi4py.MPI", None)  # which a command that fails would end
+    os.chdir(folder)
+    try:
+        with (
+            bounded(),
+            warnings.catch_warnings(),
+            mock.patch.object(warnings, "showwarning", warn),
+            mock.patch.object(sys, "argv", [f"{name}.py", *map(str, typed)]),
+            mock.patch.object(command, "world", Alone),
+            contextlib.redirect_stderr(said),
+            contextlib.redirect_stdout(told := io.StringIO()),
+        ):
+            warnings.simplefilter("always")
+            for hidden in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+                warnings.simplefilter("ignore", hidden)
+            command.run(functions["main"], functions["parser"]())
+    except SystemExit as end:
+        assert all(line.isprintable() for line in told.getvalue().splitlines()), told.getvalue()
+        return end.code, said.getvalue()
+    finally:
+        os.chdir(before)
+        torch.set_num_threads(threads)
+        if mpi:
+            sys.modules["mpi4py.MPI"] = mpi
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def refused(name, *typed, folder):
+    """Assert that a command refuses what it is given: one printable line, status 2, no file changed. The line."""
+    before = listed(folder)
+    status, said = ran(name, *typed, folder=folder)
+    assert status == 2, said
+    assert said.endswith("\n") and said[:-1].isprintable() and said.startswith(f"{name}.py: error: "), said
+    assert len(said) < 3000
+    assert listed(folder) == before
+    return said
+
+
+def complaint(function, *arguments, **options):
+    """Assert that a call ends with BadInput, in one line once it is printed, and give that."""
+    try:
+        with bounded():
+            function(*arguments, **options)
+    except BadInput as error:
+        said = command.printable(str(error))
+        assert said and len(said) < 10_000
+        return said
+    raise AssertionError("it was taken")
+
+
+def listed(folder):
+    """Everything in a folder, with the times of the last change."""
+    return sorted((str(path), path.lstat().st_mtime_ns, path.lstat().st_size) for path in Path(folder).rglob("*"))
+
+
+class Claim:
+    """A tensor as a file claims it: so many elements of a storage, seen with these sizes and strides."""
+
+    def __init__(self, size=(4,), stride=(1,), key="0", numel=4, offset=0, storage=torch.FloatStorage, place="cpu"):
+        self.storage = _Storage([("storage", storage, key, place, numel)])
+        self.view = offset, size, stride
+
+    def __reduce__(self):
+        return torch._utils._rebuild_tensor_v2, (self.storage, *self.view, False, collections.OrderedDict())
+
+
+class _Storage(tuple):
+    pass
+
+
+class _Pickler(pickle.Pickler):
+    def persistent_id(self, obj):
+        return tuple(obj[0]) if isinstance(obj, _Storage) else None
+
+
+def forged(path, content, storages=None, kind=zipfile.ZIP_STORED, more=None):
+    """Write an archive like those of torch.save, whatever it holds."""
+    stream = io.BytesIO()
+    _Pickler(stream, 2).dump(content)
+    entries = {"data.pkl": stream.getvalue(), "byteorder": b"little", "version": b"3\n", **(more or {})}
+    entries |= {f"data/{key}": value for key, value in (storages or {"0": bytes(16)}).items()}
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        for name, value in entries.items():
+            archive.writestr(f"a/{name}", value)
+    return path
+
+
+class Call:
+    """Pickled, it is a call of a function: what a payload is."""
+
+    def __init__(self, function, *arguments):
+        self.reduced = function, arguments
+
+    def __reduce__(self):
+        return self.reduced

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Do the tests notice? Break central lines, one at a time, in a copy of this project, and run the tests of each.
+
+    python tests/mutations.py
+
+Prints a line for each broken line and ends with status 1 if one of them is not noticed.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+
+# file, what stands there, what is put in its place, the tests that should notice
+MUTATIONS = [
+    ("landscape/plane.py", "alpha=float(coordinate)", "alpha=-float(coordinate)", "test_plane"),
+    ("landscape/plane.py", "here.copy_(plane.origin[name])", "pass", "test_plane"),
+    ("landscape/estimate.py", "(1 - n / size)", "(1 + n / size)", "test_estimate"),
+    ("landscape/estimate.py", "error <= self.error * abs(mean)", "error >= self.error * abs(mean)", "test_estimate"),
+    ("landscape/adaptive.py", "np.abs(far) <= allowed[middle]", "far <= allowed[middle]", "test_adaptive"),
+    ("landscape/table.py", "array[cell] = measurement[name]", "array[cell] = measurement[name] or 1", "test_table"),
+    ("landscape/directions.py", "np.divide(w, d,", "np.divide(w**2, d,", "test_directions"),
+    ("landscape/directions.py", "w.movedim(axis, 0), d.movedim(axis, 0)", "w[None], d[None]", "test_directions"),
+    ("landscape/measure.py", "/ np.sqrt(len(each))", "/ len(each)", "test_measure"),
+    ("landscape/lanczos.py", "q = w / beside[k]", "q = w / (beside[k] + 1e-6)", "test_curvature"),
+    (
+        "landscape/results.py",
+        "wrong.flat[rows] = found != results",
+        "wrong.flat[rows] = found < results",
+        "test_results",
+    ),
+    ("landscape/results.py", "(found != there) &", "(found < there) &", "test_results"),
+    ("landscape/checksum.py", "parts = [some.astype", "parts = [(0 * some).astype", "test_checksum"),
+    ("ensemble/spectrum.py", "sums[1:] += branched", "sums[1:] -= branched", "test_spectrum"),
+    ("ensemble/spectrum.py", "paths * np.concatenate", "np.concatenate", "test_spectrum"),
+    ("ensemble/interaction.py", "+ intact[:, :n]", "- intact[:, :n]", "test_interaction"),
+    ("ensemble/shapley.py", "for order in (one, one[::-1])", "for order in (one, one)", "test_shapley"),
+    ("ensemble/lesions.py", "np.flatnonzero(trial != intact(len(found)))", "np.arange(0)", "test_lesions"),
+    ("ensemble/drawing.py", "centre = fraction + z**2 / (2 * n)", "centre = fraction + z / (2 * n)", "test_drawing"),
+]
+
+
+def main() -> None:
+    survived = 0
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "skipscape"
+        shutil.copytree(
+            ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "results")
+        )
+        for name, there, instead, tests in MUTATIONS:
+            path = copy / name
+            whole = path.read_text()
+            if whole.count(there) != 1:
+                sys.exit(f"{name} has {there!r} {whole.count(there)} times; say another line")
+            path.write_text(whole.replace(there, instead))
+            noticed = run(copy, tests)
+            path.write_text(whole)
+            survived += not noticed
+            print(f"{'noticed' if noticed else 'SURVIVED'}: {name}: {there!r} → {instead!r} ({tests})", flush=True)
+    print(f"{len(MUTATIONS) - survived} of {len(MUTATIONS)} broken lines are noticed")
+    sys.exit(bool(survived))
+
+
+def run(copy: Path, tests: str) -> bool:
+    """Whether a test fails, and not because it cannot even start."""
+    call = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{tests}.py"]
+    done = subprocess.run(call, cwd=copy, env={**ENVIRONMENT, "PYTHONPATH": str(copy)}, capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        sys.exit(done.stdout + done.stderr)
+    return done.returncode == 1
+
+
+if __name__ == "__main__":
+    main()

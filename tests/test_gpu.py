@@ -1,0 +1,44 @@
+"""On a GPU: the same bits each time and on any number of ranks, and near those of a processor."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import command, same
+
+from landscape.table import read
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+]
+GRID = ("--x", -1, 1, 5, "--y", -1, 1, 3, "--examples", 200, "--quiet")
+STUDIES = {
+    "surface": GRID,
+    "lesion": ("--delete", 1, 2, "--trials", 5, "--quiet"),
+    "curvature": ("--x", -0.5, 0.5, 3, "--examples", 100, "--quiet"),
+    "redundancy": ("--quiet",),
+}
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_gpu_gives_the_same_bits_on_any_number_of_ranks(trained, tmp_path, study):
+    for ranks in (1, 2):
+        command(
+            study, trained / "resnet.pt", tmp_path / f"{ranks}.h5", *STUDIES[study], "--device", "cuda", ranks=ranks
+        )
+    same(tmp_path / "1.h5", tmp_path / "2.h5")
+
+
+def test_a_gpu_and_a_processor_agree_to_rounding(trained, tmp_path):
+    for device in ("cpu", "cuda"):
+        command("surface", trained / "resnet.pt", tmp_path / f"{device}.h5", *GRID, "--device", device)
+    one, other = (read(tmp_path / f"{device}.h5")["loss"] for device in ("cpu", "cuda"))
+    np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
+@pytest.mark.mpi
+def test_compiled_on_a_gpu_gives_the_same_bits_on_any_number_of_ranks(trained, tmp_path):
+    for ranks in (1, 2):
+        how = (*GRID, "--device", "cuda", "--compile")
+        command("surface", trained / "resnet.pt", tmp_path / f"{ranks}.h5", *how, ranks=ranks)
+    same(tmp_path / "1.h5", tmp_path / "2.h5")
