@@ -18,7 +18,6 @@ tell their numbers under the pointer; lines; or a network whose blocks are delet
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from ensemble.drawing import lesions
@@ -30,8 +29,9 @@ from ensemble.drawing_paths import paths
 from ensemble.drawing_redundancy import redundancies
 from ensemble.drawing_surviving import survivors
 from ensemble.html import lesion_page
-from landscape.command import Parser, run
+from landscape.command import Parser, note, run
 from landscape.drawing import (
+    PARTS,
     check_output,
     curvature,
     densities,
@@ -49,6 +49,13 @@ from landscape.drawing.html import line_page, surface_page
 from landscape.errors import BadInput
 from landscape.table import read
 
+WIDTHS = {"neurips": 5.5, "icml": 3.25, "icml-wide": 6.75}  # inches: of a text, a column, both columns
+
+
+def inches(word: str) -> float:
+    """A width, as a number or as a publisher's."""
+    return WIDTHS[word] if word in WIDTHS else float(word)
+
 
 def parser() -> Parser:
     # What is not given is not passed on: the defaults are the drawing functions' own.
@@ -57,7 +64,13 @@ def parser() -> Parser:
     p.add_argument("files", metavar="IN.h5", type=Path, nargs="+", help="results files of one kind")
     g = p.add_argument_group("every figure")
     g.add_argument("--titles", nargs="+", metavar="TITLE", help="one a file, or a variant (default: their names)")
-    g.add_argument("--width", type=float, metavar="INCHES", help="of the figure (default: 5.5, a text's width)")
+    g.add_argument(
+        "--width",
+        type=inches,
+        metavar="INCHES",
+        help=f"of the figure, or {', '.join(f'{name} ({width:g})' for name, width in WIDTHS.items())} (default: 5.5)",
+    )
+    g.add_argument("--dpi", type=float, metavar="PIXELS", help="an inch; not of lines in .pdf and .svg (default: 300)")
     g = p.add_argument_group("lesions")
     g.add_argument("--by-depth", action="store_true", help="single deletions of many networks, by size")
     g = p.add_argument_group("flows")
@@ -71,6 +84,7 @@ def parser() -> Parser:
     g.add_argument(
         "--levels", nargs="+", type=float, metavar="LOSS", help="contours (default: 1, 2, 5, 10 … or decades)"
     )
+    g.add_argument("--only", choices=PARTS, help="leave out the other")
     g.add_argument("--cmap", help="any of matplotlib's colour maps (default: viridis)")
     g.add_argument(
         "--view", nargs=2, type=float, metavar=("ELEV", "AZIM"), help="the eye, in degrees (default: 35 -55)"
@@ -84,13 +98,14 @@ def main(arguments, comm) -> None:
     web = out.suffix == ".html"
     out = check_page(out) if web else check_output(out)
     files = [read(path) for path in options.pop("files")]
+    dpi = {} if web or "dpi" not in options else {"dpi": options.pop("dpi")}
     draw, known = (page if web else drawing)(files, options.pop("by_depth", False))
     if unknown := options.keys() - known:
         raise BadInput(f"--{min(unknown)} does not apply to {draw.__name__}; leave it out")
     for file in files:
         if left := (~file.known).sum():
-            sys.stderr.write(f"{file.path}: {left} of {file['done'].size} points are not measured yet\n")
-    (save_page if web else save)(draw(files, **options), out)
+            note(f"{file.path}: {left} of {file['done'].size} points are not measured yet")
+    (save_page if web else save)(draw(files, **options), out, **dpi)
 
 
 def page(files, by_depth: bool = False) -> tuple:
@@ -164,7 +179,7 @@ def drawing(files, by_depth: bool = False) -> tuple:
     known = {
         ("x",): (profiles, line),
         ("repeat", "x"): (profiles, line),
-        ("y", "x"): (planes, {*plane, "view"}),
+        ("y", "x"): (planes, {*plane, "view", "only"}),
         ("repeat", "y", "x"): (repeats, plane),
         ("z", "y", "x"): (spaces, plane),
     }

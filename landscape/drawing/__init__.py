@@ -6,7 +6,7 @@ colours and heights of all the networks in a figure stand on one scale, a matplo
 """
 
 from landscape.drawing.curvature import curvature
-from landscape.drawing.page import planes, profiles
+from landscape.drawing.page import PARTS, planes, profiles
 from landscape.drawing.scale import common_norm, extension, label_of, levels_of
 from landscape.drawing.several import repeats, spaces
 from landscape.drawing.spectrum import densities, eigenvalues
@@ -17,6 +17,7 @@ from landscape.drawing.trajectory import trajectories
 
 __all__ = [
     "COLORS",
+    "PARTS",
     "STYLE",
     "SUFFIXES",
     "check_output",

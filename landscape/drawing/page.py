@@ -28,11 +28,23 @@ from landscape.drawing.views import averaged, shown
 from landscape.errors import BadInput
 from landscape.table import Results
 
-__all__ = ["colour_bar", "legend", "loss_label", "notes_of", "panel", "planes", "profiles", "split_of", "titles_of"]
+__all__ = [
+    "PARTS",
+    "colour_bar",
+    "legend",
+    "loss_label",
+    "notes_of",
+    "panel",
+    "planes",
+    "profiles",
+    "split_of",
+    "titles_of",
+]
 
 ERROR = {"dashes": DASHES, "linewidth": 0.8}
 LOST = {"linestyle": "none", "marker": "x", "markersize": 3}
 LEFT, RIGHT, GAP = 0.5, 0.1, 0.14  # inches beside and between panels
+PARTS = ("contours", "reliefs")
 UNITS = {"cross_entropy": "nats per example", "mse": "mean squared error"}
 
 
@@ -48,6 +60,7 @@ def planes(
     cmap: str = "viridis",
     view: tuple[float, float] = (35, -55),
     variable: str = "loss",
+    only: str | None = None,
 ) -> Figure:
     """Draw surfaces side by side on one scale: contours above, reliefs below.
 
@@ -62,6 +75,7 @@ def planes(
     cmap : name of a colour map
     view : elevation and azimuth of the eye, in degrees
     variable : which loss, where a file has several: test_loss, mse, objective, …
+    only : one of `PARTS`, to leave out the other
 
     Returns
     -------
@@ -75,22 +89,29 @@ def planes(
     norm = common_norm(losses, vmin, vmax, linear)
     beyond = extension(norm, losses)
     notes = notes_of(files, losses, norm, beyond)
-    side = _side(len(files), check_width(width, 0.8 * len(files) + 0.5))
+    side = _side(_columns(files, only), check_width(width, 0.8 * len(files) + 0.5), _gap(files, only))
     titles = [fill(title, int(14 * side)) for title in titles_of(files, titles)]  # 14 letters an inch
     colours = colormap(cmap)
     with matplotlib.rc_context(STYLE):
-        figure, tops, bottoms, bar = _sheet(files, width, 1 + max(t.count("\n") for t in titles), bool(notes))
+        lines = 1 + max(title.count("\n") for title in titles)
+        figure, tops, bottoms, bar = _sheet(files, width, lines, bool(notes), only)
         for i, (file, loss, title) in enumerate(zip(files, losses, titles, strict=True)):
             x, y, done = file.coordinates["x"], file.coordinates["y"], file.known
             network = "gates" not in file.attributes  # of gates, 0 is a lesion, and the network lies at 1
-            axes = contours(tops[i], x, y, loss, norm, done=done, levels=levels, cmap=colours, mark=network)
-            axes.set_title(title)
-            axes.set_xlabel(_axis("α", file, room=side))
-            if i == 0:
-                axes.set_ylabel(_axis("β", file, room=axes.bbox.height / figure.dpi))
-            else:
-                axes.tick_params(labelleft=False)
-            relief(bottoms[i], x, y, loss, norm, done=done, cmap=colours, view=view)
+            if tops:
+                axes = contours(tops[i], x, y, loss, norm, done=done, levels=levels, cmap=colours, mark=network)
+                axes.set_title(title)
+                axes.set_xlabel(_axis("α", file, room=side))
+                if i == 0:
+                    axes.set_ylabel(_axis("β", file, room=axes.bbox.height / figure.dpi))
+                elif _gap(files, only) == GAP:
+                    axes.tick_params(labelleft=False)
+            if bottoms:
+                axes = relief(bottoms[i], x, y, loss, norm, done=done, cmap=colours, view=view)
+            if not tops:  # a relief does not fill its axes, and a title above them would hang in the air
+                across, up = figure.get_size_inches()
+                middle = axes.get_position().x0 + side / across / 2
+                figure.text(middle, 1 - 0.06 / up, title, ha="center", va="top", fontsize=STYLE["axes.titlesize"])
         label = loss_label(files, ", log scale" if isinstance(norm, LogNorm) else "")
         colour_bar(figure, norm, colours, levels, beyond, label, cax=bar, orientation="horizontal")
         legend(figure, "lower center", notes)
@@ -189,13 +210,23 @@ def panel(figure: Figure, left: float, bottom: float, width: float, height: floa
     return figure.add_axes((left / across, bottom / up, width / across, height / up), **how)
 
 
-def _side(networks: int, width: float) -> float:
-    """Of one panel, in inches; a single network has two."""
-    panels = max(2, networks)
-    return (width - LEFT - RIGHT - GAP * (panels - 1)) / panels
+def _columns(files: Sequence[Results], only: str | None) -> int:
+    """Panels side by side; a single network has its contours and its relief there."""
+    return len(files) if only else max(2, len(files))
 
 
-def _sheet(files: Sequence[Results], width: float, lines: int, notes: bool) -> tuple:
+def _gap(files: Sequence[Results], only: str | None) -> float:
+    """Inches between panels: more if each has a range of its own to tell."""
+    ranges = {tuple(file.coordinates["y"][[0, -1]]) for file in files}
+    return GAP if len(ranges) == 1 or only == "reliefs" else LEFT - 0.1
+
+
+def _side(columns: int, width: float, gap: float) -> float:
+    """Of one panel, in inches."""
+    return (width - LEFT - RIGHT - gap * (columns - 1)) / columns
+
+
+def _sheet(files: Sequence[Results], width: float, lines: int, notes: bool, only: str | None) -> tuple:
     """A figure with places for contours, reliefs and the colour bar.
 
     Contours stand above reliefs; of a single network, beside its relief.
@@ -207,18 +238,20 @@ def _sheet(files: Sequence[Results], width: float, lines: int, notes: bool) -> t
     """
     under, bar = 0.4, 0.09
     head, foot = 0.1 + 0.13 * lines, 0.5 if notes else 0.36
-    side = _side(len(files), width)
-    beside = len(files) == 1
+    across, gap = _columns(files, only), _gap(files, only)
+    side = _side(across, width, gap)
+    beside = len(files) == 1 and not only
     shapes = [np.ptp(file.coordinates["y"]) / np.ptp(file.coordinates["x"]) for file in files]
-    tall = side * np.clip(max(shapes), 0.3, 1.5)
-    deep = 0.87 * side
-    low = foot + bar + (max(0, (deep - tall) / 2 - under) if beside else deep) + under
+    tall = 0 if only == "reliefs" else side * np.clip(max(shapes), 0.3, 1.5)
+    deep = 0 if only == "contours" else 0.87 * side
+    low = foot + bar + (max(0, (deep - tall) / 2 - under) if beside else deep) + under * (only != "reliefs")
     figure = Figure((width, low + tall + head))
-    columns = [LEFT + i * (side + GAP) for i in range(max(2, len(files)))]
-    tops = [panel(figure, x, low, side, tall) for x in columns[: len(files)]]
+    columns = [LEFT + i * (side + gap) for i in range(across)]
+    tops = [panel(figure, x, low, side, tall) for x in columns[: len(files)] if tall]
     # Axes of a relief are square, with empty strips above and below.
     middle = low + tall / 2 if beside else foot + bar + 0.48 * side
-    bottoms = [panel(figure, x, middle - side / 2, side, side, projection="3d") for x in columns[-len(files) :]]
+    reliefs = columns[-len(files) :] if deep else []
+    bottoms = [panel(figure, x, middle - side / 2, side, side, projection="3d") for x in reliefs]
     across = width - LEFT - RIGHT
     return figure, tops, bottoms, panel(figure, LEFT + 0.12 * across, foot, 0.76 * across, bar)
 

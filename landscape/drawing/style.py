@@ -44,7 +44,6 @@ STYLE = {
     "lines.linewidth": 1.0,
     "hatch.linewidth": 0.4,
     "figure.dpi": 100,
-    "savefig.dpi": 300,  # also of the parts of a PDF that are pixels
     "pdf.fonttype": 42,  # TrueType: what publishers ask for
     "svg.hashsalt": "skipscape",  # else the identifiers in an SVG are drawn by lot
 }
@@ -60,7 +59,10 @@ def check_output(path: str | os.PathLike) -> Path:
     """The path, if a figure can be saved there; `BadInput` if not."""
     path = Path(path)
     if path.suffix not in SUFFIXES:
-        raise BadInput(f"a figure cannot be saved as {path.name}; let its name end in {', '.join(SUFFIXES)}")
+        raise BadInput(
+            f"a figure cannot be saved as {path.name}; let its name end in {', '.join(SUFFIXES)}, "
+            "or in .html for a page to explore"
+        )
     if not path.parent.is_dir():
         raise BadInput(f"output folder {path.parent} does not exist; create it: mkdir -p {path.parent}")
     return path
@@ -80,7 +82,7 @@ def colormap(name: str) -> Colormap:
     return matplotlib.colormaps[name]
 
 
-def save(figure: Figure, path: str | os.PathLike) -> None:
+def save(figure: Figure, path: str | os.PathLike, dpi: float = 300) -> None:
     """Save a figure, whole or not at all; the same figure is saved as the same bytes.
 
     Parameters
@@ -88,13 +90,16 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
     figure : Figure
     path : path
         Its suffix is the format, one of `SUFFIXES`.
+    dpi : of pixels, an inch: of a PNG, and of those parts of the others that are not lines
 
     Raises
     ------
     BadInput
-        The folder does not exist or cannot be written in, or the suffix is unknown.
+        The folder does not exist or cannot be written in, the suffix is unknown, or there would be far too many pixels.
     """
     path = check_output(path)
+    if not 10 <= dpi <= 2400:
+        raise BadInput(f"{dpi:g} pixels an inch make no picture; give 10 to 2400")
     # Ticks are made while drawing, so the style must hold here too.
     with written(path) as draft, matplotlib.rc_context(STYLE):
-        figure.savefig(draft, format=path.suffix[1:], metadata=SUFFIXES[path.suffix])
+        figure.savefig(draft, format=path.suffix[1:], metadata=SUFFIXES[path.suffix], dpi=dpi)

@@ -1,0 +1,77 @@
+#!/bin/sh
+# Every kind of figure, as PNG, from the results files in results/ and a few small ones measured here.
+#
+#     sh scripts/gallery.sh [FOLDER]
+#
+# FOLDER is build/gallery by default. Some minutes on two cores. Interrupted, it goes on where it stopped. The
+# pictures of pages need playwright and an installed Chromium, and are left out without them.
+set -eu
+cd "$(dirname "$0")/.."
+out=${1:-build/gallery}
+mkdir -p "$out"
+export OMP_NUM_THREADS=1
+measure() { script=$1; shift; mpiexec -n "${RANKS:-2}" python -m mpi4py "scripts/$script.py" "$@"; }
+draw() { name=$1; shift; python scripts/figure.py "$out/$name.png" "$@" --dpi 110; }
+surfaces=results/landscape lesions=results/ensemble
+
+for net in plain resnet; do
+    python scripts/train.py "$out/$net.pt" --network $net --depth 20 --data digits --epochs 30 --seed 0
+    measure surface "$out/$net.pt" "$out/line-$net.h5" --x -1 1 41 --repeats 5
+    measure surface "$out/$net.pt" "$out/plane-$net.h5" --x -1 1 31 --y -1 1 31
+    measure curvature "$out/$net.pt" "$out/density-$net.h5" --density 3 --examples 200 --steps 60
+    python scripts/curvature.py "$out/$net.pt" "$out/eigenvalues-$net.h5" --top 10 --precision 0.01 --examples 200
+done
+measure surface "$out/resnet.pt" "$out/space.h5" --x -1 1 15 --y -1 1 15 --z -1 1 3
+measure surface "$out/resnet.pt" "$out/finite.h5" --x -40 40 21 --y -40 40 21 --normalize none --examples 300
+measure lesion "$out/resnet.pt" "$out/gates.h5" --gate stages.0.1 stages.1.1 --alpha -0.5 1.5 21
+for what in "repeat 1" parallel; do
+    measure lesion "$out/resnet.pt" "$out/${what%% *}.h5" --$what
+done
+measure lesion "$out/resnet.pt" "$out/mean.h5" --delete 1 --replace mean
+
+# Surfaces
+draw planes "$out/plane-plain.h5" "$out/plane-resnet.h5"
+draw planes-linear "$out/plane-plain.h5" "$out/plane-resnet.h5" --linear --vmax 5 --cmap cividis --only contours
+draw reliefs "$out/plane-plain.h5" "$out/plane-resnet.h5" --only reliefs --view 50 -70 --titles "without" "with shortcuts"
+draw one-plane "$out/plane-resnet.h5" --width icml-wide
+draw far "$out/finite.h5"
+draw lines "$out/line-plain.h5" "$out/line-resnet.h5" --width icml
+draw repeats $surfaces/surface-plain-56.h5 $surfaces/surface-resnet-56.h5
+draw space "$out/space.h5"
+draw gates "$out/gates.h5"
+draw interpolation $surfaces/line-frozen.h5 $surfaces/line-recalibrated.h5 --titles frozen recalibrated
+draw trajectories $surfaces/path-plain-56.h5 $surfaces/plane-plain-56.h5 $surfaces/path-resnet-56.h5 $surfaces/plane-resnet-56.h5
+
+# The Hessian
+draw curvature $surfaces/curvature-plain-56.h5 $surfaces/curvature-resnet-56.h5
+draw densities "$out/density-plain.h5" "$out/density-resnet.h5"
+draw eigenvalues "$out/eigenvalues-plain.h5" "$out/eigenvalues-resnet.h5"
+
+# Lesions
+draw single $lesions/single-resnet-110-0.h5 $lesions/single-vgg-16-0.h5
+draw kinds "$out/mean.h5" "$out/repeat.h5" "$out/parallel.h5"
+draw many $lesions/random-resnet-110-0.h5 $lesions/swaps-resnet-110-0.h5
+draw depth $lesions/single-resnet-*.h5 --by-depth
+draw interactions $lesions/pairs-resnet-20-0.h5 $lesions/pairs-resnet-56-0.h5
+draw shapley $lesions/shapley-resnet-20-0.h5 $lesions/single-resnet-20-0.h5
+draw redundancy $lesions/redundancy-resnet-20-0.h5 $lesions/redundancy-resnet-56-0.h5
+
+# Paths, gradients, and other claims
+draw paths $lesions/paths-resnet-56-0.h5
+draw surviving $lesions/paths-resnet-56-0.h5 $lesions/random-resnet-56-0.h5
+for show in gradient cosine residual; do
+    draw flow-$show $lesions/flow.h5 --show $show
+done
+draw identity $lesions/identity.h5
+draw reuse $lesions/reuse.h5
+draw degradation results/training/degradation.h5
+draw shortcuts results/training/shortcuts-56.h5
+
+# Pages to explore
+python scripts/figure.py "$out/page-surfaces.html" "$out/plane-plain.h5" "$out/plane-resnet.h5"
+python scripts/figure.py "$out/page-trajectory.html" $surfaces/plane-resnet-56.h5 $surfaces/path-resnet-56.h5
+python scripts/figure.py "$out/page-lines.html" "$out/line-plain.h5" "$out/line-resnet.h5"
+python scripts/figure.py "$out/page-lesions.html" $lesions/single-resnet-20-0.h5 $lesions/pairs-resnet-20-0.h5 $lesions/random-resnet-20-0.h5
+if python -c "import playwright" 2>/dev/null && command -v chromium >/dev/null; then
+    python scripts/photograph.py "$out"/page-*.html --size 1000 700
+fi

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Take pictures of pages to explore, as an installed Chromium shows them: PAGE.png beside each PAGE.html.
+
+    python scripts/photograph.py surfaces.html lesions.html
+
+Needs playwright (pip install 'skipscape[browser]') and Chromium (apt install chromium), no screen and no network.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from landscape.command import Parser, run, say
+from landscape.errors import BadInput
+from landscape.ranks import agreed
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# WebGL without a GPU; no sandbox, since root has none.
+SOFTWARE = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-gpu-watchdog"]
+
+
+def parser() -> Parser:
+    p = Parser(prog="photograph.py", description=__doc__)
+    p.add_argument("pages", metavar="PAGE.html", nargs="+", type=Path, help="of figure.py")
+    p.add_argument("--size", nargs=2, type=int, default=[1200, 800], metavar=("WIDTH", "HEIGHT"), help="in pixels")
+    p.add_argument("--wait", type=float, default=10.0, metavar="SECONDS", help="for a page to be drawn")
+    return p
+
+
+def main(arguments: argparse.Namespace, comm) -> None:
+    with agreed(comm):
+        try:
+            from playwright.sync_api import sync_playwright
+        except ImportError as error:
+            raise BadInput("playwright is not installed: pip install 'skipscape[browser]'") from error
+        browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+        if browser is None:
+            raise BadInput("no Chromium is installed: apt install chromium, or take the picture in your browser")
+        for page in arguments.pages:
+            if not page.is_file() or page.suffix != ".html":
+                raise BadInput(f"{page} is not a page; give files that end in .html")
+    width, height = arguments.size
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=browser, args=SOFTWARE)
+        for page in arguments.pages:
+            tab = opened.new_page(viewport={"width": width, "height": height})
+            tab.goto(page.resolve().as_uri())
+            tab.wait_for_timeout(1000 * arguments.wait)
+            tab.screenshot(path=page.with_suffix(".png"))
+            tab.close()
+            say(comm, f"{page.with_suffix('.png')}: {width} × {height} pixels")
+        opened.close()
+
+
+if __name__ == "__main__":
+    run(main, parser())
