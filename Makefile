@@ -26,7 +26,7 @@ lint: venv
 	$(BIN)/ruff format --check .
 
 docs: venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r docs/requirements.txt
 	$(BIN)/mkdocs build --quiet
 	mkdir -p build/notebook && cp docs/five-minutes.ipynb build/notebook
 	$(BIN)/jupyter-execute --timeout=900 build/notebook/five-minutes.ipynb
