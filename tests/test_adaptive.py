@@ -62,6 +62,15 @@ def test_a_narrow_cliff_in_a_smooth_surface_is_followed():
     assert np.isfinite(decision.miss).sum() == AUDIT
 
 
+def test_bumps_and_dips_are_followed_alike():
+    def bump(x, y):
+        return np.exp(-((x - 0.3) ** 2 + (y - 0.2) ** 2) / 0.05)
+
+    up, down = (measured(losses(lambda x, y, s=s: np.exp(s * bump(x, y)), 41, 41))[0] for s in (1, -1))
+    np.testing.assert_array_equal(up, down)
+    assert 0.1 < up.mean() < 0.9
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 3))
 def test_any_grid_comes_to_an_end_with_its_corners_measured(ny, nx, seed):
