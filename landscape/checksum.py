@@ -92,8 +92,6 @@ def seal(path: str | os.PathLike, places: Places) -> None:
         digest = _digest(file, [(digits, 64), *places])
         file.seek(digits)
         file.write(digest.encode())
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def sealed(path: str | os.PathLike) -> bool | None:

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
+from landscape.ranks import agreed
 from landscape.sweep import CHUNK, Function
 from landscape.table import Table, prepare
 
@@ -70,7 +72,7 @@ def probe(function: Function, points: np.ndarray, rank: int = 0, ranks: int = 1)
         Empty if not even one row was measured within `PATIENCE`.
     """
     places = PIECES * ranks
-    starts = np.unique((np.arange(rank, places, ranks) + 0.5) / places * len(points)).astype(int)
+    starts = np.unique(((np.arange(rank, places, ranks) + 0.5) / places * len(points)).astype(int))
     starts = np.random.default_rng(0).permutation(starts)  # should time be short, still from all over
     found: list[Probe] = []
     with _patience(PATIENCE), contextlib.suppress(_TimeUp):
@@ -127,18 +129,24 @@ def foretell(
     -------
     list of str
         Lines for people, the same on all ranks.
+
+    Raises
+    ------
+    BadInput
+        As the run would, on all ranks.
     """
     queue, head = None, None
-    if comm.rank == 0:
-        table, warnings, size = planned(out, points, **plan)
-        queue = choose(table)
-        left = len(table.remaining())
-        head = [
-            *warnings,
-            f"{out}: {len(points)} {label}, {len(points) - left} of them measured already; a file of {_bytes(size)}",
-        ]
-        if len(queue) < left:
-            head.append(f"{len(queue)} {label} to begin with, then as many of the others as it takes, at most {left}")
+    with agreed(comm):
+        if comm.rank == 0:
+            table, warnings, size = planned(out, points, **plan)
+            queue, left = choose(table), len(table.remaining())
+            done = len(points) - left
+            head = [
+                *warnings,
+                f"{out}: {len(points)} {label}, {done} of them measured already; a file of {_bytes(size)}",
+            ]
+            if len(queue) < left:
+                head.append(f"{len(queue)} {label} to begin with, then as many others as it takes, at most {left}")
     queue, head = comm.bcast(queue), comm.bcast(head)
     if not len(queue):
         return [*head, "nothing is left to measure"]
@@ -209,7 +217,4 @@ def _seconds(seconds: float) -> str:
 
 
 def _bytes(number: int) -> str:
-    for unit, length in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= length:
-            return f"{number / length:.3g} {unit}"
-    return f"{number} bytes"
+    return tqdm.format_sizeof(number, "B")

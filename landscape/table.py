@@ -15,10 +15,8 @@ What is derived from the rows has none: the same command derives it again, and m
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -31,6 +29,7 @@ from landscape.checksum import blank, seal, vouched
 from landscape.errors import BadInput
 from landscape.results import FORMAT, Results, read
 from landscape.running import Mark
+from landscape.whole import written
 
 __all__ = ["MEASURED", "Results", "Table", "prepare", "read"]
 
@@ -228,34 +227,22 @@ def prepare(
         "long_name": "CRC-32 of the row's number (int64) and its values, little-endian; inverted where not done",
         "of": [*measured],
     }
-    try:
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-    except OSError as error:
-        raise BadInput(f"cannot write in {path.parent}: {_reason(error)}") from error
-    try:
-        image = io.BytesIO()  # of the file: HDF5 itself may break down over a disk that is full
-        with h5py.File(image, "w", libver="earliest") as file:
-            file.attrs["seal"] = blank(1 + sum(array.size > 0 for array in changing.values()))
-            for name, array in coordinates.items():
-                _create(file, name, array).make_scale(name)
-            for name, (along, array) in given.items():
-                _attach(file, _create(file, name, array), along)
-            for name, array in changing.items():
-                dataset = _create(file, name, array)
-                dataset.attrs.update(told[name])
-                _attach(file, dataset, over.get(name, dims))
-            file.attrs.update(attributes)
-            places = [(d.id.get_offset(), d.id.get_storage_size()) for d in map(file.get, changing) if d.size]
-        Path(draft).write_bytes(image.getbuffer())
-        seal(draft, [OPEN, *places])  # and brings all of it to the disk
-        os.chmod(draft, 0o666 & ~_umask())  # mkstemp makes private files; results are for sharing
-        os.replace(draft, path)
-    except (OSError, RuntimeError) as error:  # h5py has both for a full disk
-        raise BadInput(f"cannot write {path}: {_reason(error)}") from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(draft)
+    image = io.BytesIO()  # of the file: HDF5 itself may break down over a disk that is full
+    with h5py.File(image, "w", libver="earliest") as file:
+        file.attrs["seal"] = blank(1 + sum(array.size > 0 for array in changing.values()))
+        for name, array in coordinates.items():
+            _create(file, name, array).make_scale(name)
+        for name, (along, array) in given.items():
+            _attach(file, _create(file, name, array), along)
+        for name, array in changing.items():
+            dataset = _create(file, name, array)
+            dataset.attrs.update(told[name])
+            _attach(file, dataset, over.get(name, dims))
+        file.attrs.update(attributes)
+        places = [(d.id.get_offset(), d.id.get_storage_size()) for d in map(file.get, changing) if d.size]
+    with written(path, "mend that, or give another output file") as draft:
+        draft.write_bytes(image.getbuffer())
+        seal(draft, [OPEN, *places])
     return Table(path, points, values, done, worked_out, crc), []
 
 
@@ -345,9 +332,3 @@ def _brief(array) -> str:
 
 def _reason(error: OSError | RuntimeError) -> str:
     return getattr(error, "strerror", None) or str(error).splitlines()[0]
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

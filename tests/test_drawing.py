@@ -1,14 +1,14 @@
+import dataclasses
 import os
-import subprocess
-import sys
-from pathlib import Path
 
+import conftest
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from PIL import Image
 from scipy import stats
 
 from ensemble.drawing import by_block, by_number, depth_order, lesions, wilson
@@ -31,7 +31,6 @@ from landscape.drawing.views import averaged, slices
 from landscape.errors import BadInput
 from landscape.table import prepare, read
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "figure.py"
 X, Y = np.linspace(-1, 1, 9), np.linspace(-1, 1, 7)
 BOWL = 0.01 + np.add.outer(Y**2, X**2)
 
@@ -99,7 +98,7 @@ def pixels(figure):
 
 
 def command(*arguments):
-    return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True)
+    return conftest.command("figure", *arguments, check=False)
 
 
 # Whole figures
@@ -357,6 +356,29 @@ def test_bad_input_is_one_line_and_status_2(arguments, words, tmp_path):
     told = command(*names)
     assert told.returncode == 2 and told.stderr.count("\n") == 1
     assert words in told.stderr and not list(tmp_path.glob("*.pdf"))
+
+
+def test_size_pixels_and_parts_are_as_asked_for(tmp_path):
+    surface(tmp_path / "a.h5", BOWL)
+    for how, width in ((("--width", "icml"), 195), (("--width", 4, "--only", "reliefs"), 240)):
+        assert command(tmp_path / "a.png", tmp_path / "a.h5", "--dpi", 60, *how).returncode == 0
+        with Image.open(tmp_path / "a.png") as image:
+            assert image.width == width
+    for how, words in (
+        (("--dpi", 5), "give 10 to 2400"),
+        (("--width", "nature"), "--width"),
+        (("--only", "x"), "--only"),
+    ):
+        told = command(tmp_path / "b.png", tmp_path / "a.h5", *how)
+        assert told.returncode == 2 and words in told.stderr and not (tmp_path / "b.png").exists()
+
+
+def test_panels_with_ranges_of_their_own_tell_them(tmp_path):
+    one, other = (read(surface(tmp_path / f"{name}.h5", BOWL)) for name in "ab")
+    for y, told in ((Y, False), (3 * Y, True)):
+        moved = dataclasses.replace(other, coordinates={"x": X, "y": y})
+        axes = planes([one, moved]).axes[1]
+        assert axes.yaxis.get_tick_params()["labelleft"] is told
 
 
 def test_surfaces_over_other_dimensions_are_refused(tmp_path):

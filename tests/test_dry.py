@@ -107,6 +107,13 @@ def test_a_dry_run_on_two_ranks_tells_rows_time_memory_and_file(trained, tmp_pat
     assert "seed: 0\n" in told and "nothing was written" in told and not any(tmp_path.iterdir())
 
 
+@pytest.mark.mpi
+def test_what_a_run_would_refuse_a_dry_run_refuses_in_one_line_on_any_number_of_ranks(trained, tmp_path):
+    out = tmp_path / "none" / "a.h5"
+    done = command("surface", trained / "resnet.pt", out, *GRID, "--dry-run", ranks=3, check=False)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "mkdir -p" in done.stderr
+
+
 def test_a_dry_run_counts_what_is_measured_and_refuses_what_differs(trained, tmp_path):
     out = tmp_path / "a.h5"
     command("surface", trained / "resnet.pt", out, *GRID, "--quiet")

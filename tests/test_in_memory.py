@@ -105,6 +105,17 @@ def test_blocks_of_an_unknown_network_are_described(tmp_path):
     assert found["loss"][2] == pytest.approx(by_hand, rel=1e-6)
 
 
+def test_a_network_and_its_data_are_called_what_the_caller_calls_them(resnet, tmp_path):
+    network, batches = resnet
+    line = {"x": (-1, 1, 3), "name": "ours", "data": "photos", "quiet": True}
+    assert surface(network, batches("train"), tmp_path / "a.h5", **line, dry_run=True) is None
+    assert not any(tmp_path.iterdir())
+    found = surface(network, batches("train"), tmp_path / "a.h5", **line)
+    assert (found.attributes["network"], found.attributes["data"]) == ("ours", "photos")
+    found = lesions(network, batches("train"), tmp_path / "b.h5", delete=[1], name="ours", quiet=True)
+    assert found.attributes["network"] == "ours" and found.attributes["data"] == "data in memory"
+
+
 def test_what_cannot_be_is_said(resnet, tmp_path):
     network, batches = resnet
     with pytest.raises(TypeError, match="no option nonsense"):

@@ -39,6 +39,17 @@ def test_links_lead_to_files_that_are_there(page):
         assert link.startswith("http") or (folder / link).exists(), link
 
 
+def test_the_gallery_has_every_figure_that_its_script_draws():
+    gallery, script = ROOT / "results" / "gallery", SOURCES["scripts/gallery.sh"]
+    drawn = {
+        name.replace("$show", show)
+        for name in re.findall(r"^ *draw ([\w$-]+) ", script, re.MULTILINE)
+        for show in (("gradient", "cosine", "residual") if "$show" in name else ("",))
+    } | set(re.findall(r"figure\.py \"\$out/(page-\w+)\.html", script))
+    assert drawn == {path.stem for path in gallery.glob("*.png")}
+    assert drawn == set(re.findall(r"\]\(([\w-]+)\.png\)", (gallery / "README.md").read_text()))
+
+
 def test_the_examples_of_the_readme_run(trained, tmp_path, monkeypatch):
     command("surface", trained / "resnet.pt", tmp_path / "surface.h5", "--x", -1, 1, 3, "--y", -1, 1, 3)
     command("lesion", trained / "resnet.pt", tmp_path / "random.h5", "--delete", 1, 2, "--trials", 2)

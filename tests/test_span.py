@@ -80,6 +80,12 @@ def test_what_does_not_go_together_is_refused(three, trained, tmp_path):
         assert not out.exists()
 
 
+def test_statistics_are_measured_on_what_examples_there_are(three, tmp_path):
+    few = ("--x", -1, 1, 3, "--batchnorm", "recalibrated", "--examples", 40, "--quiet")
+    command("surface", three / "0.pt", tmp_path / "a.h5", *few)
+    assert read(tmp_path / "a.h5").attributes["calibration"] == 40
+
+
 def test_another_policy_is_another_measurement(three, tmp_path):
     command("surface", three / "0.pt", tmp_path / "a.h5", "--x", -1, 1, 3, *HOW)
     how = ("--x", -1, 1, 3, "--batchnorm", "recalibrated", "--calibration", 256, *HOW)

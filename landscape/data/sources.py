@@ -64,7 +64,7 @@ def source(
     path = Path(name).expanduser()
     if name not in KNOWN and path.is_dir():
         return path.resolve().name, _folder(path, size)
-    if size is not None:
+    if size is not None and (name in KNOWN or ":" in name or path.exists()):
         raise BadInput(f"size {size} was given, but {name} is no folder of images; only these are resized")
     if name == "digits":
         return name, _digits

@@ -89,7 +89,8 @@ def planes(
     norm = common_norm(losses, vmin, vmax, linear)
     beyond = extension(norm, losses)
     notes = notes_of(files, losses, norm, beyond)
-    side = _side(_columns(files, only), check_width(width, 0.8 * len(files) + 0.5), _gap(files, only))
+    gap = _gap(files, only)
+    side = _side(_columns(files, only), check_width(width, 0.8 * len(files) + 0.5), gap)
     titles = [fill(title, int(14 * side)) for title in titles_of(files, titles)]  # 14 letters an inch
     colours = colormap(cmap)
     with matplotlib.rc_context(STYLE):
@@ -104,7 +105,7 @@ def planes(
                 axes.set_xlabel(_axis("α", file, room=side))
                 if i == 0:
                     axes.set_ylabel(_axis("β", file, room=axes.bbox.height / figure.dpi))
-                elif _gap(files, only) == GAP:
+                elif gap == GAP:  # one range for all
                     axes.tick_params(labelleft=False)
             if bottoms:
                 axes = relief(bottoms[i], x, y, loss, norm, done=done, cmap=colours, view=view)
