@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from landscape.data import Data, augment, batches
 from landscape.errors import BadInput
 from landscape.forward import Compiled
 from landscape.measure import measure
+from landscape.networks.block import Block
+from landscape.recorded import Recorded
 
 __all__ = ["RECIPES", "one_cycle", "steps", "train"]
 
@@ -69,6 +72,7 @@ def train(
     flip: bool = False,
     bfloat16: bool = False,
     compiled: bool = False,
+    recorded: bool = False,
     device: torch.device | str = "cpu",
     state: dict | None = None,
     tick: Callable[[int], None] = lambda steps: None,
@@ -88,6 +92,8 @@ def train(
     pad, flip : augmentation, see `landscape.data.augment`
     bfloat16 : compute in mixed precision; the weights stay float32
     compiled : train through torch.compile, which needs a C++ compiler and a minute or two at the start
+    recorded : replay the step from a CUDA graph, see `landscape.recorded`; on a GPU, for batches of one part, and for
+        networks that decide nothing in Python
     state : of an earlier run, to go on from
     tick : called with the number of batches done since the last call
 
@@ -102,9 +108,13 @@ def train(
     Raises
     ------
     BadInput
-        The loss is no longer finite.
+        The loss is no longer finite; or `recorded` where it cannot be.
     """
     device = torch.device(device)
+    if recorded and device.type != "cuda":
+        raise BadInput("a step is recorded on a GPU only; leave out --record")
+    if recorded and _draws(network):
+        raise BadInput("which blocks run is drawn anew for each batch, so no step can be recorded; leave out --record")
     images, labels = training.images.to(device), training.labels.to(device)
     test_batches = batches(test, 500, device)
     n, per_epoch = len(labels), -(-len(labels) // batch_size)
@@ -116,6 +126,17 @@ def train(
     # channels-last is the layout in which convolutions are fast, on processors and on GPUs
     images = images.contiguous(memory_format=torch.channels_last)
     forward = Compiled(network) if compiled else network
+
+    def backward(inputs: Tensor, targets: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Loss and hits of a part of `count` examples; the gradients go to the parameters."""
+        # Not kept from call to call: within a recorded step, a weight in bfloat16 would stay as it was.
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=not recorded):
+            outputs = forward(inputs)
+        loss = F.cross_entropy(outputs.float(), targets, reduction="sum") / count
+        loss.backward()
+        return loss.detach(), (outputs.argmax(1) == targets).sum()
+
+    replay = None
     for epoch in range(first, epochs):
         begun = time.perf_counter()
         draws = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
@@ -135,12 +156,13 @@ def train(
                 inputs, targets = images[part], labels[part]
                 if pad or flip:
                     inputs = augment(inputs, draws, pad, flip)
-                with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                    outputs = forward(inputs)
-                loss = F.cross_entropy(outputs.float(), targets, reduction="sum") / len(chosen)
-                loss.backward()
-                batch_losses.append(loss.detach())
-                hits.append((outputs.argmax(1) == targets).sum())
+                if recorded and len(part) == len(chosen) == batch_size:
+                    replay = replay or Recorded(partial(backward, count=batch_size), network, inputs, targets)
+                    loss, hit = replay(inputs, targets)
+                else:
+                    loss, hit = backward(inputs, targets, len(chosen))
+                batch_losses.append(loss)
+                hits.append(hit)
             losses.append(torch.stack(batch_losses).sum() * len(chosen))
             steps.step()
             tick(1)
@@ -187,6 +209,13 @@ def _go_on(steps: torch.optim.Optimizer, state: dict, names: set[str]) -> None:
     if not (isinstance(kept, dict) and all(fits(*item) for item in kept.items())):
         raise BadInput("the checkpoint holds what another optimizer or network kept; remove it to start anew")
     steps.load_state_dict({"state": kept, "param_groups": steps.state_dict()["param_groups"]})
+
+
+def _draws(network: nn.Module) -> bool:
+    """Whether a network of ours draws which blocks run."""
+    return getattr(network, "keep", None) is not None or any(
+        isinstance(module, Block) and module.survival != 1 for module in network.modules()
+    )
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

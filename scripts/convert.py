@@ -9,12 +9,14 @@
     python scripts/convert.py old.h5 surface.h5                its surface as ours, for figure.py and compare.py
     python scripts/convert.py directions.h5 directions.pt --checkpoint weights.pt --network resnet
     python scripts/convert.py directions.pt directions.2018.h5 --checkpoint weights.pt --network resnet
+    python scripts/convert.py resnet.pt small.pt --half     a trained network in half of the bytes, to keep or send
 
 The ending of OUT says what it becomes. A surface of 2018 can become anything that ours can. Nothing in a file is
 executed, and no link out of it is followed. What a format cannot hold, or what is doubtful, is said.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from landscape import checkpoint as checkpoints
@@ -57,6 +59,7 @@ def parser() -> Parser:
     g = p.add_argument_group("which surface")
     g.add_argument("--variable", metavar="NAME", help="test_loss, mse, objective, … in the place of the loss")
     g.add_argument("--repeat", type=int, metavar="K", help="of several in one file, from 0")
+    p.add_argument("--half", action="store_true", help="of a checkpoint of train.py: its weights in 16 bits each")
     g = p.add_argument_group("what files of 2018 do not say")
     g.add_argument("--checkpoint", type=Path, metavar="FILE.pt", help="of the network that they were made for")
     g.add_argument("--network", help="what a state dict belongs to, as for surface.py; of a surface, the name to show")
@@ -74,8 +77,9 @@ def main(arguments, comm) -> None:
         ending = ending_of(out, options.pop("layout", None))
         if not out.parent.is_dir():
             raise BadInput(f"output folder {out.parent} does not exist; create it: mkdir -p {out.parent}")
-        kind = kind_of(source)
-        notes, write, known = (directions if "directions" in kind else surface)(source, kind, ending, options)
+        kind = "a checkpoint" if options.pop("half", False) else kind_of(source)
+        reader = trained if kind == "a checkpoint" else directions if "directions" in kind else surface
+        notes, write, known = reader(source, kind, ending, options)
         if unknown := options.keys() - known:
             raise BadInput(f"--{min(unknown)} does not apply to {kind} as {ending}; leave it out")
         with written(out) as draft:
@@ -147,6 +151,18 @@ def directions(source: Path, kind: str, ending: str, options: dict) -> tuple:
         return notes, lambda draft, _: saved.save(found, draft), {"checkpoint", "network"}
     found = saved.load(source)
     return [], lambda draft, _: li2018.write_directions(found, draft, checkpoint), {"checkpoint", "network"}
+
+
+def trained(source: Path, kind: str, ending: str, options: dict) -> tuple:
+    """Notes, what writes a trained network with weights of 16 bits, and the options that apply: none."""
+    checkpoint = checkpoints.load(source)
+    if ending != ".pt" or not checkpoint.format or checkpoint.state is not None:
+        raise BadInput(f"--half is for a finished checkpoint of train.py that becomes a .pt, not {source} as {ending}")
+    weights = {n: t.half() if t.is_floating_point() else t for n, t in checkpoint.weights.items()}
+    if broken := [n for n, t in weights.items() if not t.isfinite().all()]:
+        raise BadInput(f"{source} has weights that 16 bits cannot hold, in {broken[0]}; keep it as it is")
+    note = "the errors that it tells are those of the network before rounding"
+    return [note], lambda draft, _: checkpoints.save(replace(checkpoint, weights=weights), draft), set()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import pytest
 import torch
 from conftest import command, same
 
+from landscape import checkpoint
 from landscape.table import read
 
 pytestmark = [
@@ -42,3 +43,15 @@ def test_compiled_on_a_gpu_gives_the_same_bits_on_any_number_of_ranks(trained, t
         how = (*GRID, "--device", "cuda", "--compile")
         command("surface", trained / "resnet.pt", tmp_path / f"{ranks}.h5", *how, ranks=ranks)
     same(tmp_path / "1.h5", tmp_path / "2.h5")
+
+
+@pytest.mark.parametrize("bfloat16", [(), ("--bfloat16",)])
+def test_a_recorded_step_trains_as_one_that_is_not(tmp_path, bfloat16):
+    """450 examples: each epoch has batches that are replayed and a short one that is not."""
+    how = ("--depth", 8, "--epochs", 3, "--examples", 450, "--augment", "--quiet", *bfloat16)
+    for name, recorded in (("plain", ()), ("replayed", ("--record",))):
+        command("train", tmp_path / f"{name}.pt", *how, *recorded)
+    one, other = (checkpoint.load(tmp_path / f"{name}.pt").history for name in ("plain", "replayed"))
+    for quantity in ("train_loss", "test_loss"):
+        np.testing.assert_allclose(one[quantity], other[quantity], rtol=0.05 if bfloat16 else 1e-3)
+    assert one["train_loss"][-1] < 0.9 * one["train_loss"][0]

@@ -194,3 +194,15 @@ def test_compiled_training_is_the_same_training(digits):
     (_, eager), (_, compiled) = run(digits, epochs=1), run(digits, epochs=1, compiled=True)
     for name in ("train_loss", "test_loss"):
         assert compiled[0][0][name] == pytest.approx(eager[0][0][name], rel=1e-4)
+
+
+def test_a_step_is_recorded_on_a_gpu_only(digits):
+    with pytest.raises(BadInput, match="on a GPU only"):
+        run(digits, epochs=1, recorded=True)
+
+
+@pytest.mark.parametrize("arguments", [{"survival": 0.5}, {"keep": 2}])
+def test_a_network_that_draws_its_blocks_is_not_recorded(digits, arguments):
+    network = build("resnet", depth=8, channels=1, **arguments)
+    with pytest.raises(BadInput, match="drawn anew"):
+        next(train(network, *digits, epochs=1, seed=0, recorded=True, device="cuda"))

@@ -8,11 +8,13 @@ threads and no state but imports. Commands on several ranks, and those that are 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import runpy
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from multiprocessing.connection import Client, Connection, Listener
 
@@ -98,10 +100,12 @@ class Warm:
         self.folder = tempfile.TemporaryDirectory()
         address = f"{self.folder.name}/commands"
         self.process = subprocess.Popen([sys.executable, __file__, address], env=environment, stdin=subprocess.DEVNULL)
-        while not os.path.exists(address):
+        while self.connection is None:
             if self.process.poll() is not None:
                 raise RuntimeError("the process that runs the tests' commands did not start")
-        self.connection = Client(address, "AF_UNIX")
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):  # not there, or not listening yet
+                self.connection = Client(address, "AF_UNIX")
+            time.sleep(0.01)
         self.connection.recv()  # ready
 
 

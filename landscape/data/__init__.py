@@ -189,12 +189,13 @@ def augment(images: Tensor, generator: torch.Generator, pad: int = 4, flip: bool
         New images; the given ones are unchanged.
     """
     n, _, height, width = images.shape
-    down, right = torch.randint(2 * pad + 1, (2, n), generator=generator).to(images.device)
+    # A GPU is not waited for: it may be a batch behind.
+    down, right = torch.randint(2 * pad + 1, (2, n), generator=generator).to(images.device, non_blocking=True)
     windows = functional.pad(images, (pad, pad, pad, pad)).unfold(2, height, 1).unfold(3, width, 1)
     # windows: (N, C, 2·pad+1, 2·pad+1, H, W), a view; one window is copied out per image
     images = windows[torch.arange(n, device=images.device), :, down, right]  # (N, C, H, W)
     if flip:
-        mirrored = (torch.rand(n, generator=generator) < 0.5).to(images.device)
+        mirrored = (torch.rand(n, generator=generator) < 0.5).to(images.device, non_blocking=True)
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     return images
 
