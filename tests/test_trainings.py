@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from conftest import command
 
+from landscape import checkpoint
 from landscape.table import read
 
 SMALL = ("--depth", 8, 14, "--width", 4, "--seeds", 2, "--epochs", 2, "--examples", 300, "--quiet")
@@ -80,3 +81,38 @@ def test_a_variant_may_have_a_pair_for_a_value(tmp_path):
     one = ("--depth", 8, "--width", 4, "--seeds", 1, "--epochs", 1, "--examples", 100, "--quiet")
     command("trainings", tmp_path / "a.h5", "resnet", "resnet:join=scale,scales=(1,1),order=post", *one)
     assert np.ptp(read(tmp_path / "a.h5")["loss"]) == 0  # 1·s + 1·f is the sum
+
+
+def test_checkpoints_that_are_trained_already_are_rows_and_what_is_not_there_is_nan(trained, tmp_path):
+    deep = ("--depth", 14, "--width", 4, "--epochs", 2, "--seed", 1, "--quiet")
+    command("train", tmp_path / "deep.pt", "--network", "plain", *deep)
+    files = [trained / "plain.pt", tmp_path / "deep.pt", trained / "resnet.pt"]
+    command("trainings", tmp_path / "a.h5", "--checkpoints", *files)
+    results = read(tmp_path / "a.h5")
+    variants, depths, seeds = (results.coordinates[dim].tolist() for dim in ("variant", "depth", "seed"))
+    assert (variants, depths, seeds) == (["plain", "resnet"], [8, 14], [0, 1])
+    there = np.isfinite(results["accuracy"])
+    assert np.argwhere(there).tolist() == [[0, 0, 0], [0, 1, 1], [1, 0, 0]]
+    for row, path in zip(np.argwhere(there), files, strict=True):
+        final = checkpoint.load(path).final
+        assert results["test_loss"][tuple(row)] == final["test"]["loss"]
+        assert results["accuracy"][tuple(row)] == final["train"]["accuracy"]
+    command("figure", tmp_path / "a.png", tmp_path / "a.h5")
+
+
+def test_checkpoints_that_do_not_go_together_are_refused(trained, tmp_path):
+    begun = checkpoint.load(trained / "plain.pt")
+    begun.final = {}
+    checkpoint.save(begun, tmp_path / "begun.pt")
+    other = checkpoint.load(trained / "plain.pt")
+    other.data["digest"] = "0"
+    checkpoint.save(other, tmp_path / "other.pt")
+    for files, reason in (
+        ([trained / "plain.pt"] * 2, "are both plain of depth 8, seed 0"),
+        ([tmp_path / "begun.pt"], "does not tell its errors"),
+        ([trained / "resnet.pt", tmp_path / "other.pt"], "trained on other data"),
+    ):
+        done = command("trainings", tmp_path / "a.h5", "--checkpoints", *files, check=False)
+        assert done.returncode == 2 and reason in done.stderr
+    for words in ([], ["plain", "--checkpoints", trained / "plain.pt"]):
+        assert "not both" in command("trainings", tmp_path / "a.h5", *words, check=False).stderr

@@ -46,10 +46,12 @@ def trainings(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
                 by_depth(axes, file.coordinates["depth"], error, names).set_ylabel(f"{split} error (%)")
             else:
                 by_variant(axes, error[:, 0], names).set_xlabel(f"{split} error (%)")
-        seeds = len(file.coordinates["seed"])
+        each = np.isfinite(error).sum(axis=2)
+        seeds = each.max()
         if deep:
             figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
-        what = f"{seeds} seeds each: points, and their mean" if seeds > 1 else "one seed each"
+        fewer = "up to " if (each[each > 0] < seeds).any() else ""
+        what = f"{fewer}{seeds} seeds each: points, and their mean" if seeds > 1 else "one seed each"
         figure.supxlabel(f"{file.attributes['data']}, {file.attributes['epochs']} epochs; {what}", fontsize=NOTE)
     return figure
 
@@ -57,8 +59,11 @@ def trainings(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
 def by_depth(axes: Axes, depth: np.ndarray, error: np.ndarray, names: Sequence[str]) -> Axes:
     """Draw errors, shape (variant, depth, seed) in percent, over depth: every seed, and the mean."""
     for values, name, color in zip(error, names, COLORS * len(names), strict=False):
-        axes.plot(depth, values.mean(axis=1), color=color, label=name)
-        axes.plot(np.repeat(depth, values.shape[1]), values.ravel(), "o", color=color, markersize=2.6, mew=0, alpha=0.6)
+        there = np.isfinite(values)  # not every network need be there at every depth
+        some = there.any(axis=1)
+        axes.plot(depth[some], np.nanmean(values[some], axis=1), color=color, label=name)
+        places = np.broadcast_to(depth[:, None], values.shape)
+        axes.plot(places[there], values[there], "o", color=color, markersize=2.6, mew=0, alpha=0.6)
     axes.set(xlabel="depth (weight layers)", xticks=depth)
     axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     return axes
@@ -68,7 +73,7 @@ def by_variant(axes: Axes, error: np.ndarray, names: Sequence[str]) -> Axes:
     """Draw errors, shape (variant, seed) in percent, one line of points a variant, the mean as a bar."""
     for place, values in enumerate(error):
         axes.plot(values, [place] * len(values), "o", color=COLORS[0], markersize=3, mew=0, alpha=0.6)
-        axes.plot(values.mean(), place, "|", color="black", markersize=8)
+        axes.plot(np.nanmean(values), place, "|", color="black", markersize=8)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(left=min(0, axes.get_xlim()[0]))
