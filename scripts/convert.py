@@ -10,6 +10,7 @@
     python scripts/convert.py directions.h5 directions.pt --checkpoint weights.pt --network resnet
     python scripts/convert.py directions.pt directions.2018.h5 --checkpoint weights.pt --network resnet
     python scripts/convert.py resnet.pt small.pt --half     a trained network in half of the bytes, to keep or send
+    python scripts/convert.py cifar10-jpeg cifar10-jpeg.npz    a folder of images as one file, which is read in a moment
 
 The ending of OUT says what it becomes. A surface of 2018 can become anything that ours can. Nothing in a file is
 executed, and no link out of it is followed. What a format cannot hold, or what is doubtful, is said.
@@ -19,9 +20,13 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from landscape import checkpoint as checkpoints
 from landscape import saved
 from landscape.command import Parser, note, run, say
+from landscape.data import sources
 from landscape.drawing.views import shown
 from landscape.errors import BadInput
 from landscape.formats import li2018
@@ -60,6 +65,7 @@ def parser() -> Parser:
     g.add_argument("--variable", metavar="NAME", help="test_loss, mse, objective, … in the place of the loss")
     g.add_argument("--repeat", type=int, metavar="K", help="of several in one file, from 0")
     p.add_argument("--half", action="store_true", help="of a checkpoint of train.py: its weights in 16 bits each")
+    p.add_argument("--size", type=int, help="of a folder: side, in pixels, that its images are resized to")
     g = p.add_argument_group("what files of 2018 do not say")
     g.add_argument("--checkpoint", type=Path, metavar="FILE.pt", help="of the network that they were made for")
     g.add_argument("--network", help="what a state dict belongs to, as for surface.py; of a surface, the name to show")
@@ -78,7 +84,13 @@ def main(arguments, comm) -> None:
         if not out.parent.is_dir():
             raise BadInput(f"output folder {out.parent} does not exist; create it: mkdir -p {out.parent}")
         kind = "a checkpoint" if options.pop("half", False) else kind_of(source)
-        reader = trained if kind == "a checkpoint" else directions if "directions" in kind else surface
+        readers = {
+            "a checkpoint": trained,
+            "a folder": images,
+            "directions": directions,
+            "directions of 2018": directions,
+        }
+        reader = readers.get(kind, surface)
         notes, write, known = reader(source, kind, ending, options)
         if unknown := options.keys() - known:
             raise BadInput(f"--{min(unknown)} does not apply to {kind} as {ending}; leave it out")
@@ -104,6 +116,8 @@ def ending_of(out: Path, layout: str | None) -> str:
 
 def kind_of(path: Path) -> str:
     """What a file holds, in words."""
+    if path.is_dir():
+        return "a folder"
     if path.suffix == ".pt":
         return "directions"
     with opened(path) as file:
@@ -163,6 +177,25 @@ def trained(source: Path, kind: str, ending: str, options: dict) -> tuple:
         raise BadInput(f"{source} has weights that 16 bits cannot hold, in {broken[0]}; keep it as it is")
     note = "the errors that it tells are those of the network before rounding"
     return [note], lambda draft, _: checkpoints.save(replace(checkpoint, weights=weights), draft), set()
+
+
+def images(folder: Path, kind: str, ending: str, options: dict) -> tuple:
+    """Notes, what writes the images of a folder as arrays, and the options that apply."""
+    if ending != ".npz":
+        raise BadInput(f"{folder} is a folder of images, which can become .npz, not {ending}")
+    _, read = sources.source(str(folder), size=options.get("size"))
+
+    def write(draft: Path, _: dict) -> list[str]:
+        arrays = {}
+        for split in ("train", "test"):
+            pixels, labels = read(split)
+            arrays[f"{split}_images"] = pixels(torch.arange(len(labels))).permute(0, 2, 3, 1).numpy()  # (N, H, W, 3)
+            arrays[f"{split}_labels"] = labels.numpy()
+        with open(draft, "wb") as file:
+            np.savez(file, **arrays)
+        return ["data are called by their file: keep its name, or figures will tell another"]
+
+    return [], write, {"size"}
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""A trained network in half of the bytes is the network to eleven bits."""
+"""A network in half of the bytes is the network to eleven bits; a folder in one file is the same data."""
 
 import numpy as np
+import pytest
 import torch
 from conftest import command
+from PIL import Image
 
 from landscape import checkpoint
+from landscape import data as datasets
 from landscape.table import read
 
 
@@ -44,3 +47,26 @@ def test_what_half_of_the_bytes_cannot_hold_is_refused(trained, tmp_path):
         done = command("convert", tmp_path / source, tmp_path / out, "--half", check=False)
         assert done.returncode == 2 and reason in done.stderr and done.stderr.count("\n") == 1
         assert not (tmp_path / out).exists()
+
+
+@pytest.mark.parametrize("size", [None, 5])
+def test_a_folder_of_images_in_one_file_is_the_same_data(tmp_path, size):
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            place = tmp_path / "pets" / split / name
+            place.mkdir(parents=True)
+            for number in range(3):
+                Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(place / f"{number}.jpg")
+    command("convert", tmp_path / "pets", tmp_path / "pets.npz", *(("--size", size) if size else ()))
+    for split in ("train", "test"):
+        folder = datasets.load(str(tmp_path / "pets"), split, size=size)
+        one = datasets.load(str(tmp_path / "pets.npz"), split)
+        assert (one.digest, one.name, one.mean, one.std) == (folder.digest, folder.name, folder.mean, folder.std)
+
+
+def test_what_is_no_folder_of_images_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for out, reason in (("a.npz", "no train/"), ("a.csv", "can become .npz")):
+        done = command("convert", tmp_path / "empty", tmp_path / out, check=False)
+        assert done.returncode == 2 and reason in done.stderr and not (tmp_path / out).exists()
