@@ -1,6 +1,8 @@
 """What several test files share: tiny trained networks, and running the real commands."""
 
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,27 +21,36 @@ BIN = Path(sys.executable).parent
 # One thread each: a test machine is busy, and threads that wait for each other on busy cores are slow.
 ENVIRONMENT = {"PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
 torch.set_num_threads(1)
-WARM = Warm()
+WARM = Warm({**os.environ, **ENVIRONMENT})
+
+# The test files that take longest, longest first: who starts one of them last keeps the others waiting.
+LONGEST = ("commands", "html", "training", "quick", "many", "hostile_commands", "benchmark", "trajectory", "drawing")
+LONGEST += ("hostile_data", "labelled", "dry", "curvature_map", "own", "hostile_checkpoints", "walk", "formats")
+LONGEST += ("spectrum", "trainings", "adaptive", "check", "study", "paths")
 
 
-def command(script, *arguments, ranks=None, check=True, **options):
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # files are handed out as they are collected, not by their number of tests
+
+
+def pytest_collection_modifyitems(items):
+    place = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+def command(script, *arguments, ranks=None, check=True, fresh=False, env=None, cwd=None):
     """Run scripts/NAME.py, on so many ranks, and return the finished process.
 
-    On one, in a fork of a process that has torch imported, see `warm`; in one of its own with an ``env``.
+    In forks of a process that has torch imported, see `warm`; with ``fresh``, in interpreters of their own.
     """
-    if not ranks and "env" not in options:
-        environment, path = {**os.environ, **ENVIRONMENT}, str(ROOT / "scripts" / f"{script}.py")
-        done = WARM.run(path, list(map(str, arguments)), str(options.get("cwd", os.getcwd())), environment, timeout=300)
-        if check:
-            assert done.returncode == 0, done.stderr
-        return done
-    call = [sys.executable, *(["-m", "mpi4py"] if ranks else []), str(ROOT / "scripts" / f"{script}.py")]
-    if ranks:
-        call = ["mpiexec", "-n", str(ranks), *call]
-    environment = {**os.environ, **ENVIRONMENT, **options.pop("env", {})}
-    done = subprocess.run(
-        [*call, *map(str, arguments)], capture_output=True, text=True, timeout=300, env=environment, **options
-    )
+    call = [str(ROOT / "scripts" / f"{script}.py"), *map(str, arguments)]
+    environment, cwd = {**os.environ, **ENVIRONMENT, **(env or {})}, str(cwd or os.getcwd())
+    if not ranks and not fresh:
+        done = WARM.run(call, cwd, environment, timeout=300)
+    else:
+        python = [sys.executable] if fresh else [sys.executable, "-S", *WARM.rank()]
+        call = ["mpiexec", "-n", str(ranks), *python, "-m", "mpi4py", *call] if ranks else [*python, *call]
+        done = subprocess.run(call, capture_output=True, text=True, timeout=300, env=environment, cwd=cwd)
     if check:
         assert done.returncode == 0, done.stderr
     return done
@@ -48,10 +59,19 @@ def command(script, *arguments, ranks=None, check=True, **options):
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A folder with resnet.pt and plain.pt: depth 8, width 4, two epochs on digits."""
+    base = tmp_path_factory.getbasetemp()
+    once = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained-once"
+    once.mkdir(exist_ok=True)
+    with open(once / "lock", "w") as lock:  # one of the processes that share the tests trains for all
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for network in ("resnet", "plain"):
+            if not (once / f"{network}.pt").exists():
+                small = ["--depth", 8, "--width", 4, "--epochs", 2, "--quiet"]
+                command("train", once / f"{network}.draft", "--network", network, *small)
+                os.rename(once / f"{network}.draft", once / f"{network}.pt")
     folder = tmp_path_factory.mktemp("trained")
     for network in ("resnet", "plain"):
-        small = ["--depth", 8, "--width", 4, "--epochs", 2, "--quiet"]
-        command("train", folder / f"{network}.pt", "--network", network, *small)
+        shutil.copy(once / f"{network}.pt", folder)
     return folder
 
 

@@ -192,8 +192,13 @@ def test_not_finite_and_not_measured_are_told_apart(tmp_path):
 @pytest.mark.parametrize("draw, shape", [(planes, (7, 9)), (profiles, (9,))])
 def test_any_losses_can_be_drawn(draw, shape, fill, tmp_path):
     save(draw([read(surface(tmp_path / "a.h5", np.full(shape, fill)))]), tmp_path / "a.png")
-    save(draw([read(surface(tmp_path / "b.h5", np.full(shape, fill), done=False))]), tmp_path / "b.png")
-    assert min((tmp_path / name).stat().st_size for name in ("a.png", "b.png")) > 5_000
+    assert (tmp_path / "a.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize("draw, shape", [(planes, (7, 9)), (profiles, (9,))])
+def test_a_file_without_any_loss_can_be_drawn(draw, shape, tmp_path):
+    save(draw([read(surface(tmp_path / "a.h5", np.full(shape, 2.0), done=False))]), tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 5_000
 
 
 def test_a_relief_has_holes_where_nothing_is_known():

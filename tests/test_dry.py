@@ -124,6 +124,16 @@ def test_a_dry_run_counts_what_is_measured_and_refuses_what_differs(trained, tmp
     assert out.read_bytes() == before and list(tmp_path.iterdir()) == [out]
 
 
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A folder with net.pt and the snapshots of its training."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "snapshots").mkdir()
+    small = ("--depth", 8, "--width", 4, "--epochs", 2, "--examples", 300, "--quiet")
+    command("train", folder / "net.pt", *small, "--snapshots", folder / "snapshots")
+    return folder
+
+
 @pytest.mark.parametrize(
     ("script", "more"),
     [
@@ -136,11 +146,8 @@ def test_a_dry_run_counts_what_is_measured_and_refuses_what_differs(trained, tmp
         ("trajectory", ("--snapshots", "PLAIN")),
     ],
 )
-def test_no_command_writes_in_a_dry_run(trained, tmp_path, script, more):
-    snapshots = tmp_path / "snapshots"
-    snapshots.mkdir()
-    more = [snapshots if word == "PLAIN" else word for word in more]
-    command("train", tmp_path / "net.pt", "--depth", 8, "--width", 4, "--epochs", 2, "--snapshots", snapshots)
-    before = sorted(tmp_path.rglob("*"))
-    told = command(script, tmp_path / "net.pt", tmp_path / "a.h5", *more, "--examples", 40, "--dry-run").stdout
-    assert "nothing was written" in told and sorted(tmp_path.rglob("*")) == before
+def test_no_command_writes_in_a_dry_run(run, tmp_path, script, more):
+    more = [run / "snapshots" if word == "PLAIN" else word for word in more]
+    before = sorted(run.rglob("*"))
+    told = command(script, run / "net.pt", run / "a.h5", *more, "--examples", 40, "--dry-run", cwd=tmp_path).stdout
+    assert "nothing was written" in told and sorted(run.rglob("*")) == before and not any(tmp_path.iterdir())

@@ -57,11 +57,11 @@ def test_every_network_is_fused_and_gives_the_outputs_of_float64(case, layout):
 @pytest.mark.parametrize("name", ["resnet18", "vit_b_16", "densenet121", "mobilenet_v2", "squeezenet1_1"])
 def test_networks_of_torchvision_are_too(name):
     torch.manual_seed(0)
-    size = 224 if name == "vit_b_16" else 64
-    network = trained_like(getattr(torchvision.models, name)(num_classes=10))
+    size = {"image_size": 64} if name == "vit_b_16" else {}
+    network = trained_like(getattr(torchvision.models, name)(num_classes=10, **size))
     if name == "vit_b_16":
         nn.init.normal_(network.heads.head.weight)  # torchvision's is 0
-    x = torch.randn(2, 3, size, size)
+    x = torch.randn(2, 3, 64, 64)
     quick, why = forward(network, x)
     assert why == ""
     assert far(quick, network, x) < 1e-5

@@ -145,7 +145,7 @@ def test_repeats_are_refined_each_for_itself(trained, tmp_path):
 def test_repeats_and_spaces_are_drawn(trained, tmp_path):
     line = ("--x", -1, 1, 5, "--repeats", 3, *FEW)
     surface(trained, tmp_path / "line.h5", *line)
-    surface(trained, tmp_path / "plane.h5", "--x", -1, 1, 5, "--y", -1, 1, 5, "--repeats", 2, *FEW)
+    surface(trained, tmp_path / "plane.h5", "--x", -1, 1, 4, "--y", -1, 1, 4, "--repeats", 2, *FEW)
     surface(trained, tmp_path / "space.h5", "--x", -1, 1, 3, "--y", -1, 1, 3, "--z", -1, 1, 3, *FEW)
     for name in ("line", "plane", "space"):
         command("figure", tmp_path / f"{name}.png", tmp_path / f"{name}.h5", tmp_path / f"{name}.h5")

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 ENVIRONMENT = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 NOTED = Path(__file__).with_name("noted.py")
-FORKED = str(Path(__file__).with_name("forked.py"))
+FORKED = str(ROOT / "tests/warm.py")
 STARTED: list[Job] = []
 FORKS: list[str] = []  # the folder of the process that ranks are forked of, if they are
 
@@ -234,9 +234,10 @@ def finished(out: Path) -> dict:
 
 @contextlib.contextmanager
 def forks(folder: Path):
-    """Until the end of this context ranks are forks, see `forked`."""
+    """Until the end of this context ranks are forks, see tests/warm.py."""
     folder.mkdir()
-    process = subprocess.Popen([sys.executable, FORKED, str(folder), "serve"], env=ENVIRONMENT, cwd=folder)
+    serve = [sys.executable, FORKED, str(folder), "serve"]
+    process = subprocess.Popen(serve, stdin=subprocess.PIPE, env=ENVIRONMENT, cwd=folder)
     while not (folder / "socket").exists():
         if process.poll() is not None:
             raise Failure("the process that is to be forked did not start")
