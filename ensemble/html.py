@@ -22,7 +22,7 @@ __all__ = ["lesion_page", "numbers", "trials"]
 ONE = ("network", "checkpoint", "data_digest", "split", "loss", "batchnorm", "dtype", "tolerance")
 HELP = (
     "Click a block to delete it, again to put it back. What is shown was measured: for blocks that were never deleted "
-    "together, the nearest trial, and by which blocks it differs."
+    "together, the nearest trial, and by which blocks it differs. Blocks are numbered by depth, as in figures."
 )
 
 
@@ -159,7 +159,8 @@ def numbers(table: dict[str, np.ndarray], titles: Sequence[str], error: str = "e
     )
     axis = {"gridcolor": "#e4e4e4", "linecolor": "#888", "ticks": "outside", "zeroline": False}
     # Whole numbers, without a tick for each of hundreds.
-    across = {"title": {"text": "number of deleted blocks"}, "range": [-0.5, max(counts, default=1) + 0.5]}
+    across = {"title": {"text": "number of deleted blocks", "standoff": 8}, "automargin": True}
+    across["range"] = [-0.5, max(counts, default=1) + 0.5]
     across |= {"dtick": 1} if max(counts, default=1) <= 20 else {"tickformat": "d"}
     figure.update_layout(
         template="none",
@@ -167,21 +168,22 @@ def numbers(table: dict[str, np.ndarray], titles: Sequence[str], error: str = "e
         xaxis=axis | across,
         yaxis=axis | {"title": {"text": f"{error} (%)"}, "rangemode": "tozero"},
         hovermode="closest",
-        legend={"traceorder": "normal", "orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        # At the foot, which makes room for it, since the tool bar lies above.
+        legend={"traceorder": "normal", "orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
         margin={"l": 60, "r": 10, "t": 30, "b": 50},
     )
     return figure
 
 
 def _row(blocks: Sequence[str]) -> list[str]:
-    """The blocks as buttons, in groups of what their names share before the last dot."""
+    """The blocks as buttons, numbered by depth from 1, in groups of what their names share before the last dot."""
     row = ['<div class="blocks">']
     for stage, places in groupby(range(len(blocks)), lambda i: blocks[i].rpartition(".")[0]):
         row.append(f'<div class="stage" role="group" aria-label="{escape(stage)}"><span>{escape(stage)}</span><div>')
         for i in places:
-            short = escape(blocks[i].rpartition(".")[2])
-            how = f'aria-pressed="false" aria-label="delete {escape(blocks[i])}" title="{escape(blocks[i])}"'
-            row.append(f'<button class="block" data-block="{i}" {how}>{short}</button>')
+            name = f"block {i + 1}, {escape(blocks[i])}"
+            how = f'aria-pressed="false" aria-label="delete {name}" title="{name}"'
+            row.append(f'<button class="block" data-block="{i}" {how}>{i + 1}</button>')
         row.append("</div></div>")
     return [*row, "</div>"]
 

@@ -8,7 +8,7 @@ const buttons = [...document.querySelectorAll(".block")];
 const plot = element("plot");
 
 const deleted = (trial) => all.deleted.subarray(trial * blocks.length, (trial + 1) * blocks.length);
-const named = (test) => blocks.filter((_, i) => test(i)).join(", ");
+const named = (test) => blocks.flatMap((name, i) => (test(i) ? [`${i + 1} (${name})`] : [])).join(", ");
 
 // The trials that differ from what is chosen in the fewest blocks, and in how many.
 function nearest() {

@@ -129,15 +129,27 @@ def every(number: int, counts: Iterable[int]) -> np.ndarray:
     return _chosen(number, sets)
 
 
-def sampled(number: int, counts: Iterable[int], trials: int, seed: int) -> np.ndarray:
-    """The intact network and then, for each count, `trials` sets of blocks drawn at random."""
-    counts = _checked(number, counts)
-    draws = (
-        np.random.default_rng([seed, k, trial]).choice(number, k, replace=False)
+def sampled(number: int, counts: Iterable[int], trials: int, seed: int, again: bool = False) -> np.ndarray:
+    """The intact network and then, for each count, `trials` sets of blocks drawn at random, or all that there are.
+
+    Draws are independent: the mean over them is that over all sets, but a set may come twice. Where there are no more
+    sets than trials, each is taken once instead, and their mean is known.
+
+    Parameters
+    ----------
+    number : of blocks
+    counts : of blocks in a set
+    trials, seed : for each count
+    again : draw in either case
+    """
+    counts, trials = _checked(number, counts), _some(trials)
+    sets = (
+        combinations(range(number), k)
+        if math.comb(number, k) <= trials and not again
+        else (np.random.default_rng([seed, k, trial]).choice(number, k, replace=False) for trial in range(trials))
         for k in counts
-        for trial in range(_some(trials))
     )
-    return _chosen(number, draws)
+    return _chosen(number, chain.from_iterable(sets))
 
 
 def contiguous(number: int, counts: Iterable[int]) -> np.ndarray:

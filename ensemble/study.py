@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -35,8 +37,9 @@ from landscape.command import Parser
 from landscape.errors import BadInput
 from landscape.networks import Block
 from landscape.plane import axis, grid
+from landscape.table import read
 
-__all__ = ["Study", "options", "study"]
+__all__ = ["Study", "drawn", "options", "study"]
 
 KINDS = ("delete", "sets", "shapley", "swap", "permute", "reverse", "repeat", "parallel", "gate")
 # What these options go with.
@@ -93,7 +96,10 @@ def options(parser: Parser) -> None:
     )
     g = parser.add_argument_group("which of them")
     g.add_argument(
-        "--trials", type=int, help="random ones, so many for each K; without it every set of blocks there is"
+        "--trials",
+        type=int,
+        help="random ones, so many for each K, drawn independently; of a K with no more sets of blocks than that, each "
+        "set once; without it every set there is",
     )
     g.add_argument("--contiguous", action="store_true", help="--delete only blocks that follow each other")
     g.add_argument(
@@ -126,7 +132,13 @@ def options(parser: Parser) -> None:
     g.add_argument("--calibration", type=int, metavar="N", help="examples that they are measured on; by default 1024")
 
 
-def study(arguments, network: nn.Module, found: Mapping[str, Block | Foreign], inputs: Tensor) -> Study:
+def study(
+    arguments,
+    network: nn.Module,
+    found: Mapping[str, Block | Foreign],
+    inputs: Tensor,
+    before: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> Study:
     """The plan that the command line asks for.
 
     Parameters
@@ -134,6 +146,7 @@ def study(arguments, network: nn.Module, found: Mapping[str, Block | Foreign], i
     arguments : of the command, see `options`
     network, found : what is lesioned, and its blocks
     inputs : a few examples, to find out on whether the blocks are what they are said to be
+    before : what the file holds that is gone on with, see `drawn`
 
     Raises
     ------
@@ -167,7 +180,7 @@ def study(arguments, network: nn.Module, found: Mapping[str, Block | Foreign], i
         elif arguments.contiguous:
             chosen = contiguous(number, counts)
         else:
-            chosen = every(number, counts) if trials is None else sampled(number, counts, trials, seed)
+            chosen = _sets(number, counts, trials, seed, before.get("replaced" if arguments.replace else "deleted"))
             measured = INTERACTION if 2 in counts and trials is None and not arguments.replace else {}
         settings = {"lesion": f"replace by {arguments.replace}" if arguments.replace else "delete"}
         plan = deletions(chosen)
@@ -179,7 +192,8 @@ def study(arguments, network: nn.Module, found: Mapping[str, Block | Foreign], i
     elif kind == "repeat":
         if not 1 <= counts[0] <= counts[-1] <= len(members):
             raise BadInput(f"--repeat takes numbers from 1 to {len(members)}, the blocks that can run twice here")
-        few = every(len(members), counts) if trials is None else sampled(len(members), counts, trials, seed)
+        there = before["repeated"][:, members] if "repeated" in before else None
+        few = _sets(len(members), counts, trials, seed, there)
         repeated = np.zeros((len(few), number), bool)
         repeated[:, members] = few
         plan = repetitions(repeated)
@@ -230,6 +244,23 @@ def _counts(kind: str, value: object) -> list[int]:
     if len(numbers) > 2 or numbers != sorted(numbers):
         raise BadInput(f"--{kind} takes one number or an ascending pair, got {numbers}")
     return list(range(numbers[0], numbers[-1] + 1))
+
+
+def drawn(out: Path) -> dict[str, np.ndarray]:
+    """The sets of blocks in a file, by what becomes of them; nothing where there is none that can be read."""
+    with contextlib.suppress(BadInput, OSError):
+        held = read(out)
+        return {name: held[name] for name in ("deleted", "replaced", "repeated") if name in held.variables}
+    return {}
+
+
+def _sets(number: int, counts: list[int], trials: int | None, seed: int, before: np.ndarray | None) -> np.ndarray:
+    """All sets of blocks, or random ones. A file from when even a few sets were drawn again and again goes on so."""
+    if trials is None:
+        return every(number, counts)
+    if before is not None and np.array_equal(before, again := sampled(number, counts, trials, seed, again=True)):
+        return again
+    return sampled(number, counts, trials, seed)
 
 
 def _lines(path: Path) -> list[str]:

@@ -12,7 +12,7 @@ from ensemble import interaction, shapley
 from ensemble.blocks import blocks
 from ensemble.damage import damages, walkable
 from ensemble.paired import RISE
-from ensemble.study import Study, study
+from ensemble.study import Study, drawn, study
 from landscape.command import say
 from landscape.experiment import experiment
 from landscape.place import room
@@ -39,9 +39,10 @@ def lesions(it: Subject, described: Callable[[nn.Module], Mapping] | None, argum
     BadInput
         See `ensemble.study.study` and `landscape.table.prepare`.
     """
+    before = comm.bcast(drawn(arguments.out) if comm.rank == 0 and arguments.trials else {})
     with agreed(comm):
         found = blocks(it.network, described, arguments.layers)
-        asked = study(arguments, it.network, found, it.batches[0][0][:3])
+        asked = study(arguments, it.network, found, it.batches[0][0][:3], before)
         calibration = _calibration(arguments, it)
     if not walkable(it, found, asked.plan, calibration):
         it = unfused(it)

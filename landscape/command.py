@@ -1,21 +1,26 @@
 """What every command does around its work: read the command line, start, and end well.
 
 Bad input ends with one line on standard error and status 2, and so does what the machine refuses; a signal with a
-flushed file and status 128 + its number; a bug with its traceback. On several ranks none is left waiting.
+flushed file and status 128 + its number; output that nobody reads any more as Unix has it, without a word and with
+the status of SIGPIPE; a bug with its traceback. On several ranks none is left waiting.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
+import select
 import shlex
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from importlib import metadata
+from itertools import takewhile
 from pathlib import Path
 
 from landscape import __version__
@@ -37,8 +42,33 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=_Help, allow_abbrev=False, **arguments)
         self._negative_number_matcher = re.compile(r"^-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 
+    def parse_known_args(self, args=None, namespace=None):
+        words = sys.argv[1:] if args is None else list(args)
+        for word in takewhile("--".__ne__, words):  # before argparse asks for what was misspelt
+            self._check_option(word)
+        return super().parse_known_args(words, namespace)
+
     def error(self, message: str):
         raise BadInput(f"{message} (see --help)")
+
+    def exit(self, status: int = 0, message: str | None = None):
+        sys.stdout.flush()  # of --help: here it is heard of if nobody reads it, see `run`
+        super().exit(status, message)
+
+    def _check_option(self, word: str) -> None:
+        name, options = word.partition("=")[0], self._option_string_actions
+        if word in ("", "-") or word[0] != "-" or name in options or " " in word:
+            return
+        if self._negative_number_matcher.match(word) or (word[1] != "-" and word[:2] in options):
+            return
+        self.error(f"there is no option {name}{_meant(name, options)}")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += _meant(str(value), map(str, action.choices))
+            raise
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -53,6 +83,12 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
         if isinstance(action.default, list | tuple):
             return f"{action.help} (default: {' '.join(map(str, action.default))})"
         return super()._get_help_string(action)
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    bare = {name.lstrip("-"): name for name in known}  # dashes are alike in all options
+    near = get_close_matches(word.lstrip("-"), bare, 1)
+    return f"; did you mean {bare[near[0]]}?" if near else ""
 
 
 class _Stopped(KeyboardInterrupt):
@@ -103,6 +139,12 @@ def _stopped(comm, parser: Parser, number: int) -> int:
 
 
 def _failed(comm, parser: Parser, error: Exception) -> int:
+    if isinstance(error, BrokenPipeError) and (unread := _unread()):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in unread:  # what Python flushes in the end
+            os.dup2(nowhere, stream)
+        _abort(comm, 128 + signal.SIGPIPE)
+        return 128 + signal.SIGPIPE
     complaint, agreed_upon = _complaint(error), getattr(error, "agreed", False)
     status = 1 if complaint is None else 2
     if complaint is None:
@@ -185,14 +227,23 @@ def _complaint(error: Exception) -> str | None:
     return _short(said) if isinstance(error, BadInput) else None
 
 
+def _unread() -> list[int]:
+    """Which of standard output and standard error nobody reads any more."""
+    poll = select.poll()
+    for stream in (1, 2):
+        poll.register(stream, 0)  # errors are told in any case
+    return [stream for stream, event in poll.poll(0) if event & select.POLLERR]
+
+
 def _short(text: str) -> str:
     """A long line without its middle: what is wrong is said at its beginning, what to do at its end."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
 
 
 def _tell(text: str) -> None:
-    sys.stderr.write(text.rstrip("\n") + "\n")
-    sys.stderr.flush()
+    with contextlib.suppress(BrokenPipeError):  # who does not read it need not know
+        sys.stderr.write(text.rstrip("\n") + "\n")
+        sys.stderr.flush()
 
 
 def _abort(comm, status: int) -> None:

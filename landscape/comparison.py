@@ -144,10 +144,11 @@ def _trials(results: Results) -> str:
     number, name = changed(results)
     sizes, counts = np.unique(number[number > 0], return_counts=True)
     blocks = len(results.coordinates["block"])
-    every = all(n == math.comb(blocks, k) for k, n in zip(sizes.tolist(), counts.tolist(), strict=True))
-    if every and name.startswith(("{} deleted", "{} replaced")):
+    every = np.array([n == math.comb(blocks, k) for k, n in zip(sizes.tolist(), counts.tolist(), strict=True)], bool)
+    if every.all() and name.startswith(("{} deleted", "{} replaced")):
         return "every set of blocks"
-    same = f"{counts[0]} trials" if counts.size and (counts == counts[0]).all() else "trials"
+    drawn = np.unique(counts[~every])  # the others are all that there are
+    same = f"{drawn[0]} trials" if drawn.size == 1 and (counts <= drawn[0]).all() else "trials"
     return f"{same} of each number" if "{}" in name else same
 
 

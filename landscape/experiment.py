@@ -13,6 +13,7 @@ from landscape.command import provenance, say
 from landscape.dry import foretell
 from landscape.errors import BadInput
 from landscape.place import whereabouts
+from landscape.progress import Rounds
 from landscape.ranks import agreed, alike
 from landscape.running import Mark, claim
 from landscape.sweep import Function, sweep
@@ -88,9 +89,10 @@ def experiment(
                 if len(rows) and obstacle:  # who has nothing to write needs no mark
                     raise BadInput(obstacle)
                 say(comm, *notes, *warnings)
-        while comm.bcast(len(rows) if table else None):
-            sweep(function, table, comm, rows=rows, label=label, quiet=arguments.quiet)
-            rows = choose(table) if table else None
+        with Rounds(label, arguments.quiet) as progress:
+            while comm.bcast(len(rows) if table else None):
+                sweep(function, table, comm, rows=rows, progress=progress)
+                rows = choose(table) if table else None
         if table:
             # The command may have more to write: what follows from the rows.
             weakref.finalize(table, held.pop_all().close)

@@ -28,6 +28,7 @@ __all__ = [
     "eigenvalues",
     "lesion",
     "noise",
+    "noiseless",
     "sharpness",
     "surface",
     "trace",
@@ -116,6 +117,8 @@ def surface(results: Results, levels: Levels) -> list[Row]:
         rows.append(Row("off float32, at most", "% of the loss", off))
     if not np.isfinite(error).any():  # the targets are no classes
         rows = [row for row in rows if "error" not in row.name]
+    if noiseless(results):
+        rows = [row for row in rows if "noise" not in row.name]
     return rows
 
 
@@ -213,6 +216,12 @@ def noise(results: Results) -> np.ndarray:
         off = differences(results["loss"], results["loss_float32"])
         rounding = max(rounding, float(np.sqrt(np.mean(off**2)))) if off.size else rounding
     return np.maximum(results["loss_se"], rounding * np.abs(results["loss"]))
+
+
+def noiseless(results: Results) -> bool:
+    """Whether losses were measured, and nothing is known of their noise, as in files of other programs."""
+    measured = results.known & np.isfinite(results["loss"])
+    return bool(measured.any()) and not np.isfinite(results["loss_se"]).any()
 
 
 def changed(results: Results) -> tuple[np.ndarray, str]:

@@ -6,10 +6,45 @@ import sys
 
 from tqdm import tqdm
 
-__all__ = ["bar"]
+__all__ = ["Rounds", "bar"]
 
 
-def bar(total: int, label: str, *, begun: int = 0, quiet: bool = False, note: str = "") -> tqdm:
+class Rounds:
+    """One bar over a run whose rounds each decide on the next, so that nobody knows before how many steps there are.
+
+    Parameters
+    ----------
+    label, quiet : see `bar`
+    """
+
+    def __init__(self, label: str, quiet: bool = False):
+        self._label, self._quiet = label, quiet
+        self._bar: _Bar | None = None
+
+    def __enter__(self) -> Rounds:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.close()
+
+    def begin(self, begun: int, missing: int, most: int, note: str = "") -> None:
+        """A round of `missing` steps; `begun` are done, of all runs and rounds, and there may be `most` in all."""
+        if self._bar is None:
+            how = {"begun": begun, "most": most, "quiet": self._quiet, "note": note}
+            self._bar = bar(begun + missing, self._label, **how)
+        else:
+            self._bar.round += 1
+            self._bar.total = begun + missing
+
+    def update(self, steps: int) -> None:
+        self._bar.update(steps)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def bar(total: int, label: str, *, begun: int = 0, quiet: bool = False, note: str = "", most: int = 0) -> tqdm:
     """A progress bar on standard error.
 
     Parameters
@@ -18,10 +53,13 @@ def bar(total: int, label: str, *, begun: int = 0, quiet: bool = False, note: st
     label : what a step is called, in the plural
     quiet : show nothing
     note : shown at the end
+    most : steps that there may be where `total` is those of the first round; as long as it is less, the round is told
+        and no time left, which nobody knows
     """
     terminal = sys.stderr.isatty()
-    layout = "{n_fmt}/{total_fmt} {unit}, {speed}, {elapsed} gone, {remaining} left{postfix}"
     progress = _Bar(
+        terminal,
+        most,
         total=total,
         initial=begun,
         unit=label,
@@ -29,7 +67,6 @@ def bar(total: int, label: str, *, begun: int = 0, quiet: bool = False, note: st
         dynamic_ncols=terminal,
         mininterval=0.2 if terminal else 20,
         maxinterval=10 if terminal else 20,
-        bar_format="{l_bar}{bar}| " + layout if terminal else layout + "\n",
         file=sys.stderr if terminal else _Lines(),
     )
     if note:
@@ -38,12 +75,22 @@ def bar(total: int, label: str, *, begun: int = 0, quiet: bool = False, note: st
 
 
 class _Bar(tqdm):
+    def __init__(self, terminal: bool, most: int, **how):
+        self._terminal, self._most, self.round = terminal, most, 1
+        super().__init__(**how)
+
     @property
     def format_dict(self) -> dict:
         told = super().format_dict
         rate = told["rate"] or (told["n"] - told["initial"]) / (told["elapsed"] or 1)
         speed = f"{rate:.3g} {told['unit']} a second" if rate >= 1 else f"{1 / rate:.3g} s each" if rate else "? s each"
-        return told | {"speed": speed}
+        if self.total < self._most:
+            before, known, left = f"round {self.round}: ", f" of at most {self._most:,}", ""
+        else:
+            before, known, left = "{l_bar}{bar}| " if self._terminal else "", "", ", {remaining} left"
+        steps = "{n_fmt}/{total_fmt} {unit}" + known
+        layout = f"{before}{steps}, {{speed}}, {{elapsed}} gone{left}{{postfix}}" + ("" if self._terminal else "\n")
+        return told | {"speed": speed, "bar_format": layout}
 
 
 class _Lines:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from landscape.errors import BadInput
-from landscape.progress import bar
+from landscape.progress import Rounds
 from landscape.ranks import Alone, Patience
 from landscape.table import Table
 
@@ -51,6 +51,7 @@ def sweep(
     rows: np.ndarray | None = None,
     label: str = "points",
     quiet: bool = False,
+    progress: Rounds | None = None,
 ) -> None:
     """Fill a table, or some rows of it.
 
@@ -69,6 +70,8 @@ def sweep(
         what is not yet done.
     label : what the progress bar calls a row
     quiet : no progress bar
+    progress : on rank 0: the bar of a run of which this is one round: it stays open, and has its own `label`
+        and `quiet`
 
     Notes
     -----
@@ -85,7 +88,7 @@ def sweep(
         with _Remote(comm) as remote:
             _work(function, remote.take, remote.give)
         return
-    keeper = _Keeper(table, table.remaining() if rows is None else rows, comm, label, quiet)
+    keeper = _Keeper(table, table.remaining() if rows is None else rows, comm, label, quiet, progress)
     keeper.start()
     try:
         _work(function, keeper.take, keeper.give)
@@ -194,7 +197,7 @@ class _Keeper(threading.Thread):
     whatever rank 0 is computing.
     """
 
-    def __init__(self, table: Table, rows: np.ndarray, comm, label: str, quiet: bool):
+    def __init__(self, table: Table, rows: np.ndarray, comm, label: str, quiet: bool, progress: Rounds | None = None):
         super().__init__(daemon=True)
         self.table, self.comm = table, comm
         self.error: BaseException | None = None
@@ -208,14 +211,10 @@ class _Keeper(threading.Thread):
         self._hosts = dict.fromkeys(range(1, comm.size), "an unknown host")  # of the other ranks, as they tell
         self._patience = {rank: Patience(SILENCE) for rank in self._hosts}
         self._gone: set[int] = set()
-        begun = int(table.done.sum())
-        self._bar = bar(
-            begun + self._missing,
-            label,
-            begun=begun,
-            quiet=quiet,
-            note=f"{comm.size} rank{'s' * (comm.size > 1)}",
-        )
+        note = f"{comm.size} rank{'s' * (comm.size > 1)}"
+        self._progress = Rounds(label, quiet) if progress is None else progress
+        self._progress.begin(int(table.done.sum()), self._missing, table.done.size, note)
+        self._last = progress is None
 
     def take(self, rank: int = 0):
         """The next rows for a rank and their points, or None if none are left or all is lost."""
@@ -234,7 +233,7 @@ class _Keeper(threading.Thread):
             for row, measurement in measured.items():
                 self.table.record(row, measurement)
             self._missing -= len(measured)
-            self._bar.update(len(measured))
+            self._progress.update(len(measured))
             if seconds_per_row is not None:
                 self._seconds_per_row[rank] = seconds_per_row
 
@@ -294,7 +293,8 @@ class _Keeper(threading.Thread):
         """End the thread; flush; let the waiting ranks go if nothing is missing."""
         self._ended.set()
         self.join()
-        self._bar.close()
+        if self._last:
+            self._progress.close()
         if self.error is None:
             self.table.flush()
         if not self._missing:

@@ -14,7 +14,7 @@ from pathlib import Path
 from landscape.command import Parser, note, run, say
 from landscape.comparison import compare
 from landscape.errors import BadInput
-from landscape.numbers import KINDS, Levels
+from landscape.numbers import KINDS, Levels, noiseless
 from landscape.ranks import agreed
 from landscape.table import Results, read
 from landscape.tables import as_csv, as_latex, as_text
@@ -54,7 +54,7 @@ def main(arguments, comm) -> None:
 
 
 def usable(files: list[Results]) -> list[Results]:
-    """Files of known kinds; of the others, and of points that are missing, a line tells."""
+    """Files of known kinds; of the others, of points that are missing and of noise that is unknown, a line tells."""
     known = [file for file in files if file.kind in KINDS]
     for file in files:
         said = f"{file.path} is of kind {file.kind}; there are numbers of {', '.join(KINDS)}"
@@ -62,7 +62,10 @@ def usable(files: list[Results]) -> list[Results]:
             raise BadInput(said)
         if file.kind not in KINDS:
             note(f"{said}: left out")
-        elif left := (~file.known).sum():
+            continue
+        if file.kind == "surface" and noiseless(file):
+            note(f"{file.path}: the noise of its losses is unknown, so minima and roughness above it are left out")
+        if left := (~file.known).sum():
             note(f"{file.path}: {left} of {file['done'].size} points are not measured yet")
     return known
 

@@ -16,6 +16,7 @@ import shlex
 import sys
 import tempfile
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +161,10 @@ def found(arguments, it: Subject, files: list[Path], file: Path) -> tuple[list[P
     if out.exists():
         before = read(out)
         if before.kind != "trajectory" or before.attributes["snapshots"] != sha:
-            what = "of other snapshots" if before.kind == "trajectory" else f"a {before.kind}"
+            what = f"a {before.kind}, and this command makes a trajectory"
+            if before.kind == "trajectory":
+                names = list(before.coordinates["checkpoint"])[:-1], [path.stem for path in files]
+                what = f"of other snapshots: {differing(*names)}"
             raise BadInput(f"{out} is {what}; give another output file, or remove this one to start anew")
         if not file.is_file():
             raise BadInput(f"{file} with the directions of {out} is gone; bring it back, or remove {out} to start anew")
@@ -185,6 +189,18 @@ def found(arguments, it: Subject, files: list[Path], file: Path) -> tuple[list[P
     for name in ("explained", "explained_random_walk"):
         given[name] = (("component",), getattr(path, name))
     return points, given, told | {"captured": path.captured}
+
+
+def differing(there: list[str], here: list[str]) -> str:
+    """Which snapshots a file has, and which others are given."""
+
+    def told(names: list[str]) -> str:
+        return f"{len(names)}: {' … '.join([names[0], names[-1]]) if len(names) > 2 else ', '.join(names)}"
+
+    if there == here:
+        return f"it has {told(there)}; given are the same names with other weights"
+    first = next(i for i, (one, other) in enumerate(zip_longest(there, here), 1) if one != other)
+    return f"it has {told(there)}; given are {told(here)}; they differ from number {first} on"
 
 
 def fitting(arguments, it: Subject, files: list[Path]) -> list[Path]:

@@ -1,11 +1,15 @@
 """Interpolation is where it does no harm, says how far off it is, and decides the same after an interruption."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landscape.adaptive import ALLOWED, AUDIT, decide, fill, interpolate
+from landscape.adaptive import ALLOWED, AUDIT, INTERPOLATED, decide, fill, interpolate, remaining
+from landscape.experiment import experiment
+from landscape.ranks import Alone
 from landscape.table import Table
 
 
@@ -159,3 +163,57 @@ def test_where_all_that_is_near_is_one_line_nothing_is_guessed():
     loss[0], loss[80] = np.linspace(1, 2, 300), 1.5
     done, _ = measured(loss)
     assert done[1:80].all()
+
+
+def progress_lines(tmp_path, capsys, choose=None):
+    """What a run of 25 × 25 points tells on standard error: a line at its beginning and one at its end."""
+    axis = np.linspace(-1, 1, 25)
+
+    def function(points):
+        for x, y in points:
+            yield {"loss": bowl(x, y), "loss_se": 0.0, "accuracy": 1.0, "examples": 1}
+
+    experiment(
+        function,
+        np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2),
+        SimpleNamespace(out=tmp_path / "bowl.h5", quiet=False, verbose=False, dry_run=False),
+        Alone(),
+        label="points",
+        attributes={"network": "a bowl"},
+        kind="surface",
+        dims=("y", "x"),
+        coordinates={"y": axis, "x": axis},
+        derived=INTERPOLATED,
+        **({"choose": choose} if choose else {}),
+    )
+    return capsys.readouterr().err.strip().split("\n")
+
+
+def test_progress_counts_on_from_round_to_round_and_promises_no_end(tmp_path, capsys):
+    rounds = []
+
+    def choose(table):
+        rows = remaining(table, tolerance=0.02, seed=0)
+        rounds.append(table.done.sum() + len(rows))
+        return rows
+
+    first, last = progress_lines(tmp_path, capsys, choose)
+    measured = rounds[-1]
+    assert len(rounds) > 3 and measured < 625
+    assert first.startswith(f"round 1: 0/{rounds[0]} points of at most 625, ")
+    assert last.startswith(f"round {len(rounds) - 1}: {measured}/{measured} points of at most 625, ")
+    assert "left" not in first + last
+
+
+def test_a_run_of_one_round_tells_the_time_left(tmp_path, capsys):
+    for line in progress_lines(tmp_path, capsys):
+        assert "/625 points, " in line and "left" in line and "round" not in line
+
+
+def test_a_round_that_measures_all_that_there_is_tells_the_time_left(tmp_path, capsys):
+    def halves(table):
+        return np.flatnonzero(~table.done)[: 300 if not table.done.any() else None]
+
+    first, last = progress_lines(tmp_path, capsys, halves)
+    assert first.startswith("round 1: 0/300 points of at most 625")
+    assert last.startswith("625/625 points") and "left" in last

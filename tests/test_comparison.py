@@ -198,3 +198,26 @@ def test_swapping_two_networks_turns_differences_round(a, b, geometric, data):
         np.testing.assert_allclose(two.difference[:3], turned, rtol=1e-9, atol=1e-9)
     assert [*two.difference[3:]] == counts
     assert one.apart == two.apart
+
+
+def test_of_what_stands_above_an_unknown_noise_nothing_is_said(surface):
+    """Imported surfaces have no standard errors: a count of minima would be that of a bowl, whatever the surface."""
+    waves = 2 + np.cos(9 * XX) * np.cos(9 * YY)
+    ours, imported = values(surface(waves)), values(surface(waves, se=np.nan))
+    gone = {name for name in ours if name not in imported}
+    assert gone == {name for name in ours if "noise" in name} and len(gone) == 5
+    assert ours["minima above the noise"] > 1
+    for name in imported:
+        assert imported[name] == pytest.approx(ours[name], nan_ok=True)
+    both = compare([surface(waves), other(surface, waves, se=np.nan)], GUESSING)
+    (line,) = (line for line in both.lines if line.name == "minima above the noise")
+    assert line.estimates[0].mean == ours["minima above the noise"] and line.estimates[1] is None
+
+
+def test_a_heading_counts_the_trials_where_few_sets_are_all_there(tmp_path):
+    """Of 4 blocks there are 4 sets of one, all of them, and 6 pairs, of which 5 are drawn."""
+    singles, pairs = np.eye(4, dtype=bool), np.ones((5, 4), bool)
+    pairs[:, 2:] = False
+    plan = np.vstack([np.zeros((1, 4), bool), singles, pairs])
+    heading = {line.part for line in compare([lesions(tmp_path / "a.h5", plan, 5.0)], GUESSING).lines}
+    assert heading == {"lesion on analytic, test data, 5 trials of each number"}

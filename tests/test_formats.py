@@ -128,6 +128,7 @@ def test_the_blocks_that_are_deleted_are_one_column_that_names_them(tmp_path, ca
     table = pandas.read_csv(tmp_path / "a.csv", keep_default_na=False)
     assert table.columns[0] == "trial"
     assert table.deleted.str.split().tolist() == [[], ["stages.0.0"], ["stages.0.0", "stages.1.0"]]
+    assert table.deleted_number.tolist() == ["", "1", "1 3"]  # as in figures
     assert table["order[stages.0.1]"].tolist() == [1, 4, 7]
     assert "depth left out, not being over (trial)" in capsys.readouterr().err
 

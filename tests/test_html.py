@@ -13,12 +13,14 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import command
 
+from ensemble.drawing import lesions as single_deletions
 from ensemble.drawing import wilson
 from ensemble.html import lesion_page, numbers, trials
 from landscape.drawing.document import packed, save_page
@@ -305,10 +307,14 @@ def test_the_page_has_the_trials_and_the_plot_their_errors(tmp_path):
     np.testing.assert_array_equal(np.concatenate([trace.y for trace in drawn]), 100 * table["error"][rows[:, 0]])
 
 
-def test_blocks_stand_in_their_order_under_their_stages(tmp_path):
+def test_blocks_stand_in_their_order_under_their_stages_with_the_numbers_of_figures(tmp_path):
     text = lesion_page(lesions(tmp_path))
     assert re.findall('role="group" aria-label="([^"]*)"', text) == ["stages.0", "stages.1"]
-    assert re.findall('<button class="block" data-block="\\d" [^>]*title="([^"]*)"', text) == BLOCKS
+    buttons = re.findall('<button class="block" data-block="\\d" [^>]*title="([^"]*)">([^<]*)<', text)
+    assert buttons == [(f"block {number}, {name}", str(number)) for number, name in enumerate(BLOCKS, 1)]
+    axes = single_deletions([lesion(tmp_path / "single.h5", SINGLE)]).axes[0]
+    drawn = {x for line in axes.lines if line.get_marker() in ("o", "D") for x in line.get_xdata().tolist()}
+    assert drawn == {float(number) for _, number in buttons}
 
 
 def test_lesions_of_two_networks_or_of_another_kind_are_refused(tmp_path):
@@ -540,6 +546,7 @@ def test_clicked_blocks_give_the_nearest_trial_and_tell_how_it_differs(visit, tm
     table = trials(files)
     page = visit(lesion_page(files), PLOT)
     chosen = np.zeros(5, bool)
+    numbered = [f"{number} ({name})" for number, name in enumerate(BLOCKS, 1)]
     rng = np.random.default_rng(0)
     exact = 0
     for block in [0, 2, *rng.integers(5, size=10)]:
@@ -556,17 +563,18 @@ def test_clicked_blocks_give_the_nearest_trial_and_tell_how_it_differs(visit, tm
         differs = page.locator("#differs").inner_text()
         there = table["deleted"][row]
         more, less = (
-            re.findall(r"stages\.\d\.\d", part)
+            re.findall(r"\d \(stages\.\d\.\d\)", part)
             for part in re.fullmatch("(it del.*too)?.*?(it k.*)?", differs).groups("")
         )
-        assert more == [name for name, a, b in zip(BLOCKS, there, chosen, strict=True) if a and not b]
-        assert less == [name for name, a, b in zip(BLOCKS, there, chosen, strict=True) if b and not a]
+        assert more == [name for name, a, b in zip(numbered, there, chosen, strict=True) if a and not b]
+        assert less == [name for name, a, b in zip(numbered, there, chosen, strict=True) if b and not a]
         assert page.locator(".differs").count() == apart
         assert ("differs in" in page.locator("#match").inner_text()) == bool(apart)
         ties = page.locator("#ties").inner_text()
         assert ties.startswith(f"{len(found)} trials are as near") if len(found) > 1 else ties == ""
         pressed = page.locator('.block[aria-pressed="true"]').evaluate_all("all => all.map(b => b.title)")
-        assert pressed == [name for name, out in zip(BLOCKS, chosen, strict=True) if out]
+        titles = (f"block {number}, {name}" for number, name in enumerate(BLOCKS, 1))
+        assert pressed == [name for name, out in zip(titles, chosen, strict=True) if out]
         mark = page.evaluate("plot.data.at(-1)")
         assert mark["y"] == [pytest.approx(100 * table["error"][row])]
         assert mark["y"][0] + mark["error_y"]["array"][0] == pytest.approx(100 * table["high"][row])
@@ -582,7 +590,7 @@ def test_blocks_are_deleted_from_the_keyboard_too(visit, tmp_path):
     page.keyboard.press("Space")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    assert page.locator("#chosen").inner_text() == "Deleted, 2 of 5 blocks: stages.0.0, stages.0.1"
+    assert page.locator("#chosen").inner_text() == "Deleted, 2 of 5 blocks: 1 (stages.0.0), 2 (stages.0.1)"
 
 
 def test_a_trial_that_is_clicked_in_the_plot_selects_its_blocks(visit, tmp_path):
@@ -605,7 +613,7 @@ def test_a_trial_that_is_clicked_in_the_plot_selects_its_blocks(visit, tmp_path)
     page.wait_for_timeout(300)
     page.mouse.click(*spot)
     page.wait_for_timeout(300)
-    assert page.locator("#chosen").inner_text() == "Deleted, 2 of 5 blocks: stages.0.1, stages.1.0"
+    assert page.locator("#chosen").inner_text() == "Deleted, 2 of 5 blocks: 2 (stages.0.1), 3 (stages.1.0)"
     assert page.locator("#error").inner_text() == f"{100 * table['error'][row]:.2f} %"
 
 
@@ -618,3 +626,21 @@ def test_a_page_fits_its_window_and_runs_nothing_of_a_stranger(kind, width, visi
     texts = [page.locator("h1").inner_text(), *page.locator(".plot text").all_text_contents()]
     told = 1 + {"surfaces": 1, "lines": 3, "lesions": 0}[kind]  # the loss; of lines also the network and α
     assert sum(EVIL in text for text in texts) == told
+
+
+@pytest.mark.parametrize(("width", "height"), [(700, 900), (1200, 900), (1200, 450)])
+def test_the_legend_lies_on_nothing_else_however_long_its_names(width, height, visit, tmp_path):
+    page = visit(lesion_page(lesions(tmp_path), titles=["deletions of single blocks " * 2, "pairs"]), PLOT, width)
+    page.set_viewport_size({"width": width, "height": height})
+    page.wait_for_timeout(500)
+    page.locator("#plot").hover()
+    box = "name => { const { left, top, right, bottom } = plot.querySelector(name).getBoundingClientRect(); "
+    box += "return { left, top, right, bottom }; }"
+    bar, legend, *below = (
+        page.evaluate(box, name) for name in (".modebar", ".legend", ".nsewdrag", ".xaxislayer-above", ".xtitle")
+    )
+    assert bar["right"] - bar["left"] > 50 and legend["right"] - legend["left"] > 50
+    assert bar["bottom"] < legend["top"] or legend["bottom"] < bar["top"]
+    for upper, lower in pairwise([*below, legend]):
+        assert upper["bottom"] <= lower["top"] + 4  # of a title's box, in which its letters have room
+    assert legend["bottom"] <= page.locator("#plot").evaluate("plot => plot.getBoundingClientRect().bottom")

@@ -1,13 +1,16 @@
 """A lesion takes out exactly what it says, and the network comes back unchanged."""
 
+from functools import partial
 from math import comb
 
 import numpy as np
 import pytest
 import torch
 
+from ensemble import study
 from ensemble.blocks import blocks, stages
 from ensemble.lesions import Replacement, arranged, derangement, every, lesion, means, sampled
+from ensemble.own import lesions
 from ensemble.plans import MEAN, OTHER, gates, intact, orders, pairs, repetitions, replacements
 from landscape.directions import digest
 from landscape.errors import BadInput
@@ -318,18 +321,48 @@ def test_every_set_is_there_once_after_the_intact_network():
 
 
 def test_random_sets_are_seeded_each_by_itself():
-    plan = sampled(27, range(1, 11), 30, seed=0)
-    assert plan.sum(1).tolist() == [0] + [k for k in range(1, 11) for _ in range(30)]
-    np.testing.assert_array_equal(sampled(27, range(1, 11), 30, seed=0), plan)
-    np.testing.assert_array_equal(sampled(27, [4], 10, seed=0)[1:], plan[91:101])
-    assert not np.array_equal(sampled(27, range(1, 11), 30, seed=1), plan)
+    plan = sampled(27, range(2, 11), 30, seed=0)
+    assert plan.sum(1).tolist() == [0] + [k for k in range(2, 11) for _ in range(30)]
+    np.testing.assert_array_equal(sampled(27, range(2, 11), 30, seed=0), plan)
+    np.testing.assert_array_equal(sampled(27, [4], 10, seed=0)[1:], plan[61:71])
+    assert not np.array_equal(sampled(27, range(2, 11), 30, seed=1), plan)
     assert len({tuple(row) for row in plan[plan.sum(1) == 10]}) > 25  # repeats differ
 
 
+def test_random_sets_are_those_of_their_seed_for_good():
+    """Files that are there are gone on with."""
+    drawn = [np.flatnonzero(row).tolist() for row in sampled(27, [2, 3], 3, seed=5)]
+    assert drawn == [[], [6, 20], [17, 21], [17, 23], [7, 18, 24], [6, 20, 23], [0, 8, 18]]
+
+
 def test_random_sets_are_uniform_over_blocks():
-    plan = sampled(9, [3], 3000, seed=5)[1:]
+    plan = sampled(18, [6], 3000, seed=5)[1:]
     expected, spread = 1000, np.sqrt(3000 / 3 * 2 / 3)
     assert (abs(plan.sum(0) - expected) < 5 * spread).all()
+
+
+def test_where_there_are_no_more_sets_than_trials_each_is_there_once():
+    plan = sampled(6, range(1, 7), 15, seed=0)
+    counts = plan.sum(1)
+    assert counts.tolist() == [0] + [1] * 6 + [2] * 15 + [3] * 15 + [4] * 15 + [5] * 6 + [6]
+    np.testing.assert_array_equal(plan[counts != 3], every(6, [1, 2, 4, 5, 6]))
+    np.testing.assert_array_equal(plan[counts == 3], sampled(6, [3], 15, seed=0)[1:])
+
+
+@pytest.mark.parametrize("how", [{"delete": [1, 2]}, {"delete": [1, 2], "replace": "other"}, {"repeat": [1, 2]}])
+def test_a_file_whose_few_sets_were_drawn_again_and_again_is_gone_on_with(tmp_path, monkeypatch, how):
+    network = trained_like("resnet", depth=20, width=2)
+    batches = [(torch.randn(8, 1, 8, 8), torch.arange(8) % 10)]
+    arguments = {**how, "trials": 16, "quiet": True}
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "sampled", partial(sampled, again=True))
+        earlier = lesions(network, batches, tmp_path / "a.h5", **arguments)
+    now = lesions(network, batches, tmp_path / "a.h5", **arguments)
+    assert len(now["done"]) == len(earlier["done"]) == 1 + 2 * 16
+    np.testing.assert_array_equal(now["loss"], earlier["loss"])
+    assert len(lesions(network, batches, tmp_path / "b.h5", **arguments)["done"]) < len(now["done"])
+    with pytest.raises(BadInput, match="holds another measurement"):
+        lesions(network, batches, tmp_path / "a.h5", seed=1, **arguments)
 
 
 @pytest.mark.parametrize(("counts", "trials"), [([0], 5), ([10], 5), ([], 5), ([1], 0), ([1], 10**9)])

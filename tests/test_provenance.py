@@ -133,7 +133,7 @@ def test_another_measurement_is_refused_and_what_differs_is_named(folder, name, 
 
 def test_other_snapshots_are_refused(folder):
     typed = ["resnet.pt" if word == "b.pt" else word for word in MADE["trajectory"]]
-    assert "trajectory.h5 is of other snapshots; give another" in refused("trajectory", *typed, folder=folder)
+    assert "trajectory.h5 is of other snapshots: it has" in refused("trajectory", *typed, folder=folder)
 
 
 @pytest.mark.parametrize("name", MADE)

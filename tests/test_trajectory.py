@@ -351,8 +351,18 @@ def test_a_resumed_run_keeps_its_plane_to_the_bit(run, tmp_path, capsys):
     capsys.readouterr()
     here(*again)
     assert "complete already" in capsys.readouterr().out and out.stat().st_mtime_ns == stamp
-    with pytest.raises(BadInput, match="of other snapshots"):
-        here(*again[:3], *sorted((run / "run").iterdir())[1:], *HOW)
+    files = sorted((run / "run").glob("epoch-*.pt"))
+    fewer = "of other snapshots: it has 4: epoch-0000 … epoch-0003; given are 3: epoch-0001 … epoch-0003; they differ"
+    with pytest.raises(BadInput, match=f"{fewer} from number 1 on; give another output file"):
+        here(*again[:3], *files[1:], *HOW)
+    same = tmp_path / "same"
+    same.mkdir()
+    for path, other in zip(files, [files[1], *files[1:]], strict=True):
+        (same / path.name).write_bytes(other.read_bytes())
+    with pytest.raises(
+        BadInput, match="it has 4: epoch-0000 … epoch-0003; given are the same names with other weights"
+    ):
+        here(*again[:3], same, *HOW)
     with pytest.raises(BadInput, match="its batchnorm is"):
         here(*again, "--batchnorm", "recalibrated", "--calibration", 50)
     saved.save(saved.load(axes)[::-1], axes)

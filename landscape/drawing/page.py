@@ -21,7 +21,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
 from landscape.directions import NORMALIZATIONS
-from landscape.drawing.scale import common_norm, extension, label_of, levels_of
+from landscape.drawing.scale import common_norm, extension, labels_of, levels_of
 from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width, colormap
 from landscape.drawing.surface import MISSING, contours, profile, relief
 from landscape.drawing.views import averaged, shown
@@ -44,6 +44,7 @@ __all__ = [
 ERROR = {"dashes": DASHES, "linewidth": 0.8}
 LOST = {"linestyle": "none", "marker": "x", "markersize": 3}
 LEFT, RIGHT, GAP = 0.5, 0.1, 0.14  # inches beside and between panels
+CHARACTERS = 40  # that stand beside a colour bar without touching
 PARTS = ("contours", "reliefs")
 UNITS = {"cross_entropy": "nats per example", "mse": "mean squared error"}
 
@@ -170,7 +171,7 @@ def profiles(
             ticks = ticks if len(ticks) > 2 else levels
             axes.set(yscale="log", ylim=(norm.vmin, norm.vmax))
             axes.yaxis.set_minor_formatter(NullFormatter())
-            axes.set_yticks(ticks, labels=[label_of(tick) for tick in ticks])
+            axes.set_yticks(ticks, labels=labels_of(ticks))
         several = sorted({n for n in repeated if n})
         of = " of its logarithm" * isinstance(norm, LogNorm)
         band = f"{several[0]} directions: mean ± standard deviation{of}" if several else "± standard error"
@@ -262,7 +263,11 @@ def colour_bar(figure: Figure, norm, colours: Colormap, levels, beyond: str, lab
     bar = figure.colorbar(ScalarMappable(norm, colours), extend=beyond, **where)
     ticks = levels_of(norm) if levels is None else np.asarray(levels)
     crowded = len(ticks) > 9 and isinstance(norm, LogNorm)
-    names = [label_of(tick) if _is_decade(tick) or not crowded else "" for tick in ticks]
+    names = labels_of(ticks)
+    if crowded:
+        names = [name if _is_decade(tick) else "" for tick, name in zip(ticks, names, strict=True)]
+    elif sum(map(len, names)) > CHARACTERS and not any("$" in name for name in names):
+        names[1::2] = [""] * len(names[1::2])
     bar.set_ticks(ticks, labels=names)
     bar.minorticks_off()
     bar.outline.set_linewidth(0.5)
@@ -279,9 +284,9 @@ def notes_of(files, losses, norm, beyond: str) -> list[Artist]:
     finite = np.concatenate([loss[np.isfinite(loss)] for loss in losses])
     told = []
     if beyond in ("max", "both"):
-        told.append(f"losses up to {label_of(finite.max())} drawn as {label_of(norm.vmax)}")
+        told.append("losses up to {} drawn as {}".format(*labels_of([finite.max(), norm.vmax])))
     if beyond in ("min", "both"):
-        told.append(f"losses down to {label_of(finite.min())} drawn as {label_of(norm.vmin)}")
+        told.append("losses down to {} drawn as {}".format(*labels_of([finite.min(), norm.vmin])))
     told += _interpolated(files)
     return notes + [Line2D([], [], linestyle="none", label=text) for text in told]
 

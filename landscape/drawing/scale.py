@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from landscape.errors import BadInput
 
-__all__ = ["common_norm", "extension", "heights", "label_of", "levels_of"]
+__all__ = ["common_norm", "extension", "heights", "label_of", "labels_of", "levels_of"]
 
 DECADES = 7  # more on one scale, and the shape of each network is lost
 
@@ -89,14 +89,24 @@ def extension(norm: Normalize, losses: Sequence[np.ndarray]) -> str:
     return {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[bool(below), bool(above)]
 
 
-def label_of(level: float) -> str:
+def labels_of(levels: Sequence[float]) -> list[str]:
+    """Losses as short texts, with as many digits as tell each from its neighbours: 2, 2.2, or 2.302, 2.304."""
+    values = np.unique(np.asarray(levels, float))
+    slack = np.diff(values).min(initial=np.inf) / 10
+    digits = next((d for d in range(3, 16) if all(abs(float(f"{v:.{d - 1}e}") - v) <= slack for v in values)), 16)
+    return [label_of(level, digits) for level in levels]
+
+
+def label_of(level: float, digits: int = 3) -> str:
     """A loss as short text: 0.05, 200, 10⁴."""
-    if level != 0 and not 1e-3 * (1 - 1e-9) <= abs(level) < 1e4:
-        mantissa, exponent = f"{level:.2e}".split("e")
+    if level != 0 and not 1e-3 * (1 - 1e-9) <= abs(level) < 10 ** max(4, digits):
+        mantissa, exponent = f"{level:.{digits - 1}e}".split("e")
         mantissa = mantissa.rstrip("0").rstrip(".")
         power = rf"10^{{{int(exponent)}}}"
         return f"${power}$" if mantissa == "1" else rf"${mantissa}\times{power}$"
-    return f"{level:.3g}".replace("-", "−") if abs(level) < 1000 else f"{level:.0f}".replace("-", "−")
+    decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(level) or 1))))
+    text = f"{level:.{decimals}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
 
 
 def _within(norm: Normalize, levels: np.ndarray) -> np.ndarray:

@@ -54,7 +54,12 @@ function ticks() {
     levels = [];
     for (let n = Math.ceil(low / step); n * step <= high; n += 1) levels.push(Number((n * step).toPrecision(12)));
   }
-  return { tickvals: levels.map(height), ticktext: levels.map((level) => short(level, 3)) };
+  // As many digits as tell each from its neighbours.
+  const slack = Math.min(...levels.slice(1).map((level, i) => level - levels[i])) / 10;
+  const told = (digits) => levels.every((level) => Math.abs(Number(level.toPrecision(digits)) - level) <= slack);
+  let digits = 3;
+  while (digits < 12 && !told(digits)) digits += 1;
+  return { tickvals: levels.map(height), ticktext: levels.map((level) => short(level, digits)) };
 }
 
 // Drawing.

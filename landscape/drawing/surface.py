@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
-from landscape.drawing.scale import heights, label_of, levels_of
+from landscape.drawing.scale import heights, labels_of, levels_of
 from landscape.drawing.style import NOTE
 
 __all__ = ["MISSING", "contours", "profile", "relief"]
@@ -70,7 +70,7 @@ def contours(
         # Cells are interpolated in height, so that lines lie where they lie on the scale.
         ramp = np.linspace(0, 1, 129)
         axes.contourf(x, y, height, ramp, cmap=cmap, vmin=0, vmax=1, extend="both", zorder=-2)
-        _lines(axes, x, y, height, {float(h): level for h, level in zip(norm(levels), levels, strict=True)})
+        _lines(axes, x, y, height, dict(zip(norm(levels).tolist(), labels_of(levels), strict=True)))
     for name, cells in {"not finite": done & ~np.isfinite(loss), "not measured yet": ~done}.items():
         _mark(axes, x, y, cells, MISSING[name])
     if mark:
@@ -166,14 +166,13 @@ def profile(
     return axes
 
 
-def _lines(axes: Axes, x, y, height, levels: dict[float, float]) -> None:
+def _lines(axes: Axes, x, y, height, names: dict[float, str]) -> None:
     """Contour lines at heights, labelled with their losses where there is room."""
-    inside = [h for h in levels if np.nanmin(height) < h < np.nanmax(height)]
+    inside = [h for h in names if np.nanmin(height) < h < np.nanmax(height)]
     if not inside:
         return
     lines = axes.contour(x, y, height, inside, colors="black", linewidths=0.4, alpha=0.8)
     spots = _spots(axes, lines.allsegs, np.array([x.min(), y.min()]), np.array([x.max(), y.max()]))
-    names = {h: label_of(levels[h]) for h in inside}
     for text in axes.clabel(lines, fmt=names, fontsize=NOTE, manual=spots, inline_spacing=2):
         text.set_color("black")
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.65, "pad": 0.4})

@@ -26,7 +26,8 @@ def columns(results: Results) -> tuple[dict[str, np.ndarray], list[str]]:
     -----
     Rows are in C order of the grid. A set of blocks (or of anything else with a name) is one column that names its
     members, with spaces between, so that a table is as wide for 54 blocks as for 3, can be read, and split again;
-    nothing in it is the empty set. Other variables with further dimensions are one column for each label.
+    nothing in it is the empty set. A second one has their numbers, from 1, as in figures. Other variables with further
+    dimensions are one column for each label.
     """
     over = results.dims["done"]
     axes = [results.coordinates[name] for name in over]
@@ -48,7 +49,8 @@ def columns(results: Results) -> tuple[dict[str, np.ndarray], list[str]]:
         if not more:
             found[name] = array[:, 0]
         elif array.dtype == bool and results.coordinates[more[0]].dtype.kind == "O":
-            found[name] = np.array([" ".join(np.compress(row, labels)) for row in array], object)
+            for column, told in {name: labels, f"{name}_number": range(1, len(labels) + 1)}.items():
+                found[column] = np.array([" ".join(map(str, np.compress(row, told))) for row in array], object)
         else:
             found |= {f"{name}[{label}]": column for label, column in zip(labels, array.T, strict=True)}
     return found, left
