@@ -6,7 +6,7 @@ PYTHON ?= python3
 RANKS  ?= 2
 BIN    := .venv/bin
 
-.PHONY: demo test lint docs venv faults mutations hosts benchmark clean
+.PHONY: demo test lint docs venv study faults mutations hosts benchmark clean
 .DELETE_ON_ERROR:
 
 venv: .venv/ready
@@ -33,6 +33,10 @@ docs: venv
 
 demo: venv
 	RANKS=$(RANKS) PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
+
+# Figures, tables and numbers of results/study, anew from its results files. From nothing, in hours: scripts/study.sh
+study: venv
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/study_figures.sh
 
 # Not part of the tests, half an hour: kill runs at random moments, fill disks, take files away, stop ranks, and see
 # what becomes of the results. A few minutes: make faults FAULTS=--quick. As root, on small file systems too.

@@ -1,0 +1,59 @@
+#!/bin/sh
+# The figures and numbers of the study, from its results files alone: no network, no data, a minute or two.
+#
+#     sh scripts/study_figures.sh [FOLDER]
+#
+# FOLDER, results/study by default, is what scripts/study.sh has filled.
+set -eu
+cd "$(dirname "$0")/.."
+out=${1:-results/study}
+draw() {
+    name=$1
+    shift
+    for kind in pdf png; do python scripts/figure.py "$out/$name.$kind" "$@"; done
+}
+f() { for name; do printf '%s ' "$out/$name.h5"; done; } # a list of files of the study
+
+# Degradation
+draw degradation $(f degradation) --titles plain ResNet "pre-activation ResNet"
+
+# Surfaces on a common scale, curvature, numbers with intervals
+draw surfaces-20 $(f surface-plain-20-0 surface-resnet-20-0) --titles plain-20 ResNet-20
+draw surfaces-56 $(f surface-plain-56-0 surface-resnet-56-0) --titles plain-56 ResNet-56
+draw surfaces-110 $(f surface-plain-110-0 surface-resnet-110-0) --titles plain-110 ResNet-110
+draw surfaces-others $(f surface-preact-56-0 surface-densenet-40-0 surface-vgg-16-0) --only contours \
+    --titles "pre-activation ResNet-56" DenseNet-40-12 "VGG, 15 layers of one width"
+draw repeats $(f repeats-plain-56-0 repeats-resnet-56-0) --titles plain-56 ResNet-56
+draw curvature $(f curvature-plain-20-0 curvature-resnet-20-0) --titles plain-20 ResNet-20
+draw trajectory $(f path path-plane) --titles ResNet-20
+for depth in 20 56; do
+    files=$(f repeats-plain-$depth-0 repeats-resnet-$depth-0)
+    [ $depth = 56 ] || files="$files $(f curvature-plain-20-0 curvature-resnet-20-0 sharpness-plain-20-0 sharpness-resnet-20-0)"
+    python scripts/compare.py $files --csv "$out/compare-$depth.csv" --latex "$out/compare-$depth.tex" >"$out/compare-$depth.txt"
+done
+
+# Small against large batches
+draw interpolation $(f interpolation interpolation-no-decay) --titles "weight decay 5e-4" "no weight decay"
+draw lines $(f line-small line-large line-small-no-decay line-large-no-decay) \
+    --titles "batch 128" "batch 8192" "batch 128, no decay" "batch 8192, no decay"
+
+# Lesions
+draw single $(f single-preact-56-0 single-vgg-16-0) --titles "pre-activation ResNet-56" "VGG, 15 layers of one width"
+draw depth $(f single-resnet-20-0 single-resnet-20-1 single-resnet-20-2 single-resnet-56-0 single-resnet-110-0 \
+    single-preact-56-0 single-preact-110-0 single-stochastic-56-0 single-vgg-16-0) --by-depth --titles \
+    ResNet ResNet ResNet ResNet ResNet pre-activation pre-activation "stochastic depth" VGG
+draw many $(f random-preact-110-0 swaps-preact-110-0)
+draw random $(f random-preact-56-0 random-preact-110-0) --titles "pre-activation ResNet-56" "pre-activation ResNet-110"
+draw pairs $(f pairs-preact-56-0) --titles "pre-activation ResNet-56"
+draw shapley $(f shapley-resnet-20-0 shapley-preact-56-0 single-resnet-20-0 single-preact-56-0) \
+    --titles ResNet-20 "pre-activation ResNet-56" ResNet-20 "pre-activation ResNet-56"
+
+# Gradients
+draw paths $(f paths-preact-56-0) --titles "pre-activation ResNet-56"
+draw surviving $(f paths-preact-56-0 random-preact-56-0)
+for when in new trained; do
+    draw flow-$when $(f flow-$when)
+done
+draw flow-cosine $(f flow-trained) --show cosine
+
+python scripts/study_numbers.py "$out" >"$out/numbers.md"
