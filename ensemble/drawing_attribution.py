@@ -17,7 +17,7 @@ from ensemble import shapley
 from ensemble.drawing import depth_order
 from ensemble.interaction import Matrix, matrix
 from landscape.drawing.page import split_of, titles_of
-from landscape.drawing.style import COLORS, NOTE, STYLE, check_width
+from landscape.drawing.style import COLORS, NOTE, STYLE, abreast, check_width
 from landscape.errors import BadInput
 from landscape.table import Results
 
@@ -51,7 +51,10 @@ def interactions(files: Sequence[Results], *, titles: Sequence[str] | None = Non
         columns = min(len(files), 3 if check_width(width) > 4 else 2)
         rows = -(-len(files) // columns)
         side = min(2.6, (width - 0.9) / columns)
-        figure = Figure((side * columns + 0.9, (side + 0.35) * rows + 0.25), layout="compressed")
+        across = side * columns + 0.9
+        notes = ["one block; else two, beyond the sum of both", "not told from 0 (false discovery rate 5 %)"]
+        beside = abreast(notes, across, 2)
+        figure = Figure((across, (side + 0.35) * rows + 0.25 + 0.12 * (2 - beside)), layout="compressed")
         panels = figure.subplots(rows, columns, squeeze=False)
         for axes in panels.flat[len(files) :]:
             axes.set_visible(False)
@@ -71,8 +74,7 @@ def interactions(files: Sequence[Results], *, titles: Sequence[str] | None = Non
         square = Line2D(
             [], [], color="0.2", linestyle="none", marker="s", markersize=4, markerfacecolor="none", mew=0.4
         )
-        notes = ["one block; else two, beyond the sum of both", "not told from 0 (false discovery rate 5 %)"]
-        figure.legend([square, cross], notes, loc="outside lower center", fontsize=NOTE, ncols=2 if width > 4.5 else 1)
+        figure.legend([square, cross], notes, loc="outside lower center", fontsize=NOTE, ncols=beside)
     return figure
 
 

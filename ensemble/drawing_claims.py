@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width
+from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, abreast, check_width, wrapped
 from landscape.errors import BadInput
 from landscape.table import Results
 
@@ -57,10 +57,11 @@ def identity(files: Sequence[Results], *, titles: Sequence[str] | None = None, w
         axes.set_xticks(depth)
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.minorticks_off()
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=abreast(labels, width, 3, LEGEND))
         rates = len(file.coordinates["learning_rate"])
         what = f"best of {rates} learning rates; every seed, and the geometric mean"
-        figure.supxlabel(f"{file.attributes['steps']} steps of Adam, {what}", fontsize=NOTE)
+        figure.supxlabel(wrapped(f"{file.attributes['steps']} steps of Adam, {what}", width), fontsize=NOTE)
     return figure
 
 
@@ -76,7 +77,8 @@ def reuse(files: Sequence[Results], *, width: float = 5.5) -> Figure:
             bar.ax.xaxis.set_major_locator(MaxNLocator(nbins=3))
             axes.set(title=f"stage {stage}", xlabel="layer that reads")
         panels[0].set_ylabel("layer that is read (0: input)")
-        figure.supxlabel("the last that reads is the transition or the classifier behind the stage", fontsize=NOTE)
+        note = "the last that reads is the transition or the classifier behind the stage"
+        figure.supxlabel(wrapped(note, width), fontsize=NOTE)
     return figure
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from landscape.drawing.style import COLORS, NOTE, STYLE, check_width
+from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, abreast, check_width, wrapped
 from landscape.errors import BadInput
 from landscape.table import Results
 
@@ -85,7 +85,7 @@ def flows(
         if batchnorm == "batch" and "gradient" not in show:
             batchnorm = "recalibrated"  # see ensemble.profile
         notes = [f"{file.attributes['data']}, training images", STATISTICS[batchnorm], what]
-        figure.supxlabel("; ".join(notes), fontsize=NOTE)
+        figure.supxlabel(wrapped("; ".join(notes), width), fontsize=NOTE)
     return figure
 
 
@@ -140,7 +140,8 @@ def _lines(file: Results, show: str, names: dict[str, str], width: float) -> Fig
     handles = {
         label: handle for axes in panels.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3)
+    beside = abreast(list(handles), width, 3, LEGEND)
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=beside)
     return figure
 
 

@@ -113,6 +113,8 @@ def train(
     device = torch.device(device)
     if recorded and device.type != "cuda":
         raise BadInput("a step is recorded on a GPU only; leave out --record")
+    if recorded and compiled:
+        raise BadInput("a step is recorded or compiled, not both; leave out --record or --compile")
     if recorded and _draws(network):
         raise BadInput("which blocks run is drawn anew for each batch, so no step can be recorded; leave out --record")
     images, labels = training.images.to(device), training.labels.to(device)
@@ -157,7 +159,7 @@ def train(
                 if pad or flip:
                     inputs = augment(inputs, draws, pad, flip)
                 if recorded and len(part) == len(chosen) == batch_size:
-                    replay = replay or Recorded(partial(backward, count=batch_size), network, inputs, targets)
+                    replay = replay or _recorded(partial(backward, count=batch_size), network, inputs, targets)
                     loss, hit = replay(inputs, targets)
                 else:
                     loss, hit = backward(inputs, targets, len(chosen))
@@ -209,6 +211,14 @@ def _go_on(steps: torch.optim.Optimizer, state: dict, names: set[str]) -> None:
     if not (isinstance(kept, dict) and all(fits(*item) for item in kept.items())):
         raise BadInput("the checkpoint holds what another optimizer or network kept; remove it to start anew")
     steps.load_state_dict({"state": kept, "param_groups": steps.state_dict()["param_groups"]})
+
+
+def _recorded(step: Callable, network: nn.Module, images: Tensor, labels: Tensor) -> Recorded:
+    try:
+        return Recorded(step, network, images, labels)
+    except RuntimeError as error:  # torch's, at what makes the processor wait, such as .item()
+        reason = str(error).split("\n")[0]
+        raise BadInput(f"a step of this network cannot be recorded ({reason}); leave out --record") from error
 
 
 def _draws(network: nn.Module) -> bool:

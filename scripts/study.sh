@@ -4,22 +4,25 @@
 #
 #     sh scripts/study.sh DATA [FOLDER]
 #
-# DATA is whatever train.py --data takes: cifar10, a folder, an .npz file. FOLDER is build/study by default. About three
-# hours on two cores once the networks are trained. Training takes minutes each on a GPU (RECORD=--record), and hours on
-# two cores. Interrupted, it goes on where it stopped.
+# DATA is whatever train.py --data takes: cifar10, a folder, an .npz file. FOLDER is build/study by default. Both are
+# relative to the project's own folder. About three hours on two cores once the networks are trained. Training takes
+# minutes each on a GPU (RECORD=--record), and hours on two cores. Interrupted, it goes on where it stopped.
 set -eu
-data=$(realpath -q "$1" || echo "$1")
+data=${1:?which data? cifar10, a folder, an .npz file}
 cd "$(dirname "$0")/.."
 out=${2:-build/study}
 mkdir -p "$out"
 export OMP_NUM_THREADS=1
 quick="--tolerance 0.02 --dtype auto"
 
-# Each command's seconds of processor time, of itself and of what it started, are in compute.txt.
+# Each command's seconds of processor time, of itself and of what it started, are in compute.txt. One that has ended is
+# not started again; to measure anew, remove its .done.
 timed() {
     name=$1
     shift
+    [ ! -e "$out/.$name.done" ] || return 0
     ("$@" && times >"$out/.times")
+    : >"$out/.$name.done"
     printf '%s\t%s\n' "$name" "$(tail -n 1 "$out/.times")" >>"$out/compute.txt"
 }
 train() {
@@ -53,8 +56,9 @@ train vgg-9-large --network vgg --depth 9 --width 32 $large ${RECORD:-}
 train vgg-9-small-no-decay --network vgg --depth 9 --width 32 --weight-decay 0 ${RECORD:-}
 train vgg-9-large-no-decay --network vgg --depth 9 --width 32 --weight-decay 0 $large ${RECORD:-}
 
-[ -e "$out/degradation.h5" ] || python scripts/trainings.py "$out/degradation.h5" --checkpoints "$out"/plain-*.pt \
-    "$out"/resnet-*.pt "$out"/preact-*.pt
+told() { [ -e "$out/$1.h5" ] || (cd "$out" && python "$OLDPWD/scripts/trainings.py" "$1.h5" --checkpoints $2); }
+told degradation "$(cd "$out" && ls plain-*.pt resnet-*.pt preact-*.pt)"
+told trained "$(cd "$out" && ls plain-*.pt resnet-*.pt preact-*.pt stochastic-*.pt densenet-*.pt vgg-16-*.pt)"
 
 # 2. Lesions of one block: every one, over all test images (Veit et al. 2016 §4.1)
 for net in resnet-20-0 resnet-20-1 resnet-20-2 plain-20-0 resnet-56-0 preact-56-0 stochastic-56-0 vgg-16-0; do
@@ -85,8 +89,8 @@ import sys
 import numpy as np
 from landscape.table import read
 path = read(sys.argv[1])
-for axis in ("x", "y"):  # a third more than the path itself
-    low, high = path[axis].min(), path[axis].max()
+for axis, name in (("x", "alpha"), ("y", "beta")):  # a third more than the path itself
+    low, high = path[name].min(), path[name].max()
     print(f"--{axis} {low - (high - low) / 3:.3g} {high + (high - low) / 3:.3g} 31", end=" ")
 END
 measure surface resnet-20-0 path-plane --along "$out/path.directions.pt" $(cat "$out/path.range") $quick --adaptive

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The figures and numbers of the study, from its results files alone: no network, no data, a minute or two.
+# The figures and numbers of the study, from its results files alone: no network, no data, a minute or two. What is not
+# measured yet is left out.
 #
 #     sh scripts/study_figures.sh [FOLDER]
 #
@@ -7,10 +8,16 @@
 set -eu
 cd "$(dirname "$0")/.."
 out=${1:-results/study}
+there() { # whether all files among the words are there
+    for word; do
+        case $word in *.h5) [ -e "$word" ] || return 1 ;; esac
+    done
+}
 draw() {
     name=$1
     shift
-    for kind in pdf png; do python scripts/figure.py "$out/$name.$kind" "$@"; done
+    there "$@" || { echo "$name: not measured yet" && return; }
+    python scripts/figure.py "$out/$name.png" "$@" --dpi 150
 }
 f() { for name; do printf '%s ' "$out/$name.h5"; done; } # a list of files of the study
 
@@ -26,9 +33,13 @@ draw surfaces-others $(f surface-preact-56-0 surface-densenet-40-0 surface-vgg-1
 draw repeats $(f repeats-plain-56-0 repeats-resnet-56-0) --titles plain-56 ResNet-56
 draw curvature $(f curvature-plain-20-0 curvature-resnet-20-0) --titles plain-20 ResNet-20
 draw trajectory $(f path path-plane) --titles ResNet-20
-for depth in 20 56; do
+for depth in 20 56 110; do
+    files=$(f surface-plain-$depth-0 surface-resnet-$depth-0)
+    there $files && python scripts/compare.py $files >"$out/compare-surfaces-$depth.txt"
     files=$(f repeats-plain-$depth-0 repeats-resnet-$depth-0)
-    [ $depth = 56 ] || files="$files $(f curvature-plain-20-0 curvature-resnet-20-0 sharpness-plain-20-0 sharpness-resnet-20-0)"
+    more=$(f sharpness-plain-$depth-0 sharpness-resnet-$depth-0 curvature-plain-$depth-0 curvature-resnet-$depth-0)
+    there $more && files="$files $more"
+    there $files || continue
     python scripts/compare.py $files --csv "$out/compare-$depth.csv" --latex "$out/compare-$depth.tex" >"$out/compare-$depth.txt"
 done
 
@@ -43,7 +54,8 @@ draw depth $(f single-resnet-20-0 single-resnet-20-1 single-resnet-20-2 single-r
     single-preact-56-0 single-preact-110-0 single-stochastic-56-0 single-vgg-16-0) --by-depth --titles \
     ResNet ResNet ResNet ResNet ResNet pre-activation pre-activation "stochastic depth" VGG
 draw many $(f random-preact-110-0 swaps-preact-110-0)
-draw random $(f random-preact-56-0 random-preact-110-0) --titles "pre-activation ResNet-56" "pre-activation ResNet-110"
+draw random $(f random-preact-56-0) --titles "pre-activation ResNet-56"
+draw random-110 $(f random-preact-56-0 random-preact-110-0) --titles "pre-activation ResNet-56" "pre-activation ResNet-110"
 draw pairs $(f pairs-preact-56-0) --titles "pre-activation ResNet-56"
 draw shapley $(f shapley-resnet-20-0 shapley-preact-56-0 single-resnet-20-0 single-preact-56-0) \
     --titles ResNet-20 "pre-activation ResNet-56" ResNet-20 "pre-activation ResNet-56"

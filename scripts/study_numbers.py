@@ -86,9 +86,10 @@ def single(files: dict[str, Results]) -> None:
             names = [file.coordinates["block"][deleted[one][n].argmax()] for n in order]
             worst = ", ".join(f"{name} {after[n]:.1f}" for name, n in zip(names, order, strict=True))
             told = [named(stem, "single"), one.sum(), file["examples"].min(), f"{error[~deleted.any(axis=1)][0]:.2f}"]
-            told += [f"{function(after):.1f}" for function in (np.mean, np.median, np.max)]
+            told += [f"{function(after):.1f}" for function in (np.mean, np.median, np.min, np.max)]
+            told.append(f"{(after - error[~deleted.any(axis=1)][0]).mean():.1f}")
             rows.append(f"| {' | '.join(map(str, [*told, worst]))} |")
-    head = "| network | blocks | images | intact (%) | mean | median | max | the worst |"
+    head = "| network | blocks | images | intact (%) | mean | median | least | most | mean rise | the worst |"
     table("Test error after one deletion (%)", head, rows)
 
 

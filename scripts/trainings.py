@@ -34,6 +34,11 @@ from landscape.table import MEASURED
 from landscape.training import train
 from landscape.variants import options, recipe, variant
 
+ABSENT = {"spared": ("?", False, {"long_name": "whether there is no such checkpoint"})}
+# Options that say what to train.
+OF_VARIANTS = ("depth", "width", "seeds", "data", "root", "examples")
+OF_VARIANTS += ("epochs", "recipe", "learning_rate", "batch_size")
+
 
 def parser() -> Parser:
     p = Parser(prog="trainings.py", description=__doc__)
@@ -55,17 +60,20 @@ def main(arguments, comm) -> None:
             raise BadInput("give variants to train or --checkpoints that are trained already, and not both")
         device = place(comm, arguments.device)
         torch.set_num_threads(1)
-        variants, depths, seeds, results, attributes = (told if arguments.checkpoints else trained)(arguments, device)
-    experiment(
+        plan = (told if arguments.checkpoints else trained)(arguments, device)
+        variants, depths, seeds, there, results, attributes = plan
+    table = experiment(
         results,
         np.arange(len(variants) * len(depths) * len(seeds))[:, None],
         arguments,
         comm,
-        label="trainings",
+        label="rows" if arguments.checkpoints else "trainings",
         kind="trainings",
         dims=("variant", "depth", "seed"),
         coordinates={"variant": np.array(variants), "depth": np.array(depths), "seed": np.array(seeds)},
         measured=MEASURED | {"test_" + name: MEASURED[name] for name in ("loss", "accuracy")},
+        choose=lambda table: np.intersect1d(table.remaining(), there),
+        derived=ABSENT if arguments.checkpoints else None,
         attributes={
             "network": ", ".join(variants),
             "split": "train",
@@ -74,10 +82,13 @@ def main(arguments, comm) -> None:
             **attributes,
         },
     )
+    if table and arguments.checkpoints:
+        table.derive(spared=~table.done)
+        table.flush()
 
 
 def trained(arguments, device: torch.device) -> tuple:
-    """Variants, depths and seeds; what trains and measures rows of them; and how."""
+    """Variants, depths and seeds; which rows of them there are; what trains and measures these; and how."""
     if min(arguments.seeds, arguments.epochs, arguments.batch_size) < 1:
         raise BadInput("--seeds, --epochs and --batch-size must be 1 or more")
     training = datasets.load(arguments.data, "train", root=arguments.root, examples=arguments.examples)
@@ -113,45 +124,48 @@ def trained(arguments, device: torch.device) -> tuple:
         "width": arguments.width,
         "data_digest": training.digest,
     }
-    return arguments.variants, arguments.depth, range(arguments.seeds), results, attributes
+    return arguments.variants, arguments.depth, range(arguments.seeds), np.arange(len(rows)), results, attributes
 
 
 def told(arguments, device: torch.device) -> tuple:
-    """The same of finished checkpoints. Where there is none for a variant, depth and seed, a row holds NaN."""
-    found, data, how = {}, {}, {}
+    """The same of finished checkpoints, of which there need not be one for each variant, depth and seed."""
+    own = parser()
+    for name in OF_VARIANTS:
+        if getattr(arguments, name) != own.get_default(name):
+            raise BadInput(f"--{name.replace('_', '-')} is for variants, not for --checkpoints; leave it out")
+    found, files, settings = {}, {}, {}
     for path in arguments.checkpoints:
         it = checkpoints.load(path)
         if not it.final:
             raise BadInput(
                 f"{path} does not tell its errors, as a finished checkpoint of train.py does; finish it first"
             )
-        own = {n: v for n, v in it.arguments.items() if n not in ("depth", "width", "classes", "channels")}
-        name = it.network + (":" + ",".join(f"{n}={v}" for n, v in own.items()) if own else "")
-        key = name, it.arguments.get("depth", 0), it.training.get("seed", 0)
+        more = {n: v for n, v in it.arguments.items() if n not in ("depth", "width", "classes", "channels")}
+        name = it.network + (":" + ",".join(f"{n}={v}" for n, v in more.items()) if more else "")
+        depth = it.arguments.get("depth")
+        key = name, depth if isinstance(depth, int) else 0, it.training.get("seed", 0)
         if key in found:
-            raise BadInput(f"{path} and {found[key][0]} are both {name} of depth {key[1]}, seed {key[2]}; give one")
-        found[key] = path, _row(it.final["train"], it.final["test"])
-        data[it.data.get("digest", "unknown")] = path
-        for setting in ("recipe", "epochs", "learning_rate", "batch_size"):
-            how.setdefault(setting, []).append(it.training.get(setting, "unknown"))
-    if len(data) > 1:
-        one, other = list(data.values())[:2]
+            raise BadInput(f"{path} and {files[key]} are both {name} of depth {key[1]}, seed {key[2]}; give one")
+        found[key], files[key] = _row(it.final["train"], it.final["test"]), path
+        here = {n: str(it.data.get(n, "unknown")) for n in ("name", "digest")}
+        here |= {n: str(it.training.get(n, "unknown")) for n in ("recipe", "epochs", "learning_rate", "batch_size")}
+        for n, value in (here | {"checkpoint": it.sha256}).items():
+            settings.setdefault(n, {})[value] = path
+    if len(settings["digest"]) > 1:
+        one, other, *_ = settings["digest"].values()
         raise BadInput(f"{one} and {other} were trained on other data; put them in files of their own")
     variants, depths, seeds = (sorted(set(each)) for each in zip(*found, strict=True))
     rows = list(product(variants, depths, seeds))
-    nothing = dict.fromkeys([*MEASURED, "test_loss", "test_accuracy"], np.nan) | {"examples": 0}
-    attributes = {setting: values[0] if len({*values}) == 1 else "several" for setting, values in how.items()}
-    return (
-        variants,
-        depths,
-        seeds,
-        lambda points: (found[rows[int(row)]][1] if rows[int(row)] in found else nothing for (row,) in points),
-        attributes | {"data": it.data.get("name", "unknown"), "data_digest": it.data.get("digest", "unknown")},
-    )
+    there = np.flatnonzero([row in found for row in rows])
+    attributes = {n: ", ".join(sorted(values)) for n, values in settings.items()}
+    attributes["data"], attributes["data_digest"] = attributes.pop("name"), attributes.pop("digest")
+    return variants, depths, seeds, there, lambda points: (found[rows[int(row)]] for (row,) in points), attributes
 
 
 def _row(train: dict, test: dict) -> dict:
-    return train | {"test_loss": test["loss"], "test_accuracy": test["accuracy"]}
+    """What was measured on the training and on the test split; what was not is as before it is measured."""
+    row = {name: train.get(name, start) for name, (_, start, _) in MEASURED.items()}
+    return row | {"test_" + name: test.get(name, MEASURED[name][1]) for name in ("loss", "accuracy")}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import runpy
 
 import conftest
 import matplotlib
@@ -461,3 +462,33 @@ def test_losses_of_different_kinds_have_no_common_scale(tmp_path):
     files = [read(surface(tmp_path / f"{loss}.h5", BOWL, loss=loss)) for loss in ("mse", "cross_entropy")]
     with pytest.raises(BadInput, match="different kinds"):
         planes(files)
+
+
+@pytest.mark.parametrize("width", [5.5, 3.25])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "ensemble/pairs-resnet-20-0",
+            "ensemble/flow",
+            "ensemble/identity",
+            "ensemble/reuse",
+            "ensemble/random-resnet-20-0",
+        ),
+        *("ensemble/single-resnet-20-0", "ensemble/shapley-resnet-20-0", "ensemble/paths-resnet-56-0"),
+        *("gallery/line-plain", "gallery/density-plain", "gallery/eigenvalues-plain", "landscape/surface-plain-20"),
+        *("landscape/curvature-plain-56", "training/degradation", "quick/surface"),
+    ],
+)
+def test_a_figure_of_one_file_holds_its_legends_and_notes(path, width):
+    file = read(conftest.ROOT / "results" / f"{path}.h5")
+    draw, _ = runpy.run_path(str(conftest.ROOT / "scripts" / "figure.py"))["drawing"]([file])
+    figure = draw([file], width=width)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    for text in [*figure.legends, *filter(None, [figure._supxlabel])]:
+        place = text.get_window_extent(canvas.get_renderer())
+        assert place.x0 >= -1 and place.x1 <= figure.bbox.width + 1, text
+        assert place.y0 >= -1 and place.y1 <= figure.bbox.height + 1, text
+        for axes in figure.axes:
+            assert not axes.xaxis.label.get_text() or not place.overlaps(axes.xaxis.label.get_window_extent())

@@ -129,3 +129,10 @@ def test_the_gallerys_files_are_data_frames(path):
             one = data[name].to_dataframe().reset_index()
             stored = array.asstr()[...] if text else array[...]
             np.testing.assert_array_equal(one[name], stored.ravel())
+
+
+def test_what_made_a_result_names_no_folder_of_a_machine():
+    files = sorted((ROOT / "results").rglob("*.h5"))
+    assert files
+    for path in files:
+        assert not [word for word in read(path).attributes["command"].split() if word.startswith("/")], path

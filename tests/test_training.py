@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from landscape import training
 from landscape.data import load
 from landscape.directions import digest
 from landscape.errors import BadInput
@@ -201,9 +202,20 @@ def test_compiled_training_is_the_same_training(digits):
         assert compiled[0][0][name] == pytest.approx(eager[0][0][name], rel=1e-4)
 
 
-def test_a_step_is_recorded_on_a_gpu_only(digits):
+def test_a_step_is_recorded_on_a_gpu_only_and_not_compiled_too(digits):
     with pytest.raises(BadInput, match="on a GPU only"):
         run(digits, epochs=1, recorded=True)
+    with pytest.raises(BadInput, match="not both"):
+        run(digits, epochs=1, recorded=True, compiled=True, device="cuda")
+
+
+def test_a_step_that_cannot_be_recorded_ends_with_one_line(digits, monkeypatch):
+    def fails(*arguments):
+        raise RuntimeError("operation not permitted when stream is capturing\nand a trace")
+
+    monkeypatch.setattr(training, "Recorded", fails)
+    with pytest.raises(BadInput, match=r"\(operation not permitted when stream is capturing\); leave out --record"):
+        training._recorded(None, None, None, None)
 
 
 @pytest.mark.parametrize("arguments", [{"survival": 0.5}, {"keep": 2}])

@@ -83,7 +83,7 @@ def test_a_variant_may_have_a_pair_for_a_value(tmp_path):
     assert np.ptp(read(tmp_path / "a.h5")["loss"]) == 0  # 1·s + 1·f is the sum
 
 
-def test_checkpoints_that_are_trained_already_are_rows_and_what_is_not_there_is_nan(trained, tmp_path):
+def test_checkpoints_that_are_trained_already_are_rows_and_what_is_not_there_is_told(trained, tmp_path):
     deep = ("--depth", 14, "--width", 4, "--epochs", 2, "--seed", 1, "--quiet")
     command("train", tmp_path / "deep.pt", "--network", "plain", *deep)
     files = [trained / "plain.pt", tmp_path / "deep.pt", trained / "resnet.pt"]
@@ -91,7 +91,10 @@ def test_checkpoints_that_are_trained_already_are_rows_and_what_is_not_there_is_
     results = read(tmp_path / "a.h5")
     variants, depths, seeds = (results.coordinates[dim].tolist() for dim in ("variant", "depth", "seed"))
     assert (variants, depths, seeds) == (["plain", "resnet"], [8, 14], [0, 1])
-    there = np.isfinite(results["accuracy"])
+    there = results["done"]
+    assert results.known.all() and np.isnan(results["accuracy"][~there]).all()
+    assert "is whole" in command("check", tmp_path / "a.h5").stdout
+    assert "complete already" in command("trainings", tmp_path / "a.h5", "--checkpoints", *files).stdout
     assert np.argwhere(there).tolist() == [[0, 0, 0], [0, 1, 1], [1, 0, 0]]
     for row, path in zip(np.argwhere(there), files, strict=True):
         final = checkpoint.load(path).final
@@ -114,5 +117,26 @@ def test_checkpoints_that_do_not_go_together_are_refused(trained, tmp_path):
     ):
         done = command("trainings", tmp_path / "a.h5", "--checkpoints", *files, check=False)
         assert done.returncode == 2 and reason in done.stderr
+    told = command("trainings", tmp_path / "a.h5", "--checkpoints", trained / "plain.pt", "--epochs", 3, check=False)
+    assert told.returncode == 2 and "--epochs is for variants" in told.stderr
     for words in ([], ["plain", "--checkpoints", trained / "plain.pt"]):
         assert "not both" in command("trainings", tmp_path / "a.h5", *words, check=False).stderr
+
+
+def test_checkpoints_of_another_training_are_not_taken_for_those_in_the_file(trained, tmp_path):
+    command("trainings", tmp_path / "a.h5", "--checkpoints", trained / "plain.pt")
+    again = checkpoint.load(trained / "plain.pt")
+    again.final["test"]["loss"] += 1
+    checkpoint.save(again, tmp_path / "plain.pt")
+    done = command("trainings", tmp_path / "a.h5", "--checkpoints", tmp_path / "plain.pt", check=False)
+    assert done.returncode == 2 and "checkpoint" in done.stderr
+
+
+def test_a_checkpoint_that_tells_the_least_is_a_row_too(trained, tmp_path):
+    few = checkpoint.load(trained / "plain.pt")
+    few.final = {split: {"loss": 1.5, "accuracy": 0.5, "more": 1} for split in ("train", "test")}
+    few.training = {"epochs": [1, 2], "recipe": {}}
+    checkpoint.save(few, tmp_path / "few.pt")
+    command("trainings", tmp_path / "a.h5", "--checkpoints", tmp_path / "few.pt")
+    results = read(tmp_path / "a.h5")
+    assert results["loss"].item() == 1.5 and np.isnan(results["loss_se"]).all() and results["examples"].item() == 0

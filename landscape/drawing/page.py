@@ -22,7 +22,7 @@ from matplotlib.ticker import NullFormatter
 
 from landscape.directions import NORMALIZATIONS
 from landscape.drawing.scale import common_norm, extension, labels_of, levels_of
-from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width, colormap
+from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, abreast, check_width, colormap, wrapped
 from landscape.drawing.surface import MISSING, contours, profile, relief
 from landscape.drawing.views import averaged, shown
 from landscape.errors import BadInput
@@ -44,6 +44,7 @@ __all__ = [
 ERROR = {"dashes": DASHES, "linewidth": 0.8}
 LOST = {"linestyle": "none", "marker": "x", "markersize": 3}
 LEFT, RIGHT, GAP = 0.5, 0.1, 0.14  # inches beside and between panels
+LINE = 0.14  # inches of a line of a legend
 CHARACTERS = 40  # that stand beside a colour bar without touching
 PARTS = ("contours", "reliefs")
 UNITS = {"cross_entropy": "nats per example", "mse": "mean squared error"}
@@ -184,8 +185,14 @@ def profiles(
         if any((file.known & ~np.isfinite(file["loss"])).any() for file in files):
             keys |= {"not finite": LOST}
         keys |= {text: {"linestyle": "none"} for text in _interpolated(files)}
-        legend(figure, "upper center", axes.get_legend_handles_labels()[0])
-        legend(figure, "lower center", [Line2D([], [], color="0.3", label=key, **how) for key, how in keys.items()])
+        above = legend(figure, "upper center", axes.get_legend_handles_labels()[0])
+        notes = [Line2D([], [], color="0.3", label=key, **how) for key, how in keys.items()]
+        below = legend(figure, "lower center", notes)
+        if above > 1 or below > 1:  # a narrow figure becomes higher
+            low, height = 0.6 + LINE * (below - 1), 2.7 + LINE * (above + below - 2)
+            figure.set_figheight(height)
+            for each in (axes, right):
+                each.set_position((0.6 / width, low / height, 1 - 1.1 / width, 1.8 / height))
     return figure
 
 
@@ -309,11 +316,19 @@ def loss_label(files: Sequence[Results], scale: str = "") -> str:
     return f"{split_of(files)}loss ({UNITS.get(loss, loss)}{scale})"
 
 
-def legend(figure: Figure, where: str, handles: Sequence[Artist]) -> None:
-    """A legend at the rim, in as many rows as its entries need."""
+def legend(figure: Figure, where: str, handles: Sequence[Artist]) -> int:
+    """A legend at the rim, in as many lines as its entries need; how many these are."""
+    lines = 1
     if handles:
         room = {"borderpad": 0.1, "columnspacing": 1.4, "handletextpad": 0.6}
-        figure.legend(handles=handles, loc=where, ncols=4, fontsize=NOTE if "lower" in where else None, **room)
+        size = NOTE if "lower" in where else LEGEND
+        across = figure.get_figwidth()
+        for handle in handles:
+            handle.set_label(wrapped(str(handle.get_label()), across - 0.4, size))
+        beside = abreast([handle.get_label() for handle in handles], across, 4, size)
+        figure.legend(handles=handles, loc=where, ncols=beside, fontsize=size, **room)
+        lines = -(-len(handles) // beside) + max(handle.get_label().count("\n") for handle in handles)
+    return lines
 
 
 def _is_decade(level: float) -> bool:

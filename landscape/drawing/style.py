@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import os
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from landscape.errors import BadInput
 from landscape.whole import written
 
-__all__ = ["COLORS", "DASHES", "NOTE", "STYLE", "SUFFIXES", "check_output", "check_width", "colormap", "save"]
+__all__ = [
+    "COLORS",
+    "DASHES",
+    "NOTE",
+    "STYLE",
+    "SUFFIXES",
+    "abreast",
+    "check_output",
+    "check_width",
+    "colormap",
+    "save",
+    "wrapped",
+]
 
+LEGEND = 7  # points
 NOTE = 6.5  # points; the smallest text of a figure
+LETTER = 0.56  # of the size: how wide a letter is
 DASHES = (4, 2)
 
 STYLE = {
@@ -25,7 +42,7 @@ STYLE = {
     "axes.labelsize": 8,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
-    "legend.fontsize": 7,
+    "legend.fontsize": LEGEND,
     "legend.frameon": False,
     "legend.handlelength": 1.6,
     "axes.linewidth": 0.5,
@@ -80,6 +97,20 @@ def colormap(name: str) -> Colormap:
     if name not in matplotlib.colormaps:
         raise BadInput(f"there is no colour map {name!r}; take one of matplotlib's: viridis, cividis, magma, …")
     return matplotlib.colormaps[name]
+
+
+def abreast(labels: Sequence[str], width: float, most: int = 4, size: float = NOTE) -> int:
+    """How many entries of a legend stand beside each other in a figure of so many inches, `size` points high."""
+    points = [(LETTER * len(label) + 5) * size for label in labels]  # 5: what stands before and between
+    for number in range(min(most, len(labels)), 1, -1):
+        if sum(max(column) for column in np.array_split(points, number)) <= 72 * width:
+            return number
+    return 1
+
+
+def wrapped(text: str, width: float, size: float = NOTE) -> str:
+    """A note in as many lines as a figure of so many inches needs."""
+    return textwrap.fill(text, max(20, int(72 * width / (LETTER * size))))
 
 
 def save(figure: Figure, path: str | os.PathLike, dpi: float = 300) -> None:

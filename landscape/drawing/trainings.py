@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from landscape.drawing.style import COLORS, NOTE, STYLE, check_width
+from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, abreast, check_width
 from landscape.errors import BadInput
 from landscape.table import Results
 
@@ -49,7 +49,8 @@ def trainings(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
         each = np.isfinite(error).sum(axis=2)
         seeds = each.max()
         if deep:
-            figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+            beside = abreast(names, width, 4, LEGEND)
+            figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=beside)
         fewer = "up to " if (each[each > 0] < seeds).any() else ""
         what = f"{fewer}{seeds} seeds each: points, and their mean" if seeds > 1 else "one seed each"
         figure.supxlabel(f"{file.attributes['data']}, {file.attributes['epochs']} epochs; {what}", fontsize=NOTE)
