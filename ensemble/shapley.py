@@ -160,10 +160,11 @@ def summary(file: Results) -> str:
     found, names = of_file(file), file.coordinates["block"]
     scale, unit = (1, "nats") if np.isnan(file["accuracy"][file["done"]]).all() else (100, "points of error")
     first = ", ".join(
-        f"{names[block]} {scale * found.mean[block]:.3g} ± {scale * found.half[block]:.2g}"
+        f"{block + 1} ({names[block]}) {scale * found.mean[block]:.3g} ± {scale * found.half[block]:.2g}"
         for block in np.argsort(-found.mean)[:3]
     )
     return (
-        f"all {len(names)} blocks are worth {scale * found.mean.sum():.4g} {unit}, of which {first}, …; 95 % intervals "
-        f"of ± {scale * found.half.max():.2g} at most, from {2 * found.pairs} orders and {file['done'].sum()} trials"
+        f"all {len(names)} blocks are worth {scale * found.mean.sum():.4g} {unit}, of which blocks {first}, …; "
+        f"95 % intervals of ± {scale * found.half.max():.2g} at most, from {2 * found.pairs} orders and "
+        f"{file['done'].sum()} trials"
     )

@@ -17,14 +17,13 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from itertools import takewhile
 from pathlib import Path
 
 from landscape import __version__
-from landscape.errors import BadInput
+from landscape.errors import BadInput, meant
 from landscape.ranks import Alone, agreed, world
 
 __all__ = ["Parser", "note", "printable", "provenance", "run", "say"]
@@ -61,13 +60,13 @@ class Parser(argparse.ArgumentParser):
             return
         if self._negative_number_matcher.match(word) or (word[1] != "-" and word[:2] in options):
             return
-        self.error(f"there is no option {name}{_meant(name, options)}")
+        self.error(f"there is no option {name}{meant(name, options)}")
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            error.message += _meant(str(value), map(str, action.choices))
+            error.message += meant(str(value), map(str, action.choices))
             raise
 
 
@@ -83,12 +82,6 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
         if isinstance(action.default, list | tuple):
             return f"{action.help} (default: {' '.join(map(str, action.default))})"
         return super()._get_help_string(action)
-
-
-def _meant(word: str, known: Iterable[str]) -> str:
-    bare = {name.lstrip("-"): name for name in known}  # dashes are alike in all options
-    near = get_close_matches(word.lstrip("-"), bare, 1)
-    return f"; did you mean {bare[near[0]]}?" if near else ""
 
 
 class _Stopped(KeyboardInterrupt):

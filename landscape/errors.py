@@ -1,6 +1,9 @@
-"""The one error that is the user's to mend."""
+"""The one error that is the user's to mend, and what the user may have meant."""
 
-__all__ = ["BadInput"]
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["BadInput", "meant"]
 
 
 class BadInput(ValueError):
@@ -16,3 +19,10 @@ class BadInput(ValueError):
     """
 
     agreed = False
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """The end of a message: which of the known words was meant, where one is near; dashes in front do not count."""
+    bare = {name.lstrip("-"): name for name in known}
+    near = get_close_matches(word.lstrip("-"), bare, 1)
+    return f"; did you mean {bare[near[0]]}?" if near else ""

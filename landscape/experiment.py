@@ -99,7 +99,8 @@ def experiment(
     if table and table.done.sum() == before:
         say(comm, f"{arguments.out} is complete already: {len(points)} {label}")
     elif table:
-        say(comm, f"{arguments.out}: {len(points)} {label} of {attributes['network']}")
+        count = "" if table.done.all() else f"{table.done.sum()} of "  # the rest needed no measurement
+        say(comm, f"{arguments.out}: {count}{len(points)} {label} of {attributes['network']}")
     return table
 
 

@@ -379,6 +379,7 @@ def test_all_devices_see_the_same_crops():
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
     line = refused("cifar11")
     assert all(name in line for name in ("cifar11", "digits", "cifar10", "cifar100", "fashionmnist"))
+    assert "did you mean cifar10?" in refused("cifar-10")
     assert "no data" in refused(tmp_path / "nowhere")
     assert "no data" in refused(":f") and "no data" in refused("C:\\data")
     assert "split is 'valid'" in refused("digits", "valid")

@@ -479,6 +479,7 @@ def test_a_summary_leaves_the_network_alone():
     "name, arguments, message",
     [
         ("resnet50", {}, "no network 'resnet50'; use one of resnet, plain, densenet, vgg"),
+        ("resnt", {}, "package.module:factory; did you mean resnet?"),
         ("resnet", {"deepness": 20}, "no argument deepness; it has depth, width"),
         ("plain", {"shortcut": "projection"}, "no argument shortcut"),
         ("plain", {"survival": 0.5}, "plain network"),

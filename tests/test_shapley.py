@@ -138,6 +138,8 @@ def test_values_of_a_network_agree_with_all_its_subsets_from_any_number_of_ranks
     assert (np.abs(found.mean - truth) <= 1.5 * found.half).all()
     assert found.mean.sum() == pytest.approx(game[frozenset(range(6))] - game[frozenset()], abs=1e-6)
     assert f"{100 * found.mean.sum():.4g} points of error" in told
+    first = int(found.mean.argmax())
+    assert f"of which blocks {first + 1} (stages." in told
 
 
 @pytest.mark.mpi

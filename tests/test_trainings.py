@@ -87,7 +87,8 @@ def test_checkpoints_that_are_trained_already_are_rows_and_what_is_not_there_is_
     deep = ("--depth", 14, "--width", 4, "--epochs", 2, "--seed", 1, "--quiet")
     command("train", tmp_path / "deep.pt", "--network", "plain", *deep)
     files = [trained / "plain.pt", tmp_path / "deep.pt", trained / "resnet.pt"]
-    command("trainings", tmp_path / "a.h5", "--checkpoints", *files)
+    told = command("trainings", tmp_path / "a.h5", "--checkpoints", *files).stdout
+    assert told.endswith("a.h5: 3 of 8 rows of plain, resnet\n")
     results = read(tmp_path / "a.h5")
     variants, depths, seeds = (results.coordinates[dim].tolist() for dim in ("variant", "depth", "seed"))
     assert (variants, depths, seeds) == (["plain", "resnet"], [8, 14], [0, 1])

@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from landscape.errors import BadInput
+from landscape.errors import BadInput, meant
 from landscape.imported import imported
 
 __all__ = ["Source", "guard_memory", "source"]
@@ -77,7 +77,7 @@ def source(
         return name, _function(name)
     raise BadInput(
         f"no data {name!r}: expected {', '.join(KNOWN)}, an existing folder with train/ and test/, "
-        f"an .npz file, or package.module:function"
+        f"an .npz file, or package.module:function{meant(name, KNOWN)}"
     )
 
 

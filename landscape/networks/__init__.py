@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from landscape.errors import BadInput
+from landscape.errors import BadInput, meant
 from landscape.imported import imported
 from landscape.networks.block import Block
 from landscape.networks.densenet import densenet
@@ -48,7 +48,8 @@ def build(name: str, **arguments: object) -> nn.Module:
     elif name in NETWORKS:
         factory = NETWORKS[name]
     else:
-        raise BadInput(f"there is no network {name!r}; use one of {', '.join(NETWORKS)}, or package.module:factory")
+        known = f"use one of {', '.join(NETWORKS)}, or package.module:factory"
+        raise BadInput(f"there is no network {name!r}; {known}{meant(name, NETWORKS)}")
     _check_arguments(name, factory, arguments)
     try:
         network = factory(**arguments)
