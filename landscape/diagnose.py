@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from landscape.measure import evaluating
 from landscape.span import Span
-from landscape.statistics import norms_of, recalibrated
+from landscape.statistics import has_statistics, norms_of, recalibrated
 from landscape.subject import Subject
 from landscape.table import Results
 
@@ -75,7 +75,7 @@ def diagnose(results: Results, it: Subject, plane: Span) -> list[str]:
             )
         else:
             said.append(f"range: losses from {finite.min():.4g} to {finite.max():.4g}")
-    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None for m in it.network.modules()):
+    if has_statistics(it.network):
         said += _batchnorm(results, it, plane)
     return said
 

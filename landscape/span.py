@@ -26,7 +26,7 @@ from landscape.directions import (
 )
 from landscape.errors import BadInput
 from landscape.plane import Plane, shift
-from landscape.statistics import POLICIES, interpolated, norms_of, of_each_batch, recalibrated
+from landscape.statistics import POLICIES, has_statistics, interpolated, norms_of, of_each_batch, recalibrated
 from landscape.subject import Subject
 
 __all__ = ["Repeats", "Span", "options", "span"]
@@ -103,8 +103,8 @@ def options(parser: Parser, points: int) -> None:
     g.add_argument(
         "--batchnorm",
         choices=POLICIES,
-        default="frozen",
-        help="statistics away from the checkpoint: its own, between the checkpoints', measured anew, each batch's",
+        help="statistics away from the checkpoint: its own, between the checkpoints' (by default with --to, else the "
+        "former), measured anew, each batch's",
     )
     g.add_argument("--calibration", type=int, metavar="N", help="examples that they are measured on; by default 1024")
 
@@ -118,6 +118,7 @@ def span(arguments, it: Subject) -> Span:
         Options that do not go together, or checkpoints or directions of another network.
     """
     dimensions = sum(getattr(arguments, letter) is not None for letter in axes.LETTERS)
+    policy = arguments.batchnorm or _policy(arguments, it.network)
     origin = weights_of(it.network)
     ends: list[dict] = []
     told: dict = {}
@@ -158,20 +159,28 @@ def span(arguments, it: Subject) -> Span:
         cosines += [cosine(*pair) for pair in combinations(plane.directions, 2)]  # x and y, x and z, y and z
     settings = {
         **told,
-        "batchnorm": arguments.batchnorm,
+        "batchnorm": policy,
         "direction_digest": digests[0] if len(digests) == 1 else digests,
     }
     if cosines:
         settings["cosine"] = cosines[0] if len(cosines) == 1 else cosines
     inputs = None
-    if arguments.batchnorm != "frozen":
+    if policy != "frozen":
         norms_of(it.network)  # there must be some
-    if arguments.batchnorm == "recalibrated":
+    if policy == "recalibrated":
         inputs = it.calibration(arguments.calibration)
         settings["calibration"] = sum(map(len, inputs))
     if arguments.repeats:
         plane = Repeats(lambda repeat: Plane(origin, directions(repeat)))
-    return Span(plane, _statistics(arguments, it, ends, inputs), settings)
+    return Span(plane, _statistics(policy, arguments, it, ends, inputs), settings)
+
+
+def _policy(arguments, network: nn.Module) -> str:
+    """What becomes of BatchNorm's statistics where nothing is said."""
+    # The far end of an axis should be the other checkpoint, not its weights with statistics that do not fit.
+    if arguments.to and not arguments.orthogonal and has_statistics(network):
+        return "interpolated"
+    return "frozen"
 
 
 def _ends(arguments, it: Subject, dimensions: int) -> list[Weights]:
@@ -238,8 +247,9 @@ def _saved(arguments, it: Subject, origin: Weights, dimensions: int) -> list[Wei
     return directions
 
 
-def _statistics(arguments, it: Subject, ends: list[dict[str, Tensor]], inputs: list[Tensor] | None) -> Callable:
-    policy = arguments.batchnorm
+def _statistics(
+    policy: str, arguments, it: Subject, ends: list[dict[str, Tensor]], inputs: list[Tensor] | None
+) -> Callable:
     if policy == "frozen":
         return lambda point: contextlib.nullcontext()
     if policy == "interpolated":

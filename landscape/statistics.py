@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from landscape.errors import BadInput
 
-__all__ = ["POLICIES", "interpolated", "norms_of", "of_each_batch", "recalibrated"]
+__all__ = ["POLICIES", "has_statistics", "interpolated", "norms_of", "of_each_batch", "recalibrated"]
 
 POLICIES = ("frozen", "interpolated", "recalibrated", "batch")
 
@@ -29,14 +29,19 @@ def norms_of(network: nn.Module) -> dict[str, _BatchNorm]:
     BadInput
         There is none.
     """
-    norms = {
-        name: module
-        for name, module in network.named_modules()
-        if isinstance(module, _BatchNorm) and module.running_mean is not None
-    }
+    norms = {name: module for name, module in network.named_modules() if _stores(module)}
     if not norms:
         raise BadInput("the network has no BatchNorm with stored statistics; leave out --batchnorm")
     return norms
+
+
+def has_statistics(network: nn.Module) -> bool:
+    """Whether a network has BatchNorm that stores statistics."""
+    return any(map(_stores, network.modules()))
+
+
+def _stores(module: nn.Module) -> bool:
+    return isinstance(module, _BatchNorm) and module.running_mean is not None
 
 
 @contextlib.contextmanager

@@ -100,7 +100,7 @@ def test_where_the_loss_is_not_finite_so_are_the_eigenvalues(tiny, tmp_path):
 
 def test_between_checkpoints_the_hessian_has_the_statistics_of_the_point(tiny, tmp_path):
     command("train", tmp_path / "b.pt", "--depth", 8, "--width", 1, "--epochs", 1, "--seed", 1, "--quiet")
-    line = ("--to", tmp_path / "b.pt", "--batchnorm", "interpolated", "--x", 0, 1, 2, "--examples", 60, "--quiet")
+    line = ("--to", tmp_path / "b.pt", "--x", 0, 1, 2, "--examples", 60, "--quiet")
     command("curvature", tiny, tmp_path / "a.h5", *line)
     command("curvature", tmp_path / "b.pt", tmp_path / "b.h5", "--x", 0, 0, 1, "--examples", 60, "--quiet")
     assert read(tmp_path / "a.h5")["lambda_max"][1] == pytest.approx(read(tmp_path / "b.h5")["lambda_max"][0], rel=1e-2)

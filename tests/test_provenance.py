@@ -86,7 +86,7 @@ DIFFERENT = {
     },
     "line": {
         "other.pt=a.pt": "to is ",
-        "--batchnorm interpolated": "batchnorm is frozen, this command's is interpolated",
+        "--batchnorm frozen": "batchnorm is interpolated, this command's is frozen",
     },
     "lesion": {
         "resnet.pt=other.pt": "checkpoint",

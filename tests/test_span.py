@@ -28,7 +28,7 @@ def alone(three, seed):
 
 @pytest.mark.mpi
 def test_a_line_between_checkpoints_has_their_losses_at_its_ends(three, tmp_path):
-    line = ("--to", three / "1.pt", "--x", -0.5, 1.5, 9, "--batchnorm", "interpolated", *HOW)
+    line = ("--to", three / "1.pt", "--x", -0.5, 1.5, 9, *HOW)
     command("surface", three / "0.pt", tmp_path / "a.h5", *line)
     command("surface", three / "0.pt", tmp_path / "b.h5", *line, ranks=2)
     one, two = read(tmp_path / "a.h5"), read(tmp_path / "b.h5")
@@ -38,6 +38,7 @@ def test_a_line_between_checkpoints_has_their_losses_at_its_ends(three, tmp_path
     assert one["loss"][4] > max(one["loss"][2], one["loss"][6])  # two minima, and a barrier between them
     assert np.isfinite(one["loss"]).all()
     assert one.attributes["directions"] == "to other checkpoints"
+    assert one.attributes["batchnorm"] == "interpolated"
     command("figure", tmp_path / "a.png", tmp_path / "a.h5")
 
 
@@ -53,8 +54,21 @@ def test_frozen_statistics_do_not_arrive_at_the_other_checkpoint(three, tmp_path
     assert batch[2] == pytest.approx(anew[2], rel=0.3) and batch[2] != anew[2]
 
 
+@pytest.mark.parametrize("why", ["no BatchNorm", "axes that lead elsewhere"])
+def test_statistics_stay_where_they_cannot_follow(three, tmp_path, why):
+    ends, how = [three / "1.pt", three / "2.pt"], ("--orthogonal",)
+    if why == "no BatchNorm":
+        ends, how = [tmp_path / "0.pt", tmp_path / "1.pt", tmp_path / "2.pt"], ()
+        for seed, path in enumerate(ends):
+            small = ("--depth", 8, "--width", 4, "--epochs", 1, "--seed", seed, "--argument", "norm=none", "--quiet")
+            command("train", path, "--network", "resnet", *small)
+    out, net = tmp_path / "a.h5", ends.pop(0) if len(ends) > 2 else three / "0.pt"
+    command("surface", net, out, "--to", *ends, "--x", 0, 1, 2, "--y", 0, 1, 2, *how, *HOW)
+    assert read(out).attributes["batchnorm"] == "frozen"
+
+
 def test_two_other_checkpoints_give_a_plane_through_all_three(three, tmp_path):
-    to = ("--to", three / "1.pt", three / "2.pt", "--x", 0, 1, 3, "--y", 0, 1, 3, "--batchnorm", "interpolated")
+    to = ("--to", three / "1.pt", three / "2.pt", "--x", 0, 1, 3, "--y", 0, 1, 3)
     command("surface", three / "0.pt", tmp_path / "a.h5", *to, *HOW)
     loss = read(tmp_path / "a.h5")["loss"]
     corners = [loss[0, 0], loss[0, 2], loss[2, 0]]
