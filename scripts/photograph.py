@@ -22,7 +22,8 @@ SOFTWARE = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftsha
 def parser() -> Parser:
     p = Parser(prog="photograph.py", description=__doc__)
     p.add_argument("pages", metavar="PAGE.html", nargs="+", type=Path, help="of figure.py")
-    p.add_argument("--size", nargs=2, type=int, default=[1200, 800], metavar=("WIDTH", "HEIGHT"), help="in pixels")
+    size = {"nargs": 2, "type": int, "default": [1200, 800], "metavar": ("WIDTH", "HEIGHT")}
+    p.add_argument("--size", **size, help="of the window, in pixels; a longer page is taken whole")
     p.add_argument("--wait", type=float, default=10.0, metavar="SECONDS", help="for a page to be drawn")
     return p
 
@@ -46,9 +47,10 @@ def main(arguments: argparse.Namespace, comm) -> None:
             tab = opened.new_page(viewport={"width": width, "height": height})
             tab.goto(page.resolve().as_uri())
             tab.wait_for_timeout(1000 * arguments.wait)
-            tab.screenshot(path=page.with_suffix(".png"))
+            tab.screenshot(path=page.with_suffix(".png"), full_page=True)
+            tall = tab.evaluate("document.documentElement.scrollHeight")
             tab.close()
-            say(comm, f"{page.with_suffix('.png')}: {width} × {height} pixels")
+            say(comm, f"{page.with_suffix('.png')}: {width} × {tall} pixels")
         opened.close()
 
 

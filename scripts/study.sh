@@ -84,6 +84,8 @@ done
 
 # 5. The path of a training (Li et al. 2018 §7)
 measure trajectory resnet-20-0 path --snapshots "$out/run-resnet-20-0" --examples 5000
+measure trajectory resnet-20-0 path-recalibrated --snapshots "$out/run-resnet-20-0" --examples 5000 \
+    --batchnorm recalibrated
 [ -e "$out/path.range" ] || python - "$out/path.h5" >"$out/path.range" <<'END'
 import sys
 import numpy as np
