@@ -449,6 +449,8 @@ def test_slices_of_a_space_are_both_ends_and_between(tmp_path):
 def test_an_axis_to_a_checkpoint_is_called_by_it(tmp_path):
     one = read(surface(tmp_path / "a.h5", BOWL[3], to=["large.pt"], directions="to other checkpoints"))
     assert profiles([one]).axes[0].get_xlabel() == "α (1: large)"
+    other = read(surface(tmp_path / "b.h5", BOWL[3], to=["larger.pt"], directions="to other checkpoints"))
+    assert profiles([one, other]).axes[0].get_xlabel() == "α"
 
 
 @pytest.mark.parametrize("how", [{"titles": ["one"]}, {"width": 0.5}, {"width": float("nan")}])

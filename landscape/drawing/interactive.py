@@ -180,10 +180,11 @@ def line(lines: Sequence[Sequence[tuple[str, Results]]], titles: Sequence[str], 
         "range": [0, 100],
         "tickmode": "auto",
     }
+    one, *others = {_axis(layers[0][1], 0)["title"]["text"] for layers in lines}
     figure.update_layout(
         template="none",
         font=FONT,
-        xaxis=axis | _axis(lines[0][0][1], 0),
+        xaxis=axis | {"title": {"text": "α" if others else one}},
         yaxis=axis | {"title": {"text": escape(label, quote=False)}},
         yaxis2=axis | error | {"overlaying": "y", "side": "right", "showgrid": False, "visible": there},
         hovermode="x unified",

@@ -163,7 +163,8 @@ def profiles(
             axes.plot(lost, np.ones(len(lost)), color=color, **LOST, **rim)
         ends = [end for file in files for end in file.coordinates["x"][[0, -1]]]
         axes.set(xlim=(min(ends), max(ends)), ylim=(norm.vmin, norm.vmax))
-        axes.set(xlabel=_axis("α", files[0]), ylabel=loss_label(files))
+        one, *others = {_axis("α", file) for file in files}
+        axes.set(xlabel="α" if others else one, ylabel=loss_label(files))
         axes.xaxis.set_major_formatter("{x:.4g}")
         axes.axvline(0, color="0.8", linewidth=0.5, zorder=0)
         if isinstance(norm, LogNorm):
