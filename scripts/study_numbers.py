@@ -37,6 +37,8 @@ def main(arguments, comm) -> None:
             )
         for tell in (errors, single, many, pairs, values, paths, path, interpolation, flow):
             tell(files)
+        if (told := arguments.folder / "compute.txt").is_file():
+            cost(told.read_text())
 
 
 def table(title: str, head: str, rows: list[str]) -> None:
@@ -220,6 +222,21 @@ def flow(files: dict[str, Results]) -> None:
         "| moment | network | depth | gradient at the first boundary over that at the last, median image | networks |"
     )
     table("Gradients", head, rows)
+
+
+def cost(told: str) -> None:
+    """Processor time by kind of measurement, in minutes; where a command ran twice, of its longer run."""
+    minutes: dict[str, float] = {}
+    for line in told.splitlines():
+        name, times = line.split("\t")
+        spent = sum(float(m) + float(s.rstrip("s")) / 60 for m, s in (each.split("m") for each in times.split()))
+        minutes[name] = max(spent, minutes.get(name, 0))
+    groups: dict[str, list[float]] = {}
+    for name, spent in minutes.items():
+        groups.setdefault(name.partition("-")[0], []).append(spent)
+    rows = [f"| {group} | {len(each)} | {sum(each):.0f} |" for group, each in groups.items()]
+    rows.append(f"| all | {len(minutes)} | {sum(minutes.values()):.0f} |")
+    table("Processor time", "| measured | files | minutes of one core |", rows)
 
 
 if __name__ == "__main__":
