@@ -31,7 +31,7 @@ from landscape.experiment import experiment
 from landscape.ranks import agreed
 from landscape.span import Span, span
 from landscape.span import options as span_options
-from landscape.statistics import norms_of
+from landscape.statistics import has_statistics, norms_of
 from landscape.subject import Subject, options, subject
 from landscape.table import MEASURED, read
 from landscape.trajectory import loaded, snapshots, trajectory, window
@@ -44,6 +44,7 @@ PLANE = {
 # What a surface's points have in common with ours.
 SHARED = ("split", "examples", "loss", "seed", "network", "argument", "data", "root", "size", "device", "batch_size")
 SHARED += ("tolerance", "batchnorm", "calibration")
+STEEP = 2.0  # how many times the loss on the path that in the plane may be without a word
 
 
 def parser() -> Parser:
@@ -130,6 +131,8 @@ def main(arguments, comm) -> None:
     )
     if table:
         say(comm, *summary(arguments, file, points, given, told))
+        stale = arguments.batchnorm == "frozen" and has_statistics(it.network)
+        say(comm, *height(table.values, points, stale))
 
 
 def directions_for_now(out: Path, passing: contextlib.ExitStack) -> Path:
@@ -271,6 +274,19 @@ def summary(arguments, file: Path, points: list[Path], given: dict, told: dict) 
         "measure the loss around the path, then draw both:",
         "  " + shlex.join(["python", str(here.with_name("surface.py")), *command]),
         "  " + shlex.join(["python", str(here.with_name("figure.py")), *map(str, figure)]),
+    ]
+
+
+def height(table: dict[str, np.ndarray], points: list[Path], stale: bool) -> list[str]:
+    """Whether contours show the loss that the training passed; `stale`: with statistics that do not follow."""
+    loss, plane = table["loss"], np.nan_to_num(table["plane_loss"], nan=np.inf)
+    worst = int((plane - STEEP * loss).argmax())
+    if plane[worst] <= STEEP * loss[worst]:
+        return []
+    cure = ", with BatchNorm's statistics of the end: --batchnorm recalibrated measures them anew" if stale else ""
+    return [
+        f"contours do not show the loss on the path: at {points[worst].stem} it is {loss[worst]:.3g}, "
+        f"and {plane[worst]:.3g} in the plane{cure}"
     ]
 
 

@@ -242,12 +242,17 @@ def run(tmp_path_factory):
     return folder
 
 
+def script():
+    specification = importlib.util.spec_from_file_location("script", ROOT / "scripts" / "trajectory.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
 def here(*arguments):
     """The command in this process, which need not start anew."""
-    specification = importlib.util.spec_from_file_location("script", ROOT / "scripts" / "trajectory.py")
-    script = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(script)
-    script.main(script.parser().parse_args([str(argument) for argument in arguments]), Alone())
+    command = script()
+    command.main(command.parser().parse_args([str(argument) for argument in arguments]), Alone())
 
 
 def test_losses_are_those_of_the_checkpoints_themselves(run):
@@ -388,6 +393,20 @@ def test_along_other_directions_and_with_statistics_measured_anew(run, tmp_path)
     assert ours.attributes["batchnorm"] == "recalibrated" and ours.attributes["calibration"] == 50
     np.testing.assert_array_equal(ours["loss"], straight["loss"])
     assert (ours["plane_loss"] != straight["plane_loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("plane", "stale", "said"),
+    [
+        ([2, 1.5, 0.5], True, []),
+        ([2, 30, 0.5], False, ["at b it is 1, and 30 in the plane"]),
+        ([2, np.nan, 0.5], True, ["in the plane, with BatchNorm's statistics of the end: --batchnorm recalibrated"]),
+    ],
+)
+def test_it_is_said_where_contours_do_not_show_the_loss_on_the_path(plane, stale, said):
+    table = {"loss": np.array([3, 1, 0.5]), "plane_loss": np.array(plane)}
+    told = script().height(table, [Path("a.pt"), Path("b.pt"), Path("c.pt")], stale)
+    assert len(told) == len(said) and all(part in line for part, line in zip(said, told, strict=True))
 
 
 def test_the_path_of_filters_leaves_biases_where_they_end(run, tmp_path):
