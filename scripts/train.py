@@ -144,8 +144,17 @@ def main(arguments, comm) -> None:
                 saved = time.monotonic()
     finally:
         progress.close()
-    for split, data in (("train", training), ("test", test)):
-        now.final[split] = measure(network, datasets.batches(data, 500, device))
+    # Of a deep network on processors this takes minutes, in which it should not be silent.
+    splits = {"train": datasets.batches(training, 500, device), "test": datasets.batches(test, 500, device)}
+    with bar(sum(map(len, splits.values())), "batches measured", quiet=arguments.quiet) as progress:
+
+        def count(*_) -> None:
+            progress.update()
+
+        counted = network.register_forward_hook(count)
+        for split, batches in splits.items():
+            now.final[split] = measure(network, batches)
+        counted.remove()
     now.state = None
     checkpoints.save(now, arguments.out)
     say(comm, f"{arguments.out}: {_errors(now)}")
