@@ -11,7 +11,12 @@ out=${1:-build/landscape}
 mkdir -p "$out"
 train() { name=$1; shift; python scripts/train.py "$out/$name.pt" --data digits --epochs 30 --seed 0 "$@"; }
 measure() { script=$1; shift; mpiexec -n "${RANKS:-2}" python -m mpi4py "scripts/$script.py" "$@"; }
-draw() { name=$1; shift; for kind in pdf png; do python scripts/figure.py "$out/$name.$kind" "$@"; done; }
+draw() {
+    name=$1
+    shift
+    python scripts/figure.py "$out/$name.pdf" "$@"
+    python scripts/figure.py "$out/$name.png" "$@" --dpi 150
+}
 
 # Which numbers separate plain from residual beyond their intervals?
 for depth in 20 56; do

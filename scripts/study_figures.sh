@@ -28,8 +28,9 @@ draw degradation $(f degradation) --titles plain ResNet "pre-activation ResNet"
 draw surfaces-20 $(f surface-plain-20-0 surface-resnet-20-0) --titles plain-20 ResNet-20
 draw surfaces-56 $(f surface-plain-56-0 surface-resnet-56-0) --titles plain-56 ResNet-56
 draw surfaces-110 $(f surface-plain-110-0 surface-resnet-110-0) --titles plain-110 ResNet-110
-draw surfaces-others $(f surface-preact-56-0 surface-densenet-40-0 surface-vgg-16-0) --only contours \
-    --titles "pre-activation ResNet-56" DenseNet-40-12 "VGG, 15 layers of one width"
+draw surfaces-pre $(f surface-preact-56-0 surface-resnet-56-0) --only contours --titles "pre-activation ResNet-56" ResNet-56
+draw surfaces-others $(f surface-densenet-40-0 surface-vgg-16-0) --only contours \
+    --titles DenseNet-40-12 "VGG, 15 layers of one width"
 draw repeats $(f repeats-plain-56-0 repeats-resnet-56-0) --titles plain-56 ResNet-56
 draw curvature $(f curvature-plain-20-0 curvature-resnet-20-0) --titles plain-20 ResNet-20
 draw trajectory $(f path path-plane) --titles ResNet-20
@@ -47,15 +48,19 @@ done
 draw interpolation $(f interpolation interpolation-no-decay) --titles "weight decay 5e-4" "no weight decay"
 draw lines $(f line-small line-large line-small-no-decay line-large-no-decay) \
     --titles "batch 128" "batch 8192" "batch 128, no decay" "batch 8192, no decay"
+for decay in "" -no-decay; do
+    files=$(f line-small$decay line-large$decay)
+    there $files && python scripts/compare.py $files >"$out/compare-batches$decay.txt"
+done
 
 # Lesions
 draw single $(f single-preact-56-0 single-vgg-16-0) --titles "pre-activation ResNet-56" "VGG, 15 layers of one width"
 draw depth $(f single-resnet-20-0 single-resnet-20-1 single-resnet-20-2 single-resnet-56-0 single-resnet-110-0 \
     single-preact-56-0 single-preact-110-0 single-stochastic-56-0 single-vgg-16-0) --by-depth --titles \
     ResNet ResNet ResNet ResNet ResNet pre-activation pre-activation "stochastic depth" VGG
-draw many $(f random-preact-110-0 swaps-preact-110-0)
-draw random $(f random-preact-56-0) --titles "pre-activation ResNet-56"
-draw random-110 $(f random-preact-56-0 random-preact-110-0) --titles "pre-activation ResNet-56" "pre-activation ResNet-110"
+draw many-56 $(f random-preact-56-0 swaps-preact-56-0 applied-twice-preact-56-0)
+draw many-110 $(f random-preact-110-0 swaps-preact-110-0 applied-twice-preact-110-0)
+draw random $(f random-preact-56-0 random-preact-110-0) --titles "pre-activation ResNet-56" "pre-activation ResNet-110"
 draw pairs $(f pairs-preact-56-0) --titles "pre-activation ResNet-56"
 draw shapley $(f shapley-resnet-20-0 shapley-preact-56-0 single-resnet-20-0 single-preact-56-0) \
     --titles ResNet-20 "pre-activation ResNet-56" ResNet-20 "pre-activation ResNet-56"

@@ -155,7 +155,7 @@ def path(files: dict[str, Results]) -> None:
         if file.kind == "trajectory":
             explained, walk = (100 * file[name][:2] for name in ("explained", "explained_random_walk"))
             off = (file["off_plane"] / np.maximum(file["distance"], 1e-12))[1:-1]
-            worst = int(np.nanargmax(file["plane_loss"] / file["loss"]))
+            worst = int(np.nanargmax(np.abs(np.log(file["plane_loss"] / file["loss"]))))
             rows.append(
                 f"| {stem} | {explained[0]:.1f} + {explained[1]:.1f} | {walk[0]:.1f} + {walk[1]:.1f} | "
                 f"{100 * off.min():.0f} … {100 * off.max():.0f} | {file['epoch'][worst]:g}: {file['loss'][worst]:.3g} "
