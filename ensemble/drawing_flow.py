@@ -89,19 +89,19 @@ def flows(
     return figure
 
 
-def by_position(axes: Axes, values: np.ndarray, *, color: str, label: str, log: bool) -> Axes:
+def by_position(axes: Axes, values: np.ndarray, *, label: str, log: bool, **look) -> Axes:
     """Draw values, shape (seeds, boundaries), over the depth, from 0 at the first block to 1 at the head.
 
     A line is the mean over seeds, a band spans them. What is not finite, or not positive on a logarithmic scale,
-    leaves a gap.
+    leaves a gap. `look` is of the line, for matplotlib, and has its colour.
     """
     shown = np.where(np.isfinite(values) & ((values > 0) | (not log)), values, np.nan)
     shown, position = np.log(shown) if log else shown, np.linspace(0, 1, values.shape[1])
     low, mean, high = shown.min(axis=0), shown.mean(axis=0), shown.max(axis=0)
     if log:
         low, mean, high = np.exp([low, mean, high])
-    axes.fill_between(position, low, high, color=color, alpha=0.2, linewidth=0)
-    axes.plot(position, mean, color=color, label=label, marker=".", markersize=2.5)
+    axes.fill_between(position, low, high, color=look["color"], alpha=0.2, linewidth=0)
+    axes.plot(position, mean, label=label, marker=".", markersize=2.5, **look)
     return axes
 
 
@@ -110,7 +110,9 @@ def _lines(file: Results, show: str, names: dict[str, str], width: float) -> Fig
     shape = len(depths), len(moments)
     figure = Figure((width, 0.6 + 0.15 * -(-len(names) // 3) + 1.7 * shape[0]), layout="constrained")
     panels = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True)
-    color = dict(zip(names, COLORS * len(names), strict=False))
+    # More variants than colours: those that have one for the second time are dashed.
+    looks = [{"color": color, "linestyle": style} for style in ("-", "--", ":", "-.") for color in COLORS]
+    look = dict(zip(names, looks * len(names), strict=False))
     for line, depth in zip(panels, depths, strict=True):
         for axes, moment in zip(line, moments, strict=True):
             for variant in names:
@@ -120,9 +122,9 @@ def _lines(file: Results, show: str, names: dict[str, str], width: float) -> Fig
                     by_position(
                         axes,
                         values[:, : file["boundaries"][rows][0]],
-                        color=color[variant],
                         label=names[variant],
                         log=SHOWN[show].log,
+                        **look[variant],
                     )
             if show == "share":
                 count = file["boundaries"][file["depth"] == depth].max() - 1

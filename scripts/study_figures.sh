@@ -46,9 +46,8 @@ done
 
 # Small against large batches
 draw interpolation $(f interpolation interpolation-no-decay) --titles "weight decay 5e-4" "no weight decay"
-draw lines $(f line-small line-large line-small-no-decay line-large-no-decay) \
-    --titles "batch 128" "batch 8192" "batch 128, no decay" "batch 8192, no decay"
 for decay in "" -no-decay; do
+    draw lines$decay $(f line-small$decay line-large$decay) --titles "batch 128" "batch 8192"
     files=$(f line-small$decay line-large$decay)
     there $files && python scripts/compare.py $files >"$out/compare-batches$decay.txt"
 done
@@ -56,7 +55,7 @@ done
 # Lesions
 draw single $(f single-preact-56-0 single-vgg-16-0) --titles "pre-activation ResNet-56" "VGG, 15 layers of one width"
 draw depth $(f single-resnet-20-0 single-resnet-20-1 single-resnet-20-2 single-resnet-56-0 single-resnet-110-0 \
-    single-preact-56-0 single-preact-110-0 single-stochastic-56-0 single-vgg-16-0) --by-depth --titles \
+    single-preact-56-0 single-preact-110-0 single-stochastic-56-0 single-vgg-16-0) --by-depth --width 5.5 --titles \
     ResNet ResNet ResNet ResNet ResNet pre-activation pre-activation "stochastic depth" VGG
 draw many-56 $(f random-preact-56-0 swaps-preact-56-0 applied-twice-preact-56-0)
 draw many-110 $(f random-preact-110-0 swaps-preact-110-0 applied-twice-preact-110-0)

@@ -215,7 +215,8 @@ def flow(files: dict[str, Results]) -> None:
             middle = len(file.coordinates["quantile"]) // 2
             groups = {}
             for n, key in enumerate(zip(file["moment"], file["variant"], file["depth"], strict=True)):
-                groups.setdefault(key, []).append(file["gradient"][n, middle, 0])
+                if file["done"][n]:
+                    groups.setdefault(key, []).append(file["gradient"][n, middle, 0])
             for key, each in groups.items():
                 rows.append(f"| {' | '.join(map(str, key))} | {np.exp(np.mean(np.log(each))):.3g} | {len(each)} |")
     head = (

@@ -483,11 +483,25 @@ def test_losses_of_different_kinds_have_no_common_scale(tmp_path):
     ],
 )
 def test_a_figure_of_one_file_holds_its_legends_and_notes(path, width):
-    file = read(conftest.ROOT / "results" / f"{path}.h5")
-    draw, _ = runpy.run_path(str(conftest.ROOT / "scripts" / "figure.py"))["drawing"]([file])
-    figure = draw([file], width=width)
+    fits([path], width)
+
+
+@pytest.mark.parametrize("width", [5.5, 4.0])
+@pytest.mark.parametrize("paths", [["surface-plain-110-0", "surface-resnet-110-0"], ["path", "path-plane"]])
+def test_notes_of_a_cut_scale_stand_below_its_label(paths, width):
+    fits([f"study/{path}" for path in paths], width)
+
+
+def fits(paths, width):
+    """No legend or note of a figure leaves it or lies on the label of an axis, and no title leaves it."""
+    files = [read(conftest.ROOT / "results" / f"{path}.h5") for path in paths]
+    draw, _ = runpy.run_path(str(conftest.ROOT / "scripts" / "figure.py"))["drawing"](files)
+    figure = draw(files, width=width)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
+    for axes in figure.axes:
+        place = axes.title.get_window_extent()
+        assert place.x0 >= -1 and place.x1 <= figure.bbox.width + 1, axes.title
     for text in [*figure.legends, *filter(None, [figure._supxlabel])]:
         place = text.get_window_extent(canvas.get_renderer())
         assert place.x0 >= -1 and place.x1 <= figure.bbox.width + 1, text

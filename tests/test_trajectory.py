@@ -310,7 +310,9 @@ def test_a_figure_matches_surfaces_with_paths_by_their_plane(run, surface_of_pat
         drawn = [axes for axes in figure.axes if axes.get_xlabel() == "α"]
         assert len(drawn) == sum(file.kind == "trajectory" for file in files)
         assert bool(drawn[0].collections) == (surface in files)
-        assert f"{100 * path.attributes['captured']:.3g} % of the path's variance" in drawn[0].get_title()
+        assert f"{100 * path.attributes['captured']:.3g} % of the path's variance" in " ".join(
+            drawn[0].get_title().split()
+        )
     for changed in ("direction_digest", "checkpoint"):
         other = dataclasses.replace(surface, attributes={**surface.attributes, changed: "other"})
         with pytest.raises(BadInput, match=r"no surface is in the plane of .*path\.h5"):

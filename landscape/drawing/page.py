@@ -97,7 +97,7 @@ def planes(
     colours = colormap(cmap)
     with matplotlib.rc_context(STYLE):
         lines = 1 + max(title.count("\n") for title in titles)
-        figure, tops, bottoms, bar = _sheet(files, width, lines, bool(notes), only)
+        figure, tops, bottoms, bar = _sheet(files, width, lines, arranged(notes, width)[1], only)
         for i, (file, loss, title) in enumerate(zip(files, losses, titles, strict=True)):
             x, y, done = file.coordinates["x"], file.coordinates["y"], file.known
             network = "gates" not in file.attributes  # of gates, 0 is a lesion, and the network lies at 1
@@ -236,7 +236,7 @@ def _side(columns: int, width: float, gap: float) -> float:
     return (width - LEFT - RIGHT - gap * (columns - 1)) / columns
 
 
-def _sheet(files: Sequence[Results], width: float, lines: int, notes: bool, only: str | None) -> tuple:
+def _sheet(files: Sequence[Results], width: float, lines: int, notes: int, only: str | None) -> tuple:
     """A figure with places for contours, reliefs and the colour bar.
 
     Contours stand above reliefs; of a single network, beside its relief.
@@ -244,10 +244,10 @@ def _sheet(files: Sequence[Results], width: float, lines: int, notes: bool, only
     Parameters
     ----------
     lines : of the longest title
-    notes : whether there will be any below the bar
+    notes : lines of them below the bar
     """
     under, bar = 0.4, 0.09
-    head, foot = 0.1 + 0.13 * lines, 0.5 if notes else 0.36
+    head, foot = 0.1 + 0.13 * lines, 0.36 + (0.02 + LINE * notes if notes else 0)
     across, gap = _columns(files, only), _gap(files, only)
     side = _side(across, width, gap)
     beside = len(files) == 1 and not only
@@ -319,17 +319,23 @@ def loss_label(files: Sequence[Results], scale: str = "") -> str:
 
 def legend(figure: Figure, where: str, handles: Sequence[Artist]) -> int:
     """A legend at the rim, in as many lines as its entries need; how many these are."""
-    lines = 1
+    size = NOTE if "lower" in where else LEGEND
+    beside, lines = arranged(handles, figure.get_figwidth(), size)
     if handles:
         room = {"borderpad": 0.1, "columnspacing": 1.4, "handletextpad": 0.6}
-        size = NOTE if "lower" in where else LEGEND
-        across = figure.get_figwidth()
-        for handle in handles:
-            handle.set_label(wrapped(str(handle.get_label()), across - 0.4, size))
-        beside = abreast([handle.get_label() for handle in handles], across, 4, size)
         figure.legend(handles=handles, loc=where, ncols=beside, fontsize=size, **room)
-        lines = -(-len(handles) // beside) + max(handle.get_label().count("\n") for handle in handles)
     return lines
+
+
+def arranged(handles: Sequence[Artist], width: float, size: float = NOTE, most: int = 4) -> tuple[int, int]:
+    """How many entries of a legend stand beside each other, and in how many lines; too long ones are wrapped."""
+    if not handles:
+        return 1, 0
+    for handle in handles:
+        handle.set_label(wrapped(str(handle.get_label()), width - 0.4, size))
+    labels = [str(handle.get_label()) for handle in handles]
+    beside = abreast(labels, width, most, size)
+    return beside, -(-len(handles) // beside) + max(label.count("\n") for label in labels)
 
 
 def _is_decade(level: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,11 +102,16 @@ def colormap(name: str) -> Colormap:
 
 def abreast(labels: Sequence[str], width: float, most: int = 4, size: float = NOTE) -> int:
     """How many entries of a legend stand beside each other in a figure of so many inches, `size` points high."""
-    points = [(LETTER * len(label) + 5) * size for label in labels]  # 5: what stands before and between
+    points = [(LETTER * len(_seen(label)) + 5) * size for label in labels]  # 5: what stands before and between
     for number in range(min(most, len(labels)), 1, -1):
         if sum(max(column) for column in np.array_split(points, number)) <= 72 * width:
             return number
     return 1
+
+
+def _seen(label: str) -> str:
+    """What is seen of a label: of formulas no markup."""
+    return re.sub(r"[$^{}]", "", label.replace(r"\times", "×"))
 
 
 def wrapped(text: str, width: float, size: float = NOTE) -> str:

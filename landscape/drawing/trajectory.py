@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import matplotlib
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from landscape.drawing.page import colour_bar, legend, loss_label, notes_of, panel, split_of, titles_of
+from landscape.drawing.page import LINE, arranged, colour_bar, legend, loss_label, notes_of, panel, split_of, titles_of
 from landscape.drawing.scale import common_norm, extension
 from landscape.drawing.style import COLORS, NOTE, STYLE, check_width, colormap
 from landscape.drawing.surface import contours
@@ -68,8 +69,22 @@ def trajectories(
     notes = notes_of(surfaces, measured, norm, beyond) if surfaces else []
     side = 0.6 * (width - LEFT - GAP - RIGHT)
     names = titles_of(paths, titles)
-    line = 0.16 if notes else 0.0
-    row, foot = HEAD + side + UNDER, (0.72 if surfaces else 0.26) + line
+    names = [
+        fill(f"{name}: {100 * file.attributes['captured']:.3g} % of the path's variance in this plane", int(15 * side))
+        for name, file in zip(names, paths, strict=True)
+    ]
+    keys = [
+        Line2D([], [], label="start", **MARKER, **START),
+        Line2D([], [], label="end", **MARKER, **END),
+        Line2D([], [], label="loss at the checkpoint", **TRUE),
+        Line2D([], [], label="in the plane", **FLAT),
+        Line2D([], [], label="distance off the plane", **OFF),
+    ]
+    beside, rows = arranged(keys, width, most=5)
+    line = LINE * arranged(notes, width)[1] + 0.02
+    above = line + LINE * (rows - 1)
+    head = HEAD + LINE * (max(name.count("\n") for name in [*names, "\n"]) - 1)
+    row, foot = head + side + UNDER, (0.72 if surfaces else 0.26) + above
     with matplotlib.rc_context(STYLE):
         figure = Figure((width, len(paths) * row + foot))
         for i, (file, name) in enumerate(zip(paths, names, strict=True)):
@@ -81,23 +96,16 @@ def trajectories(
                 contours(axes, x, y, measured[i], norm, done=surfaces[i].known, **colors)
             path(axes, file["alpha"], file["beta"])
             axes.set(xlabel="α", ylabel="β")
-            axes.set_title(f"{name}\n{100 * file.attributes['captured']:.3g} % of the path's variance in this plane")
+            axes.set_title(name)
             column, across, tall = LEFT + side + GAP, width - LEFT - side - GAP - RIGHT, (side - BETWEEN) / 2
             top = panel(figure, column, low + tall + BETWEEN, across, tall)
             variances(top, file["explained"], file["explained_random_walk"])
             losses(panel(figure, column, low, across, tall), file)
-        keys = [
-            Line2D([], [], label="start", **MARKER, **START),
-            Line2D([], [], label="end", **MARKER, **END),
-            Line2D([], [], label="loss at the checkpoint", **TRUE),
-            Line2D([], [], label="in the plane", **FLAT),
-            Line2D([], [], label="distance off the plane", **OFF),
-        ]
-        above = {"loc": "lower center", "bbox_to_anchor": (0.5, line / figure.get_figheight())}
-        figure.legend(handles=keys, ncols=5, fontsize=NOTE, columnspacing=1.2, borderpad=0.1, **above)
+        place = {"loc": "lower center", "bbox_to_anchor": (0.5, line / figure.get_figheight())}
+        figure.legend(handles=keys, ncols=beside, fontsize=NOTE, columnspacing=1.2, borderpad=0.1, **place)
         if surfaces:
             label = loss_label(surfaces, ", log scale" if isinstance(norm, LogNorm) else "")
-            place = panel(figure, LEFT, 0.56 + line, width - LEFT - RIGHT, 0.09)
+            place = panel(figure, LEFT, 0.56 + above, width - LEFT - RIGHT, 0.09)
             colour_bar(figure, norm, colours, levels, beyond, label, cax=place, orientation="horizontal")
         legend(figure, "lower center", notes)
     return figure
