@@ -103,8 +103,8 @@ def options(parser: Parser, points: int) -> None:
     g.add_argument(
         "--batchnorm",
         choices=POLICIES,
-        help="statistics away from the checkpoint: its own, between the checkpoints' (by default with --to, else the "
-        "former), measured anew, each batch's",
+        help="statistics away from the checkpoint: its own, between the checkpoints', measured anew, each batch's "
+        "(default: frozen; with --to, interpolated)",
     )
     g.add_argument("--calibration", type=int, metavar="N", help="examples that they are measured on; by default 1024")
 

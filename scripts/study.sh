@@ -5,8 +5,8 @@
 #     sh scripts/study.sh DATA [FOLDER]
 #
 # DATA is whatever train.py --data takes: cifar10, a folder, an .npz file. FOLDER is build/study by default. Both are
-# relative to the project's own folder. About three hours on two cores once the networks are trained. Training takes
-# minutes each on a GPU (RECORD=--record), and hours on two cores. Interrupted, it goes on where it stopped.
+# relative to the project's own folder. Some hours on two cores once the networks are trained. Training takes minutes
+# each on a GPU (RECORD=--record), and hours on two cores. Interrupted, it goes on where it stopped.
 set -eu
 data=${1:?which data? cifar10, a folder, an .npz file}
 cd "$(dirname "$0")/.."

@@ -272,6 +272,11 @@ def test_recipe_and_augmentation_are_the_ones_asked_for(tmp_path):
     assert "pad is 1, this command's is 0" in done.stderr
 
 
+def test_training_is_not_silent_while_its_errors_are_measured(tmp_path):
+    done = command("train", tmp_path / "a.pt", "--depth", 8, "--width", 4, "--epochs", 1, "--examples", 1200)
+    assert "5/5 batches measured" in done.stderr  # of 500 images: 3 of training, 2 of test
+
+
 @pytest.mark.mpi
 def test_training_on_many_ranks_is_refused_once(tmp_path):
     done = command("train", tmp_path / "a.pt", ranks=2, check=False)

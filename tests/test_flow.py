@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import command, same
+from conftest import ROOT, command, same
 from torch import nn
 from torch.func import grad, vmap
 
@@ -283,3 +283,9 @@ def test_a_mistake_is_told_in_one_line(tmp_path):
     done = command("flow", tmp_path / "a.h5", "plain", "--batches", 99, "--quiet", check=False)
     assert done.returncode == 2 and "fewer --batches" in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "a.h5").exists()
+
+
+def test_more_networks_than_colours_can_be_told_apart():
+    axes = flows([read(ROOT / "results" / "study" / "flow-trained.h5")]).axes
+    looks = {line.get_label(): (line.get_color(), line.get_linestyle()) for each in axes for line in each.lines}
+    assert len(looks) == 8 == len(set(looks.values()))

@@ -29,7 +29,9 @@ from landscape.errors import BadInput
 from landscape.table import Results
 
 __all__ = [
+    "LINE",
     "PARTS",
+    "arranged",
     "colour_bar",
     "legend",
     "loss_label",

@@ -19,6 +19,7 @@ from landscape.whole import written
 __all__ = [
     "COLORS",
     "DASHES",
+    "LEGEND",
     "NOTE",
     "STYLE",
     "SUFFIXES",

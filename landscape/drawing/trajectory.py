@@ -68,10 +68,9 @@ def trajectories(
     beyond = extension(norm, measured) if surfaces else "neither"
     notes = notes_of(surfaces, measured, norm, beyond) if surfaces else []
     side = 0.6 * (width - LEFT - GAP - RIGHT)
-    names = titles_of(paths, titles)
     names = [
         fill(f"{name}: {100 * file.attributes['captured']:.3g} % of the path's variance in this plane", int(15 * side))
-        for name, file in zip(names, paths, strict=True)
+        for name, file in zip(titles_of(paths, titles), paths, strict=True)
     ]
     keys = [
         Line2D([], [], label="start", **MARKER, **START),
@@ -83,7 +82,7 @@ def trajectories(
     beside, rows = arranged(keys, width, most=5)
     line = LINE * arranged(notes, width)[1] + 0.02
     above = line + LINE * (rows - 1)
-    head = HEAD + LINE * (max(name.count("\n") for name in [*names, "\n"]) - 1)
+    head = HEAD + LINE * max([0, *(name.count("\n") - 1 for name in names)])  # room for two lines is in HEAD
     row, foot = head + side + UNDER, (0.72 if surfaces else 0.26) + above
     with matplotlib.rc_context(STYLE):
         figure = Figure((width, len(paths) * row + foot))
