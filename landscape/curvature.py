@@ -75,6 +75,11 @@ def hessian_product(
     BadInput
         No examples, a direction that does not fit the network, a loss that is not one number for each example.
     """
+    return _product(network, batches, direction, loss)
+
+
+def _product(network: nn.Module, batches: Batches, direction: Weights, loss: Loss, kept: list | None = None) -> Weights:
+    """`hessian_product`; a list for `kept` takes the slopes of a single batch, which the next product reads there."""
     examples = sum(len(inputs) for inputs, _ in batches)
     if not examples:
         raise BadInput("there are no examples to take the loss of; give a batch or more")
@@ -82,13 +87,19 @@ def hessian_product(
     with torch.inference_mode(False), torch.enable_grad(), _attention(), evaluating(network):
         parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
         _check(direction, parameters)
-        moved = [parameters[name].requires_grad_() for name in direction]
         # Copies, since what was made in inference mode can take no part.
-        v = [d.detach().to(p, copy=True) for d, p in zip(direction.values(), moved, strict=True)]
-        total = [torch.zeros_like(p, dtype=torch.float64, requires_grad=False) for p in moved]
+        v = [d.detach().to(parameters[name], copy=True) for name, d in direction.items()]
+        total = [torch.zeros_like(d, dtype=torch.float64) for d in v]
         for inputs, targets in batches:
-            each = each_of(loss, functional_call(network, parameters, (inputs,)), targets)
-            for sum_, part in zip(total, _product(each.sum() / examples, moved, v), strict=True):
+            if not kept:
+                moved = [parameters[name].requires_grad_() for name in direction]
+                each = each_of(loss, functional_call(network, parameters, (inputs,)), targets)
+                slopes = _slopes(each.sum() / examples, moved)
+                if kept is not None:
+                    kept[:] = moved, slopes
+            else:
+                moved, slopes = kept
+            for sum_, part in zip(total, _bend(slopes, moved, v, again=kept is not None), strict=True):
                 sum_ += part
     return dict(zip(direction, total, strict=True))
 
@@ -102,14 +113,17 @@ def _attention() -> contextlib.AbstractContextManager:
     return sdpa_kernel(SDPBackend.MATH)
 
 
-def _product(value: Tensor, at: list[Tensor], v: list[Tensor]) -> Iterable[Tensor]:
+def _slopes(value: Tensor, at: list[Tensor]) -> Iterable[Tensor]:
     if not value.requires_grad:
         return [torch.zeros_like(p) for p in at]
-    slopes = torch.autograd.grad(value, at, create_graph=True, materialize_grads=True)
+    return torch.autograd.grad(value, at, create_graph=True, materialize_grads=True)
+
+
+def _bend(slopes: Iterable[Tensor], at: list[Tensor], v: list[Tensor], again: bool) -> Iterable[Tensor]:
     slope = sum((g * d).sum() for g, d in zip(slopes, v, strict=True))
     if not slope.requires_grad:  # a loss that is linear in the weights
         return [torch.zeros_like(p) for p in at]
-    return torch.autograd.grad(slope, at, materialize_grads=True)
+    return torch.autograd.grad(slope, at, retain_graph=again, materialize_grads=True)
 
 
 def _check(direction: Weights, parameters: Weights) -> None:
@@ -125,7 +139,11 @@ def _check(direction: Weights, parameters: Weights) -> None:
 
 
 def hessian(
-    network: nn.Module, batches: Batches, loss: Loss = LOSSES["cross_entropy"], which: Which | None = None
+    network: nn.Module,
+    batches: Batches,
+    loss: Loss = LOSSES["cross_entropy"],
+    which: Which | None = None,
+    keep: bool = False,
 ) -> LinearOperator:
     """The Hessian as an operator on float64 vectors of the chosen parameters, in the network's order.
 
@@ -136,6 +154,10 @@ def hessian(
     which : callable, optional
         Given a parameter's name and the parameter, tells whether it is in; by default all are. `has_filters`
         chooses those that a filter-normalised plane moves.
+    keep : bool
+        Of a single batch, compute the gradient once and differentiate it again for each product. The operator is
+        then the Hessian at the first product's weights, and takes memory for as long as it lives: make another one
+        at other weights. Of several batches the gradient is taken anew each time, as they may not fit together.
 
     Returns
     -------
@@ -148,10 +170,11 @@ def hessian(
         No parameter is chosen; and as `hessian_product`. At a product, `NotFinite`.
     """
     n = sum(parameter.numel() for parameter in _chosen(network, which).values())
+    kept = [] if keep and len(batches) == 1 else None
 
     def product(vector: np.ndarray) -> np.ndarray:
         direction = _split(np.ravel(vector), _chosen(network, which))
-        image = vector_of(hessian_product(network, batches, direction, loss))
+        image = vector_of(_product(network, batches, direction, loss, kept))
         if not np.isfinite(image).all():
             raise NotFinite("the loss or its slope is not finite here; take weights and examples where both are")
         return image
@@ -252,7 +275,7 @@ def eigenpairs(
     kinds = {"largest": "LA", "smallest": "SA", "magnitude": "LM"}
     if end not in kinds:
         raise BadInput(f"there is no end {end!r}; use {', '.join(kinds)}")
-    operator = hessian(network, batches, loss, which)
+    operator = hessian(network, batches, loss, which, keep=True)
     n, products = operator.shape[0], 0
     if not 1 <= number < n:
         raise BadInput(f"{number} eigenvalues of {n} parameters; ask for 1 to {n - 1}")

@@ -33,6 +33,7 @@ from ensemble.walk import Walk, branches, order
 from landscape import checkpoint as checkpoints
 from landscape import data as datasets
 from landscape.command import Parser, run, say
+from landscape.curvature import has_filters, hessian
 from landscape.directions import filter_normalize, random_direction, weights_of
 from landscape.errors import BadInput
 from landscape.estimate import Tolerance
@@ -320,6 +321,21 @@ def training(it: Trial):
     yield f"a step of training resnet-20 against float32 in PyTorch's default layout: {gains}"
 
 
+def curvature(it: Trial):
+    """Products with the Hessian at one point, of 32 images."""
+    batches = [(it.images[:32], it.labels[:32])]
+    made = {keep: hessian(it.network, batches, cross_entropy, has_filters, keep) for keep in (False, True)}
+    vector = np.random.default_rng(0).standard_normal(made[True].shape[0])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the command does
+    try:
+        (anew, there), (kept, here) = (timed(lambda o=o: o.matvec(vector), it.rounds) for o in made.values())
+    finally:
+        torch.set_num_threads(threads)
+    same = "to the bit the same" if np.array_equal(here, there) else "NOT the same"
+    yield f"a product with the Hessian, slopes kept: {anew / kept:.2f} × one with slopes taken anew, {same}"
+
+
 PARTS = {
     "speed": speed,
     "tolerance": tolerance,
@@ -328,6 +344,7 @@ PARTS = {
     "lesions": lesions,
     "engine": engine,
     "training": training,
+    "curvature": curvature,
 }
 NEED_LOSSES = ("tolerance", "adaptive", "coverage")
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.sparse.linalg import LinearOperator
 
 from landscape.axes import axes_of
 from landscape.command import Parser, run, say
@@ -74,13 +75,19 @@ def main(arguments, comm) -> None:
         mode = next((name for name in MODES if getattr(arguments, name, None) is not None), "plane")
         check(arguments, mode)
         it = subject(arguments, comm)
-        operator = hessian(it.network, it.batches, it.loss, None if arguments.all_parameters else has_filters)
         if it.device.type == "cpu":
             torch.set_num_threads(1)  # several sum the weights' gradients in an order that depends on their number
         if mode != "plane" and not arguments.out.exists():
+            operator = hessian_of(arguments, it)
             operator.matvec(np.ones(operator.shape[0]))  # what is not finite is said before there is a file
     told = {"hessian_parameters": "all" if arguments.all_parameters else "of two dimensions or more"}
-    {"plane": on_plane, "top": top, "trace": trace, "density": density}[mode](arguments, comm, it, operator, told)
+    {"plane": on_plane, "top": top, "trace": trace, "density": density}[mode](arguments, comm, it, told)
+
+
+def hessian_of(arguments, it) -> LinearOperator:
+    """The Hessian at the weights of the moment."""
+    which = None if arguments.all_parameters else has_filters
+    return hessian(it.network, it.batches, it.loss, which, keep=True)
 
 
 def check(arguments, mode: str) -> None:
@@ -106,7 +113,7 @@ def check(arguments, mode: str) -> None:
         axes_of(arguments)  # what is wrong with them is said before anything is loaded
 
 
-def on_plane(arguments, comm, it, operator, told) -> None:
+def on_plane(arguments, comm, it, told) -> None:
     """Both ends of the spectrum at every point of a plane."""
     with agreed(comm):
         plane = span(arguments, it)
@@ -117,7 +124,7 @@ def on_plane(arguments, comm, it, operator, told) -> None:
         for point in points:
             with plane.at(it.network, point):
                 try:
-                    found = ends(operator, arguments.precision, arguments.steps, arguments.seed)
+                    found = ends(hessian_of(arguments, it), arguments.precision, arguments.steps, arguments.seed)
                 except NotFinite:  # a result, like the loss that it comes with
                     found = Ends(np.full(2, np.nan), np.full(2, np.nan), False, 0)
                 yield it.measure() | {
@@ -164,9 +171,9 @@ def comparison(loss, ratios, x, y) -> list[str]:
     return lines
 
 
-def top(arguments, comm, it, operator, told) -> None:
+def top(arguments, comm, it, told) -> None:
     """The outermost eigenvalues, with their directions."""
-    n, path = operator.shape[0], arguments.directions or arguments.out.with_suffix(".directions.pt")
+    n, path = hessian_of(arguments, it).shape[0], arguments.directions or arguments.out.with_suffix(".directions.pt")
     with agreed(comm):
         if comm.size > 1:
             raise BadInput("--top runs on one process; start it without mpiexec")
@@ -221,8 +228,9 @@ def top(arguments, comm, it, operator, told) -> None:
         say(comm, f"λ = {values} {UNIT}", f"their directions are in {path}")
 
 
-def trace(arguments, comm, it, operator, told) -> None:
+def trace(arguments, comm, it, told) -> None:
     """The sum of all eigenvalues."""
+    operator = hessian_of(arguments, it)
     with agreed(comm):
         size, probes = budget(arguments.trace)
 
@@ -250,8 +258,9 @@ def trace(arguments, comm, it, operator, told) -> None:
         say(comm, f"trace {within(estimate(table.values['trace']))}")
 
 
-def density(arguments, comm, it, operator, told) -> None:
+def density(arguments, comm, it, told) -> None:
     """How the eigenvalues are distributed."""
+    operator = hessian_of(arguments, it)
     n, probes = operator.shape[0], arguments.density
     with agreed(comm):
         if probes < 2:

@@ -23,11 +23,11 @@ def test_with_a_checkpoint_speeds_and_losses_are_compared(tmp_path):
     small = ("--depth", 8, "--width", 2, "--epochs", 1, "--quiet")
     command("train", tmp_path / "a.pt", "--data", tmp_path / "images", *small)
     its = ("--checkpoint", tmp_path / "a.pt", "--data", tmp_path / "images")
-    said = command("benchmark", *its, "--only", "speed", "tolerance", "coverage", "lesions", *FEW).stdout
+    said = command("benchmark", *its, "--only", "speed", "tolerance", "coverage", "lesions", "curvature", *FEW).stdout
     assert "float32: " in said and "× baseline" in said and "of the matrix peak" in said
     assert "a point to 2 %" in said
     assert "coverage of 95 % intervals" in said
-    assert said.count("to the bit the same") == 2
+    assert said.count("to the bit the same") == 3
 
 
 def test_a_checkpoint_without_data_is_refused(tmp_path):

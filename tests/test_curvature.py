@@ -118,6 +118,32 @@ def test_products_and_ends_are_those_of_the_dense_hessian_however_batches_are_cu
     assert found.products < len(exact)
 
 
+@pytest.mark.parametrize("sizes", [(40,), (17, 23)], ids=["one batch", "two"])
+def test_kept_slopes_change_no_bit_and_save_forwards(network, data, sizes):
+    forwards = []
+    hook = network.register_forward_hook(lambda *_: forwards.append(1))
+    vectors = np.random.default_rng(0).standard_normal((3, 178))
+    images, counts = [], []
+    try:
+        for keep in (False, True):
+            operator = hessian(network, cut(data, *sizes), keep=keep)
+            images.append([operator.matvec(v) for v in vectors])
+            counts.append(len(forwards) - sum(counts))
+    finally:
+        hook.remove()
+    np.testing.assert_array_equal(*images)
+    assert counts == ([3, 1] if len(sizes) == 1 else [6, 6])
+
+
+def test_one_made_at_other_weights_is_the_hessian_there(network, data):
+    origin = weights_of(network)
+    plane = Plane(origin, (random_direction(origin, 0),))
+    with shift(network, plane, [0.1]):
+        there, here = dense(network, data), hessian(network, [data], keep=True)
+        assert written_out(here) == pytest.approx(there, abs=1e-12 * np.abs(there).max())
+    assert not np.allclose(there, dense(network, data), rtol=1e-3)
+
+
 def test_squared_error_and_a_loss_of_the_users(network, data):
     assert written_out(hessian(network, [data], LOSSES["mse"])) == pytest.approx(
         dense(network, data, LOSSES["mse"]), abs=1e-15
