@@ -502,6 +502,7 @@ def fits(paths, width):
     for axes in figure.axes:
         place = axes.title.get_window_extent()
         assert place.x0 >= -1 and place.x1 <= figure.bbox.width + 1, axes.title
+        assert place.y1 <= figure.bbox.height + 1, axes.title
     for text in [*figure.legends, *filter(None, [figure._supxlabel])]:
         place = text.get_window_extent(canvas.get_renderer())
         assert place.x0 >= -1 and place.x1 <= figure.bbox.width + 1, text

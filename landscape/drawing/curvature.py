@@ -54,10 +54,9 @@ def curvature(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     with matplotlib.rc_context(STYLE):
         tall = side * np.clip(max(np.ptp(f.coordinates["y"]) / np.ptp(f.coordinates["x"]) for f in files), 0.3, 1.5)
         head = 0.13 * (1 + max(name.count("\n") for name in names))
-        figure = Figure(
-            (width, (tall + 0.6 if alone else 2 * tall) + head + (0.8 if width > 4.5 else 1.1)), layout="compressed"
-        )
         unit = fill(rf"$\lambda_{{\min}}$ ({UNIT})", int(16 * (side if alone else tall)))  # along the bar
+        foot = 0.8 + 0.1 * alone * unit.count("\n") if width > 4.5 else 1.1
+        figure = Figure((width, (tall + 0.7 if alone else 2 * tall) + head + foot), layout="compressed")
         labels = r"$|\lambda_{\min}/\lambda_{\max}|$", unit
         shape = (1, 2) if alone else (2, len(files))
         panels = figure.subplots(*shape, squeeze=False).reshape(2, -1)
