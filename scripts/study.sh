@@ -100,7 +100,7 @@ measure surface resnet-20-0 path-plane --along "$out/path.directions.pt" $(cat "
 # 6. Curvature and sharpness (Li et al. 2018 §6; Foret et al. 2021)
 for net in resnet-20-0 plain-20-0; do
     measure sharpness $net sharpness-$net --rho 0.01 0.02 0.05 --trials 5 --steps 10 --examples 1000
-    measure curvature $net curvature-$net --x -1 1 9 --y -1 1 9 --examples 200 --precision 0.01
+    measure curvature $net curvature-$net --x -1 1 9 --y -1 1 9 --examples 100 --precision 0.01
 done
 
 # 7. Many blocks at random, pairs, orders, what each is worth (Veit et al. 2016 §4.2–4.3)
