@@ -40,6 +40,7 @@ from landscape.drawing import (
     profiles,
     repeats,
     save,
+    sharpnesses,
     spaces,
     trainings,
     trajectories,
@@ -158,6 +159,8 @@ def drawing(files, by_depth: bool = False) -> tuple:
         return eigenvalues, {"titles", "width"}
     if "trace" in kinds:
         raise BadInput(f"{kinds['trace']} holds a trace, which is a number and no figure; curvature.py prints it")
+    if "sharpness" in kinds:
+        return sharpnesses, {"titles", "width"}
     if "flow" in kinds:
         return flows, {"titles", "width", "show"}
     if "identity" in kinds:

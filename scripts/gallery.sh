@@ -42,7 +42,9 @@ draw gates "$out/gates.h5"
 draw interpolation $surfaces/line-frozen.h5 $surfaces/line-recalibrated.h5 --titles frozen recalibrated
 draw trajectories $surfaces/path-plain-56.h5 $surfaces/plane-plain-56.h5 $surfaces/path-resnet-56.h5 $surfaces/plane-resnet-56.h5
 
-# The Hessian
+# The Hessian, and sharpness
+draw sharpness $surfaces/sharpness-plain-20.h5 $surfaces/sharpness-resnet-20.h5 $surfaces/sharpness-plain-56.h5 \
+    $surfaces/sharpness-resnet-56.h5
 draw curvature $surfaces/curvature-plain-56.h5 $surfaces/curvature-resnet-56.h5
 draw densities "$out/density-plain.h5" "$out/density-resnet.h5"
 draw eigenvalues "$out/eigenvalues-plain.h5" "$out/eigenvalues-resnet.h5"

@@ -33,6 +33,7 @@ draw surfaces-others $(f surface-densenet-40-0 surface-vgg-16-0) --only contours
     --titles DenseNet-40-12 "VGG, 15 layers of one width"
 draw repeats $(f repeats-plain-56-0 repeats-resnet-56-0) --titles plain-56 ResNet-56
 draw curvature $(f curvature-plain-20-0 curvature-resnet-20-0) --titles plain-20 ResNet-20
+draw sharpness $(f sharpness-plain-20-0 sharpness-resnet-20-0) --titles plain-20 ResNet-20
 draw trajectory $(f path path-plane) --titles ResNet-20
 for depth in 20 56 110; do
     files=$(f surface-plain-$depth-0 surface-resnet-$depth-0)

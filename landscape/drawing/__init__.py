@@ -1,14 +1,15 @@
 """Figures of loss surfaces and of trainings, for papers.
 
-Functions draw onto the axes that they are given and return them; `planes`, `profiles`, `curvature`, `trainings` and
-`trajectories` compose whole figures of them, and only a script saves one. Losses are in the unit of their file;
-colours and heights of all the networks in a figure stand on one scale, a matplotlib norm.
+Functions draw onto the axes that they are given and return them; `planes`, `profiles`, `curvature`, `sharpnesses`,
+`trainings` and `trajectories` compose whole figures of them, and only a script saves one. Losses are in the unit of
+their file; colours and heights of all the networks in a figure stand on one scale, a matplotlib norm.
 """
 
 from landscape.drawing.curvature import curvature
 from landscape.drawing.page import PARTS, planes, profiles
 from landscape.drawing.scale import common_norm, extension, label_of, levels_of
 from landscape.drawing.several import repeats, spaces
+from landscape.drawing.sharpness import sharpnesses
 from landscape.drawing.spectrum import densities, eigenvalues
 from landscape.drawing.style import COLORS, STYLE, SUFFIXES, check_output, save
 from landscape.drawing.surface import contours, profile, relief
@@ -35,6 +36,7 @@ __all__ = [
     "relief",
     "repeats",
     "save",
+    "sharpnesses",
     "spaces",
     "trainings",
     "trajectories",

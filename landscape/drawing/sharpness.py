@@ -1,0 +1,83 @@
+"""Figures of sharpness: how far the loss rises within a ball, over the ball's radius."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from landscape.drawing.page import LINE, legend, split_of, titles_of
+from landscape.drawing.style import COLORS, NOTE, STYLE, check_width, wrapped
+from landscape.errors import BadInput
+from landscape.table import Results
+
+__all__ = ["rises", "sharpnesses"]
+
+BALLS = {"": "ball relative to all weights", "adaptive ": "adaptive ball: relative to each"}
+HOW = {"ascent": {"linestyle": "-", "marker": "o"}, "random": {"linestyle": "--", "marker": "s"}}
+
+
+def sharpnesses(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:
+    """Draw the rise of the loss over the radius: at random and at worst, in both kinds of balls.
+
+    Parameters
+    ----------
+    files : of kind "sharpness", over (kind, rho, trial)
+    titles : one a file; by default the networks' names
+    width : of the figure, in inches
+
+    Returns
+    -------
+    Figure
+        Every trial as a point, their means as lines, on logarithmic scales. What did not rise has no place there:
+        a note tells how many.
+    """
+    names = titles_of(files, titles)
+    if not any((file["rise"] > 0).any() for file in files):
+        raise BadInput(f"no loss of {files[0].path} has risen yet; let sharpness.py measure more, or larger radii")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((check_width(width), 2.6), layout="constrained")
+        for axes, (ball, title) in zip(figure.subplots(1, 2, sharey=True), BALLS.items(), strict=True):
+            for file, color in zip(files, COLORS * len(files), strict=False):
+                for kind, how in HOW.items():
+                    at = list(file.coordinates["kind"]).index(ball + kind)
+                    rises(axes, file.coordinates["rho"], file["rise"][at], color=color, **how)
+            axes.set_title(wrapped(title, width / 2 - 0.4, STYLE["axes.titlesize"]))
+            axes.set(xlabel="relative radius ρ", xscale="log", yscale="log")
+            ticks = np.unique(np.concatenate([file.coordinates["rho"] for file in files]))
+            axes.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+            axes.minorticks_off()
+            axes.label_outer()
+        figure.axes[0].set_ylabel(wrapped(f"rise of the {split_of(files)}loss (nats per example)", 1.9, 8))
+        handles = [Line2D([], [], color=color, label=name) for name, color in zip(names, COLORS * 9, strict=False)]
+        handles += [
+            Line2D([], [], color="0.4", markersize=2.6, label=label, **HOW[kind])
+            for kind, label in {"ascent": "at worst (by ascent)", "random": "in random directions"}.items()
+        ]
+        lines = legend(figure, "outside upper center", handles)
+        figure.set_figheight(2.4 + LINE * lines)
+        figure.supxlabel(wrapped(_note(files), width - 0.4, NOTE), fontsize=NOTE)
+    return figure
+
+
+def rises(axes: Axes, rho: np.ndarray, rise: np.ndarray, *, color: str, linestyle: str, marker: str) -> Axes:
+    """Draw rises, shape (rho, trial), on logarithmic axes: every trial, and the mean where it is above 0."""
+    there = np.isfinite(rise)
+    some = there.any(axis=1)
+    mean = np.mean(rise[some], axis=1, where=there[some])
+    axes.plot(rho[some], np.where(mean > 0, mean, np.nan), linestyle, color=color)
+    places = np.broadcast_to(rho[:, None], rise.shape)
+    there &= np.nan_to_num(rise, nan=-1) > 0
+    axes.plot(places[there], rise[there], marker, color=color, markersize=2.6, mew=0, alpha=0.6)
+    return axes
+
+
+def _note(files: Sequence[Results]) -> str:
+    trials = sorted({len(file.coordinates["trial"]) for file in files})
+    told = f"{' to '.join(map(str, {trials[0]: 0, trials[-1]: 0}))} trials each: points, and their mean"
+    lost = sum(int((file["done"] & ~(np.isfinite(file["rise"]) & (file["rise"] > 0))).sum()) for file in files)
+    return told + f"; no point: {lost} that are not above 0 or not finite" * bool(lost)
