@@ -78,8 +78,7 @@ def main(arguments, comm) -> None:
         if it.device.type == "cpu":
             torch.set_num_threads(1)  # several sum the weights' gradients in an order that depends on their number
         if mode != "plane" and not arguments.out.exists():
-            operator = hessian_of(arguments, it)
-            operator.matvec(np.ones(operator.shape[0]))  # what is not finite is said before there is a file
+            check_finite(hessian_of(arguments, it))  # before there is a file; what it keeps goes at once
     told = {"hessian_parameters": "all" if arguments.all_parameters else "of two dimensions or more"}
     {"plane": on_plane, "top": top, "trace": trace, "density": density}[mode](arguments, comm, it, told)
 
@@ -88,6 +87,11 @@ def hessian_of(arguments, it) -> LinearOperator:
     """The Hessian at the weights of the moment."""
     which = None if arguments.all_parameters else has_filters
     return hessian(it.network, it.batches, it.loss, which, keep=True)
+
+
+def check_finite(operator: LinearOperator) -> None:
+    """Take one product, which raises `NotFinite` where there is none."""
+    operator.matvec(np.ones(operator.shape[0]))
 
 
 def check(arguments, mode: str) -> None:

@@ -31,6 +31,8 @@ draw surfaces-110 $(f surface-plain-110-0 surface-resnet-110-0) --titles plain-1
 draw surfaces-pre $(f surface-preact-56-0 surface-resnet-56-0) --only contours --titles "pre-activation ResNet-56" ResNet-56
 draw surfaces-others $(f surface-densenet-40-0 surface-vgg-16-0) --only contours \
     --titles DenseNet-40-12 "VGG, 15 layers of one width"
+files=$(f surface-densenet-40-0 surface-vgg-16-0)
+there $files && python scripts/compare.py $files >"$out/compare-surfaces-others.txt"
 draw repeats $(f repeats-plain-56-0 repeats-resnet-56-0) --titles plain-56 ResNet-56
 draw curvature $(f curvature-plain-20-0 curvature-resnet-20-0) --titles plain-20 ResNet-20
 draw sharpness $(f sharpness-plain-20-0 sharpness-resnet-20-0) --titles plain-20 ResNet-20

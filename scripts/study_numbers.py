@@ -15,6 +15,7 @@ from ensemble import interaction, shapley
 from landscape.command import Parser, run
 from landscape.errors import BadInput
 from landscape.ranks import agreed
+from landscape.spectrum import convexity, ratio
 from landscape.table import Results, read
 
 RISE = 0.5  # nats; how far the loss may rise in what is called the width of a minimum
@@ -35,7 +36,7 @@ def main(arguments, comm) -> None:
             raise BadInput(
                 f"{arguments.folder} holds no results files; give the folder that scripts/study.sh has filled"
             )
-        for tell in (errors, single, many, pairs, values, paths, path, interpolation, flow):
+        for tell in (errors, single, many, pairs, values, paths, path, curvature, interpolation, flow):
             tell(files)
         if (told := arguments.folder / "compute.txt").is_file():
             cost(told.read_text())
@@ -166,6 +167,26 @@ def path(files: dict[str, Results]) -> None:
         "where they differ most, epoch: loss at the checkpoint and in the plane |"
     )
     table("The path of a training", head, rows)
+
+
+def curvature(files: dict[str, Results]) -> None:
+    rows = []
+    for stem, file in files.items():
+        if file.kind == "curvature":
+            x, y = file.coordinates["x"], file.coordinates["y"]
+            ratios = np.where(file["converged"], ratio(file["lambda_min"], file["lambda_max"]), np.nan)
+            found, at = convexity(file["loss"], ratios, x, y), (np.abs(y).argmin(), np.abs(x).argmin())
+            told = [f"{part.median:.3g}, at most {part.most:.3g} ({part.number})" for part in found[2:]]
+            negative = (file["lambda_min"] < 0).sum()
+            rows.append(
+                f"| {named(stem, 'curvature')} | {100 * found.share:.0f} | {' | '.join(told)} | {ratios[at]:.3g} | "
+                f"{negative} of {ratios.size} |"
+            )
+    head = (
+        "| network | slice convex (% of inner points) | median there (points) | elsewhere | at the checkpoint | "
+        "λmin < 0 at |"
+    )
+    table("abs(λmin/λmax) over a plane", head, rows)
 
 
 def interpolation(files: dict[str, Results]) -> None:

@@ -25,7 +25,6 @@ from landscape.drawing import (
     relief,
     repeats,
     save,
-    sharpnesses,
     spaces,
 )
 from landscape.drawing.surface import MISSING
@@ -510,30 +509,3 @@ def fits(paths, width):
         assert place.y0 >= -1 and place.y1 <= figure.bbox.height + 1, text
         for axes in figure.axes:
             assert not axes.xaxis.label.get_text() or not place.overlaps(axes.xaxis.label.get_window_extent())
-
-
-def of_sharpness(rise):
-    """A file with these rises, of shape (kind, rho, trial)."""
-    file = read(conftest.ROOT / "results" / "study" / "sharpness-resnet-20-0.h5")
-    coordinates = file.coordinates | {"rho": np.array([0.01, 0.02]), "trial": np.arange(3)}
-    variables = {"rise": rise, "done": np.ones(rise.shape, bool)}
-    return dataclasses.replace(file, coordinates=coordinates, variables=variables)
-
-
-def test_rises_are_points_and_their_means_and_those_not_above_0_are_counted():
-    rise = np.full((4, 2, 3), 0.1)
-    rise[1] = [[1, 2, 6], [10, 20, np.nan]]
-    rise[0, 0] = [-0.3, 0.1, 0.1]  # falls in the mean too
-    figure = sharpnesses([of_sharpness(rise)])
-    line, points = figure.axes[0].lines[:2]
-    np.testing.assert_allclose(line.get_ydata(), [3, 15])
-    np.testing.assert_allclose(sorted(points.get_ydata()), [1, 2, 6, 10, 20])
-    at_random, points = figure.axes[0].lines[2:]
-    np.testing.assert_allclose(at_random.get_ydata(), [np.nan, 0.1])
-    assert len(points.get_ydata()) == 5
-    assert "no point: 2 that" in figure.get_supxlabel()
-
-
-def test_rises_that_are_not_there_are_refused():
-    with pytest.raises(BadInput, match="has risen yet"):
-        sharpnesses([of_sharpness(np.full((4, 2, 3), -0.1))])

@@ -1,6 +1,7 @@
 """Sharpness against exact quadratics, and invariances against networks that compute the same."""
 
 import copy
+import dataclasses
 import runpy
 
 import h5py
@@ -15,6 +16,7 @@ from landscape import checkpoint as checkpoints
 from landscape.curvature import has_filters
 from landscape.data import load
 from landscape.directions import digest, weights_of
+from landscape.drawing import sharpnesses
 from landscape.errors import BadInput
 from landscape.geometry import interval
 from landscape.measure import LOSSES, measure
@@ -434,3 +436,30 @@ def test_what_cannot_be_measured_is_refused(tmp_path):
         with pytest.raises(BadInput, match=message):
             script["main"](arguments, Alone())
     assert not any(tmp_path.iterdir())
+
+
+def of_sharpness(rise):
+    """A file with these rises, of shape (kind, rho, trial)."""
+    file = read(ROOT / "results" / "study" / "sharpness-resnet-20-0.h5")
+    coordinates = file.coordinates | {"rho": np.array([0.01, 0.02]), "trial": np.arange(3)}
+    variables = {"rise": rise, "done": np.ones(rise.shape, bool)}
+    return dataclasses.replace(file, coordinates=coordinates, variables=variables)
+
+
+def test_rises_are_points_and_their_means_and_those_not_above_0_are_counted():
+    rise = np.full((4, 2, 3), 0.1)
+    rise[1] = [[1, 2, 6], [10, 20, np.inf]]
+    rise[0, 0] = [-0.3, 0.1, 0.1]  # falls in the mean too
+    figure = sharpnesses([of_sharpness(rise)])
+    line, points = figure.axes[0].lines[:2]
+    np.testing.assert_allclose(line.get_ydata(), [3, np.nan])
+    np.testing.assert_allclose(sorted(points.get_ydata()), [1, 2, 6, 10, 20])
+    at_random, points = figure.axes[0].lines[2:]
+    np.testing.assert_allclose(at_random.get_ydata(), [np.nan, 0.1])
+    assert len(points.get_ydata()) == 5
+    assert "no point: 2 that" in figure.get_supxlabel()
+
+
+def test_rises_that_are_not_there_are_refused():
+    with pytest.raises(BadInput, match="has risen yet"):
+        sharpnesses([of_sharpness(np.full((4, 2, 3), -0.1))])

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from landscape.drawing.page import LINE, legend, split_of, titles_of
+from landscape.drawing.page import LINE, legend, loss_label, titles_of
 from landscape.drawing.style import COLORS, NOTE, STYLE, check_width, wrapped
 from landscape.errors import BadInput
 from landscape.table import Results
@@ -37,23 +37,26 @@ def sharpnesses(files: Sequence[Results], *, titles: Sequence[str] | None = None
         a note tells how many.
     """
     names = titles_of(files, titles)
-    if not any((file["rise"] > 0).any() for file in files):
+    if not any(_shown(file["rise"]).any() for file in files):
         raise BadInput(f"no loss of {files[0].path} has risen yet; let sharpness.py measure more, or larger radii")
+    colors = COLORS * len(files)
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width), 2.6), layout="constrained")
         for axes, (ball, title) in zip(figure.subplots(1, 2, sharey=True), BALLS.items(), strict=True):
-            for file, color in zip(files, COLORS * len(files), strict=False):
+            for file, color in zip(files, colors, strict=False):
                 for kind, how in HOW.items():
                     at = list(file.coordinates["kind"]).index(ball + kind)
                     rises(axes, file.coordinates["rho"], file["rise"][at], color=color, **how)
             axes.set_title(wrapped(title, width / 2 - 0.4, STYLE["axes.titlesize"]))
             axes.set(xlabel="relative radius ρ", xscale="log", yscale="log")
             ticks = np.unique(np.concatenate([file.coordinates["rho"] for file in files]))
-            axes.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+            if len(ticks) < 5:  # more of them may lie too near to each other
+                axes.set_xticks(ticks)
+            axes.xaxis.set_major_formatter("{x:g}")
             axes.minorticks_off()
             axes.label_outer()
-        figure.axes[0].set_ylabel(wrapped(f"rise of the {split_of(files)}loss (nats per example)", 1.9, 8))
-        handles = [Line2D([], [], color=color, label=name) for name, color in zip(names, COLORS * 9, strict=False)]
+        figure.axes[0].set_ylabel(wrapped(f"rise of the {loss_label(files)}", 1.9, 8))
+        handles = [Line2D([], [], color=color, label=name) for name, color in zip(names, colors, strict=False)]
         handles += [
             Line2D([], [], color="0.4", markersize=2.6, label=label, **HOW[kind])
             for kind, label in {"ascent": "at worst (by ascent)", "random": "in random directions"}.items()
@@ -65,19 +68,27 @@ def sharpnesses(files: Sequence[Results], *, titles: Sequence[str] | None = None
 
 
 def rises(axes: Axes, rho: np.ndarray, rise: np.ndarray, *, color: str, linestyle: str, marker: str) -> Axes:
-    """Draw rises, shape (rho, trial), on logarithmic axes: every trial, and the mean where it is above 0."""
-    there = np.isfinite(rise)
+    """Draw rises, shape (rho, trial), on logarithmic axes: trials and means that are above 0.
+
+    A rise that is NaN is none; one that is infinite makes the mean so.
+    """
+    there = ~np.isnan(rise)
     some = there.any(axis=1)
     mean = np.mean(rise[some], axis=1, where=there[some])
-    axes.plot(rho[some], np.where(mean > 0, mean, np.nan), linestyle, color=color)
+    axes.plot(rho[some], np.where(_shown(mean), mean, np.nan), linestyle, color=color)
     places = np.broadcast_to(rho[:, None], rise.shape)
-    there &= np.nan_to_num(rise, nan=-1) > 0
-    axes.plot(places[there], rise[there], marker, color=color, markersize=2.6, mew=0, alpha=0.6)
+    axes.plot(places[_shown(rise)], rise[_shown(rise)], marker, color=color, markersize=2.6, mew=0, alpha=0.6)
     return axes
+
+
+def _shown(rise: np.ndarray) -> np.ndarray:
+    """What has a place on a logarithmic scale."""
+    return np.isfinite(rise) & (rise > 0)
 
 
 def _note(files: Sequence[Results]) -> str:
     trials = sorted({len(file.coordinates["trial"]) for file in files})
-    told = f"{' to '.join(map(str, {trials[0]: 0, trials[-1]: 0}))} trials each: points, and their mean"
-    lost = sum(int((file["done"] & ~(np.isfinite(file["rise"]) & (file["rise"] > 0))).sum()) for file in files)
-    return told + f"; no point: {lost} that are not above 0 or not finite" * bool(lost)
+    each = " to ".join(str(number) for number in dict.fromkeys((trials[0], trials[-1])))
+    lost = sum(int((file["done"] & ~_shown(file["rise"])).sum()) for file in files)
+    rest = f"; no point: {lost} that are not above 0 or not finite" if lost else ""
+    return f"{each} trials each: points, and their mean{rest}"
