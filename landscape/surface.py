@@ -13,6 +13,7 @@ from landscape.diagnose import diagnose
 from landscape.directions import squared_norm
 from landscape.errors import BadInput
 from landscape.experiment import experiment
+from landscape.losses import in_units
 from landscape.ranks import agreed
 from landscape.reduced import FLOAT32, difference, sample
 from landscape.span import span
@@ -69,7 +70,7 @@ def check(arguments) -> None:
         raise BadInput(f"--adaptive is {arguments.adaptive}; give a part of the loss between 0 and 1, like 0.02")
     if arguments.z is not None:
         raise BadInput("--adaptive is for lines and planes; leave it out with --z")
-    more = {"--split both": arguments.split == "both", "several losses": len(arguments.loss) > 1}
+    more = {"--split both": arguments.split == "both", "several losses": len(arguments.loss or ()) > 1}
     more["--weight-decay"] = arguments.weight_decay is not None
     for name, given in more.items():
         if given:
@@ -125,6 +126,7 @@ def surface(it: Subject, arguments, comm) -> None:
         missing = checks[~table.done.flat[checks]]
         return np.union1d(missing, remaining(table, *how))
 
+    exact = in_units(FLOAT32, it.settings["loss"])
     attributes = {**it.settings, **plane.settings, **ranges}
     if decay is not None:
         attributes["weight_decay"] = decay
@@ -141,7 +143,7 @@ def surface(it: Subject, arguments, comm) -> None:
         kind="surface",
         dims=axes.dims,
         coordinates=axes.coordinates,
-        measured=it.variables | (PENALTY if decay is not None else {}) | (FLOAT32 if reduced else {}),
+        measured=it.variables | (PENALTY if decay is not None else {}) | (exact if reduced else {}),
         attributes=attributes,
         **adaptive,
     )

@@ -50,6 +50,10 @@ class Pair(Net):
     def forward(self, x):
         return super().forward(x), x
 
+class Odd(Net):
+    def forward(self, x):
+        return "odd"
+
 class Few(Net):
     def forward(self, x):
         return super().forward(x)[:, :5]
@@ -239,9 +243,10 @@ def wrong(folder):
         "other weights": ([*own, *digits, "--argument", "hidden=9"], "the weights are not those of Net (size mismatch"),
         "mean loss": ([*own, *digits, "--loss", "mine:mean"], "gives a tensor of shape () for 2 examples"),
         "odd loss": ([*own, *digits, "--loss", "mine:pair"], "gives a tuple for 2 examples"),
-        "odd network": (["--network", "mine:Pair", *digits], "Pair gives a tuple for 2 images"),
+        "odd network": (["--network", "mine:Odd", *digits], "the network gives a str; choose a tensor in it"),
+        "odd choice": (["--network", "mine:Pair", *digits, "--outputs", "scores"], "there is no 'scores' in what the"),
         "few outputs": (["--network", "mine:Few", *digits], "Few has 5 outputs, digits 10 classes"),
-        "other images": ([*own, "--data", folder / "images.npz"], "does not take images of shape (3, 32, 32)"),
+        "other images": ([*own, "--data", folder / "images.npz"], "does not take inputs of shape (3, 32, 32)"),
     }
 
 
@@ -264,7 +269,7 @@ def test_the_commands_say_it_with_status_2_and_write_nothing(mine, case):
 
 def test_what_does_not_fit_is_not_trained(mine):
     for network, said in (
-        ("torchvision.models:resnet18", "resnet18 does not take images of shape (1, 8, 8)"),
+        ("torchvision.models:resnet18", "resnet18 does not take inputs of shape (1, 8, 8)"),
         ("mine:Few", "Few has 5 outputs, digits 10 classes"),
     ):
         done = command("train", "a.pt", "--network", network, check=False, cwd=mine)
