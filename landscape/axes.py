@@ -64,7 +64,7 @@ def axes_of(arguments) -> Axes:
         Axes that are none, or --z without --y.
     """
     if arguments.z is not None and arguments.y is None:
-        raise BadInput("--z is the third axis; give the second one, --y, too")
+        raise BadInput("z is the third axis; give the second one, y, too")
     given = {name: getattr(arguments, name) for name in LETTERS if getattr(arguments, name) is not None}
     coordinates = {name: axis(*ends) for name, ends in given.items()}
     points = grid(*coordinates.values())
@@ -72,7 +72,7 @@ def axes_of(arguments) -> Axes:
     if arguments.repeats is None:
         return Axes(points, dims, coordinates)
     if not 1 <= arguments.repeats <= MOST_REPEATS:
-        raise BadInput(f"--repeats is {arguments.repeats}; give 1 to {MOST_REPEATS}")
+        raise BadInput(f"repeats is {arguments.repeats}; give 1 to {MOST_REPEATS}")
     repeat = np.arange(arguments.repeats)
     points = np.column_stack([np.tile(points, (len(repeat), 1)), np.repeat(repeat, len(points))])
     return Axes(points, ("repeat", *dims), {"repeat": repeat, **coordinates})

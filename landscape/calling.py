@@ -6,8 +6,9 @@ network takes a tuple, a list or a mapping as one argument, `as_arguments` wraps
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,19 @@ from landscape.directions import Weights
 from landscape.errors import BadInput
 from landscape.nested import Nested, mapped
 
-__all__ = ["Differentiating", "arguments", "as_arguments", "functional", "predict", "scores_of", "selector"]
+__all__ = [
+    "Differentiating",
+    "arguments",
+    "as_arguments",
+    "attempt",
+    "evaluating",
+    "functional",
+    "lacks_gradients",
+    "predict",
+    "scores_of",
+    "selector",
+    "with_gradients",
+]
 
 SCORES = ("logits", "out")  # what transformers and torchvision call the outputs that a loss is computed from
 
@@ -47,6 +60,40 @@ def predict(network: nn.Module, inputs: Nested):
     return network(*args, **kwargs)
 
 
+def attempt(network: nn.Module, inputs: Nested):
+    """The outputs for a few inputs, and whether the network takes derivatives for them, so that it needs gradients."""
+    try:
+        with torch.no_grad(), evaluating(network):
+            return predict(network, inputs), False
+    except RuntimeError as error:
+        if not lacks_gradients(error):
+            raise
+        return with_gradients(network, inputs), True
+
+
+def with_gradients(network: nn.Module, inputs: Nested):
+    """The outputs, where derivatives can be taken."""
+    with torch.enable_grad(), evaluating(network):
+        return predict(network, inputs)
+
+
+def lacks_gradients(error: Exception) -> bool:
+    """Whether autograd complains that there is nothing to differentiate."""
+    return isinstance(error, RuntimeError) and "grad" in str(error)
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[nn.Module]:
+    """The network in evaluation mode; afterwards each module is in the mode that it was in."""
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield network
+    finally:
+        for module in training:
+            module.training = True
+
+
 def functional(network: nn.Module, parameters: Weights, inputs: Nested):
     """The outputs with other parameters (`torch.func.functional_call`), to differentiate by them."""
     args, kwargs = arguments(inputs)
@@ -72,10 +119,10 @@ def scores_of(outputs) -> Tensor:
         if len(tensors) == 1 or (tensors and type(outputs) is not dict):  # a ModelOutput has an order, the first counts
             return outputs[tensors[0]]
         names = ", ".join(map(str, outputs))
-        raise BadInput(f"the network gives a dict of {names or 'nothing'}; choose one of them with outputs (--outputs)")
+        raise BadInput(f"the network gives a dict of {names or 'nothing'}; choose one of them by the option outputs")
     if isinstance(outputs, tuple | list) and outputs:
         return scores_of(outputs[0])
-    raise BadInput(f"the network gives a {type(outputs).__name__}; choose a tensor in it with outputs (--outputs)")
+    raise BadInput(f"the network gives a {type(outputs).__name__}; choose a tensor in it by the option outputs")
 
 
 def selector(which: str | int | Callable | None) -> Callable | None:

@@ -9,14 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from landscape.accuracy import Accuracy, accuracy_for
-from landscape.calling import as_arguments, predict, scores_of, selector
+from landscape.calling import as_arguments, attempt, lacks_gradients, scores_of, selector, with_gradients
 from landscape.data import Data
 from landscape.errors import BadInput
-from landscape.losses import LOSSES, VOID, Loss, PerExample, class_axis, has_classes, loss_named
-from landscape.measure import evaluating
+from landscape.losses import (
+    LOSSES,
+    VOID,
+    Loss,
+    PerExample,
+    check_labels,
+    class_axis,
+    has_classes,
+    loss_named,
+)
 from landscape.nested import Nested, leaves, length, mapped, take
 
-__all__ = ["Fit", "check_fit", "check_targets", "default_loss", "fit"]
+__all__ = ["Fit", "check_fit", "check_inputs", "check_targets", "default_loss", "fit"]
 
 
 class Fit(NamedTuple):
@@ -92,7 +100,7 @@ def fit(
         The network does not take the inputs, or the loss does not give one number for each example.
     """
     inputs, n = as_arguments(network, inputs), length(inputs, "inputs")
-    raw, differentiates = _outputs(title, network, inputs)
+    raw, differentiates = check_inputs(title, network, inputs)
     choose = selector(outputs)
     if choose is None and (name in LOSSES or isinstance(raw, Tensor)):
         choose = scores_of
@@ -103,7 +111,7 @@ def fit(
         for candidate in candidates:
             scored = PerExample(loss, candidate, differentiating)
             if differentiating and not differentiates:
-                raw = _called(network, inputs, True)
+                raw = with_gradients(network, inputs)
             try:
                 with torch.no_grad():
                     each = scored(raw, targets)
@@ -112,7 +120,7 @@ def fit(
                     raise
             except Exception as error:  # of a user's function, of any kind
                 last = candidate is candidates[-1]
-                if last and (differentiating or not _lacks_gradients(error)):
+                if last and (differentiating or not lacks_gradients(error)):
                     raise BadInput(
                         f"the loss {name} fails on what {title} gives for {n} examples: {_reason(error)}; give one "
                         "that takes these outputs and targets"
@@ -141,29 +149,34 @@ def check_targets(
     BadInput
         Under a built-in loss of classes, one is out of range, or an example has none.
     """
+    if loss == "binary_cross_entropy":
+        for targets in batches:
+            check_labels(targets)
+        return accuracy
     if not has_classes(batches[0]) or not (accuracy or loss in LOSSES):
         return accuracy
     try:
-        scores = scores_of(_called(network, as_arguments(network, inputs), True))
+        scores = scores_of(with_gradients(network, as_arguments(network, inputs)))
     except BadInput:
         return accuracy
     axis = class_axis(scores, batches[0][: len(scores)])
-    if axis is None:
+    if axis is None or scores.shape[axis] < 2:
         return accuracy
-    count = scores.shape[axis]
+    count, one_each = scores.shape[axis], batches[0].ndim == 1
+    scored = loss == "cross_entropy" or (loss == "mse" and one_each)
     for targets in batches:
-        void = targets == VOID
+        void = (targets == VOID) & (loss != "mse")
         wrong = ((targets < 0) | (targets >= count)) & ~void
-        if loss == "cross_entropy" and bool(wrong.any()):
+        if scored and bool(wrong.any()):
             raise BadInput(
                 f"a target is class {int(targets[wrong][0])}, the network has outputs for classes 0 to {count - 1}; "
                 f"renumber the classes, or give {VOID} to positions that do not count"
             )
-        if loss == "cross_entropy" and bool(void.any()):
-            empty = void if void.ndim == 1 else void.flatten(1).all(1)
+        if scored and bool(void.any()):
+            empty = void if one_each else void.flatten(1).all(1)
             if number := int(empty.sum()):
                 raise BadInput(f"{number} of {len(targets)} examples have no target but {VOID}; leave them out")
-        accuracy = accuracy and (targets.ndim > 1 or not bool((wrong | void).any()))
+        accuracy = accuracy and (not one_each or not bool((wrong | void).any()))
     return accuracy
 
 
@@ -176,15 +189,16 @@ def _classes(raw, targets: Nested) -> int | None:
     return scores.shape[1] if one_each else None
 
 
-def _outputs(title: str, network: nn.Module, inputs: Nested):
-    """What the network gives, and whether it needs gradients for that."""
+def check_inputs(title: str, network: nn.Module, inputs: Nested):
+    """What the network gives, and whether it needs gradients for that.
+
+    Raises
+    ------
+    BadInput
+        It does not take the inputs.
+    """
     try:
-        try:
-            return _called(network, inputs, False), False
-        except RuntimeError as error:
-            if not _lacks_gradients(error):
-                raise
-            return _called(network, inputs, True), True
+        return attempt(network, inputs)
     except BadInput:
         raise
     except Exception as error:  # what networks say of a shape they do not take, or of another number of inputs
@@ -192,16 +206,6 @@ def _outputs(title: str, network: nn.Module, inputs: Nested):
         raise BadInput(
             f"{title} does not take inputs of shape {shapes}: {_reason(error)}; give the data that it was made for"
         ) from error
-
-
-def _called(network: nn.Module, inputs: Nested, gradients: bool):
-    with torch.set_grad_enabled(gradients), evaluating(network):
-        return predict(network, mapped(Tensor.detach, inputs))
-
-
-def _lacks_gradients(error: Exception) -> bool:
-    """Whether autograd complains that there is no graph."""
-    return isinstance(error, RuntimeError) and "grad" in str(error)
 
 
 def _check_rows(title: str, scores, n: int, targets: Nested, classes: int | None, data: str) -> None:

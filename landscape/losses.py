@@ -25,6 +25,7 @@ __all__ = [
     "VOID",
     "Loss",
     "PerExample",
+    "check_labels",
     "class_axis",
     "each_of",
     "has_classes",
@@ -102,10 +103,15 @@ def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     targets : Tensor of 0 and 1, or of probabilities between, of the same shape, but for axes of length 1
     """
     outputs, targets = _same_shape(scores_of(outputs), targets, "binary_cross_entropy")
-    if bool(((targets < 0) | (targets > 1)).any()):
-        raise BadInput(f"binary_cross_entropy needs targets from 0 to 1; these are {_range(targets)}")
+    check_labels(targets)
     each = F.binary_cross_entropy_with_logits(outputs, targets.to(outputs.dtype), reduction="none")
     return each.flatten(1).mean(1) if each.ndim > 1 else each
+
+
+def check_labels(targets: Tensor) -> None:
+    """Raise BadInput if targets of `binary_cross_entropy` are neither 0 and 1 nor between."""
+    if bool(((targets < 0) | (targets > 1)).any()):
+        raise BadInput(f"binary_cross_entropy needs targets from 0 to 1; these are {_range(targets)}")
 
 
 def mse(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -7,15 +7,14 @@ one number for each example (`landscape.losses`).
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from landscape.accuracy import Accuracy, accuracy_for
-from landscape.calling import predict
+from landscape.calling import evaluating, predict
 from landscape.estimate import GROWTH, LEAST, Tolerance
 from landscape.losses import LOSSES, Loss, cross_entropy, each_of, loss_named
 from landscape.nested import Nested, length
@@ -131,15 +130,3 @@ def _mean(each: np.ndarray, tolerance: Tolerance | None) -> tuple[float, float]:
     with np.errstate(invalid="ignore", over="ignore"):  # infinite losses are results
         error = each.std(ddof=1) / np.sqrt(len(each)) if len(each) > 1 else np.nan
         return float(each.mean()), float(error)
-
-
-@contextlib.contextmanager
-def evaluating(network: nn.Module) -> Iterator[nn.Module]:
-    """The network in evaluation mode; afterwards each module is in the mode that it was in."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield network
-    finally:
-        for module in training:
-            module.training = True

@@ -132,6 +132,8 @@ def owned(
     for inputs, targets in held:
         if length(inputs, "inputs") != length(targets, "targets"):
             raise BadInput(f"a batch has {length(inputs)} inputs and {length(targets)} targets; give as many of each")
+        if not length(inputs):
+            raise BadInput("a batch has no examples; leave it out")
     found = _digest(held)
     held = _arranged(held, arguments)
     _refuse_another_order(arguments.out, found)
@@ -230,7 +232,7 @@ def _by_name(loss: Losses) -> dict[str, Loss]:
     """Losses by their names, the first one first; empty where none is given."""
     if isinstance(loss, dict):
         return loss
-    several = [] if loss is None else [loss] if isinstance(loss, str) or callable(loss) else list(loss)
+    several = [] if loss is None else loss if isinstance(loss, list | tuple) else [loss]
     found = {}
     for each in several:
         if not (isinstance(each, str) or callable(each)):

@@ -22,7 +22,7 @@ from landscape.command import Parser, say
 from landscape.errors import BadInput
 from landscape.estimate import Tolerance
 from landscape.experiment import options as run_options
-from landscape.fit import check_targets, default_loss, fit
+from landscape.fit import check_inputs, check_targets, default_loss, fit
 from landscape.forward import DTYPES, Compiled, Fused, forward, reduced, reduced_type
 from landscape.losses import LOSSES, Loss, has_classes, loss_named, unit_of
 from landscape.measure import Batches, measure
@@ -316,6 +316,11 @@ def assembled(
     inputs, targets = (take(each, slice(2)) for each in data.batches[0])
     how = {"outputs": outputs, "classes": data.classes, "data": data.name}
     fits = {name: fit(checkpoint.title, network, inputs, targets, name, loss, **how) for name, loss in losses.items()}
+    shapes = {tuple(t.shape[1:] for t in leaves(inputs))}
+    for more_inputs, _ in (batch for source in sources for batch in source.batches):
+        if (shape := tuple(t.shape[1:] for t in leaves(more_inputs))) not in shapes:  # as where lengths differ
+            check_inputs(checkpoint.title, network, as_arguments(network, take(more_inputs, slice(2))))
+            shapes.add(shape)
     with_accuracy = fits[main].accuracy is not None
     for source in sources:
         with_accuracy = check_targets(network, inputs, [y for _, y in source.batches], main, with_accuracy)
