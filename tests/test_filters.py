@@ -301,6 +301,6 @@ def test_short_types_have_filters_of_the_norms_of_the_networks_to_their_own_roun
     weights = {"w": torch.randn(5, 400).to(dtype), "b": torch.randn(5).to(dtype), "s": torch.tensor(2.0, dtype=dtype)}
     one, other = (filter_normalize(random_direction(weights, seed), weights) for seed in (0, 1))
     for d, w in zip(one["w"].double(), weights["w"].double(), strict=True):
-        assert d.norm().item() == pytest.approx(w.norm().item(), rel=1e-3)
+        assert d.norm().item() == pytest.approx(w.norm().item(), rel=torch.finfo(dtype).eps)
     assert len({digest(d) for d in (one, other, {n: d.float() for n, d in one.items()})}) == 3
     assert abs(cosine(*orthogonalize([one, other]))) < 1e-3
