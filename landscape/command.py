@@ -17,13 +17,15 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import metadata
 from itertools import takewhile
 from pathlib import Path
 
 from landscape import __version__
-from landscape.errors import BadInput, meant
+from landscape.errors import BadInput, UnknownLayer, meant
 from landscape.ranks import Alone, agreed, world
 
 __all__ = ["Parser", "note", "printable", "provenance", "run", "say"]
@@ -104,6 +106,7 @@ def run(main: Callable, parser: Parser) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _stop)
         comm = world()
+        warnings.showwarning = partial(_shown, comm, warnings.showwarning)
         with agreed(comm):
             arguments = _parsed(parser, sys.argv[1:])
         main(arguments, comm)
@@ -120,6 +123,14 @@ def run(main: Callable, parser: Parser) -> None:
     if "mpi4py.MPI" in sys.modules and status:
         sys.modules["mpi4py.MPI"].Finalize()
     sys.exit(status)
+
+
+def _shown(comm, usual: Callable, message: Warning, category: type, *where, **more) -> None:
+    """Show a warning of ours as a command says things; others as usual."""
+    if not issubclass(category, UnknownLayer):
+        usual(message, category, *where, **more)
+    elif comm.rank == 0:
+        note(f"note: {message}")
 
 
 def _stopped(comm, parser: Parser, number: int) -> int:

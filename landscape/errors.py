@@ -1,9 +1,9 @@
-"""The one error that is the user's to mend, and what the user may have meant."""
+"""The one error that is the user's to mend, a warning, and what the user may have meant."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["BadInput", "meant"]
+__all__ = ["BadInput", "UnknownLayer", "meant"]
 
 
 class BadInput(ValueError):
@@ -19,6 +19,10 @@ class BadInput(ValueError):
     """
 
     agreed = False
+
+
+class UnknownLayer(UserWarning):
+    """A layer holds parameters whose filters had to be assumed. Commands print it as one line on standard error."""
 
 
 def meant(word: str, known: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from landscape.diagnose import diagnose
 from landscape.directions import squared_norm
 from landscape.errors import BadInput
 from landscape.experiment import experiment
+from landscape.filters import notes
 from landscape.losses import in_units
 from landscape.ranks import agreed
 from landscape.reduced import FLOAT32, difference, sample
@@ -96,6 +97,7 @@ def surface(it: Subject, arguments, comm) -> None:
         elif arguments.compile:
             it = compiled(it)
         plane = span(arguments, it)
+    say(comm, *notes(it.network, arguments, one_dimensional=arguments.move_biases))
     ranges = window(arguments, it, plane, comm)
     axes = axes_of(arguments)
     if arguments.diagnose:

@@ -12,8 +12,8 @@ finished, it does nothing.
 
 import numpy as np
 
-from landscape.command import Parser, run
-from landscape.curvature import has_filters
+from landscape import filters
+from landscape.command import Parser, run, say
 from landscape.errors import BadInput
 from landscape.experiment import experiment
 from landscape.ranks import agreed
@@ -32,6 +32,7 @@ def parser() -> Parser:
     g.add_argument("--trials", type=int, default=20, help="random directions, the same for each kind and radius")
     g.add_argument("--steps", type=int, default=20, help="of an ascent")
     g.add_argument("--all-parameters", action="store_true", help="not only those with filters, which planes move")
+    filters.options(g)
     return p
 
 
@@ -45,8 +46,9 @@ def main(arguments, comm) -> None:
         if arguments.dtype != "float32" or arguments.tolerance is not None:
             raise BadInput("sharpness is taken in float32 over all examples; leave out --dtype and --tolerance")
         it = subject(arguments, comm)
-        which = None if arguments.all_parameters else has_filters
+        which = filters.selected(it.network, arguments.parameters, filters=not arguments.all_parameters)
         function = sharpness(it.network, it.batches, it.loss, which, arguments.steps, arguments.seed, it.measure)
+    say(comm, *filters.notes(it.network, arguments, one_dimensional=arguments.all_parameters))
 
     trial = np.arange(arguments.trials)
     points = np.stack(np.meshgrid(np.arange(len(KINDS)), rho, trial, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -62,7 +64,8 @@ def main(arguments, comm) -> None:
         measured=MEASURED | RISE,
         attributes={
             **it.settings,
-            "parameters": "all" if arguments.all_parameters else "of two dimensions or more",
+            "parameters": "all" if arguments.all_parameters else filters.with_filters(it.network),
+            **filters.naming(arguments.parameters),
             "steps": arguments.steps,
             "step": STEP,
         },

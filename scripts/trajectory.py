@@ -23,9 +23,8 @@ import numpy as np
 import torch
 
 from landscape import checkpoint as checkpoints
-from landscape import saved
+from landscape import filters, saved
 from landscape.command import Parser, run, say
-from landscape.curvature import has_filters
 from landscape.errors import BadInput
 from landscape.experiment import experiment
 from landscape.ranks import agreed
@@ -61,8 +60,9 @@ def parser() -> Parser:
         "also state dicts",
     )
     g.add_argument(
-        "--filters-only", action="store_true", help="the path of parameters of two dimensions or more, without biases"
+        "--filters-only", action="store_true", help="the path of parameters that have filters, without biases"
     )
+    filters.options(g)
     g = p.add_argument_group("the plane")
     g.add_argument(
         "--along", type=Path, metavar="FILE.pt", help="two saved directions, instead of the principal components"
@@ -87,10 +87,12 @@ def main(arguments, comm) -> None:
         if arguments.along and (arguments.directions or arguments.filters_only):
             raise BadInput("--directions and --filters-only are for principal components; leave them out with --along")
         it = subject(arguments, comm)
+        filters.matching(it.network, arguments.parameters)
         files = snapshots(arguments.snapshots, arguments.checkpoint)
         if arguments.batchnorm == "recalibrated":  # what would be found only after the long work
             norms_of(it.network)
             it.calibration(arguments.calibration)
+    say(comm, *filters.notes(it.network, arguments, one_dimensional=not arguments.filters_only))
     file = arguments.along or arguments.directions or arguments.out.with_suffix(".directions.pt")
     plan = None
     with contextlib.ExitStack() as passing:
@@ -157,7 +159,8 @@ def found(arguments, it: Subject, files: list[Path], file: Path) -> tuple[list[P
     points = [*files, arguments.checkpoint]
     told = {
         "directions": "saved" if arguments.along else "principal components of the path",
-        "parameters": "of two dimensions or more" if arguments.filters_only else "all",
+        "parameters": filters.with_filters(it.network) if arguments.filters_only else "all",
+        **filters.naming(arguments.parameters),
         "snapshots": sha,
         "lengths": "alpha, beta, off_plane and distance are Euclidean norms of weights, from the final checkpoint",
     }
@@ -175,8 +178,8 @@ def found(arguments, it: Subject, files: list[Path], file: Path) -> tuple[list[P
         given = {name: (before.dims[name], before[name]) for name in names if name in before.variables}
         return points, given, told | {"captured": before.attributes["captured"]}
 
-    which = has_filters if arguments.filters_only else lambda name, parameter: True
-    final = {name: p.detach().cpu() for name, p in it.network.named_parameters() if which(name, p)}
+    which = filters.selected(it.network, arguments.parameters, filters=arguments.filters_only)
+    final = {n: p.detach().cpu() for n, p in it.network.named_parameters() if which is None or which(n, p)}
     load = partial(checkpoints.load, network=network_of(arguments, it), lazy=True)
     opened = {str(path): lambda path=path: load(path).weights for path in files}
     along = surface(arguments, it, file, [(0, 1), (0, 1)]).plane.directions if arguments.along else None
