@@ -316,4 +316,4 @@ def _statistics(
         return lambda point: interpolated(it.network, ends, point)
     if policy == "batch":
         return lambda point: of_each_batch(it.network)
-    return lambda point: recalibrated(it.network, inputs)
+    return lambda point: recalibrated(it.runs, inputs)

@@ -32,17 +32,12 @@ from landscape.span import Span, span
 from landscape.span import options as span_options
 from landscape.statistics import has_statistics, norms_of
 from landscape.subject import Subject, options, subject
-from landscape.table import MEASURED, read
+from landscape.table import read
 from landscape.trajectory import loaded, snapshots, trajectory, window
 
-PLANE = {
-    f"plane_{name}": (dtype, fill, {**shown, "long_name": f"{shown['long_name']}, at the nearest point of the plane"})
-    for name, (dtype, fill, shown) in MEASURED.items()
-    if name != "examples"
-}
 # What a surface's points have in common with ours.
 SHARED = ("split", "examples", "loss", "seed", "network", "argument", "data", "root", "size", "device", "batch_size")
-SHARED += ("tolerance", "batchnorm", "calibration")
+SHARED += ("tolerance", "batchnorm", "calibration", "outputs")
 STEEP = 2.0  # how many times the loss on the path that in the plane may be without a word
 
 
@@ -106,14 +101,24 @@ def main(arguments, comm) -> None:
         with agreed(comm):
             plane = surface(arguments, it, file, window(coordinates))
 
+    there = {
+        f"plane_{name}": (
+            dtype,
+            fill,
+            {**shown, "long_name": f"{shown['long_name']}, at the nearest point of the plane"},
+        )
+        for name, (dtype, fill, shown) in it.variables.items()
+        if name != "examples"
+    }
+
     def losses(rows):
         for (row,) in rows.astype(int):
             state = checkpoints.load(points[row], network_of(arguments, it), lazy=True).weights
             with loaded(it.network, state):
                 measured = it.measure()
             with plane.at(it.network, coordinates[row]):
-                there = it.measure()
-            yield measured | {name: there[name.removeprefix("plane_")] for name in PLANE}
+                nearest = it.measure()
+            yield measured | {name: nearest[name.removeprefix("plane_")] for name in there}
 
     table = experiment(
         losses,
@@ -128,7 +133,7 @@ def main(arguments, comm) -> None:
             "component": np.arange(1, len(given["explained"][1]) + 1),
         },
         given=given,
-        measured=MEASURED | PLANE,
+        measured=it.variables | there,
         attributes={**it.settings, **plane.settings, **told},
     )
     if table:
