@@ -65,7 +65,8 @@ class Checkpoint:
     format: int = FORMAT
     sha256: str = ""
 
-    entry = None  # only files of other programs have several
+    # No fields, since a file of ours has one network and nothing beside it; see `Foreign`.
+    entry = None
     notes = ()
 
     @property
@@ -383,4 +384,4 @@ def _usual(parts: dict[str, dict[str, Tensor]], entry: str | None) -> dict[str, 
 
 def _stored(checkpoint: Checkpoint) -> dict:
     """The fields that are stored; tensors are not copied."""
-    return {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint) if f.name != "sha256"}
+    return {f.name: getattr(checkpoint, f.name) for f in fields(Checkpoint) if f.name != "sha256"}

@@ -25,6 +25,7 @@ __all__ = ["Entry", "completed", "entry_for", "entry_under", "flat", "nearest", 
 DEEPEST = 16  # levels of dicts and lists in each other
 MODULES = 64  # levels of modules in each other
 MOST = 10**6  # values
+PREFIXES = 100  # that are looked at to say how a file differs
 SHOWN = 6  # names in a message
 LONGEST = 80  # characters of a name in a message
 
@@ -35,7 +36,7 @@ OLD = {"gamma": "weight", "beta": "bias"}  # BERT's first files; transformers re
 # Words in a key that say that its weights are averages; "ema" is no part of a longer word ("semantic", "email").
 AVERAGED = re.compile(r"ema|emas|swa|averag\w*|shadow|polyak")
 WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
-NO_WEIGHTS = re.compile(r"optim|grad")  # dicts with the names of weights that hold something else
+NO_WEIGHTS = re.compile(r"optim|optimizers?|grads?|gradients?")  # of dicts with other things under names of weights
 
 COUNTER = "num_batches_tracked"
 # Of profilers, counters and tables that follow from a network's sizes.
@@ -59,6 +60,8 @@ class Entry:
     missing : the network's names that are not there but must be; empty for an entry that can be taken
     level : names beside the network's own ones under the same prefix
     beside : names in the same dict under no such prefix
+    misshapen : what is to be said of tensors of other shapes than the network's
+    rest : the entry that buffers are taken from, where averages are of parameters only
     """
 
     name: str
@@ -69,11 +72,14 @@ class Entry:
     level: dict[str, Tensor] = field(default_factory=dict)
     beside: list[str] = field(default_factory=list)
     misshapen: list[str] = field(default_factory=list)
+    rest: str = ""
 
     @property
     def notes(self) -> list[str]:
         """What is worth a line: whether the weights are averages, and which tensors beside them are left out."""
         notes = [f"the weights are the averaged ones in {_short(self.label)}"] if _averaged(self.name) else []
+        if self.rest:
+            notes.append(f"what these averages lack, buffers for one, is taken from {_short(self.rest)}")
         names = [*(name for name in self.level if not name.endswith(COUNTER)), *self.beside]
         if names:
             those = f"{len(names)} tensors that are" if len(names) > 1 else "a tensor that is"
@@ -140,11 +146,12 @@ def entry_for(
         There are several entries with different weights, averaged weights beside others among them; there is none of
         that `name`; or the file has more layers under the entry's names than the network.
     """
-    whole = _distinct([each for each in _entries(parts, network) if not each.missing])
-    if not whole:
+    fitting = [each for each in _entries(parts, network) if not each.missing]
+    if not fitting:
         return None
+    whole = _distinct([each for each in fitting if not _said(each.name, NO_WEIGHTS)] or fitting)
     least = sum(p.numel() for p in network.parameters() if p.requires_grad and not is_lazy(p)) / 2
-    averages = [_completed(group, parts, network, whole) for group in _averages(parts, whole, least)]
+    averages = [_completed(group, parts, network, whole) for group in _averages(parts, fitting, least)]
     entry = _chosen([*whole, *averages], name, path)
     for one, others in _tied(network).items():
         for other in others:
@@ -157,8 +164,9 @@ def entry_for(
     elsewhere = {id(everything[n]) for each in (*whole, *averages) if each is not entry for n in each.names}
     entry.level = {n: t for n, t in entry.level.items() if id(t) not in elsewhere}
     if more := _unlike(entry, network):
+        where = "" if entry.label == "." else f" in {_short(entry.label)}"
         raise BadInput(
-            f"{path} has weights of another network in {_short(entry.label)}: beside the network's own there "
+            f"{path} has weights of another network{where}: beside the network's own there "
             f"{'is' if len(more) == 1 else 'are'} {_listed(more)}; build the network that they belong to"
         )
     return entry
@@ -191,11 +199,10 @@ def entry_under(
             entry = Entry(label, label, weights, {prefix + short for short in weights})
             _surroundings(entry, prefix, {n: n for n in everything}, inside, parts)
             whole.append(entry)
-    whole = _distinct(whole)
     if not whole:
         return None
     least = sum(t.numel() for t in whole[0].weights.values()) / 2
-    return _chosen([*whole, *_averages(parts, whole, least)], name, path)
+    return _chosen([*_distinct(whole), *_averages(parts, whole, least)], name, path)
 
 
 def _chosen(entries: list[Entry], name: str | None, path: str | os.PathLike) -> Entry:
@@ -295,10 +302,14 @@ def _entries(parts: Mapping, network: nn.Module, all_prefixes: bool = False) -> 
             ours = {clean(name)[len(clean(cut)) :] if cut else clean(name): name for name in own}
             if len(ours) < len(own) or not all(ours):
                 continue
-            required = [short for short, name in ours.items() if not name.endswith(COUNTER)] or list(ours)
+            required = [short for short, name in ours.items() if name in parameters] or list(ours)
             longest = max(required, key=len)
             same = [short for short, name in ours.items() if name in tied[ours[longest]]]
-            for prefix in _prefixes(theirs, required if all_prefixes else [longest, *same]):
+            alone = [short for short in required if not tied[ours[short]]]
+            prefixes = _prefixes(theirs, required if all_prefixes else [longest, *same])
+            for prefix in prefixes[:PREFIXES] if all_prefixes else prefixes:
+                if not (all_prefixes or all(prefix + short in theirs for short in alone)):
+                    continue
                 entry = _entry(prefix, theirs, ours, own, everything, tied)
                 usable = all(name not in parameters for name in entry.missing)
                 if all_prefixes or (usable and not entry.misshapen):
@@ -387,8 +398,14 @@ def _completed(group: Entry, parts: Mapping, network: nn.Module, whole: list[Ent
         for names in (list(parameters), [name for name, p in parameters.items() if p.requires_grad]):
             if [t.shape for t in values] == [parameters[name].shape for name in names]:
                 candidates.append(dict(zip(names, values, strict=True)))
-    if candidates and rest is not None:
-        return Entry(group.name, group.label, {**rest.weights, **candidates[0]}, set(everything) & group.names)
+    # Latent diffusion's averages have names without dots, since buffers of a module can have none.
+    dotless = {name.replace(".", ""): name for name in parameters}
+    named = {dotless.get(full[len(group.name) + 1 :]): everything[full] for full in group.names}
+    candidates.append({name: t for name, t in named.items() if name is not None})
+    for weights in candidates:
+        least = [name for name, p in parameters.items() if p.requires_grad]
+        if rest and weights and all(n in weights and weights[n].shape == parameters[n].shape for n in least):
+            return Entry(group.name, group.label, {**rest.weights, **weights}, group.names, rest=rest.label)
     return group
 
 
@@ -435,8 +452,13 @@ def _children(network: nn.Module) -> set[str]:
 def _averaged(name: str) -> str:
     """A full name up to the first key that says "average"; empty if none does."""
     keys = name.split(".")
-    plain = list(takewhile(lambda key: not any(AVERAGED.fullmatch(w.lower()) for w in WORD.findall(key)), keys))
+    plain = list(takewhile(lambda key: not _said(key, AVERAGED), keys))
     return ".".join(keys[: len(plain) + 1]) if len(plain) < len(keys) else ""
+
+
+def _said(name: str, words: re.Pattern) -> bool:
+    """Whether one of the words that a name is made of is one of these."""
+    return any(words.fullmatch(word.lower()) for word in WORD.findall(name))
 
 
 def _common(names: Iterable[str]) -> str:
@@ -468,6 +490,8 @@ def _join(path: str, key: str) -> str:
 
 
 def _short(name: str) -> str:
+    """A name from a file as it may stand in a message of one line."""
+    name = name if name.isprintable() else name[:LONGEST].encode("unicode_escape").decode()
     return name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
 
 

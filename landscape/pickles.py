@@ -7,10 +7,12 @@ are passed over, and the names of classes are read from the pickle's text.
 from __future__ import annotations
 
 import contextlib
+import io
 import pickletools
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ import torch
 __all__ = ["class_found", "numbers_of_numpy", "refused_class"]
 
 LONGEST = 2**24  # bytes of a pickle that are looked at
+LOOKED_AT = 200_000  # operations
 NAMES = ("state_dict", "model_state_dict", "model", "net", "module", "network", "weights", "params")
 
 
@@ -92,35 +95,41 @@ def class_found(path: Path, name: str) -> tuple[str, str]:
 def _place(path: Path, name: str) -> tuple[str, str]:
     """The key that a class stands behind, if it is plain text right before it, and how to get at the weights."""
     module, _, bare = name.rpartition(".")
-    key, last, words, strings = "", "", set(), []
+    where, last, words, strings = None, "", set(), []
     with contextlib.suppress(Exception):  # of all kinds on broken bytes; then there is no place to name
-        for operation, value, _ in pickletools.genops(_pickle(path)):
+        for operation, value, _ in islice(_operations(path), LOOKED_AT):
             if "UNICODE" in operation.name or operation.name == "SHORT_BINSTRING":
                 words.add(value)
                 strings = [*strings[-2:], value]
                 last = value
             elif operation.name == "GLOBAL":
-                if value == f"{module} {bare}":
-                    key = last
-                    break
+                if value == f"{module} {bare}" and where is None:
+                    where = last
                 last = ""
             elif operation.name == "STACK_GLOBAL":
-                if strings[-2:] == [module, bare]:
-                    key = strings[-3] if len(strings) > 2 else ""
-                    break
+                if strings[-2:] == [module, bare] and where is None:
+                    where = strings[-3] if len(strings) > 2 else ""
                 last = ""
             elif not operation.name.startswith(("BINPUT", "LONG_BINPUT", "MEMOIZE", "PUT", "EMPTY", "MARK")):
                 last, strings = "", []
-    inside = next((f"[{word!r}]" for word in NAMES if word in words), ".state_dict()")
-    return (key if re.fullmatch(r"[\w. -]{1,60}", key) else ""), inside
+    key = where if where and re.fullmatch(r"[\w. -]{1,60}", where) else ""
+    if key in NAMES:  # the network itself, not its weights
+        return key, f"[{key!r}].state_dict()"
+    if not key:
+        return key, ".state_dict()"
+    return key, next((f"[{word!r}]" for word in NAMES if word in words), "[…]")
 
 
-def _pickle(path: Path) -> bytes:
-    """The pickle in a file of ``torch.save``, as much of it as is looked at."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            entry = next(each for each in archive.namelist() if each.endswith("data.pkl"))
-            with archive.open(entry) as file:
-                return file.read(LONGEST)
-    with open(path, "rb") as file:
-        return file.read(LONGEST)
+def _operations(path: Path) -> Iterator[tuple]:
+    """What the pickles in a file of ``torch.save`` do, one after the other; before torch 1.6 there are several."""
+    with contextlib.ExitStack() as stack:
+        if zipfile.is_zipfile(path):
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            file = stack.enter_context(
+                archive.open(next(each for each in archive.namelist() if each.endswith("data.pkl")))
+            )
+        else:
+            file = stack.enter_context(open(path, "rb"))
+        stream = io.BytesIO(file.read(LONGEST))
+        while True:
+            yield from pickletools.genops(stream)

@@ -74,9 +74,11 @@ def read(path: Path, lazy: bool = False) -> object:
         if file.suffix == ".json":
             continue
         part = _read(file, lazy)
+        if index is None:
+            return part
         if not isinstance(part, dict) or not all(isinstance(t, Tensor) for t in part.values()):
             raise Unsound(f"{file.name} holds more than tensors")
-        if index is not None and part.keys() != (meant := {n for n, shard in index.items() if shard == file.name}):
+        if part.keys() != (meant := {n for n, shard in index.items() if shard == file.name}):
             odd = str(min(map(str, part.keys() ^ meant)))[:100]
             raise Unsound(f"its index and {file.name} do not agree on {odd}", "copy the whole folder again")
         found |= sound(part, file, lazy)
