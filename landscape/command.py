@@ -228,7 +228,8 @@ def _complaint(error: Exception) -> str | None:
         return _short(f"there is not enough memory ({reason}); take fewer or smaller ones")
     if isinstance(error, OSError) and error.filename is not None:
         return _short(f"cannot use {error.filename}: {error.strerror}") + "; mend that, or name another one"
-    return _short(said) if isinstance(error, BadInput) else None
+    # The library names its arguments; some of them are options of commands.
+    return _short(said.replace('entry="NAME"', "--entry NAME")) if isinstance(error, BadInput) else None
 
 
 def _unread() -> list[int]:
