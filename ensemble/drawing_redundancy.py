@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from ensemble.drawing import Z95
+from ensemble.drawing_measure import Z95
 from ensemble.redundancy import association
 from landscape.drawing.page import split_of, titles_of
 from landscape.drawing.style import NOTE, STYLE, check_width, colormap
@@ -52,7 +52,8 @@ def redundancies(files: Sequence[Results], *, titles: Sequence[str] | None = Non
             _scales(row, file)
             for axes, name in zip(row, LABELS, strict=True):
                 against(axes, file, name)
-            row[0].set_ylabel(f"{title}\nΔ loss (nats)" if len(files) > 1 else f"{title}: Δ loss (nats)")
+            rise = f"Δ loss ({file.unit})"
+            row[0].set_ylabel(f"{title}\n{rise}" if len(files) > 1 else f"{title}: {rise}")
         for axes, label in zip(panels[-1], LABELS.values(), strict=True):
             axes.set_xlabel(label)
         figure.align_xlabels(panels[-1])

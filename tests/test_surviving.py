@@ -166,7 +166,6 @@ def test_each_network_has_a_panel_with_its_own_lesions(tmp_path):
         ({"checkpoint": "b" * 64}, "resnet-14 .bbbbbbbb.*paths.py"),
         ({"lesion": "repeat"}, "--delete"),
         ({"blocks": 5}, "5 blocks, the paths are of 6"),
-        ({"accuracy": np.nan}, "no accuracy"),
     ],
 )
 def test_lesions_that_do_not_belong_to_the_paths_are_refused(tmp_path, wrong, said):
