@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ensemble.drawing_measure import LOST, SAME, as_errors, bounded, interval, label, lost, measured, wilson
 from landscape.drawing.page import titles_of
-from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width
+from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width, wrapped
 from landscape.errors import BadInput
 from landscape.table import Results
 
@@ -310,7 +310,7 @@ def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], 
 def _finished(axes: Axes, pairs: list[tuple[Results, str]], errors: bool, most: float = 100) -> dict[str, dict]:
     """The axis of errors or losses, and a line for guessing; returns its keys for the legend."""
     files = [file for file, _ in pairs]
-    axes.set_ylabel(label(files, errors))
+    axes.set_ylabel(wrapped(label(files, errors), 1.8, STYLE["axes.labelsize"]))
     bounded(axes, files, errors, most)
     gone = any(not np.isfinite(measured(file, errors)[file["done"]]).all() for file in files)
     return (_chance(axes, pairs) if errors else {}) | ({"not finite, in no median": LOST} if gone else {})

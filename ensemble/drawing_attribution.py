@@ -171,7 +171,9 @@ def by_value(axes: Axes, file: Results, order: Sequence[str], errors: bool | Non
         look = {"color": COLORS[0], "fmt": "o", "markersize": 3, "elinewidth": 0.8}
         return {"Shapley value, 95 % interval": axes.errorbar(place, factor * found.mean, factor * found.half, **look)}
     if file["deleted"].sum(axis=1).max() > 1:
-        raise BadInput(f"{file.path} has deletions of several blocks; beside Shapley values draw those of --delete 1")
+        raise BadInput(
+            f"{file.path} deletes several blocks at once; beside Shapley values draw those of single deletions"
+        )
     alone = np.flatnonzero(file["deleted"].any(axis=1) & file["done"])
     intact = payoff[~file["deleted"].any(axis=1)][0]
     place = [order.index(names[block]) + 1 for block in file["deleted"][alone].argmax(axis=1)]

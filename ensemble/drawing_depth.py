@@ -38,7 +38,7 @@ def damages(file: Results, errors: bool | None = None) -> tuple[np.ndarray, floa
     error = measured(file, errors)
     one, none = error[number == 1], error[number == 0]
     if not (np.isfinite(one).any() and np.isfinite(none).any()):
-        raise BadInput(f"{file.path} has no deletions of single blocks; measure them with lesion.py --delete 1")
+        raise BadInput(f"{file.path} has no deletions of single blocks; measure them first")
     return one[np.isfinite(one)], float(none[0])
 
 

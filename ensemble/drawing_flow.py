@@ -71,7 +71,7 @@ def flows(
     if show not in SHOWN:
         raise BadInput(f"there is no {show!r} to show; use {', '.join(SHOWN)}")
     if show not in file.variables:
-        cure = "measure it with flow.py --jacobians" if show in JACOBIANS else "show something else"
+        cure = "measure it with --jacobians" if show in JACOBIANS else "show something else"
         raise BadInput(f"{file.path} has no {show}; {cure}")
     variants = list(dict.fromkeys(file["variant"]))
     names = list(titles or variants)

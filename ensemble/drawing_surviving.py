@@ -48,10 +48,10 @@ def survivors(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     paired = [file for one, group in zip(spectra, groups, strict=True) if group for file in (one, *group)]
     for file in files:
         if not any(file is other for other in paired):
-            partner = "paths.py" if file.kind == "lesion" else "lesion.py --delete"
+            partner = "paths" if file.kind == "lesion" else "deletions"
             others = ", ".join(_named(other) for other in files if other.kind != file.kind)
             raise BadInput(
-                f"{file.path} is of {_named(file)}, the others are of {others}; add what {partner} gives for that one"
+                f"{file.path} is of {_named(file)}, the others are of {others}; add a file of {partner} of that one"
             )
     titles = titles_of(spectra, titles)
     of_lesions = [file for group in groups for file in group]
@@ -126,7 +126,7 @@ def _check(file: Results, number: int) -> None:
     """Refuse what is no deletion of any of the network's blocks."""
     lesion = str(file.attributes.get("lesion", "delete"))
     if lesion != "delete":
-        raise BadInput(f"{file.path} holds lesions of kind {lesion}; paths die where blocks are deleted: give --delete")
+        raise BadInput(f"{file.path} holds lesions of kind {lesion}; paths die by deletions: give deletions")
     if len(file.coordinates["block"]) != number:
         raise BadInput(
             f"{file.path} deletes among {len(file.coordinates['block'])} blocks, the paths are of {number}; "

@@ -201,7 +201,7 @@ def _check(files: Sequence[Results]) -> None:
         if (kind := str(file.attributes.get("lesion", "delete"))) != "delete":
             raise BadInput(f"{file.path} has lesions of kind {kind!r}, and a page shows deletions; draw it as a PDF")
         if not file["done"].any():
-            raise BadInput(f"{file.path} has no trial that is measured yet; run lesion.py on")
+            raise BadInput(f"{file.path} has no trial that is measured yet; let the measuring go on")
         told = {name: [str(each.attributes.get(name)) for each in (first, file)] for name in SAME}
         told["blocks"] = [", ".join(map(str, each.coordinates["block"])) for each in (first, file)]
         for name, (one, other) in told.items():

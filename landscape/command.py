@@ -18,20 +18,22 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from importlib import metadata
 from itertools import takewhile
 from pathlib import Path
 
 from landscape import __version__
-from landscape.errors import BadInput, meant
+from landscape.errors import COMMAND, BadInput, meant
 from landscape.ranks import Alone, agreed, world
 
-__all__ = ["Parser", "note", "printable", "provenance", "run", "say"]
+__all__ = ["QUIET", "Parser", "note", "printable", "provenance", "run", "say"]
 
 MOST = 10_000_000  # of anything that a command line counts
 LARGEST_SEED = 2**62  # what generators take, with room for those that follow from it
 STOPPED: list[int] = []  # the signal that has stopped this command
 LONGEST = 2000  # characters of a complaint
+QUIET: ContextVar[bool] = ContextVar("quiet", default=False)  # whether nothing is printed but errors
 
 
 class Parser(argparse.ArgumentParser):
@@ -100,12 +102,14 @@ def run(main: Callable, parser: Parser) -> None:
     """
     comm = Alone()
     STOPPED.clear()
+    before = COMMAND.set(True)
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _stop)
         comm = world()
         with agreed(comm):
             arguments = _parsed(parser, sys.argv[1:])
+        QUIET.set(getattr(arguments, "quiet", False))
         main(arguments, comm)
         status = 0
     except KeyboardInterrupt as stopped:
@@ -114,6 +118,7 @@ def run(main: Callable, parser: Parser) -> None:
         # A library may make an error of its own of what a signal raises within it.
         signalled = STOPPED and not getattr(error, "genuine", isinstance(error, BadInput))
         status = _stopped(comm, parser, STOPPED[0]) if signalled else _failed(comm, parser, error)
+    COMMAND.reset(before)
     for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to write: die quietly
         signal.signal(number, signal.SIG_DFL)
     # mpi4py's runner would answer a status other than 0 with an MPI_Abort and its noise.
@@ -149,9 +154,16 @@ def _failed(comm, parser: Parser, error: Exception) -> int:
     return status
 
 
-def say(comm, *lines: str) -> None:
-    """Print on rank 0; a line may be several."""
-    if comm.rank == 0:
+def say(comm, *lines: str, asked: bool = False) -> None:
+    """Print on rank 0, unless nothing but errors is to be printed; a line may be several.
+
+    Parameters
+    ----------
+    comm : communicator
+    lines : what to print
+    asked : whether this is what the command was asked for; then it is printed in any case
+    """
+    if comm.rank == 0 and (asked or not QUIET.get()):
         for text in lines:
             print("\n".join(map(printable, text.split("\n"))), flush=True)
 

@@ -100,7 +100,7 @@ def surface(it: Subject, arguments, comm) -> None:
     if arguments.diagnose:
         with agreed(comm):
             if comm.rank == 0:
-                say(comm, *diagnose(read(arguments.out), it, plane))
+                say(comm, *diagnose(read(arguments.out), it, plane), asked=True)
         return
     reduced = it.dtype != torch.float32
     checks = sample(axes.shape, arguments.seed) if reduced else np.zeros(0, int)

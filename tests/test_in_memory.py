@@ -124,6 +124,6 @@ def test_what_cannot_be_is_said(resnet, tmp_path):
         surface(network, [], tmp_path / "a.h5")
     with pytest.raises(BadInput, match="one that does not reduce"):
         surface(network, batches("train"), tmp_path / "a.h5", loss=nn.functional.cross_entropy)
-    with pytest.raises(BadInput, match="--z is the third axis"):
+    with pytest.raises(BadInput, match="z is the third axis"):
         surface(network, batches("train"), tmp_path / "a.h5", z=(-1, 1, 3))
     assert not (tmp_path / "a.h5").exists()

@@ -65,15 +65,15 @@ def surface(path, over=("y", "x"), **how):
     return filled(path, "surface", {name: axes[name] for name in over}, over, loss, seed=0, **how)
 
 
-def lesion(path, plan, loss=None, lesion="delete", variable="deleted", blocks=BLOCKS, given=None, **how):
+def lesion(path, plan, losses=None, lesion="delete", variable="deleted", blocks=BLOCKS, given=None, **how):
     plan = np.array(plan, bool)
-    loss = 0.3 + plan @ np.linspace(0.1, 0.6, len(blocks)) if loss is None else loss
+    losses = 0.3 + plan @ np.linspace(0.1, 0.6, len(blocks)) if losses is None else losses
     coordinates = {"trial": np.arange(len(plan)), "block": np.array(blocks)}
     given = {variable: (("trial", "block"), plan)} | (given or {})
     if variable != "deleted":
         given["deleted"] = (("trial", "block"), np.zeros_like(plan))
     how = {"measured": ALONE, **how}
-    return filled(path, "lesion", coordinates, ("trial",), loss, given=given, lesion=lesion, **how)
+    return filled(path, "lesion", coordinates, ("trial",), losses, given=given, lesion=lesion, **how)
 
 
 SINGLE = np.vstack([np.zeros(6), np.eye(6)])

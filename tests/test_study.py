@@ -194,7 +194,7 @@ def test_a_plain_network_has_no_branch_to_change(typed):
 
 
 def test_an_example_alone_in_its_batch_has_no_other(deep, tmp_path):
-    with pytest.raises(BadInput, match="--batch-size"):
+    with pytest.raises(BadInput, match="batch_size"):
         lesions(deep, tmp_path / "a.h5", "--replace", "other", *FEW, "--batch-size", 59)
     assert not (tmp_path / "a.h5").exists()
 

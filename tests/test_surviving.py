@@ -163,8 +163,8 @@ def test_each_network_has_a_panel_with_its_own_lesions(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"checkpoint": "b" * 64}, "resnet-14 .bbbbbbbb.*paths.py"),
-        ({"lesion": "repeat"}, "--delete"),
+        ({"checkpoint": "b" * 64}, "resnet-14 .bbbbbbbb.*file of paths"),
+        ({"lesion": "repeat"}, "give deletions"),
         ({"blocks": 5}, "5 blocks, the paths are of 6"),
     ],
 )

@@ -162,7 +162,7 @@ def _paths(surfaces: Sequence[Results], paths: Sequence[Results], variable: str)
         if not mine:
             raise BadInput(
                 f"no surface here is in the plane of {file.path}, their checkpoint or direction_digest differ; "
-                "give the one that the command printed by trajectory.py measures"
+                "give the surface measured along the directions of that path"
             )
         loss = surfaces[mine[0]].attributes["loss"]
         if variable != "loss" or loss != file.attributes["loss"]:

@@ -187,10 +187,10 @@ def profiles(
         several = sorted({n for n in repeated if n})
         of = " of its logarithm" * isinstance(norm, LogNorm)
         band = f"{several[0]} directions: mean ± standard deviation{of}" if several else "± standard error"
-        keys = {f"loss (left), {band}": {}}
+        keys = {f"loss, {band}": {}}
         if any(np.isfinite(file.accuracy()).any() for file in files):
             right.set(ylabel=f"{split_of(files)}error (%)", ylim=(0, 100))
-            keys |= {"error (right)": ERROR}
+            keys = {f"loss (left), {band}": {}, "error (right)": ERROR}
         else:  # targets that are not classes have no accuracy
             right.set_axis_off()
         if any((file.known & ~np.isfinite(file["loss"])).any() for file in files):
