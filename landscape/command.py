@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from importlib import metadata
 from itertools import takewhile
@@ -27,7 +27,7 @@ from landscape import __version__
 from landscape.errors import COMMAND, BadInput, meant
 from landscape.ranks import Alone, agreed, world
 
-__all__ = ["QUIET", "Parser", "note", "printable", "provenance", "run", "say"]
+__all__ = ["Parser", "note", "printable", "provenance", "quietly", "run", "say"]
 
 MOST = 10_000_000  # of anything that a command line counts
 LARGEST_SEED = 2**62  # what generators take, with room for those that follow from it
@@ -50,7 +50,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(words, namespace)
 
     def error(self, message: str):
-        raise BadInput(f"{message} (see --help)")
+        raise _Mistyped(f"{message} (see --help)")
 
     def exit(self, status: int = 0, message: str | None = None):
         sys.stdout.flush()  # of --help: here it is heard of if nobody reads it, see `run`
@@ -86,6 +86,10 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
         return super()._get_help_string(action)
 
 
+class _Mistyped(BadInput):
+    __str__ = Exception.__str__  # of a command line, whoever parses it
+
+
 class _Stopped(KeyboardInterrupt):
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
@@ -109,8 +113,8 @@ def run(main: Callable, parser: Parser) -> None:
         comm = world()
         with agreed(comm):
             arguments = _parsed(parser, sys.argv[1:])
-        QUIET.set(getattr(arguments, "quiet", False))
-        main(arguments, comm)
+        with quietly(getattr(arguments, "quiet", False)):
+            main(arguments, comm)
         status = 0
     except KeyboardInterrupt as stopped:
         status = _stopped(comm, parser, getattr(stopped, "number", signal.SIGINT))
@@ -166,6 +170,16 @@ def say(comm, *lines: str, asked: bool = False) -> None:
     if comm.rank == 0 and (asked or not QUIET.get()):
         for text in lines:
             print("\n".join(map(printable, text.split("\n"))), flush=True)
+
+
+@contextlib.contextmanager
+def quietly(quiet: bool = True) -> Iterator[None]:
+    """Print nothing but errors, or again everything, in a ``with`` block or in a function that it decorates."""
+    before = QUIET.set(quiet)
+    try:
+        yield
+    finally:
+        QUIET.reset(before)
 
 
 def note(line: str) -> None:

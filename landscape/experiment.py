@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landscape.command import QUIET, provenance, say
+from landscape.command import provenance, quietly, say
 from landscape.dry import foretell
 from landscape.errors import BadInput
 from landscape.place import whereabouts
@@ -68,7 +68,13 @@ def experiment(
     BadInput
         Another job is writing the file; or see `landscape.table.prepare`.
     """
-    QUIET.set(arguments.quiet)  # what the caller has to say of the results is said, or not, in the same way
+    how = {"label": label, "attributes": attributes, "choose": choose}
+    with quietly(arguments.quiet):
+        return _experiment(function, points, arguments, comm, **how, **plan)
+
+
+def _experiment(function: Function, points: np.ndarray, arguments, comm, *, label, attributes, choose, **plan):
+    """The same, which prints or does not."""
     told = provenance(attributes)
     alike(comm, told)
     if arguments.verbose:
