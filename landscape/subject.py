@@ -361,10 +361,8 @@ def assembled(
         "device": device.type,
         # Not why: an error's text may differ from run to run.
         "forward": "as it is" if why else "each convolution with the BatchNorm, sum and ReLU behind it",
-        checkpoint.arguments = fitted(checkpoint.network, given, data[0])
-    network = checkpoint.restore(arguments.network).to(device).eval()
-    channels_last(network)
-    say(comm, *(f"{arguments.checkpoint}: {note}" for note in checkpoint.notes))
+        "checkpoint": digest,
+        **({"entry": checkpoint.entry} if checkpoint.entry else {}),
         "data_digest": data.digest,
         **({"test_data_digest": others[0].digest} if others else {}),
     }

@@ -8,7 +8,7 @@ import torch
 from landscape import span as spans
 from landscape.adaptive import INTERPOLATED, fill, remaining
 from landscape.axes import axes_of
-from landscape.command import Parser, say
+from landscape.command import Parser, quietly, say
 from landscape.diagnose import diagnose
 from landscape.directions import squared_norm
 from landscape.errors import BadInput
@@ -103,7 +103,7 @@ def surface(it: Subject, arguments, comm) -> None:
     if arguments.diagnose:
         with agreed(comm):
             if comm.rank == 0:
-                say(comm, *diagnose(read(arguments.out), it, plane))
+                say(comm, *diagnose(read(arguments.out), it, plane), asked=True)
         return
     reduced = it.dtype != torch.float32
     checks = sample(axes.shape, arguments.seed) if reduced else np.zeros(0, int)
@@ -149,7 +149,8 @@ def surface(it: Subject, arguments, comm) -> None:
         attributes=attributes,
         **adaptive,
     )
-    if table and adaptive:
-        say(comm, fill(table, *how))
-    if table and reduced:
-        say(comm, difference(it.settings["dtype"], table.values["loss"], table.values["loss_float32"]))
+    with quietly(arguments.quiet):
+        if table and adaptive:
+            say(comm, fill(table, *how))
+        if table and reduced:
+            say(comm, difference(it.settings["dtype"], table.values["loss"], table.values["loss_float32"]))
