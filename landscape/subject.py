@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from landscape import checkpoint as checkpoints
 from landscape import data as datasets
 from landscape import foreign_names
-from landscape.arguments import fitted, parsed
+from landscape.arguments import fitted, input_options, parsed, standardisation
 from landscape.checkpoint import Checkpoint
 from landscape.command import Parser, say
 from landscape.errors import BadInput
@@ -22,6 +22,7 @@ from landscape.experiment import options as run_options
 from landscape.fit import check_fit
 from landscape.forward import DTYPES, Compiled, Fused, forward, reduced, reduced_type
 from landscape.measure import LOSSES, Loss, loss_named, measure
+from landscape.nested import leaves, mapped, take
 from landscape.networks import NETWORKS
 from landscape.place import place
 from landscape.ranks import agreed
@@ -152,6 +153,7 @@ def options(parser: Parser, split: str, several: bool = False) -> None:
     group.add_argument("--data", help="the data, where they are not one of the known names: a folder, an .npz file, …")
     group.add_argument("--root", type=Path, help="where torchvision's data lie")
     group.add_argument("--size", type=int, help="side, in pixels, that the images of a folder are resized to")
+    input_options(group)
     group = parser.add_argument_group("how")
     group.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if there is one")
     group.add_argument("--batch-size", type=int, help="examples in one forward pass; by default what suits the images")
@@ -214,7 +216,8 @@ def subject(arguments, comm) -> Subject:
     settings = {  # in the order in which a difference is told: choices before the digests that follow from them
         "network": checkpoint.title,
         "data": data.name,
-        "classes": data.classes,
+        "inputs": data.inputs,
+        **({} if data.classes is None else {"classes": data.classes}),
         "split": first,
         **({"second_split": rest[0]} if rest else {}),
         "loss": main,
@@ -234,6 +237,7 @@ def subject(arguments, comm) -> Subject:
     if not checkpoint.format:
         settings["factory"] = checkpoint.network
         settings["arguments"] = " ".join(f"{name}={value!r}" for name, value in sorted(checkpoint.arguments.items()))
+    say(comm, _inputs(data, checkpoint))
     if why:
         say(comm, f"{checkpoint.title} is measured {why}")
     return Subject(
@@ -290,6 +294,15 @@ def _checkpoint(arguments) -> tuple[Checkpoint, str]:
     return checkpoint, name
 
 
+def _inputs(data: datasets.Data, checkpoint: Checkpoint) -> str:
+    """What is done to the inputs, and what the weights may want."""
+    hint = ""
+    if not data.mean and not checkpoint.format and data.name in datasets.KNOWN:
+        which = f"--mean {data.name}" if data.name in datasets.CONSTANTS else "--standardize"
+        hint = f"; if the network was trained on standardised ones, add {which}, or its own --mean and --std"
+    return f"inputs of {data.name}: {data.inputs}{hint}"
+
+
 def _data(name: str, split: str, arguments, checkpoint: Checkpoint, comm) -> datasets.Data:
     """The data of a split, once in the memory of each machine."""
 
@@ -301,18 +314,19 @@ def _data(name: str, split: str, arguments, checkpoint: Checkpoint, comm) -> dat
             size=arguments.size,
             examples=arguments.examples,
             seed=arguments.seed,
-            mean=checkpoint.data.get("mean"),
-            std=checkpoint.data.get("std"),
+            **standardisation(arguments, checkpoint.data),
         )
-        images, labels = data.images, data.labels
+        both = (data.images, data.labels)
         if arguments.tolerance is not None:
             # One order for all points: what two points differ by is known better than either of them.
-            order = datasets.stratified_order(labels, arguments.seed)
-            images, labels = images[order], labels[order]
-        return replace(data, images=None, labels=None), [images.numpy(), labels.numpy()]
+            both = take(both, datasets.stratified_order(data.labels, arguments.seed))
+        frame = mapped(lambda tensor: tensor.new_empty(0), both)  # small, unlike the arrays
+        return (replace(data, images=None, labels=None), frame), [tensor.numpy() for tensor in leaves(both)]
 
-    data, (images, labels) = once_a_machine(comm, make)
-    return replace(data, images=torch.from_numpy(images), labels=torch.from_numpy(labels))
+    (data, frame), arrays = once_a_machine(comm, make)
+    each = iter(arrays)
+    images, labels = mapped(lambda _: torch.from_numpy(next(each)), frame)
+    return replace(data, images=images, labels=labels)
 
 
 def batch_size(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> int:
