@@ -258,7 +258,7 @@ def _take_up(path, points, coordinates, given, measured, derived, attributes) ->
         there, here = (_plain(a.get(name, "nothing")) for a in (found.attributes, attributes))
         if name in OWN or there == here or (there != there and here != here):
             continue
-        if name in DIGESTED and "data_digest" in found.attributes and (name != "inputs" or there == "nothing"):
+        if name in DIGESTED and _same_data(found.attributes, attributes, unsaid="nothing" in (there, here)):
             continue
         if name not in INFORMATIVE:
             raise _refusal(path, name, there, here, _cause(name, found.attributes, attributes))
@@ -295,14 +295,21 @@ def _refusal(path, name, there, here, cause: str = "") -> BadInput:
     )
 
 
+def _same_data(there: Mapping, here: Mapping, unsaid: bool) -> bool:
+    """Whether data are the same, or it is for their digest to say so: only one side says what they are."""
+    one, other = (attributes.get("data_digest") for attributes in (there, here))
+    return one is not None and other is not None and (unsaid or one == other)
+
+
 def _cause(name: str, there: Mapping, here: Mapping) -> str:
     """Where a file does not say what was done to inputs, it was begun by a version that standardised them unasked."""
-    if name != "data_digest" or "inputs" in there or "standardised" in here.get("inputs", "standardised"):
+    if name != "data_digest" or "inputs" in there or "inputs" not in here:
         return ""
+    if "standardised" in here["inputs"]:
+        return f"it does not say what was done to its inputs, which are {here['inputs']} now; "
     return (
-        f"it was begun by an earlier version, which standardised inputs by the training split, and now they are taken "
-        f"{'as they are' if here['inputs'] == 'as they are' else 'as ' + here['inputs']}: "
-        "add --standardize to go on as it was begun, "
+        "it was begun by an earlier version, which standardised inputs by the training split unasked "
+        f"(now: {here['inputs']}); add --standardize to go on as it was begun, or "
     )
 
 

@@ -178,6 +178,15 @@ def test_inputs_treated_otherwise_are_another_measurement(elsewhere, tmp_path):
     assert "its inputs is as they are, this command's is standardised by mean 0.1307" in refused.stderr
 
 
+def test_the_same_inputs_by_another_way_are_the_same_measurement(elsewhere, tmp_path):
+    name = "elsewhere:data"
+    found = datasets.load(name, "test", standardize=True)
+    measured(elsewhere, tmp_path / "a.h5", "data", "--data", name, "--split", "test", "--standardize")
+    same = ("--mean", *found.mean, "--std", *found.std)
+    done = measured(elsewhere, tmp_path / "a.h5", "data", "--data", name, "--split", "test", *same)
+    assert "complete already" in done.stdout
+
+
 def earlier(path):
     """Make a file one of 0.1, which did not record what was done to inputs."""
     with h5py.File(path, "r+") as file:
