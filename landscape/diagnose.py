@@ -136,7 +136,7 @@ def _lowest(results: Results) -> str:
 def _settings(results: Results, it: Subject, plane: Span) -> str:
     """How the file and the command differ, if they do: then nothing else can be told."""
     mine = it.settings | plane.settings
-    there = results.attributes
+    there = {n: mine[n] for n in ("inputs",) if n in mine} | results.attributes  # which not all versions have recorded
     other = [n for n, v in mine.items() if not np.array_equal(np.atleast_1d(there.get(n, "nothing")), np.atleast_1d(v))]
     if other or ("repeats" in there) != ("repeats" in mine):
         told = "; ".join(f"{n} is {there.get(n, 'nothing')} in the file, {mine[n]} in this command" for n in other[:3])

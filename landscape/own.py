@@ -137,7 +137,7 @@ def owned(
     found = _digest(held)
     held = _arranged(held, arguments)
     _refuse_another_order(arguments.out, found)
-    source = Source(data, "", held, None, "", found)
+    source = Source(data, "", held, None, "as they are", found)
     state = {name: tensor for name, tensor in network.state_dict().items() if _is_number(tensor)}
     it, _ = assembled(
         Checkpoint(name or type(network).__name__, {}, {}, format=0),

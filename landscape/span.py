@@ -246,7 +246,7 @@ def _ends(to: list, arguments, it: Subject, dimensions: int) -> list[dict[str, T
         path = source if isinstance(source, Path) else "what --to names"
         if isinstance(source, Path):
             entry = {"entry": arguments.entry} if getattr(arguments, "entry", None) else {}
-            other = checkpoints.load(source, arguments.network or it.checkpoint.network, **entry)
+            other = checkpoints.load(source, arguments.network or it.checkpoint.network, like=it.network, **entry)
             if other.format and it.checkpoint.format and other.title != it.checkpoint.title:
                 raise BadInput(
                     f"{path} holds another network, {other.title}, than {here}, {it.checkpoint.title}; "

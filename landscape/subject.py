@@ -15,7 +15,7 @@ from landscape import checkpoint as checkpoints
 from landscape import data as datasets
 from landscape import foreign_names
 from landscape.accuracy import Accuracy
-from landscape.arguments import fitted, parsed
+from landscape.arguments import fitted, input_options, parsed, standardisation
 from landscape.calling import Differentiating, as_arguments
 from landscape.checkpoint import Checkpoint
 from landscape.command import Parser, say
@@ -204,6 +204,7 @@ def options(parser: Parser, split: str, several: bool = False) -> None:
     group.add_argument("--data", help="the data, where they are not one of the known names: a folder, an .npz file, …")
     group.add_argument("--root", type=Path, help="where torchvision's data lie")
     group.add_argument("--size", type=int, help="side, in pixels, that the images of a folder are resized to")
+    input_options(group)
     group = parser.add_argument_group("how")
     group.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if there is one")
     group.add_argument("--batch-size", type=int, help="examples in one forward pass; by default what suits the images")
@@ -251,7 +252,7 @@ def subject(arguments, comm) -> Subject:
         # With a tolerance it is asked between batches whether that is enough.
         size = size if arguments.tolerance is None else min(size, 256)
     sources = [
-        Source(each.name, each.split, datasets.batches(each, size, device), each.classes, "", each.digest)
+        Source(each.name, each.split, datasets.batches(each, size, device), each.classes, each.inputs, each.digest)
         for each in data
     ]
     it, why = assembled(
@@ -270,6 +271,7 @@ def subject(arguments, comm) -> Subject:
     if not checkpoint.format:
         it.settings["factory"] = checkpoint.network
         it.settings["arguments"] = " ".join(f"{name}={value!r}" for name, value in sorted(checkpoint.arguments.items()))
+    say(comm, _inputs(data[0], checkpoint))
     if why and arguments.verbose:
         say(comm, f"{checkpoint.title} is measured {why}")
     return it
@@ -347,7 +349,7 @@ def assembled(
     settings = {  # in the order in which a difference is told: choices before the digests that follow from them
         "network": checkpoint.title,
         "data": data.name,
-        **({"inputs": data.inputs} if data.inputs else {}),
+        "inputs": data.inputs,
         **({} if classes is None else {"classes": classes}),
         "split": data.split,
         **({"second_split": others[0].split} if others else {}),
@@ -432,6 +434,15 @@ def _checkpoint(arguments) -> tuple[Checkpoint, str]:
     return checkpoint, name
 
 
+def _inputs(data: datasets.Data, checkpoint: Checkpoint) -> str:
+    """What is done to the inputs, and what the weights may want."""
+    hint = ""
+    if not data.mean and not checkpoint.format and data.name in datasets.KNOWN:
+        which = f"--mean {data.name}" if data.name in datasets.CONSTANTS else "--standardize"
+        hint = f"; if the network was trained on standardised ones, add {which}, or its own --mean and --std"
+    return f"inputs of {data.name}: {data.inputs}{hint}"
+
+
 def _data(name: str, split: str, arguments, checkpoint: Checkpoint, comm) -> datasets.Data:
     """The data of a split, once in the memory of each machine."""
 
@@ -443,18 +454,19 @@ def _data(name: str, split: str, arguments, checkpoint: Checkpoint, comm) -> dat
             size=arguments.size,
             examples=arguments.examples,
             seed=arguments.seed,
-            mean=checkpoint.data.get("mean"),
-            std=checkpoint.data.get("std"),
+            **standardisation(arguments, checkpoint.data),
         )
-        images, labels = data.images, data.labels
+        both = (data.images, data.labels)
         if arguments.tolerance is not None:
             # One order for all points: what two points differ by is known better than either of them.
-            order = datasets.stratified_order(labels, arguments.seed)
-            images, labels = images[order], labels[order]
-        return replace(data, images=None, labels=None), [images.numpy(), labels.numpy()]
+            both = take(both, datasets.stratified_order(data.labels, arguments.seed))
+        frame = mapped(lambda tensor: tensor.new_empty(0), both)  # small, unlike the arrays
+        return (replace(data, images=None, labels=None), frame), [tensor.numpy() for tensor in leaves(both)]
 
-    data, (images, labels) = once_a_machine(comm, make)
-    return replace(data, images=torch.from_numpy(images), labels=torch.from_numpy(labels))
+    (data, frame), arrays = once_a_machine(comm, make)
+    each = iter(arrays)
+    images, labels = mapped(lambda _: torch.from_numpy(next(each)), frame)
+    return replace(data, images=images, labels=labels)
 
 
 def batch_size(inputs: Tensor, dtype: torch.dtype, device: torch.device) -> int:

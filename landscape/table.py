@@ -46,6 +46,8 @@ MEASURED = {
 # Facts about who measured, not about what was measured: a resumed run may differ in them.
 INFORMATIVE = ("command", "version_skipscape", "version_torch", "version_numpy")
 OWN = ("format", "seal")  # facts about the file itself
+# Facts of the data that their digest shows too, and that not all versions write, or count alike.
+DIGESTED = ("inputs", "classes")
 NEAR = 1000  # rows: what is written further apart than so many is not written as one; a write of few costs as much
 OPEN = (20, 4)  # the bytes in which HDF5, of its earliest format, notes that somebody has the file open to write
 
@@ -261,8 +263,10 @@ def _take_up(path, points, coordinates, given, measured, derived, attributes) ->
         there, here = (_plain(a.get(name, "nothing")) for a in (found.attributes, attributes))
         if name in OWN or there == here or (there != there and here != here):
             continue
+        if name in DIGESTED and _same_data(found.attributes, attributes, unsaid="nothing" in (there, here)):
+            continue
         if name not in INFORMATIVE:
-            raise _refusal(path, name, there, here)
+            raise _refusal(path, name, there, here, _cause(name, found.attributes, attributes))
         if name != "command":
             warnings.append(f"{path} was begun with {name} {there}, this is {here}; going on")
     arrays = {**found.coordinates, **found.variables}
@@ -289,10 +293,28 @@ def _identity(file: h5py.File | Path) -> tuple:
     return os.fstat(file.id.get_vfd_handle()).st_ino, file.attrs.get("seal")
 
 
-def _refusal(path, name, there, here) -> BadInput:
+def _refusal(path, name, there, here, cause: str = "") -> BadInput:
     return BadInput(
         f"{path} holds another measurement: its {name} is {there}, this command's is {here}; "
-        "give another output file, or remove this one to start anew"
+        f"{cause}give another output file, or remove this one to start anew"
+    )
+
+
+def _same_data(there: Mapping, here: Mapping, unsaid: bool) -> bool:
+    """Whether data are the same, or it is for their digest to say so: only one side says what they are."""
+    one, other = (attributes.get("data_digest") for attributes in (there, here))
+    return one is not None and other is not None and (unsaid or one == other)
+
+
+def _cause(name: str, there: Mapping, here: Mapping) -> str:
+    """Where a file does not say what was done to inputs, it was begun by a version that standardised them unasked."""
+    if name != "data_digest" or "inputs" in there or "inputs" not in here:
+        return ""
+    if "standardised" in here["inputs"]:
+        return f"it does not say what was done to its inputs, which are {here['inputs']} now; "
+    return (
+        "it was begun by an earlier version, which standardised inputs by the training split unasked "
+        f"(now: {here['inputs']}); add --standardize to go on as it was begun, or "
     )
 
 

@@ -126,7 +126,8 @@ def train(
         _go_on(steps, state, KEPT[optimizer])
         first = state["epoch"]
     # channels-last is the layout in which convolutions are fast, on processors and on GPUs
-    images = images.contiguous(memory_format=torch.channels_last)
+    if images.ndim == 4:
+        images = images.contiguous(memory_format=torch.channels_last)
     forward = Compiled(network) if compiled else network
 
     def backward(inputs: Tensor, targets: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from landscape import checkpoint as checkpoints
-from landscape.arguments import parsed
+from landscape.arguments import fitted, input_options, parsed
 from landscape.checkpoint import Checkpoint
 from landscape.command import Parser
 from landscape.data import Data
@@ -33,6 +33,7 @@ def options(parser: Parser, epochs: int, data: str | None) -> None:
     g.add_argument("--seeds", type=int, default=3, help="of each network: seeds 0, 1, …")
     g.add_argument("--data", default=data, help="as for train.py")
     g.add_argument("--root", type=Path, help="where torchvision's data lie")
+    input_options(g, training=True)
     g.add_argument("--examples", type=int, help="a stratified subset of so many training images")
     g = parser.add_argument_group("training")
     g.add_argument("--epochs", type=int, default=epochs)
@@ -63,7 +64,7 @@ def variant(name: str, depth: int, width: int, data: Data) -> nn.Module:
     """
     name, _, more = name.partition(":")
     given = parsed(re.split(r",(?![^(\[]*[)\]])", more)) if more else {}  # not at the comma of (0.5, 1)
-    shape = {"depth": depth, "width": width, "classes": data.classes, "channels": data.images.shape[1]}
+    shape = fitted(name, {"depth": depth, "width": width}, data)
     if name in NETWORKS:  # a densenet has no width
         shape = {argument: value for argument, value in shape.items() if argument in _arguments(name)}
     return build(name, **{**shape, **given})

@@ -96,9 +96,11 @@ class Trial:
             loaded = checkpoints.load(arguments.checkpoint)
             self.network, self.title = loaded.restore(), f"{loaded.title} on {loaded.data.get('name')}"
             files = arguments.data
-            how = {name: loaded.data.get(name) for name in ("mean", "std")}
+            recorded = {name: loaded.data[name] for name in ("mean", "std") if name in loaded.data}
+            how = recorded or {"standardize": True}
         self.data = datasets.load(str(files), "train", **how)
-        steps = [transforms.ToTensor(), transforms.Normalize(self.data.mean, self.data.std)]
+        standardise = [transforms.Normalize(self.data.mean, self.data.std)] if self.data.mean else []
+        steps = [transforms.ToTensor(), *standardise]
         self.files = ImageFolder(files / "train", transforms.Compose(steps))
         self.network.eval()
         self.chosen = datasets.stratified_order(self.data.labels, 0)[: arguments.images]

@@ -189,9 +189,10 @@ def images(folder: Path, kind: str, ending: str, options: dict) -> tuple:
     def write(draft: Path, _: dict) -> list[str]:
         arrays = {}
         for split in ("train", "test"):
-            pixels, labels = read(split)
-            arrays[f"{split}_images"] = pixels(torch.arange(len(labels))).permute(0, 2, 3, 1).numpy()  # (N, H, W, 3)
-            arrays[f"{split}_labels"] = labels.numpy()
+            part = read(split)
+            pixels = part.inputs(torch.arange(len(part.targets)))
+            arrays[f"{split}_images"] = pixels.permute(0, 2, 3, 1).numpy()  # (N, H, W, 3)
+            arrays[f"{split}_labels"] = part.targets.numpy()
         with open(draft, "wb") as file:
             np.savez(file, **arrays)
         return ["data are called by their file: keep its name, or figures will tell another"]

@@ -23,6 +23,8 @@ import torch
 from ensemble.flow import BATCHNORM, stages
 from ensemble.profile import JACOBIANS, PROFILE, QUANTILES, profile
 from landscape import data as datasets
+from landscape.arguments import standardisation
+from landscape.checkpoint import Checkpoint
 from landscape.command import Parser, run
 from landscape.errors import BadInput
 from landscape.experiment import experiment
@@ -71,8 +73,8 @@ def main(arguments, comm) -> None:
         trained = {path.stem: trained_here(path) for path in arguments.checkpoints}
         names = [trained[path.stem].data_named(arguments.data, path) for path in arguments.checkpoints]
         name = names[0] if names else arguments.data or "digits"
-        training = datasets.load(name, "train", root=arguments.root, examples=arguments.examples)
-        test = datasets.load(name, "test", root=arguments.root, mean=training.mean, std=training.std)
+        how = {"root": arguments.root, "examples": arguments.examples}
+        training, test = datasets.load_for_training(name, **how, **standardisation(arguments, recorded(trained)))
         rows = planned(arguments, trained)
 
         def untrained(row):
@@ -120,6 +122,7 @@ def main(arguments, comm) -> None:
         attributes={
             "network": ", ".join(dict.fromkeys(row.variant for row in rows)),
             "data": training.name,
+            "inputs": training.inputs,
             "split": "train",
             "loss": "cross_entropy",
             "batchnorm": arguments.batchnorm,
@@ -134,6 +137,22 @@ def main(arguments, comm) -> None:
             "data_digest": training.digest,
         },
     )
+
+
+def recorded(trained: dict[str, Checkpoint]) -> dict:
+    """What the checkpoints have recorded of their inputs.
+
+    Raises
+    ------
+    BadInput
+        They differ.
+    """
+    found = {name: {n: tuple(c.data[n]) for n in ("mean", "std") if n in c.data} for name, c in trained.items()}
+    first, *others = found or [None]
+    for other in others:
+        if found[other] != found[first]:
+            raise BadInput(f"{first} and {other} were trained on inputs standardised otherwise; measure them apart")
+    return found.get(first, {})
 
 
 def planned(arguments, trained) -> list[Row]:

@@ -28,7 +28,7 @@ timed() {
 train() {
     name=$1
     shift
-    timed "$name" python scripts/train.py "$out/$name.pt" --data "$data" --epochs "${EPOCHS:-10}" --bfloat16 "$@"
+    timed "$name" python scripts/train.py "$out/$name.pt" --data "$data" --standardize --epochs "${EPOCHS:-10}" --bfloat16 "$@"
 }
 measure() {
     script=$1 net=$2 name=$3
@@ -114,7 +114,7 @@ measure lesion preact-56-0 applied-twice-preact-56-0 --repeat 1 10 --trials 10 -
 # 8. Gradients: by path length (Veit et al. 2016 §5), and from block to block, new and trained
 measure paths preact-56-0 paths-preact-56-0 --examples 32 --draws 200
 timed flow-new mpiexec -n "${RANKS:-2}" python -m mpi4py scripts/flow.py "$out/flow-new.h5" \
-    plain resnet resnet:order=pre --depth 20 56 110 --seeds 3 --data "$data"
+    plain resnet resnet:order=pre --depth 20 56 110 --seeds 3 --data "$data" --standardize
 
 # 9. What takes longest: 110 layers, and a DenseNet
 for net in resnet-110-0 preact-110-0; do

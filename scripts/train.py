@@ -15,7 +15,7 @@ import torch
 
 from landscape import checkpoint as checkpoints
 from landscape import data as datasets
-from landscape.arguments import fitted, parsed
+from landscape.arguments import fitted, input_options, parsed, standardisation
 from landscape.checkpoint import Checkpoint
 from landscape.command import Parser, provenance, run, say
 from landscape.errors import BadInput
@@ -44,6 +44,7 @@ def parser() -> Parser:
     )
     g.add_argument("--root", type=Path, help="where torchvision's data lie")
     g.add_argument("--size", type=int, help="side, in pixels, that the images of a folder are resized to")
+    input_options(g, training=True)
     g.add_argument("--download", action="store_true", help="let torchvision fetch what is missing")
     g.add_argument("--examples", type=int, help="train on so many examples, a seeded stratified subset")
     g.add_argument(
@@ -83,9 +84,12 @@ def main(arguments, comm) -> None:
             raise BadInput("training runs on one process; start it without mpiexec")
     if not arguments.out.parent.is_dir():
         raise BadInput(f"output folder {arguments.out.parent} does not exist; mkdir -p {arguments.out.parent}")
-    where = {name: getattr(arguments, name) for name in ("root", "download", "size")}
-    training = datasets.load(arguments.data, "train", examples=arguments.examples, seed=arguments.seed, **where)
-    test = datasets.load(arguments.data, "test", mean=training.mean, std=training.std, **where)
+    begun = checkpoints.load(arguments.out) if arguments.out.exists() else None
+    where = {name: getattr(arguments, name) for name in ("root", "download", "size", "examples", "seed")}
+    # A training that has begun goes on with its constants, whatever its version took by default.
+    where |= standardisation(arguments, begun.data if begun else None)
+    training, test = datasets.load_for_training(arguments.data, **where)
+    say(comm, f"inputs of {training.name}: {training.inputs}")
     settings = _settings(arguments, training)
     device = place(comm)
 
@@ -101,8 +105,7 @@ def main(arguments, comm) -> None:
         training={"recipe": arguments.recipe, **settings},
         versions={n: v for n, v in provenance({}).items() if n != "command"},
     )
-    if arguments.out.exists():
-        begun = checkpoints.load(arguments.out)
+    if begun:
         _check_same(begun, now, arguments.out)
         if begun.state is None:
             if not begun.final:
@@ -115,7 +118,9 @@ def main(arguments, comm) -> None:
         now.history, now.state = begun.history, begun.state
         say(comm, f"going on from epoch {now.state['epoch']} of {settings['epochs']}")
     check_fit(now.title, network, training)
-    say(comm, f"{now.title} on {training.name}", str(summary(network, tuple(training.images.shape[1:]))))
+    say(comm, f"{now.title} on {training.name}")
+    if training.images.is_floating_point():
+        say(comm, str(summary(network, tuple(training.images.shape[1:]))))
     network = network.to(device, memory_format=torch.channels_last)
 
     per_epoch = -(-len(training.labels) // arguments.batch_size)
@@ -167,7 +172,10 @@ def _settings(arguments, training) -> dict:
     recipe |= {name: value for name, value in given.items() if value is not None}
     if min(recipe["epochs"], arguments.batch_size, arguments.micro_batch) < 1:
         raise BadInput("--epochs, --batch-size and --micro-batch must be 1 or more")
-    augmented = training.name != "digits" if arguments.augment is None else arguments.augment
+    images = training.images.ndim == 4
+    if arguments.augment and not images:
+        raise BadInput(f"--augment is for images, and {training.name} has none; leave it out")
+    augmented = images and (training.name != "digits" if arguments.augment is None else arguments.augment)
     return {
         **recipe,
         **{n: getattr(arguments, n) for n in ("seed", "optimizer", "batch_size", "micro_batch", "warm_up", "bfloat16")},

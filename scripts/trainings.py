@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from landscape import data as datasets
+from landscape.arguments import standardisation
 from landscape.command import Parser, run
 from landscape.errors import BadInput
 from landscape.experiment import experiment
@@ -90,8 +91,8 @@ def trained(arguments, device: torch.device) -> tuple:
     """Variants, depths and seeds; which rows of them there are; what trains and measures these; and how."""
     if min(arguments.seeds, arguments.epochs, arguments.batch_size) < 1:
         raise BadInput("--seeds, --epochs and --batch-size must be 1 or more")
-    training = datasets.load(arguments.data, "train", root=arguments.root, examples=arguments.examples)
-    test = datasets.load(arguments.data, "test", root=arguments.root, mean=training.mean, std=training.std)
+    how = {"root": arguments.root, "examples": arguments.examples, **standardisation(arguments)}
+    training, test = datasets.load_for_training(arguments.data, **how)
     for words in (arguments.variants, arguments.depth):
         if len(set(words)) < len(words):
             raise BadInput(f"{' '.join(map(str, words))}: one is there twice; give each once")
@@ -116,6 +117,7 @@ def trained(arguments, device: torch.device) -> tuple:
 
     attributes = {
         "data": training.name,
+        "inputs": training.inputs,
         "recipe": arguments.recipe,
         "epochs": how["epochs"],
         "learning_rate": how["learning_rate"],

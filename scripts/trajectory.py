@@ -37,7 +37,7 @@ from landscape.trajectory import loaded, snapshots, trajectory, window
 
 # What a surface's points have in common with ours.
 SHARED = ("split", "examples", "loss", "seed", "network", "argument", "data", "root", "size", "device", "batch_size")
-SHARED += ("tolerance", "batchnorm", "calibration", "outputs")
+SHARED += ("tolerance", "batchnorm", "calibration", "outputs", "mean", "std", "standardize", "entry", "parameters")
 STEEP = 2.0  # how many times the loss on the path that in the plane may be without a word
 
 
@@ -111,9 +111,11 @@ def main(arguments, comm) -> None:
         if name != "examples"
     }
 
+    how = reading(arguments, it)
+
     def losses(rows):
         for (row,) in rows.astype(int):
-            state = checkpoints.load(points[row], network_of(arguments, it), lazy=True).weights
+            state = checkpoints.load(points[row], **how).weights
             with loaded(it.network, state):
                 measured = it.measure()
             with plane.at(it.network, coordinates[row]):
@@ -185,7 +187,7 @@ def found(arguments, it: Subject, files: list[Path], file: Path) -> tuple[list[P
 
     which = filters.selected(it.network, arguments.parameters, filters=arguments.filters_only)
     final = {n: p.detach().cpu() for n, p in it.network.named_parameters() if which is None or which(n, p)}
-    load = partial(checkpoints.load, network=network_of(arguments, it), lazy=True)
+    load = partial(checkpoints.load, **reading(arguments, it))
     opened = {str(path): lambda path=path: load(path).weights for path in files}
     along = surface(arguments, it, file, [(0, 1), (0, 1)]).plane.directions if arguments.along else None
     path = trajectory(opened, final, along and [{n: d.cpu() for n, d in direction.items()} for direction in along])
@@ -219,7 +221,7 @@ def fitting(arguments, it: Subject, files: list[Path]) -> list[Path]:
     own = it.network.state_dict()
     last = {}
     for path in files:
-        other = checkpoints.load(path, network_of(arguments, it), lazy=True)
+        other = checkpoints.load(path, **reading(arguments, it))
         if other.format and it.checkpoint.format and other.title != it.checkpoint.title:
             raise BadInput(
                 f"{path} holds another network, {other.title}, than {arguments.checkpoint}, {it.checkpoint.title}; "
@@ -236,9 +238,10 @@ def fitting(arguments, it: Subject, files: list[Path]) -> list[Path]:
     return files[:-1] if same else files
 
 
-def network_of(arguments, it: Subject) -> str:
-    """What a snapshot that does not say itself is a state dict of."""
-    return arguments.network or it.checkpoint.network
+def reading(arguments, it: Subject) -> dict:
+    """How `landscape.checkpoint.load` reads a snapshot, which may not say itself what it is a state dict of."""
+    network = arguments.network or it.checkpoint.network
+    return {"network": network, "lazy": True, "entry": arguments.entry, "like": it.network}
 
 
 def surface(arguments, it: Subject, file: Path, ends: list[tuple[float, float]]) -> Span:
@@ -257,7 +260,9 @@ def words(arguments, file: Path, ends: list[tuple[float, float]]) -> list[str]:
     usual = parser()
     for name in SHARED:
         if (value := getattr(arguments, name)) != usual.get_default(name):
-            told += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
+            told.append(f"--{name.replace('_', '-')}")
+            if value is not True:
+                told += map(str, value if isinstance(value, list) else [value])
     return told
 
 

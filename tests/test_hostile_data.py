@@ -73,16 +73,10 @@ IMAGES = {
     "words": lambda canary: np.full((6, 5, 5), "a"),
     "raw": lambda canary: np.zeros((6, 5, 5), "V4"),
     "dates": lambda canary: np.zeros((6, 1, 5, 5), "M8[s]"),
-    "truths": lambda canary: np.zeros((6, 5, 5), bool),
-    "complex": lambda canary: np.zeros((6, 1, 5, 5), complex),
-    "int64": lambda canary: np.zeros((6, 5, 5), np.int64),
-    "uint16": lambda canary: np.zeros((6, 5, 5), np.uint16),
-    "one dimension": lambda canary: np.zeros(6, np.uint8),
-    "two dimensions": lambda canary: np.zeros((6, 25), np.uint8),
+    "beyond int64": lambda canary: np.full((6, 5), 2**64 - 1, np.uint64),
     "five dimensions": lambda canary: np.zeros((6, 1, 5, 5, 1), np.uint8),
     "no dimension": lambda canary: np.uint8(3),
     "channels": lambda canary: np.zeros((6, 5, 5, 4), np.uint8),
-    "float without channels": lambda canary: np.zeros((6, 5, 5), np.float32),
     "nan": lambda canary: np.full((6, 1, 5, 5), np.nan),
     "one nan": lambda canary: np.where(np.arange(150).reshape(6, 1, 5, 5) == 77, np.nan, 0.5),
     "infinite": lambda canary: np.full((6, 1, 5, 5), -np.inf),
@@ -125,30 +119,24 @@ IMAGES = {
 @pytest.mark.parametrize("case", IMAGES)
 def test_images_that_are_none_are_refused(canary, tmp_path, case):
     path = npz(tmp_path / "a.npz", train_images=IMAGES[case](canary))
-    for split in ("train", "test"):
-        complaint(load, str(path), split)
+    complaint(load, str(path), "train")
+    complaint(load, str(path), "test", standardize=True)
+    assert len(load(str(path), "test").images) == 4  # it has nothing to do with the other split
 
 
 LABELS = {
     "objects": lambda canary: np.array([Call(os.system, f"touch {canary}")] * 6),
     "negative": lambda canary: np.array([0, 1, 0, 1, 0, -1]),
-    "a gap": lambda canary: np.array([0, 1, 0, 1, 0, 3]),
     "huge": lambda canary: np.array([0, 1, 0, 1, 0, 2**62]),
     "beyond int64": lambda canary: np.array([0, 1, 0, 1, 0, 2**64 - 1], np.uint64),
-    "from 1": lambda canary: np.arange(6) % 2 + 1,
-    "one class": lambda canary: np.zeros(6, int),
     "words": lambda canary: np.array(["cat"] * 6),
-    "truths": lambda canary: np.arange(6) % 2 == 1,
-    "complex": lambda canary: np.zeros(6, complex),
     "nan": lambda canary: np.full(6, np.nan),
     "infinite targets": lambda canary: np.full((6, 2), np.inf),
     "no targets": lambda canary: np.zeros((6, 0)),
-    "columns": lambda canary: np.zeros((6, 2), int),
     "no dimension": lambda canary: np.int64(1),
     "fewer": lambda canary: np.arange(5) % 2,
     "more": lambda canary: np.arange(7) % 2,
     "none": lambda canary: np.zeros(0, int),
-    "floats where the others are classes": lambda canary: np.arange(6) / 6,
     "missing": lambda canary: None,
 }
 
@@ -157,8 +145,6 @@ LABELS = {
 @pytest.mark.parametrize("case", LABELS)
 def test_labels_that_are_none_are_refused(canary, tmp_path, case, split):
     labels = LABELS[case](canary)
-    if (case, split) in {("from 1", "test"), ("one class", "test"), ("floats where the others are classes", "train")}:
-        return  # of this split alone, nothing is wrong with them
     if split == "test" and labels is not None and labels.ndim:
         labels = labels[2:]
     complaint(load, str(npz(tmp_path / "a.npz", **{f"{split}_labels": labels})), split)
@@ -358,17 +344,14 @@ def moved(folder, old, new):
 
 FOLDERS = {
     "no train": lambda f: moved(f, "train", "training"),
-    "no test": lambda f: moved(f, "test", "testing"),
     "train is a file": lambda f: (moved(f, "train", "old"), (f / "train").touch()),
     "train is a loop": lambda f: (moved(f, "train", "old"), (f / "train").symlink_to(f / "train")),
     "no classes": lambda f: [moved(f, f"{s}/{c}", f"{s}-{c}") for s in ("train", "test") for c in ("cat", "dog")],
     "other classes": lambda f: moved(f, "test/dog", "test/cow"),
-    "fewer classes": lambda f: moved(f, "test/dog", "dog"),
     "more classes": lambda f: (f / "test" / "cow").mkdir(),
     "an empty class": lambda f: [(f / s / "cow").mkdir() for s in ("train", "test")],
     "a class of other files": lambda f: [(p.mkdir(), (p / "a.txt").touch()) for p in (f / "train/cow", f / "test/cow")],
     "a class that is the folder": lambda f: [(f / s / "cow").symlink_to(f) for s in ("train", "test")],
-    "one class": lambda f: [moved(f, f"{split}/dog", f"{split}-dog") for split in ("train", "test")],
     "a line end": lambda f: (f / "test" / "a\n\x1b[31mb").mkdir(),
     "no UTF-8": lambda f: (f / "test" / os.fsdecode(b"\xff\xfe")).mkdir(),
 }

@@ -115,7 +115,6 @@ def folder(tmp_path):
 def loss_of(network, images, labels):
     """Measured as a user would, on images as they are stored."""
     x = torch.from_numpy(images).float().permute(0, 3, 1, 2) / 255
-    x = (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True, correction=0)
     with torch.no_grad():
         return F.cross_entropy(network.eval()(x), torch.from_numpy(labels)).item()
 
@@ -182,7 +181,7 @@ def test_a_loss_and_data_of_ones_own_are_measured(trained, mine):
 def test_blocks_inside_of_another_network_are_left_out_one_by_one(trained, mine):
     inner = load(trained / "resnet.pt").weights
     torch.save({f"inner.{name}": tensor for name, tensor in inner.items()}, "a.pt")
-    own = ("--network", "mine:Blocks", "--data", "digits")
+    own = ("--network", "mine:Blocks", "--data", "digits", "--standardize", "--quiet")
     command("lesion", "a.pt", "a.h5", *own, cwd=mine)
     command("lesion", trained / "resnet.pt", "b.h5", "--quiet", cwd=mine)
     np.testing.assert_allclose(read("a.h5")["loss"], read("b.h5")["loss"], rtol=1e-5)
@@ -193,7 +192,7 @@ def test_blocks_inside_of_another_network_are_left_out_one_by_one(trained, mine)
 
 def test_weights_alone_of_our_own_networks_are_told_what_the_data_settle(trained, tmp_path):
     torch.save(load(trained / "resnet.pt").weights, tmp_path / "a.pt")
-    alone = ("--network", "resnet", "--argument", "depth=8", "width=4", "--data", "digits")
+    alone = ("--network", "resnet", "--argument", "depth=8", "width=4", "--data", "digits", "--standardize")
     command("lesion", tmp_path / "a.pt", tmp_path / "a.h5", *alone, "--quiet")
     command("lesion", trained / "resnet.pt", tmp_path / "b.h5", "--quiet")
     np.testing.assert_array_equal(read(tmp_path / "a.h5")["loss"], read(tmp_path / "b.h5")["loss"])

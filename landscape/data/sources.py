@@ -1,10 +1,8 @@
-"""Where data come from: a name, a folder, a file or a function becomes pixels and labels.
+"""Where data come from: a name, a folder, a file or a function becomes inputs and targets.
 
-Conventions. A source is a function of "train" or "test" that returns ``(pixels, labels)``: labels at
-once, int64 (N,) or float32 (N, K); pixels as a function of an index (n,) that decodes only what is
-asked, uint8 or float32 (n, C, H, W), not normalised. Files are not trusted: nothing in them is
-executed, what they claim is compared with what is there before memory is given to it, and whatever
-goes wrong in reading them is a ``BadInput`` that names the file.
+Conventions. A source is a function of "train" or "test" that returns a `Split`. Files are not trusted: nothing in
+them is executed, what they claim is compared with what is there before memory is given to it, and whatever goes wrong
+in reading them is a ``BadInput`` that names the file.
 """
 
 from __future__ import annotations
@@ -13,31 +11,56 @@ import contextlib
 import math
 import os
 import sys
+import traceback
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from landscape.errors import BadInput, meant
 from landscape.imported import imported
+from landscape.nested import Nested, cat, length, take
 
-__all__ = ["Source", "guard_memory", "source"]
+__all__ = ["VOID", "Source", "Split", "guard_memory", "source"]
 
-Split = tuple[Callable[[Tensor], Tensor], Tensor]
+
+class Split(NamedTuple):
+    """One split of the data.
+
+    Attributes
+    ----------
+    inputs : function of an index (n,)
+        Decodes only what is asked: images of 8 bits are uint8 (n, C, H, W); all else is as in `landscape.data`.
+    targets : see `landscape.data`
+    classes : of integer targets, or None
+    rounded : whether inputs had more digits than float32 has
+    """
+
+    inputs: Callable[[Tensor], Nested]
+    targets: Nested
+    classes: int | None
+    rounded: bool = False
+
+
 Source = Callable[[str], Split]
 
 # name: torchvision's class
 TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashionmnist": "FashionMNIST"}
 KNOWN = ("digits", *TORCHVISION)
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+ARRAYS = {"inputs": ("images", "inputs"), "targets": ("labels", "targets")}  # in an .npz file, behind train_ or test_
+VOID = -100  # a target that does not count, as in torch.nn.functional.cross_entropy
+VOID_BYTE = 255  # one in label maps of 8 bits, which the loss has to leave out
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 FORMATS = ("JPEG", "PNG")  # a file of another kind may have such a name; to decode PostScript is to run it
+MOST_CLASSES = 2**24  # a network with more outputs does not exist
 MOST_PIXELS = 2**26  # of an image; one of some bytes can claim any number
 
 # What packs itself a hundredfold is no set of images, but can fill the memory from a file of some kB.
@@ -105,7 +128,7 @@ def _digits(split: str) -> Split:
     for digit in range(10):
         place[labels == digit] = np.arange((labels == digit).sum())
     mine = (place % 3 == 2) == (split == "test")
-    images = (pixels[mine] / 16).reshape(-1, 1, 8, 8)  # stored as 0..16
+    images = (pixels[mine] / 16).reshape(-1, 1, 8, 8).astype(np.float32)  # stored as 0..16
     return _checked(images, labels[mine], f"the {split} split of digits")
 
 
@@ -138,29 +161,35 @@ def _folder(root: Path, size: int | None) -> Source:
     places = {"train": root / "train", "test": root / "test"}
     if not places["test"].is_dir() and (root / "val").is_dir():
         places["test"] = root / "val"
-    for split, place in places.items():
-        if not place.is_dir():
-            raise BadInput(f"{root} has no {split}/; expected {root}/{{train,test}}/<class>/*.jpg or *.png")
-    classes = {split: {p.name for p in place.iterdir() if p.is_dir()} for split, place in places.items()}
-    for split, other in (("train", "test"), ("test", "train")):
-        if lacking := sorted(classes[other] - classes[split]):
-            raise BadInput(
-                f"class {lacking[0]!r} is in {places[other]} but not in {places[split]}; "
-                f"both need the same class folders"
-            )
-    if not classes["train"]:
+    classes = {
+        split: {p.name for p in place.iterdir() if p.is_dir()} for split, place in places.items() if place.is_dir()
+    }
+    if classes.get("train") == set():
         raise BadInput(f"{places['train']} is empty; expected a folder of images per class")
+    if "train" in classes and (lacking := sorted(classes.get("test", set()) - classes["train"])):
+        raise BadInput(
+            f"class {lacking[0]!r} is in {places['test']} but not in {places['train']}, whose folders number the "
+            "classes; make a folder of that name there, or remove this one"
+        )
+    numbered = sorted(classes.get("train") or classes.get("test", set()))
 
     def read(split: str) -> Split:
+        if split not in classes:
+            raise BadInput(f"{root} has no {split}/; expected {root}/{{train,test}}/<class>/*.jpg or *.png")
         files, labels = [], []
-        for label, name in enumerate(sorted(classes[split])):
+        for label, name in enumerate(numbered):
+            if name not in classes[split]:  # a class of which there are no test images
+                continue
             place = places[split] / name
             mine = sorted(p for p in place.iterdir() if p.suffix.lower() in SUFFIXES)
             if not mine:
                 raise BadInput(f"{place} is empty; expected .jpg, .jpeg or .png images")
             files += mine
             labels += [label] * len(mine)
-        return lambda index: _decode([files[i] for i in index.tolist()], size), torch.tensor(labels)
+        if not files:
+            raise BadInput(f"{places[split]} is empty; expected a folder of images per class")
+        decode = lambda index: _decode([files[i] for i in index.tolist()], size)  # noqa: E731
+        return Split(decode, torch.tensor(labels), len(numbered))
 
     return read
 
@@ -206,31 +235,55 @@ def _image(file: Path, size: int | None) -> np.ndarray:
 
 
 def _npz(path: Path) -> Source:
-    """Arrays in a zip file; the headers are checked at once, the arrays are read when asked for."""
+    """Arrays in a zip file; headers are checked first, and inputs are read when they are asked for."""
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise BadInput(f"{path} is not a file; name an .npz file, or a folder with train/ and test/")
     with _blaming(path), zipfile.ZipFile(path) as archive:
-        if lacking := [name for name in ARRAYS if f"{name}.npy" not in archive.namelist()]:
-            raise BadInput(f"{path} has no array {lacking[0]}; expected {', '.join(ARRAYS)}")
-        shapes = {name: _header(archive, name)[0] for name in ARRAYS}
-    for split in ("train", "test"):
-        images, labels = ((shapes[f"{split}_{what}"] or (0,))[0] for what in ("images", "labels"))
-        if images != labels:
-            raise BadInput(f"{path} has {images} {split}_images and {labels} {split}_labels; expected as many")
+        members = [name.removesuffix(".npy") for name in archive.namelist()]
+
+    def named(split: str, what: str) -> str | dict[str, str] | None:
+        """The array, or the arrays by what follows their common name."""
+        for word in ARRAYS[what]:
+            whole = f"{split}_{word}"
+            if whole in members:
+                return whole
+            if parts := {m.removeprefix(f"{whole}."): m for m in members if m.startswith(f"{whole}.")}:
+                return parts
+        return None
 
     def array(name: str) -> np.ndarray:
         with _blaming(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
             shape, dtype = _header(archive, name)
-            # As it is, and as float32.
-            guard_memory(math.prod(shape) * (dtype.itemsize + 4), f"{name} of {path}")
+            # As it is, and as int64 or float32.
+            guard_memory(math.prod(shape) * (dtype.itemsize + (4 if dtype.kind == "f" else 8)), f"{name} of {path}")
             return np.lib.format.read_array(member, allow_pickle=False)
 
+    def tensors(names: str | dict[str, str], convert: Callable[[np.ndarray, str], Tensor]) -> Nested:
+        if isinstance(names, dict):
+            return {name: tensors(member, convert) for name, member in names.items()}
+        return convert(array(names), f"{names} of {path}")
+
     def read(split: str) -> Split:
-        images, labels = f"{split}_images", f"{split}_labels"
-        return (
-            lambda index: _images(array(images), f"{images} of {path}")[index],
-            _labels(array(labels), f"{labels} of {path}"),
-        )
+        names = {what: named(split, what) for what in ARRAYS}
+        if lacking := [what for what, name in names.items() if name is None]:
+            expected = " or ".join(f"{split}_{word}" for word in reversed(ARRAYS[lacking[0]]))
+            raise BadInput(f"{path} has no array {expected}; it has {', '.join(sorted(members)[:10]) or 'none'}")
+        each = [n for name in names.values() for n in (name.values() if isinstance(name, dict) else [name])]
+        with _blaming(path), zipfile.ZipFile(path) as archive:
+            headers = {name: _header(archive, name) for name in each}
+        counts = {name: (shape or (0,))[0] for name, (shape, _) in headers.items()}
+        for name in each[1:]:
+            if counts[name] != counts[each[0]]:
+                raise BadInput(f"{path} has {counts[each[0]]} {each[0]} and {counts[name]} {name}; expected as many")
+        targets = tensors(names["targets"], _target)
+        classes = _classes(targets, f"{split} targets of {path}")
+        if split != "train" and isinstance(name := named("train", "targets"), str) and classes is not None:
+            # A class may be absent from the test split.
+            training = _classes(_target(array(name), f"{name} of {path}"), f"train targets of {path}")
+            classes = max(classes, training or 0)
+        inputs = names["inputs"]
+        wide = any(_wide(headers[name][1]) for name in (inputs.values() if isinstance(inputs, dict) else [inputs]))
+        return Split(lambda index: take(tensors(inputs, _input), index), targets, classes, wide)
 
     return read
 
@@ -261,56 +314,171 @@ def _function(name: str) -> Source:
     function = imported(name)
 
     def read(split: str) -> Split:
-        result = function(split)
-        with _blaming(f"what {name} returned", "return arrays (images, labels)"):
-            images, labels = map(np.asarray, result)
-        return _checked(images, labels, f"the {split} split of {name}")
+        what = f"the {split} split of {name}"
+        try:
+            result = function(split)
+        except BadInput:
+            raise
+        except Exception as error:
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{type(error).__name__}: {_line(error)}, in line {at.lineno} of {at.filename}"
+            raise BadInput(f"{name}({split!r}) fails ({where}); mend it, or choose a split that it has") from error
+        with _blaming(f"what {name} returned", "return (inputs, targets), a Dataset or a DataLoader"):
+            if isinstance(result, Dataset):
+                result = DataLoader(result, 256)
+            if isinstance(result, DataLoader):
+                result = cat([_pair(batch) for batch in _in_order(result)])
+            return _checked(*_pair(result), what)
 
     return read
 
 
-def _checked(images: np.ndarray, labels: np.ndarray, what: str) -> Split:
-    images, labels = _images(images, f"images of {what}"), _labels(labels, f"labels of {what}")
-    if len(images) != len(labels):
-        raise BadInput(f"{what} has {len(images)} images and {len(labels)} labels; expected as many")
-    return images.__getitem__, labels
+def _pair(value: Any) -> tuple:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        parts = f" of {len(value)}" if isinstance(value, tuple | list | Mapping) else ""
+        raise ValueError(f"a {type(value).__name__}{parts} is not inputs and targets")
+    return tuple(value)
 
 
-def _images(array: np.ndarray, what: str) -> Tensor:
-    """Bring images to (N, C, H, W), uint8 or float32."""
-    array = np.asarray(array)
-    if array.dtype == np.uint8 and array.ndim == 3:
-        array = array[:, None]
-    elif array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] in (1, 3):
-        array = array.transpose(0, 3, 1, 2)
-    elif not (array.dtype.kind == "f" and array.ndim == 4):
-        raise BadInput(
-            f"{what} are {array.dtype} {array.shape}; expected uint8 (N, H, W) or (N, H, W, C) with C = 1 or "
-            f"3, or float (N, C, H, W)"
+def _in_order(loader: DataLoader) -> DataLoader:
+    """A loader that does not shuffle, so that the same data are the same numbers every time."""
+    sampler = loader.sampler
+    if isinstance(sampler, RandomSampler) and not sampler.replacement and len(sampler) == len(loader.dataset):
+        return DataLoader(loader.dataset, loader.batch_size or 256, collate_fn=loader.collate_fn)
+    return loader
+
+
+def _checked(inputs: Any, targets: Any, what: str) -> Split:
+    count = None if _many(targets) else len(targets)
+    found = _each(_input, _stacked(inputs, count), f"inputs of {what}")
+    if not _many(inputs):
+        count = length(found, f"inputs of {what}")
+    targets = _each(_target, _stacked(targets, count), f"targets of {what}")
+    one, other = length(found, f"inputs of {what}"), length(targets, f"targets of {what}")
+    if one != other:
+        raise BadInput(f"{what} has {one} inputs and {other} targets; expected as many")
+    classes = _classes(targets, f"targets of {what}")
+    return Split(lambda index: take(found, index), targets, classes, _any_wide(inputs))
+
+
+def _many(value: Any) -> bool:
+    """Whether it is several arrays and not one; a list of numbers is one."""
+    if isinstance(value, list):
+        return bool(value) and all(
+            isinstance(part, Mapping | tuple) or (isinstance(part, np.ndarray | Tensor) and part.ndim) for part in value
         )
+    return isinstance(value, Mapping | tuple)
+
+
+def _stacked(value: Any, count: int | None) -> Any:
+    """A list of as many arrays as there are examples as one array; several inputs as they are."""
+    if isinstance(value, list) and _many(value) and len(value) == count and {*map(len, value)} != {count}:
+        return np.stack([np.asarray(part) for part in value])
+    return value
+
+
+def _each(convert: Callable[[np.ndarray, str], Tensor], value: Any, what: str) -> Nested:
+    """Every array in a structure as a tensor; what is no array stays as it is."""
+    if isinstance(value, Mapping):
+        return {name: _each(convert, part, f"{name} of {what}") for name, part in value.items()}
+    if _many(value):
+        parts = [_each(convert, part, what) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    if value is None or isinstance(value, bool | str):
+        return value
+    return convert(_array(value), what)
+
+
+def _array(value: Any) -> np.ndarray:
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        return (value.float() if value.dtype == torch.bfloat16 else value).resolve_conj().numpy()
+    return np.asarray(value)
+
+
+def _any_wide(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_any_wide, value.values()))
+    if isinstance(value, tuple | list):
+        return any(map(_any_wide, value))
+    return isinstance(value, np.ndarray | Tensor) and _wide(_array(value).dtype)
+
+
+def _wide(dtype: np.dtype) -> bool:
+    """Whether float32, or complex64, is fewer digits."""
+    return dtype.itemsize > {"f": 4, "c": 8}.get(dtype.kind, dtype.itemsize)
+
+
+def _input(array: np.ndarray, what: str) -> Tensor:
+    """Images to uint8 (N, C, H, W), floats to float32, integers to int64."""
+    if array.dtype == np.uint8 and array.ndim > 2:
+        if array.ndim == 3:
+            array = array[:, None]
+        elif array.ndim == 4 and array.shape[3] in (1, 3):
+            array = array.transpose(0, 3, 1, 2)
+        elif array.ndim != 4 or array.shape[1] not in (1, 3):
+            raise BadInput(
+                f"{what} are {array.dtype} {array.shape}; expected of images (N, H, W), (N, H, W, C) or (N, C, H, W) "
+                "with C = 1 or 3; make floats of anything else"
+            )
+    elif array.dtype.kind in "iu":
+        array = _integers(array, what)
+    elif array.dtype.kind not in "fcb":
+        raise BadInput(f"{what} are {array.dtype} {array.shape}; expected numbers: floats, integers or truth values")
     return _tensor(array, what)
 
 
-def _labels(array: np.ndarray, what: str) -> Tensor:
-    """Bring labels to int64 (N,), targets to float32 (N, K)."""
-    array = np.asarray(array)
-    if array.dtype.kind == "f" and array.ndim == 1:
-        array = array[:, None]
-    if (array.dtype.kind, array.ndim) not in (("i", 1), ("u", 1), ("f", 2)):
-        raise BadInput(
-            f"{what} are {array.dtype} {array.shape}; expected integers (N,), or floats (N, K) for regression"
-        )
-    return _tensor(array if array.dtype.kind == "f" else array.astype(np.int64), what)
+def _target(array: np.ndarray, what: str) -> Tensor:
+    """Integers and truth values to int64, floats to float32, in their shape."""
+    if array.dtype.kind not in "fciub":
+        raise BadInput(f"{what} are {array.dtype} {array.shape}; expected integers, or floats")
+    return _tensor(_integers(array, what) if array.dtype.kind in "iub" else array, what)
+
+
+def _integers(array: np.ndarray, what: str) -> np.ndarray:
+    if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise BadInput(f"{what} go up to {array.max()}; expected integers of 64 bits with a sign")
+    return array.astype(np.int64)
 
 
 def _tensor(array: np.ndarray, what: str) -> Tensor:
+    if array.ndim == 0:
+        raise BadInput(f"{what} are a single number; expected one or more numbers for each example")
     if array.size == 0:
         raise BadInput(f"{what} are empty, {array.shape}; expected at least one example")
+    kept = {"f": np.float32, "c": np.complex64}.get(array.dtype.kind)
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused as such
-        array = np.require(array, np.float32 if array.dtype.kind == "f" else None, ["C", "W"])
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        array = np.require(array, kept, ["C", "W"])
+    if kept is not None and not np.isfinite(array).all():
         raise BadInput(f"{what} have {(~np.isfinite(array)).sum()} values that are not finite; remove them")
     return torch.from_numpy(array)
+
+
+def _classes(targets: Nested, what: str) -> int | None:
+    """How many classes integer targets show, void ones aside.
+
+    Raises
+    ------
+    BadInput
+        They have one number an example, and this is no class.
+    """
+    if not isinstance(targets, Tensor) or targets.dtype != torch.int64:
+        return None
+    counted = targets[targets >= 0]
+    if targets.ndim == 1 and len(wrong := targets[(targets < 0) & (targets != VOID)]):
+        raise BadInput(
+            f"{what} go down to {int(wrong.min())}; expected class numbers from 0, or {VOID} where there is none; "
+            "make floats of what are no classes"
+        )
+    if not len(counted):
+        return None
+    high = int(counted.max())
+    if targets.ndim > 2 and high == VOID_BYTE and not bool((counted == VOID_BYTE - 1).any()):
+        counted = counted[counted < VOID_BYTE]
+        high = int(counted.max()) if len(counted) else -1
+    if targets.ndim == 1 and high > MOST_CLASSES:
+        raise BadInput(f"{what} go up to {high}; expected class numbers from 0. Renumber the classes")
+    return high + 1 if high >= 0 else None
 
 
 @contextlib.contextmanager
