@@ -9,15 +9,16 @@ train="mpiexec -n ${RANKS:-2} python -m mpi4py scripts/trainings.py"
 mkdir -p $out
 
 $train $out/degradation.h5 plain resnet --depth 8 20 32 56 --seeds 3
-$train $out/shortcuts-56.h5 --depth 56 --seeds 3 \
+$train $out/shortcuts-56.h5 \
     resnet plain \
     'resnet:join=scale,scales=(0.5,0.5)' 'resnet:join=scale,scales=(0.5,1)' \
     resnet:join=exclusive-gate,gate_bias=0 resnet:join=exclusive-gate,gate_bias=-6 \
     resnet:join=shortcut-gate,gate_bias=0 resnet:join=shortcut-gate,gate_bias=-6 \
     resnet:join=channel-gate,gate_bias=0 resnet:join=channel-gate,gate_bias=-6 \
     resnet:shortcut=projection-everywhere resnet:join=dropout \
-    resnet:order=bn-after-add resnet:order=relu-before-add resnet:order=relu-only-pre resnet:order=pre
-$train $out/pooled-gate-56.h5 --depth 56 --seeds 3 resnet:join=pooled-gate,gate_bias=0 resnet:join=pooled-gate,gate_bias=-6
+    resnet:order=bn-after-add resnet:order=relu-before-add resnet:order=relu-only-pre resnet:order=pre \
+    --depth 56 --seeds 3
+$train $out/pooled-gate-56.h5 resnet:join=pooled-gate,gate_bias=0 resnet:join=pooled-gate,gate_bias=-6 --depth 56 --seeds 3
 
 for kind in pdf png; do
     python scripts/figure.py $out/degradation.$kind $out/degradation.h5 --titles plain residual
