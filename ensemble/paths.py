@@ -67,7 +67,7 @@ def chain(network: nn.Module, dtype: torch.dtype = torch.float64, image: bool = 
     Notes
     -----
     What a join computes from the shortcut belongs to the carry, the gate of a gated join too; the scale
-    of a branch, by a constant, a gate or stochastic depth, belongs to the branch.
+    of a branch, by a constant, a gate or stochastic depth, belongs to the branch, as does a gate that reads it.
     """
     if not isinstance(network, Network) or not any(isinstance(part, Block) for part in network.parts()):
         raise BadInput(

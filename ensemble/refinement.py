@@ -1,7 +1,8 @@
 """Whether residual blocks refine what they are given, a little at a time and downhill.
 
-What a block adds is what its branch contributes to the join: F for a sum, αF for a gate. Greff et al. 2017
-(1612.07771 §3) see in it an estimate that is refined from block to block; to first order it changes the loss by
+What a block adds is what its branch contributes to the join: F for a sum, αF for a gate; of a gate that reads the
+branch, also what it thereby changes of the shortcut. Greff et al. 2017 (1612.07771 §3) see in it an estimate that is
+refined from block to block; to first order it changes the loss by
 ⟨F(x), ∂L/∂x⟩ (Jastrzębski et al. 2018, 1710.04773 §3), which should then be negative. Boundaries, and the
 statistics of BatchNorm, are those of `ensemble.flow`; by default those of all batches are measured and held. With each
 batch's own, the loss does not change when the examples of a batch are scaled or moved together, gradients have no

@@ -1,7 +1,8 @@
 """The same network in less time: what surrounds a convolution is done by the convolution; a reduced type.
 
 A forward has no weights of its own. It reads the network's at every call, so it follows the network
-to any point of a plane; it does not follow a module that is put in the place of another.
+to any point of a plane; it does not follow a module that is put in the place of another, nor a hook that is
+registered later. A layer whose weight is not simply its parameter is left as it is, see `landscape.tracing`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from landscape.agreement import agree
 from landscape.errors import BadInput
+from landscape.tracing import NoGraph, attributes_restored, is_layer, trace, values_restored
 
 __all__ = ["DTYPES", "Compiled", "Fused", "forward", "fused", "reduced", "reduced_type"]
 
@@ -132,8 +135,9 @@ def forward(network: nn.Module, example: Tensor, dtype: torch.dtype = torch.floa
 
     Parameters
     ----------
-    network : in evaluation mode; not changed
-    example : a few inputs, on the network's device, to try it on
+    network : in evaluation mode; given back as it was, to the bit
+    example : a few inputs, on the network's device, to try it on: at the network's weights and at others, in float32
+        and in the reduced type
     dtype : torch.float32 or torch.bfloat16
 
     Returns
@@ -144,17 +148,31 @@ def forward(network: nn.Module, example: Tensor, dtype: torch.dtype = torch.floa
         Empty, or why nothing could be fused.
     """
     try:
-        quick = reduced(fused(network), dtype)
-        with torch.inference_mode():
-            there, here = network(example), quick(example)
-        near = 1e-3 if dtype == torch.float32 else 0.1
-        atol = near * float(there.abs().nan_to_num(posinf=0).max())
-        if there.shape == here.shape and torch.allclose(here.to(there), there, near, atol, equal_nan=True):
-            return quick, ""
-        why = "the fused network gives other outputs"
+        with torch.inference_mode(False), torch.no_grad(), attributes_restored(network), values_restored(network):
+            return _tried(network, example, dtype), ""
+    except NoGraph as error:
+        why = str(error)
     except Exception as error:  # a user's network may fail in any way when its input is no tensor
         why = f"{type(error).__name__}: {error}".splitlines()[0]
     return reduced(network, dtype), f"as it is, without fusion ({why})"
+
+
+def _tried(network: nn.Module, example: Tensor, dtype: torch.dtype) -> nn.Module:
+    if not isinstance(example, Tensor):
+        raise NoGraph("its input is not one tensor")
+    if not isinstance(network(example.clone()), Tensor):
+        raise NoGraph("its output is not one tensor")
+    reducing = dtype != torch.float32
+    # Traced as it will run: what a forward does about autocast itself is noticed against that.
+    with torch.autocast(example.device.type, dtype, enabled=reducing):
+        quick = fused(network)
+    if not agree(network, quick, example, 1e-4):
+        raise NoGraph("the fused network gives other outputs")
+    if reducing:
+        quick = reduced(quick, dtype)
+        if not agree(network, quick, example, 0.1, as_well_as=reduced(network, dtype)):
+            raise NoGraph(f"the fused network gives other outputs in {str(dtype).removeprefix('torch.')}")
+    return quick
 
 
 def reduced(network: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -170,31 +188,34 @@ def reduced(network: nn.Module, dtype: torch.dtype) -> nn.Module:
 def fused(network: nn.Module) -> fx.GraphModule:
     """The network with each convolution and the BatchNorm, sum and ReLU behind it as one step.
 
-    Only what is read by nobody else is drawn in. Raises whatever tracing raises where the path of a
-    network depends on its input.
+    Only layers as torch has them are drawn in, and only what is read by nobody else. Raises whatever tracing raises
+    where the path of a network depends on its input.
     """
-    traced = fx.symbolic_trace(network)
+    traced = trace(network)
     modules = dict(traced.named_modules())
 
     def module(node):
-        return modules.get(node.target) if isinstance(node, fx.Node) and node.op == "call_module" else None
+        """The module that a node calls on one input."""
+        if isinstance(node, fx.Node) and node.op == "call_module" and len(node.args) == 1 and not node.kwargs:
+            return modules[node.target]
+        return None
 
     def reader(node):
         """The only node that reads this one."""
         return next(iter(node.users)) if len(node.users) == 1 else None
 
     for node in list(traced.graph.nodes):
-        if isinstance(module(node), nn.Identity):
+        if is_layer(module(node), nn.Identity):
             node.replace_all_uses_with(node.args[0])
             traced.graph.erase_node(node)
     for node in list(traced.graph.nodes):
         convolution = module(node)
-        if type(convolution) not in CONVOLUTIONS or convolution.padding_mode != "zeros":
+        if not is_layer(convolution, *CONVOLUTIONS) or convolution.padding_mode != "zeros":
             continue
         if isinstance(convolution.padding, str):  # "same"
             continue
         chain, norm, inputs = [node], None, node.args
-        if isinstance(module(reader(chain[-1])), NORMS) and module(reader(chain[-1])).running_mean is not None:
+        if _is_norm(module(reader(chain[-1]))):
             chain.append(reader(chain[-1]))
             norm = module(chain[-1])
         if (other := _other_term(reader(chain[-1]), chain[-1])) is not None:
@@ -211,12 +232,17 @@ def fused(network: nn.Module) -> fx.GraphModule:
         for gone in reversed(chain):
             traced.graph.erase_node(gone)
     for node in traced.graph.nodes:
-        if node.op == "output" and type(linear := module(node.args[0])) is nn.Linear:
+        if node.op == "output" and is_layer(linear := module(node.args[0]), nn.Linear):
             traced.add_submodule("readout", Readout(linear))
             node.args[0].target = "readout"
     traced.graph.lint()
     traced.recompile()
     return traced
+
+
+def _is_norm(module: nn.Module | None) -> bool:
+    """Whether it is a BatchNorm that takes its stored statistics."""
+    return is_layer(module, *NORMS) and module.running_mean is not None and not module.training
 
 
 def _other_term(node: fx.Node | None, term: fx.Node) -> fx.Node | None:
@@ -227,11 +253,16 @@ def _other_term(node: fx.Node | None, term: fx.Node) -> fx.Node | None:
         return None
     left, right = node.args
     other = right if left is term else left
+    if other is left and node.target in (operator.iadd, "add_"):  # others may read what it changes
+        return None
     return other if isinstance(other, fx.Node) and other is not term else None
 
 
 def _is_relu(node: fx.Node | None, module: nn.Module | None) -> bool:
-    return isinstance(module, nn.ReLU) or (node is not None and node.target in (F.relu, torch.relu, "relu", "relu_"))
+    if node is None or node.op == "call_module":
+        return is_layer(module, nn.ReLU)
+    names = {"call_function": (F.relu, torch.relu), "call_method": ("relu", "relu_")}
+    return node.target in names.get(node.op, ())
 
 
 def reduced_type(name: str, device: torch.device) -> torch.dtype:

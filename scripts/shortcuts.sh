@@ -9,14 +9,16 @@ train="mpiexec -n ${RANKS:-2} python -m mpi4py scripts/trainings.py"
 mkdir -p $out
 
 $train $out/degradation.h5 plain resnet --depth 8 20 32 56 --seeds 3
-$train $out/shortcuts-56.h5 --depth 56 --seeds 3 \
+$train $out/shortcuts-56.h5 \
     resnet plain \
     'resnet:join=scale,scales=(0.5,0.5)' 'resnet:join=scale,scales=(0.5,1)' \
     resnet:join=exclusive-gate,gate_bias=0 resnet:join=exclusive-gate,gate_bias=-6 \
     resnet:join=shortcut-gate,gate_bias=0 resnet:join=shortcut-gate,gate_bias=-6 \
     resnet:join=channel-gate,gate_bias=0 resnet:join=channel-gate,gate_bias=-6 \
     resnet:shortcut=projection-everywhere resnet:join=dropout \
-    resnet:order=bn-after-add resnet:order=relu-before-add resnet:order=relu-only-pre resnet:order=pre
+    resnet:order=bn-after-add resnet:order=relu-before-add resnet:order=relu-only-pre resnet:order=pre \
+    --depth 56 --seeds 3
+$train $out/pooled-gate-56.h5 resnet:join=pooled-gate,gate_bias=0 resnet:join=pooled-gate,gate_bias=-6 --depth 56 --seeds 3
 
 for kind in pdf png; do
     python scripts/figure.py $out/degradation.$kind $out/degradation.h5 --titles plain residual
@@ -25,4 +27,5 @@ for kind in pdf png; do
         'exclusive gate, b = 0' 'exclusive gate, b = −6' 'shortcut-only gate, b = 0' 'shortcut-only gate, b = −6' \
         'channel gate, b = 0' 'channel gate, b = −6' '1×1 convolution' 'dropout 0.5' \
         'BN after addition' 'ReLU before addition' 'ReLU-only pre-activation' 'full pre-activation'
+    python scripts/figure.py $out/pooled-gate-56.$kind $out/pooled-gate-56.h5 --titles 'pooled gate, b = 0' 'pooled gate, b = −6'
 done

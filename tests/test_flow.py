@@ -24,6 +24,7 @@ KINDS = [
     ("plain", {"depth": 8, "width": 4, "norm": "none"}),
     ("resnet", {"depth": 8, "width": 4, "order": "pre"}),
     ("resnet", {"depth": 8, "width": 4, "join": "channel-gate", "gate_bias": -1.0}),
+    ("resnet", {"depth": 8, "width": 4, "join": "pooled-gate", "gate_bias": -1.0}),
     ("densenet", {"depth": 7, "growth": 3}),
 ]
 

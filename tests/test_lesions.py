@@ -210,7 +210,9 @@ def test_side_by_side_is_for_blocks_that_add():
         pass
 
 
-@pytest.mark.parametrize("arguments", [{}, {"join": "exclusive-gate"}, {"survival": 0.5}, {"order": "pre"}])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"join": "exclusive-gate"}, {"join": "pooled-gate"}, {"survival": 0.5}, {"order": "pre"}]
+)
 def test_a_gate_of_1_is_the_network_and_of_0_the_lesion_to_the_bit(arguments):
     network = trained_like("resnet", depth=20, width=4, **arguments).eval()
     found, x = blocks(network), torch.randn(5, 1, 8, 8)

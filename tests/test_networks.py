@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from landscape.errors import BadInput
 from landscape.networks import NETWORKS, Block, build, summary
-from landscape.networks.joins import JOINS, ChannelGate, Gate, Scale
+from landscape.networks.joins import JOINS, ChannelGate, Gate, PooledGate, Scale
 from landscape.networks.network import draw
 from landscape.networks.residual import ORDERS
 from landscape.networks.shortcuts import SHORTCUTS, ZeroPad
@@ -309,6 +309,22 @@ def test_gates_follow_their_formulas():
     assert torch.equal(Scale(0.5, 0.25)(s, f), 0.5 * s + 0.25 * f)
 
 
+def test_a_pooled_gate_reads_the_mean_of_the_branch():
+    s, f = torch.randn(2, 5, 4, 3, 7)
+    join = PooledGate(4, -0.5)
+    weight = join.linear.weight.detach()
+    assert torch.equal(join.linear.bias, torch.full((4,), -0.5))
+    y = join(s, f)
+    for n, c in product(range(5), range(4)):
+        pooled = [float(f[n, k].sum()) / 21 for k in range(4)]
+        alpha = 1 / (1 + math.exp(0.5 - sum(float(weight[c, k]) * pooled[k] for k in range(4))))
+        torch.testing.assert_close(y[n, c], alpha * f[n, c] + (1 - alpha) * s[n, c])
+    left = 1 - 1 / (1 + math.exp(0.5))
+    torch.testing.assert_close(join(s), left * s)
+    assert torch.equal(join(s), join(s, torch.zeros_like(f)))
+    torch.testing.assert_close(PooledGate(4, -40.0)(s, f), s)
+
+
 def test_a_very_negative_bias_opens_the_shortcut():
     s, f = torch.randn(2, 2, 4, 3, 3)
     torch.testing.assert_close(Gate(4, -40.0, exclusive=False)(s, f), s + f)
@@ -461,6 +477,10 @@ def test_shortcuts_cost_what_their_projections_and_gates_cost():
     assert costs.parameters - costs.shortcut_parameters == bare.parameters
     gated = summary(build("resnet", depth=20, join="shortcut-gate"), (3, 32, 32))
     assert gated.shortcut_parameters == 3 * sum(w * w + w for w in (16, 32, 64))
+    pooled = summary(build("resnet", depth=20, join="pooled-gate"), (3, 32, 32))
+    assert pooled.shortcut_parameters == gated.shortcut_parameters
+    assert pooled.shortcut_multiply_adds == 3 * sum(w * w for w in (16, 32, 64))  # once an image, not at every position
+    assert pooled.parameters - pooled.shortcut_parameters == bare.parameters
     assert "269,722   on shortcuts 0 (0.0%)" in str(bare)
 
 

@@ -31,6 +31,7 @@ NETWORKS = {
     "bottlenecks": ("resnet", {**SMALL, "depth": 11, "block": "bottleneck"}),
     "constants": ("resnet", {**SMALL, "join": "scale", "scales": (0.5, 1.5)}),
     "channel gates": ("resnet", {**SMALL, "join": "channel-gate"}),
+    "pooled gates": ("resnet", {**SMALL, "join": "pooled-gate", "gate_bias": -1.0}),
     "exclusive gates": ("resnet", {**SMALL, "join": "exclusive-gate"}),
     "shortcut gates": ("resnet", {**SMALL, "join": "shortcut-gate"}),
     "stochastic depth": ("resnet", {**SMALL, "survival": 0.5}),

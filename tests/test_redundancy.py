@@ -60,7 +60,15 @@ def shaken(network, by=0.1):
 
 
 @pytest.mark.parametrize(
-    "how", [{}, {"order": "pre"}, {"shortcut": "projection"}, {"join": "channel-gate"}, {"survival": 0.5}]
+    "how",
+    [
+        {},
+        {"order": "pre"},
+        {"shortcut": "projection"},
+        {"join": "channel-gate"},
+        {"join": "pooled-gate"},
+        {"survival": 0.5},
+    ],
 )
 def test_every_block_is_scored_as_by_hand(how):
     network = shaken(build("resnet", **SMALL, **how))

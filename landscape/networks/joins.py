@@ -1,8 +1,8 @@
 """How a shortcut s and a branch f become one. Without a branch, f is exactly 0.
 
 Rows named below are those of Table 1 of He et al. 2016 (1603.05027 §3.1), which had blocks of
-order "post" and depth 110. Gates read s, which is the block's input wherever the shortcut is the
-identity and has the output's shape everywhere.
+order "post" and depth 110. But for `PooledGate`, which reads f, gates read s, which is the block's input
+wherever the shortcut is the identity and has the output's shape everywhere.
 """
 
 import torch
@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from landscape.networks.layers import convolution
 
-__all__ = ["JOINS", "Add", "ChannelGate", "Concatenate", "DropShortcut", "Gate", "Scale", "make_join"]
+__all__ = ["JOINS", "Add", "ChannelGate", "Concatenate", "DropShortcut", "Gate", "PooledGate", "Scale", "make_join"]
 
-JOINS = ("add", "scale", "channel-gate", "exclusive-gate", "shortcut-gate", "dropout")
+JOINS = ("add", "scale", "channel-gate", "pooled-gate", "exclusive-gate", "shortcut-gate", "dropout")
 
 
 class Add(nn.Module):
@@ -54,6 +54,26 @@ class ChannelGate(nn.Module):
 
     def forward(self, shortcut: Tensor, branch: Tensor | None = None) -> Tensor:
         alpha = torch.sigmoid(self.bias)  # (C, 1, 1)
+        kept = (1 - alpha) * shortcut
+        return kept if branch is None else kept + alpha * branch
+
+
+class PooledGate(nn.Module):
+    """αf + (1 − α)s, with α = sigmoid(W·mean(f) + b) for each example and channel. No row.
+
+    The mean is over positions, and W is a linear layer over channels, as a squeeze-and-excitation block has two of (Hu
+    et al. 2018, 1709.01507 §3), but the gate also closes the shortcut. Where f is 0, so without a branch, α is
+    sigmoid(b), and (1 − sigmoid(b))s is left.
+    """
+
+    def __init__(self, channels: int, bias: float):
+        super().__init__()
+        self.linear = nn.Linear(channels, channels)
+        nn.init.constant_(self.linear.bias, bias)
+
+    def forward(self, shortcut: Tensor, branch: Tensor | None = None) -> Tensor:
+        gate = self.linear.bias if branch is None else self.linear(branch.mean((2, 3)))  # (C,) or (N, C)
+        alpha = torch.sigmoid(gate)[..., None, None]  # ([N,] C, 1, 1)
         kept = (1 - alpha) * shortcut
         return kept if branch is None else kept + alpha * branch
 
@@ -116,6 +136,8 @@ def make_join(name: str, channels: int, scales: tuple[float, float], gate_bias: 
             return Scale(*scales)
         case "channel-gate":
             return ChannelGate(channels, gate_bias)
+        case "pooled-gate":
+            return PooledGate(channels, gate_bias)
         case "dropout":
             return DropShortcut(dropout)
         case "exclusive-gate" | "shortcut-gate":

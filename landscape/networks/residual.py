@@ -85,7 +85,7 @@ def resnet(
     shortcut : {"zero-pad", "zero-pad-average", "projection", "projection-everywhere", None}
         What leads around a branch, see `landscape.networks.shortcuts`. A projection ends in BN where
         the branch does. None makes a plain network.
-    join : {"add", "scale", "channel-gate", "exclusive-gate", "shortcut-gate", "dropout"}
+    join : {"add", "scale", "channel-gate", "pooled-gate", "exclusive-gate", "shortcut-gate", "dropout"}
         What is done with the two, see `landscape.networks.joins`.
     scales : (float, float)
         Of join "scale": on the shortcut, on the branch.
