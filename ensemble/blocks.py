@@ -232,7 +232,7 @@ def first(output):
 
 def _kept(output):
     output = first(output)
-    return output.detach() if isinstance(output, Tensor) else output
+    return output.detach().clone() if isinstance(output, Tensor) else output  # sums are often taken in place
 
 
 def stream(args: tuple, kwargs: Mapping):
