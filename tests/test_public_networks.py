@@ -17,7 +17,7 @@ from plain import called, line, mean, parts, without
 from torch import nn
 from torch.nn import functional as F
 
-from ensemble.blocks import blocks
+from ensemble.blocks import blocks, check
 from ensemble.own import lesions
 from landscape.errors import BadInput
 from landscape.own import surface
@@ -163,7 +163,8 @@ T5 = {
 }  # fmt: skip
 LANGUAGE = {
     "GPT-2": Public(
-        of_transformers("GPT2LMHeadModel", "GPT2", vocab_size=TOKENS, n_positions=16, n_embd=16, n_layer=2, n_head=2),
+        of_transformers("GPT2LMHeadModel", "GPT2", vocab_size=TOKENS, n_positions=16, n_embd=16, n_layer=2, n_head=2,
+            bos_token_id=0, eos_token_id=0),
         TEXT, FOLLOWING, words, words_right, scores=logits,
         axes={"*.attn.c_attn.weight": 1, "*.c_proj.weight": 1, "*.c_fc.weight": 1},  # Conv1D stores (in, out)
         lasts=layered("transformer.h.{}", 2, attention="attn.c_proj", mlp="mlp.c_proj"),
@@ -450,3 +451,9 @@ def test_the_stream_before_and_the_branches_make_the_stream_after(name):
     for *branches, before, after in seen.values():
         added = sum(branch.reshape(before.shape) for branch in branches)  # Swin's are of another shape
         torch.testing.assert_close(before + added, after, rtol=1e-5, atol=1e-5)
+
+
+def test_blocks_that_add_in_place_can_share_their_input():
+    make, inputs = STREAMS["EfficientNet of torchvision"]
+    network = Public(make, inputs, CLASS).network()
+    check(network, blocks(network), inputs, blocks(network), how="parallel")
