@@ -11,7 +11,7 @@ also where pieces meet, of which no Hessian knows: a curve through a plane may b
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from landscape.calling import functional
 from landscape.directions import Weights, weights_of
 from landscape.errors import BadInput
+from landscape.filters import Parameters, Which, selected
 from landscape.measure import LOSSES, Batches, Loss, each_of, evaluating
 from landscape.nested import length
 
@@ -30,22 +31,14 @@ __all__ = [
     "NotFinite",
     "direction_of",
     "eigenpairs",
-    "has_filters",
     "hessian",
     "hessian_product",
     "vector_of",
 ]
 
-Which = Callable[[str, Tensor], bool]
-
 
 class NotFinite(BadInput):
     """A product with the Hessian is not finite where the network is."""
-
-
-def has_filters(name: str, parameter: Tensor) -> bool:
-    """Whether a filter-normalised direction moves a parameter: it has two dimensions or more."""
-    return parameter.ndim >= 2
 
 
 def hessian_product(
@@ -143,7 +136,7 @@ def hessian(
     network: nn.Module,
     batches: Batches,
     loss: Loss = LOSSES["cross_entropy"],
-    which: Which | None = None,
+    which: Parameters = None,
     keep: bool = False,
 ) -> LinearOperator:
     """The Hessian as an operator on float64 vectors of the chosen parameters, in the network's order.
@@ -152,9 +145,9 @@ def hessian(
     ----------
     network, batches, loss
         See `hessian_product`.
-    which : callable, optional
-        Given a parameter's name and the parameter, tells whether it is in; by default all are. `has_filters`
-        chooses those that a filter-normalised plane moves.
+    which : str, sequence of str, or callable, optional
+        The parameters that are in, see `landscape.filters.selected`: by default all; "filters" are those that a
+        filter-normalised plane moves. A function is given a parameter's name and the parameter.
     keep : bool
         Of a single batch, compute the gradient once and differentiate it again for each product. The operator is
         then the Hessian at the first product's weights, and takes memory for as long as it lives: make another one
@@ -170,6 +163,7 @@ def hessian(
     BadInput
         No parameter is chosen; and as `hessian_product`. At a product, `NotFinite`.
     """
+    which = selected(network, which)
     n = sum(parameter.numel() for parameter in _chosen(network, which).values())
     kept = [] if keep and len(batches) == 1 else None
 
@@ -201,12 +195,12 @@ def _split(vector: np.ndarray, chosen: Weights) -> Weights:
     return {name: torch.tensor(part.reshape(p.shape)).to(p) for (name, p), part in parts}
 
 
-def direction_of(vector: np.ndarray, network: nn.Module, which: Which | None = None) -> Weights:
+def direction_of(vector: np.ndarray, network: nn.Module, which: Parameters = None) -> Weights:
     """A direction over all parameters from a vector of the chosen ones; it is 0 in the others.
 
     The inverse of `vector_of` where all are chosen.
     """
-    chosen = _chosen(network, which)
+    chosen = _chosen(network, selected(network, which))
     n = sum(p.numel() for p in chosen.values())
     if np.shape(vector) != (n,):
         raise BadInput(f"a vector of shape {np.shape(vector)} for {n} chosen parameters; choose as for the operator")
@@ -245,7 +239,7 @@ def eigenpairs(
     batches: Batches,
     number: int = 1,
     loss: Loss = LOSSES["cross_entropy"],
-    which: Which | None = None,
+    which: Parameters = None,
     end: str = "largest",
     tolerance: float = 1e-4,
     restarts: int = 100,
@@ -276,6 +270,7 @@ def eigenpairs(
     kinds = {"largest": "LA", "smallest": "SA", "magnitude": "LM"}
     if end not in kinds:
         raise BadInput(f"there is no end {end!r}; use {', '.join(kinds)}")
+    which = selected(network, which)
     operator = hessian(network, batches, loss, which, keep=True)
     n, products = operator.shape[0], 0
     if not 1 <= number < n:

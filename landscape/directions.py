@@ -1,8 +1,8 @@
 """Directions in weight space.
 
 Weights are a dict from parameter name to tensor, keyed as ``network.named_parameters()``; a
-direction is Weights too. The first axis of a parameter counts its output filters, with the exceptions
-of `filter_axes`.
+direction is Weights too. What a filter is in a parameter, `landscape.filters` says. A complex weight counts as two
+real ones: inner products are real parts.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.errors import BadInput
+from landscape.errors import BadInput, meant
+from landscape.filters import Convention, convention_of
 
 __all__ = [
     "NORMALIZATIONS",
     "Weights",
     "cosine",
     "digest",
-    "filter_axes",
     "filter_normalize",
     "normalize",
     "orthogonalize",
@@ -48,7 +48,7 @@ def weights_of(network: nn.Module) -> Weights:
 
 
 def random_direction(weights: Weights, seed: int | Sequence[int]) -> Weights:
-    """A direction whose every element is drawn from N(0, 1).
+    """A direction whose every element is drawn from N(0, 1); of a complex one, both parts.
 
     Parameters
     ----------
@@ -62,21 +62,13 @@ def random_direction(weights: Weights, seed: int | Sequence[int]) -> Weights:
     torch's own generator, equal seeds would give directions along the initial weights).
     """
     generator = np.random.default_rng(seed)
-    return {
-        name: torch.from_numpy(generator.standard_normal(tuple(w.shape), dtype=np.float32)).to(w)
-        for name, w in weights.items()
-    }
 
+    def drawn(w: Tensor) -> Tensor:
+        if w.is_complex():
+            return torch.view_as_complex(torch.from_numpy(generator.standard_normal((*w.shape, 2), dtype=np.float32)))
+        return torch.from_numpy(generator.standard_normal(tuple(w.shape), dtype=np.float32))
 
-def filter_axes(network: nn.Module) -> dict[str, int]:
-    """The axis of each parameter that counts what it puts out, where that is not the first.
-
-    Transposed convolutions store (inputs, outputs, …), and an embedding is a linear map of one-hot
-    vectors stored (inputs, outputs).
-    """
-    transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Embedding, nn.EmbeddingBag)
-    owners = {name: module for name, module in network.named_modules() if isinstance(module, transposed)}
-    return {f"{name}.weight" if name else "weight": 1 for name in owners}
+    return {name: drawn(w).to(w) for name, w in weights.items()}
 
 
 def filter_normalize(direction: Weights, weights: Weights) -> Weights:
@@ -89,7 +81,7 @@ def normalize(
     weights: Weights,
     how: str = "filter",
     *,
-    axes: Mapping[str, int] | None = None,
+    conventions: Mapping[str, Convention] | None = None,
     one_dimensional: bool = False,
 ) -> Weights:
     """Scale a direction to the weights it starts from.
@@ -102,8 +94,9 @@ def normalize(
         What gets the norm that it has in the network (Li et al. 2018, 1712.09913 §4): each filter, which is what
         makes one output channel or one neuron; each parameter tensor; each single weight (elements are
         multiplied by its size); or nothing.
-    axes : the axis that counts filters, for parameters where it is not the first; see `filter_axes`
-    one_dimensional : whether biases and BatchNorm move too
+    conventions : of `landscape.filters.conventions`
+        By default the first axis of each parameter counts its filters, and those of one dimension have none.
+    one_dimensional : whether parameters without filters, such as biases and BatchNorm's, move too
         By default their direction is 0. Moved, each of them counts as one filter.
 
     Returns
@@ -112,26 +105,46 @@ def normalize(
         The direction.
     """
     if how not in NORMALIZATIONS:
-        raise BadInput(f"there is no normalisation {how!r}; use {', '.join(NORMALIZATIONS)}")
+        raise BadInput(
+            f"there is no normalisation {how!r}; use {', '.join(NORMALIZATIONS)}{meant(how, NORMALIZATIONS)}"
+        )
     for name, d in direction.items():
         w = weights[name]
-        if d.ndim < 2 and not one_dimensional:
+        here = (conventions or {}).get(name) or convention_of(w)
+        if not (here.axes or one_dimensional) or not (w.is_floating_point() or w.is_complex()):
             d.zero_()
         elif how == "weight":
-            d.mul_(w.abs())
-        elif how == "layer" or (how == "filter" and d.ndim < 2):
-            d.mul_(_ratio(w.reshape(1, -1), d.reshape(1, -1)).item())
+            _multiply(d, w.abs())
+        elif how == "layer" or (how == "filter" and not here.axes):
+            _multiply(d, _ratio(w.reshape(1, -1), d.reshape(1, -1)).reshape([1] * d.ndim))
         elif how == "filter":
-            axis = (axes or {}).get(name, 0)
-            scale = _ratio(w.movedim(axis, 0), d.movedim(axis, 0))
-            d.mul_(scale.to(d).view([-1 if i == axis else 1 for i in range(d.ndim)]))
+            scale = here.spread(_ratio(here.rows(w), here.rows(d)))
+            if here.view != d.shape:
+                scale = scale.expand(here.view).reshape(d.shape)
+            _multiply(d, scale)
     return direction
+
+
+def _multiply(direction: Tensor, scale: Tensor) -> None:
+    """In place; where a type has few digits, the factor keeps its own."""
+    if direction.dtype in (torch.float32, torch.float64) or direction.is_complex():
+        direction.mul_(scale.to(direction))
+    else:
+        direction.copy_(direction.float() * scale.to(direction.device, torch.float32))
 
 
 def _ratio(weight: Tensor, direction: Tensor) -> Tensor:
     """Norms of a weight's slices along the first axis over those of a direction; 0 where both are 0."""
     d, w = (np.sqrt(_products(t, t)) for t in (direction, weight))
     return torch.from_numpy(np.divide(w, d, out=np.zeros_like(d), where=d > 0))
+
+
+def _real(tensor: Tensor) -> np.ndarray:
+    """The numbers of a tensor, in a type that numpy has; complex ones as two along a last axis."""
+    tensor = tensor.detach().cpu()
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def orthogonalize(directions: Sequence[Weights]) -> list[Weights]:
@@ -155,17 +168,23 @@ def orthogonalize(directions: Sequence[Weights]) -> list[Weights]:
     done: list[Weights] = []
     for direction in directions:
         # In float64 and twice: once leaves a part along the others as large as the rounding of what is taken away.
-        rest = {name: d.detach().cpu().numpy().astype(np.float64) for name, d in direction.items()}
+        rest = {name: _real(d).astype(np.float64) for name, d in direction.items()}
         before = math.sqrt(_dot(rest, rest))
         for _ in range(2):
             for other in done:
-                along = {name: d.detach().cpu().numpy().astype(np.float64) for name, d in other.items()}
+                along = {name: _real(d).astype(np.float64) for name, d in other.items()}
                 share = _dot(rest, along) / _dot(along, along)
                 rest = {name: r - share * along[name] for name, r in rest.items()}
         if not math.sqrt(_dot(rest, rest)) > 1e-6 * before:
             raise BadInput("a direction lies along those before it, so nothing of it is left; give another one")
-        done.append({name: torch.from_numpy(r).to(direction[name]) for name, r in rest.items()})
+        done.append({name: _like(r, direction[name]) for name, r in rest.items()})
     return done
+
+
+def _like(numbers: np.ndarray, tensor: Tensor) -> Tensor:
+    """`_real` undone."""
+    made = torch.from_numpy(np.asarray(numbers))
+    return (torch.view_as_complex(made) if tensor.is_complex() else made).to(tensor)
 
 
 def _dot(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
@@ -191,7 +210,7 @@ def _products(one: Tensor, other: Tensor) -> np.ndarray:
 
     By numpy, since the bits of torch's sums depend on the number of threads.
     """
-    rows = (t.detach().cpu().numpy().reshape(t.shape[0] if t.ndim else 1, -1) for t in (one, other))
+    rows = (_real(t).reshape(t.shape[0] if t.ndim else 1, -1) for t in (one, other))
     return np.einsum("ij,ij->i", *rows, dtype=np.float64)
 
 
@@ -199,8 +218,14 @@ def digest(*tensors: Weights) -> str:
     """SHA-256 over names, types, shapes and bits: equal if and only if all are."""
     sha = hashlib.sha256()
     for name, tensor in _flat(tensors):
-        array = np.ascontiguousarray(tensor.detach().cpu().numpy())
-        sha.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        tensor = tensor.detach().cpu()
+        try:
+            array = np.ascontiguousarray(tensor.resolve_conj().numpy())
+            kind = f"{array.dtype} {array.shape}"
+        except TypeError:  # bfloat16 and others that numpy does not have
+            array = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+            kind = f"{tensor.dtype} {tuple(tensor.shape)}"
+        sha.update(f"{name} {kind}\n".encode())
         sha.update(array.data)
     return sha.hexdigest()
 

@@ -159,12 +159,13 @@ def unit_of(loss: str) -> str:
 
 
 def in_units(variables: Mapping[str, tuple], loss: str) -> dict[str, tuple]:
-    """Variables of a results file, in nats, as they are in the units of a loss."""
+    """Variables of a results file, in nats or what follows from them, as they are in the units of a loss."""
     unit = unit_of(loss)
-    return {
-        name: (*rest[:2], {**rest[2], "units": unit} if rest[2].get("units") == "nats" else rest[2], *rest[3:])
-        for name, rest in variables.items()
-    }
+
+    def converted(shown: Mapping) -> dict:
+        return {**shown, "units": shown["units"].replace("nats", unit)} if "units" in shown else dict(shown)
+
+    return {name: (dtype, fill, converted(shown), *rest) for name, (dtype, fill, shown, *rest) in variables.items()}
 
 
 def each_of(loss: Loss, outputs, targets: Nested) -> Tensor:

@@ -60,7 +60,9 @@ def load(path: str | os.PathLike) -> list[Weights]:
         each = sound({f"{i}.{name}": d for i, direction in enumerate(found) for name, d in direction.items()}, path)
     except Unsound as error:
         raise BadInput(f"{path} cannot be read safely: {error}; save dicts of tensors and nothing else") from error
-    if wrong := [name for name, d in each.items() if not (d.is_floating_point() and d.isfinite().all())]:
+    if wrong := [
+        name for name, d in each.items() if not ((d.is_floating_point() or d.is_complex()) and d.isfinite().all())
+    ]:
         raise BadInput(f"{path} has no finite numbers at {wrong[0]}; save floating-point tensors without NaN")
     return [{name: each[f"{i}.{name}"] for name in direction} for i, direction in enumerate(found)]
 

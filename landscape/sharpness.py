@@ -31,9 +31,10 @@ import torch
 from torch import nn
 
 from landscape.calling import functional
-from landscape.curvature import Which, direction_of, has_filters, vector_of
+from landscape.curvature import direction_of, vector_of
 from landscape.directions import weights_of
 from landscape.errors import BadInput
+from landscape.filters import Parameters, selected
 from landscape.measure import LOSSES, Batches, Loss, each_of, evaluating, measure
 from landscape.nested import length
 from landscape.plane import Plane, shift
@@ -52,7 +53,7 @@ def sharpness(
     network: nn.Module,
     batches: Batches,
     loss: Loss = LOSSES["cross_entropy"],
-    which: Which | None = has_filters,
+    which: Parameters = "filters",
     steps: int = 20,
     seed: int = 0,
     measuring: Callable[[], dict[str, float]] | None = None,
@@ -63,9 +64,9 @@ def sharpness(
     ----------
     network, batches, loss
         See `gradient`.
-    which : callable, optional
-        Tells which parameters move, by name and parameter; by default those with two dimensions or more, as
-        in a filter-normalised plane. With None all do.
+    which : str, sequence of str, or callable, optional
+        The parameters that move, see `landscape.filters.selected`: by default those that have filters, as in a
+        filter-normalised plane. With None all do.
     steps : int
         Of an ascent; each costs a forward and a backward pass over all examples.
     seed : int
@@ -87,10 +88,14 @@ def sharpness(
     BadInput
         No parameter moves, or those that do are all 0. When it is called, as `gradient`.
     """
+    which = selected(network, which)
     origin = weights_of(network)
     chosen = {name: w for name, w in origin.items() if which is None or which(name, w)}
     if not chosen:
         raise BadInput("the network has no parameter that would move; choose one or more")
+    for name, w in chosen.items():
+        if w.dtype not in (torch.float32, torch.float64):
+            raise BadInput(f"{name} is {w.dtype}; sharpness needs a network in float32 or float64")
     weights = vector_of(chosen)
     scales = {kind: scale(weights, kind.startswith("adaptive")) for kind in KINDS}
     measuring = measuring or partial(measure, network, batches, loss)
@@ -202,7 +207,7 @@ def ascend(
 
 
 def gradient(
-    network: nn.Module, batches: Batches, loss: Loss = LOSSES["cross_entropy"], which: Which | None = None
+    network: nn.Module, batches: Batches, loss: Loss = LOSSES["cross_entropy"], which: Parameters = None
 ) -> tuple[float, np.ndarray]:
     """The mean loss over all examples and its gradient at the weights of the moment.
 
@@ -214,8 +219,8 @@ def gradient(
         On the network's device. They count by their examples, so that unequal sizes do not matter.
     loss : callable
         Gives one number for each example.
-    which : callable, optional
-        Tells which parameters the gradient is of, by name and parameter; by default of all.
+    which : str, sequence of str, or callable, optional
+        The parameters that the gradient is of, see `landscape.filters.selected`; by default all.
 
     Returns
     -------
@@ -237,7 +242,7 @@ def gradient(
     examples = sum(length(inputs) for inputs, _ in batches)
     if not examples:
         raise BadInput("there are no examples to take the loss of; give a batch or more")
-    values = []
+    values, which = [], selected(network, which)
     with torch.inference_mode(False), torch.enable_grad(), evaluating(network), _one_thread():
         # Not the network's own: whether they require gradients, and have some, is the user's.
         parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from landscape import axes, saved
+from landscape import axes, filters, saved
 from landscape import checkpoint as checkpoints
 from landscape.command import Parser
 from landscape.directions import (
@@ -18,13 +20,13 @@ from landscape.directions import (
     Weights,
     cosine,
     digest,
-    filter_axes,
     normalize,
     orthogonalize,
     random_direction,
     weights_of,
 )
-from landscape.errors import BadInput
+from landscape.errors import BadInput, meant
+from landscape.filters import Which, conventions, matching, naming, warn_of_unknown
 from landscape.plane import Plane, shift
 from landscape.statistics import POLICIES, has_statistics, interpolated, norms_of, of_each_batch, recalibrated
 from landscape.subject import Subject
@@ -98,7 +100,10 @@ def options(parser: Parser, points: int) -> None:
     g.add_argument(
         "--normalize", choices=NORMALIZATIONS, help="what of a direction gets the network's norm (filter, if random)"
     )
-    g.add_argument("--move-biases", action="store_true", help="along such directions too: parameters of one dimension")
+    g.add_argument(
+        "--move-biases", action="store_true", help="along such directions too: parameters that have no filters"
+    )
+    filters.options(g)
     g.add_argument("--orthogonal", action="store_true", help="take from each direction its part along those before it")
     g.add_argument(
         "--batchnorm",
@@ -118,36 +123,48 @@ def span(arguments, it: Subject) -> Span:
         Options that do not go together, or checkpoints or directions of another network.
     """
     dimensions = sum(getattr(arguments, letter) is not None for letter in axes.LETTERS)
-    policy = arguments.batchnorm or _policy(arguments, it.network)
+    for name, choices in (("normalize", NORMALIZATIONS), ("batchnorm", POLICIES)):
+        if (given := getattr(arguments, name)) is not None and given not in choices:
+            near = meant(str(given), choices)
+            raise BadInput(f"{name} is {given!r}; use {', '.join(choices)}{near}")
+    parameters = getattr(arguments, "parameters", None)
+    to, along = _sources(arguments.to, "to"), _sources(arguments.along, "along")
+    chosen = matching(it.network, parameters)
     origin = weights_of(it.network)
     ends: list[dict] = []
     told: dict = {}
-    if arguments.to and arguments.along:
+    if to and along:
         raise BadInput("--to and --along both say where the axes lead; give one of them")
-    if arguments.repeats and (arguments.to or arguments.along):
+    if arguments.repeats and (to or along):
         raise BadInput("--repeats draws random directions anew; leave it out with --to and --along")
-    if arguments.to:
-        ends = _ends(arguments, it, dimensions)
+    shape = {"conventions": conventions(it.network), "one_dimensional": arguments.move_biases}
+    if to:
+        ends = _ends(to, arguments, it, dimensions)
         found = [{name: end[name].to(w) - w for name, w in origin.items()} for end in ends]
-        told = {"directions": "to other checkpoints", "to": [path.name for path in arguments.to]}
-    elif arguments.along:
-        found = _saved(arguments, it, origin, dimensions)
+        told = {"directions": "to other checkpoints", "to": [_called(source) for source in to]}
+    elif along:
+        found = _saved(along, arguments, it, origin, dimensions, shape)
         how = NORMALIZATIONS[arguments.normalize or "none"]
-        told = {"directions": f"saved, {how}", "along": [path.name for path in arguments.along]}
+        told = {"directions": f"saved, {how}", "along": [_called(source) for source in along]}
     else:
         how = arguments.normalize or "filter"
         moved = "moved too" if arguments.move_biases else "not moved"
         told = {"directions": f"random, {NORMALIZATIONS[how]}; parameters of one dimension {moved}"}
-        shape = {"axes": filter_axes(it.network), "one_dimensional": arguments.move_biases}
+    if arguments.normalize == "filter" or not (to or along):
+        warn_of_unknown(it.network)
 
     def directions(repeat: int) -> tuple[Weights, ...]:
-        if arguments.to or arguments.along:
+        if to or along:
             of_this = found
         else:
             seeds = [(arguments.seed, number, repeat) for number in range(dimensions)]
             of_this = [normalize(random_direction(origin, seed), origin, how, **shape) for seed in seeds]
+        if chosen is not None:
+            of_this = [_only(direction, origin, chosen) for direction in of_this]
         return tuple(orthogonalize(of_this) if arguments.orthogonal else of_this)
 
+    told |= naming(parameters)
+    policy = arguments.batchnorm or _policy(arguments, it.network, ends, origin, chosen)
     if arguments.orthogonal:
         told["orthogonal"] = True
     if arguments.repeats:
@@ -155,6 +172,11 @@ def span(arguments, it: Subject) -> Span:
     digests, cosines = [], []  # repeat by repeat, so that one plane at a time is held
     for repeat in range(arguments.repeats or 1):
         plane = Plane(origin, directions(repeat))
+        if chosen is not None and not plane.moved:
+            raise BadInput(
+                "none of the chosen parameters moves along these directions; choose others, or let those without "
+                "filters move too: --move-biases"
+            )
         digests.append(digest(*plane.directions))
         cosines += [cosine(*pair) for pair in combinations(plane.directions, 2)]  # x and y, x and z, y and z
     settings = {
@@ -175,19 +197,42 @@ def span(arguments, it: Subject) -> Span:
     return Span(plane, _statistics(policy, arguments, it, ends, inputs), settings)
 
 
-def _policy(arguments, network: nn.Module) -> str:
+def _sources(given: object, name: str) -> list:
+    """What --to or --along names: files, and from Python also weights."""
+    if given is None:
+        return []
+    many = given if isinstance(given, list | tuple) else [given]
+    for each in many:
+        if not isinstance(each, str | os.PathLike | Mapping | nn.Module):
+            raise BadInput(f"{name} takes files, or dicts from parameter names to tensors, got {type(each).__name__}")
+    return [Path(each) if isinstance(each, str | os.PathLike) else each for each in many]
+
+
+def _called(source: object) -> str:
+    return source.name if isinstance(source, Path) else "in memory"
+
+
+def _only(direction: Weights, origin: Weights, chosen: Which) -> Weights:
+    """A direction with 0 in what is not chosen; whatever is chosen, the rest is the same."""
+    return {name: d if chosen(name, origin[name]) else torch.zeros_like(d) for name, d in direction.items()}
+
+
+def _policy(arguments, network: nn.Module, ends: list[dict[str, Tensor]], origin: Weights, chosen: Which | None) -> str:
     """What becomes of BatchNorm's statistics where nothing is said."""
     # The far end of an axis should be the other checkpoint, not its weights with statistics that do not fit.
-    if arguments.to and not arguments.orthogonal and has_statistics(network):
-        return "interpolated"
-    return "frozen"
+    if not ends or arguments.orthogonal or not has_statistics(network):
+        return "frozen"
+    for end in ends if chosen else []:
+        if any(not chosen(name, w) and not torch.equal(end[name].to(w), w) for name, w in origin.items()):
+            return "frozen"  # no axis leads to the other checkpoint
+    return "interpolated"
 
 
-def _ends(arguments, it: Subject, dimensions: int) -> list[Weights]:
+def _ends(to: list, arguments, it: Subject, dimensions: int) -> list[dict[str, Tensor]]:
     """The state dicts of the other checkpoints."""
-    if len(arguments.to) != dimensions:
+    if len(to) != dimensions:
         raise BadInput(
-            f"--to names {len(arguments.to)} checkpoint(s) for {dimensions} axis/axes; "
+            f"--to names {len(to)} checkpoint(s) for {dimensions} axis/axes; "
             "one other checkpoint gives a line (--x), two give a plane (--x and --y)"
         )
     if arguments.normalize or arguments.move_biases:
@@ -196,50 +241,61 @@ def _ends(arguments, it: Subject, dimensions: int) -> list[Weights]:
         )
     ends = []
     own = it.network.state_dict()
-    for path in arguments.to:
-        other = checkpoints.load(path, arguments.network or it.checkpoint.network)
-        if other.format and it.checkpoint.format and other.title != it.checkpoint.title:
-            raise BadInput(
-                f"{path} holds another network, {other.title}, than {arguments.checkpoint}, {it.checkpoint.title}; "
-                "give checkpoints of one network"
-            )
-        end = other.weights
+    here = getattr(arguments, "checkpoint", "the network")
+    for source in to:
+        path = source if isinstance(source, Path) else "what --to names"
+        if isinstance(source, Path):
+            entry = {"entry": arguments.entry} if getattr(arguments, "entry", None) else {}
+            other = checkpoints.load(source, arguments.network or it.checkpoint.network, **entry)
+            if other.format and it.checkpoint.format and other.title != it.checkpoint.title:
+                raise BadInput(
+                    f"{path} holds another network, {other.title}, than {here}, {it.checkpoint.title}; "
+                    "give checkpoints of one network"
+                )
+            end = other.weights
+        else:
+            end = dict(source.state_dict() if isinstance(source, nn.Module) else source)
         wrong = [name for name, t in own.items() if name not in end or end[name].shape != t.shape]
         if wrong:
             raise BadInput(
-                f"{path} is another network than {arguments.checkpoint}: they differ in {wrong[0]}; "
-                "give checkpoints of one network"
+                f"{path} is another network than {here}: they differ in {wrong[0]}; give checkpoints of one network"
             )
         ends.append(end)
     return ends
 
 
-def _saved(arguments, it: Subject, origin: Weights, dimensions: int) -> list[Weights]:
-    """The directions in the files of --along."""
-    found = [(path, direction) for path in arguments.along for direction in saved.load(path)]
-    if len(found) < dimensions or (len(arguments.along) > 1 and len(found) > dimensions):
+def _saved(along: list, arguments, it: Subject, origin: Weights, dimensions: int, shape: dict) -> list[Weights]:
+    """The directions that --along names."""
+    found = []
+    for source in along:
+        found += (
+            [(source, direction) for direction in saved.load(source)]
+            if isinstance(source, Path)
+            else [("what --along names", dict(source.named_parameters() if isinstance(source, nn.Module) else source))]
+        )
+    if len(found) < dimensions or (len(along) > 1 and len(found) > dimensions):
         raise BadInput(
             f"--along names {len(found)} direction(s) for {dimensions} axis/axes; give one a file, "
             "or one file whose first ones are taken"
         )
-    directions = []
+    directions, here = [], getattr(arguments, "checkpoint", "the network")
     for path, direction in found[:dimensions]:
         if unknown := direction.keys() - origin.keys():
-            raise BadInput(
-                f"{path} moves {min(unknown)}, which {arguments.checkpoint} has not; make it for this network"
-            )
+            raise BadInput(f"{path} moves {min(unknown)}, which {here} has not; make it for this network")
         for name, d in direction.items():
             if d.shape != origin[name].shape:
                 raise BadInput(
-                    f"{path} has shape {tuple(d.shape)} at {name}, {arguments.checkpoint} {tuple(origin[name].shape)}; "
+                    f"{path} has shape {tuple(d.shape)} at {name}, {here} {tuple(origin[name].shape)}; "
                     "make it for this network"
                 )
+            if d.is_complex() and not origin[name].is_complex():
+                raise BadInput(f"{path} is complex at {name}, {here} is real; make it for this network")
         # What a direction does not name stays.
         whole = {
-            name: direction[name].to(w) if name in direction else w.new_zeros(w.shape) for name, w in origin.items()
+            name: direction[name].detach().to(w, copy=True) if name in direction else torch.zeros_like(w)
+            for name, w in origin.items()
         }
         if arguments.normalize:
-            shape = {"axes": filter_axes(it.network), "one_dimensional": arguments.move_biases}
             whole = normalize(whole, origin, arguments.normalize, **shape)
         elif arguments.move_biases:
             raise BadInput("saved directions move what they name; --move-biases is for --normalize")
@@ -260,4 +316,4 @@ def _statistics(
         return lambda point: interpolated(it.network, ends, point)
     if policy == "batch":
         return lambda point: of_each_batch(it.network)
-    return lambda point: recalibrated(it.network, inputs)
+    return lambda point: recalibrated(it.runs, inputs)

@@ -163,7 +163,8 @@ def options(parser: Parser, split: str, several: bool = False) -> None:
         "checkpoint",
         metavar="CHECKPOINT",
         type=Path,
-        help="of scripts/train.py; or any state dict, .pt or .safetensors, with --network, --argument and --data",
+        help="of scripts/train.py; or any state dict, .pt or .safetensors, or a Hugging Face folder, with --network, "
+        "--argument and --data",
     )
     parser.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write or to go on with")
     group = parser.add_argument_group("what is measured")
@@ -194,6 +195,9 @@ def options(parser: Parser, split: str, several: bool = False) -> None:
         default=[],
         metavar="NAME=VALUE",
         help="what the network of a state dict is built with",
+    )
+    group.add_argument(
+        "--entry", metavar="NAME", help="which weights of a file that has several, raw and averaged ones, for example"
     )
     depth = {"type": lambda text: f"depth={int(text)}", "metavar": "N", "help": "short for --argument depth=N"}
     group.add_argument("--depth", dest="argument", action="append", default=[], **depth)
@@ -236,6 +240,7 @@ def subject(arguments, comm) -> Subject:
         checkpoint.arguments = fitted(checkpoint.network, given, data[0])
     network = checkpoint.restore(arguments.network).to(device).eval()
     channels_last(network)
+    say(comm, *(f"{arguments.checkpoint}: {note}" for note in checkpoint.notes))
     checkpoint.weights = {}  # the network has them now
     names = arguments.loss or [default_loss(data[0].labels)]
     if len({*names}) < len(names):
@@ -357,6 +362,7 @@ def assembled(
         # Not why: an error's text may differ from run to run.
         "forward": "as it is" if why else "each convolution with the BatchNorm, sum and ReLU behind it",
         "checkpoint": digest,
+        **({"entry": checkpoint.entry} if checkpoint.entry else {}),
         "data_digest": data.digest,
         **({"test_data_digest": others[0].digest} if others else {}),
     }
@@ -414,7 +420,7 @@ def _checkpoint(arguments) -> tuple[Checkpoint, str]:
     """What the command line names, and the name of its data."""
     if arguments.seed < 0:
         raise BadInput(f"--seed is {arguments.seed}; give 0 or more")
-    checkpoint = checkpoints.load(arguments.checkpoint, arguments.network)
+    checkpoint = checkpoints.load(arguments.checkpoint, arguments.network, entry=arguments.entry)
     if checkpoint.state is not None:
         raise BadInput(
             f"{arguments.checkpoint} is in training, at epoch {checkpoint.state.get('epoch')}; "

@@ -8,11 +8,12 @@ import torch
 from landscape import span as spans
 from landscape.adaptive import INTERPOLATED, fill, remaining
 from landscape.axes import axes_of
-from landscape.command import Parser, say
+from landscape.command import Parser, quietly, say
 from landscape.diagnose import diagnose
 from landscape.directions import squared_norm
 from landscape.errors import BadInput
 from landscape.experiment import experiment
+from landscape.filters import notes
 from landscape.losses import in_units
 from landscape.ranks import agreed
 from landscape.reduced import FLOAT32, difference, sample
@@ -96,12 +97,13 @@ def surface(it: Subject, arguments, comm) -> None:
         elif arguments.compile:
             it = compiled(it)
         plane = span(arguments, it)
+    say(comm, *notes(it.network, arguments, one_dimensional=arguments.move_biases))
     ranges = window(arguments, it, plane, comm)
     axes = axes_of(arguments)
     if arguments.diagnose:
         with agreed(comm):
             if comm.rank == 0:
-                say(comm, *diagnose(read(arguments.out), it, plane))
+                say(comm, *diagnose(read(arguments.out), it, plane), asked=True)
         return
     reduced = it.dtype != torch.float32
     checks = sample(axes.shape, arguments.seed) if reduced else np.zeros(0, int)
@@ -147,7 +149,8 @@ def surface(it: Subject, arguments, comm) -> None:
         attributes=attributes,
         **adaptive,
     )
-    if table and adaptive:
-        say(comm, fill(table, *how))
-    if table and reduced:
-        say(comm, difference(it.settings["dtype"], table.values["loss"], table.values["loss_float32"]))
+    with quietly(arguments.quiet):
+        if table and adaptive:
+            say(comm, fill(table, *how))
+        if table and reduced:
+            say(comm, difference(it.settings["dtype"], table.values["loss"], table.values["loss_float32"]))

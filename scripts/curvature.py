@@ -21,20 +21,21 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator
 
+from landscape import filters
 from landscape.axes import axes_of
 from landscape.command import Parser, run, say
-from landscape.curvature import NotFinite, eigenpairs, has_filters, hessian
+from landscape.curvature import NotFinite, eigenpairs, hessian
 from landscape.density import moment, quadrature, smoothed
 from landscape.errors import BadInput
 from landscape.experiment import experiment
 from landscape.lanczos import Ends, ends
+from landscape.losses import in_units
 from landscape.ranks import agreed
 from landscape.saved import save
 from landscape.span import options as span_options
 from landscape.span import span
 from landscape.spectrum import CURVATURE, DENSITY, EIGENVALUES, TRACE, UNIT, convexity, ratio
 from landscape.subject import options, subject
-from landscape.table import MEASURED
 from landscape.trace import budget, estimate, probe, sketch_of
 from landscape.window import window
 
@@ -79,14 +80,20 @@ def main(arguments, comm) -> None:
             torch.set_num_threads(1)  # several sum the weights' gradients in an order that depends on their number
         if mode != "plane" and not arguments.out.exists():
             check_finite(hessian_of(arguments, it))  # before there is a file; what it keeps goes at once
-    told = {"hessian_parameters": "all" if arguments.all_parameters else "of two dimensions or more"}
+    say(comm, *filters.notes(it.network, arguments, one_dimensional=arguments.all_parameters))
+    told = {"hessian_parameters": "all" if arguments.all_parameters else filters.with_filters(it.network)}
+    told |= filters.naming(arguments.parameters)
     {"plane": on_plane, "top": top, "trace": trace, "density": density}[mode](arguments, comm, it, told)
 
 
 def hessian_of(arguments, it) -> LinearOperator:
     """The Hessian at the weights of the moment."""
-    which = None if arguments.all_parameters else has_filters
-    return hessian(it.network, it.batches, it.loss, which, keep=True)
+    return hessian(it.network, it.batches, it.loss, which_of(arguments, it), keep=True)
+
+
+def which_of(arguments, it) -> filters.Which | None:
+    """The parameters that the Hessian is of."""
+    return filters.selected(it.network, arguments.parameters, filters=not arguments.all_parameters)
 
 
 def check_finite(operator: LinearOperator) -> None:
@@ -104,7 +111,7 @@ def check(arguments, mode: str) -> None:
     span_options(of_planes, points=11)
     foreign = set().union(*MODES.values()) - MODES[mode]
     if mode != "plane":
-        foreign |= vars(of_planes.parse_args([])).keys()
+        foreign |= vars(of_planes.parse_args([])).keys() - {"parameters"}
     if given := sorted(name for name in foreign if getattr(arguments, name) != parser().get_default(name)):
         where = "a plane" if mode == "plane" else f"--{mode}, which measures at the checkpoint itself"
         raise BadInput(f"--{given[0].replace('_', '-')} does not go with {where}; leave it out")
@@ -150,7 +157,7 @@ def on_plane(arguments, comm, it, told) -> None:
         kind="curvature",
         dims=axes.dims,
         coordinates=axes.coordinates,
-        measured=MEASURED | CURVATURE,
+        measured=it.variables | in_units(CURVATURE, it.settings["loss"]),
         attributes={**it.settings, **plane.settings, **ranges, **told, **how},
     )
     if table and axes.dims == ("y", "x"):
@@ -188,10 +195,9 @@ def top(arguments, comm, it, told) -> None:
 
     @cache
     def found():
-        which = None if arguments.all_parameters else has_filters
         # Half of the precision, since the residuals themselves decide in the end.
         how = {"end": arguments.end, "tolerance": arguments.precision / 2, "seed": arguments.seed}
-        pairs = eigenpairs(it.network, it.batches, arguments.top, it.loss, which, **how)
+        pairs = eigenpairs(it.network, it.batches, arguments.top, it.loss, which_of(arguments, it), **how)
         good = pairs.residuals <= arguments.precision * np.abs(pairs.values)
         if good.any() and not arguments.dry_run:
             save([direction for direction, is_good in zip(pairs.directions, good, strict=True) if is_good], path)
@@ -217,7 +223,7 @@ def top(arguments, comm, it, told) -> None:
         kind="eigenvalues",
         dims=("eigenpair",),
         coordinates={"eigenpair": np.arange(1, arguments.top + 1)},
-        measured=EIGENVALUES,
+        measured=in_units(EIGENVALUES, it.settings["loss"]),
         attributes={**it.settings, **told, "parameters": n, "end": arguments.end, "precision": arguments.precision},
     )
     if table is None:
@@ -255,7 +261,7 @@ def trace(arguments, comm, it, told) -> None:
         kind="trace",
         dims=("probe",),
         coordinates={"probe": np.arange(probes)},
-        measured=TRACE,
+        measured=in_units(TRACE, it.settings["loss"]),
         attributes={**it.settings, **told, "parameters": operator.shape[0], "sketch": size},
     )
     if table:
@@ -283,7 +289,7 @@ def density(arguments, comm, it, told) -> None:
         kind="density",
         dims=("probe",),
         coordinates={"probe": np.arange(probes), "step": np.arange(min(arguments.steps, n))},
-        measured=DENSITY,
+        measured=in_units(DENSITY, it.settings["loss"]),
         attributes={**it.settings, **told, "parameters": n},
     )
     if table:

@@ -12,14 +12,14 @@ finished, it does nothing.
 
 import numpy as np
 
-from landscape.command import Parser, run
-from landscape.curvature import has_filters
+from landscape import filters
+from landscape.command import Parser, run, say
 from landscape.errors import BadInput
 from landscape.experiment import experiment
+from landscape.losses import in_units
 from landscape.ranks import agreed
 from landscape.sharpness import KINDS, RISE, STEP, sharpness
 from landscape.subject import options, subject
-from landscape.table import MEASURED
 
 
 def parser() -> Parser:
@@ -32,6 +32,7 @@ def parser() -> Parser:
     g.add_argument("--trials", type=int, default=20, help="random directions, the same for each kind and radius")
     g.add_argument("--steps", type=int, default=20, help="of an ascent")
     g.add_argument("--all-parameters", action="store_true", help="not only those with filters, which planes move")
+    filters.options(g)
     return p
 
 
@@ -45,8 +46,9 @@ def main(arguments, comm) -> None:
         if arguments.dtype != "float32" or arguments.tolerance is not None:
             raise BadInput("sharpness is taken in float32 over all examples; leave out --dtype and --tolerance")
         it = subject(arguments, comm)
-        which = None if arguments.all_parameters else has_filters
+        which = filters.selected(it.network, arguments.parameters, filters=not arguments.all_parameters)
         function = sharpness(it.network, it.batches, it.loss, which, arguments.steps, arguments.seed, it.measure)
+    say(comm, *filters.notes(it.network, arguments, one_dimensional=arguments.all_parameters))
 
     trial = np.arange(arguments.trials)
     points = np.stack(np.meshgrid(np.arange(len(KINDS)), rho, trial, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -59,10 +61,11 @@ def main(arguments, comm) -> None:
         kind="sharpness",
         dims=("kind", "rho", "trial"),
         coordinates={"kind": np.array(KINDS), "rho": rho, "trial": trial},
-        measured=MEASURED | RISE,
+        measured=it.variables | in_units(RISE, it.settings["loss"]),
         attributes={
             **it.settings,
-            "parameters": "all" if arguments.all_parameters else "of two dimensions or more",
+            "parameters": "all" if arguments.all_parameters else filters.with_filters(it.network),
+            **filters.naming(arguments.parameters),
             "steps": arguments.steps,
             "step": STEP,
         },

@@ -23,9 +23,8 @@ import numpy as np
 import torch
 
 from landscape import checkpoint as checkpoints
-from landscape import saved
+from landscape import filters, saved
 from landscape.command import Parser, run, say
-from landscape.curvature import has_filters
 from landscape.errors import BadInput
 from landscape.experiment import experiment
 from landscape.ranks import agreed
@@ -33,17 +32,12 @@ from landscape.span import Span, span
 from landscape.span import options as span_options
 from landscape.statistics import has_statistics, norms_of
 from landscape.subject import Subject, options, subject
-from landscape.table import MEASURED, read
+from landscape.table import read
 from landscape.trajectory import loaded, snapshots, trajectory, window
 
-PLANE = {
-    f"plane_{name}": (dtype, fill, {**shown, "long_name": f"{shown['long_name']}, at the nearest point of the plane"})
-    for name, (dtype, fill, shown) in MEASURED.items()
-    if name != "examples"
-}
 # What a surface's points have in common with ours.
 SHARED = ("split", "examples", "loss", "seed", "network", "argument", "data", "root", "size", "device", "batch_size")
-SHARED += ("tolerance", "batchnorm", "calibration")
+SHARED += ("tolerance", "batchnorm", "calibration", "outputs")
 STEEP = 2.0  # how many times the loss on the path that in the plane may be without a word
 
 
@@ -61,8 +55,9 @@ def parser() -> Parser:
         "also state dicts",
     )
     g.add_argument(
-        "--filters-only", action="store_true", help="the path of parameters of two dimensions or more, without biases"
+        "--filters-only", action="store_true", help="the path of parameters that have filters, without biases"
     )
+    filters.options(g)
     g = p.add_argument_group("the plane")
     g.add_argument(
         "--along", type=Path, metavar="FILE.pt", help="two saved directions, instead of the principal components"
@@ -87,10 +82,12 @@ def main(arguments, comm) -> None:
         if arguments.along and (arguments.directions or arguments.filters_only):
             raise BadInput("--directions and --filters-only are for principal components; leave them out with --along")
         it = subject(arguments, comm)
+        filters.matching(it.network, arguments.parameters)
         files = snapshots(arguments.snapshots, arguments.checkpoint)
         if arguments.batchnorm == "recalibrated":  # what would be found only after the long work
             norms_of(it.network)
             it.calibration(arguments.calibration)
+    say(comm, *filters.notes(it.network, arguments, one_dimensional=not arguments.filters_only))
     file = arguments.along or arguments.directions or arguments.out.with_suffix(".directions.pt")
     plan = None
     with contextlib.ExitStack() as passing:
@@ -104,14 +101,24 @@ def main(arguments, comm) -> None:
         with agreed(comm):
             plane = surface(arguments, it, file, window(coordinates))
 
+    there = {
+        f"plane_{name}": (
+            dtype,
+            fill,
+            {**shown, "long_name": f"{shown['long_name']}, at the nearest point of the plane"},
+        )
+        for name, (dtype, fill, shown) in it.variables.items()
+        if name != "examples"
+    }
+
     def losses(rows):
         for (row,) in rows.astype(int):
             state = checkpoints.load(points[row], network_of(arguments, it), lazy=True).weights
             with loaded(it.network, state):
                 measured = it.measure()
             with plane.at(it.network, coordinates[row]):
-                there = it.measure()
-            yield measured | {name: there[name.removeprefix("plane_")] for name in PLANE}
+                nearest = it.measure()
+            yield measured | {name: nearest[name.removeprefix("plane_")] for name in there}
 
     table = experiment(
         losses,
@@ -126,7 +133,7 @@ def main(arguments, comm) -> None:
             "component": np.arange(1, len(given["explained"][1]) + 1),
         },
         given=given,
-        measured=MEASURED | PLANE,
+        measured=it.variables | there,
         attributes={**it.settings, **plane.settings, **told},
     )
     if table:
@@ -157,7 +164,8 @@ def found(arguments, it: Subject, files: list[Path], file: Path) -> tuple[list[P
     points = [*files, arguments.checkpoint]
     told = {
         "directions": "saved" if arguments.along else "principal components of the path",
-        "parameters": "of two dimensions or more" if arguments.filters_only else "all",
+        "parameters": filters.with_filters(it.network) if arguments.filters_only else "all",
+        **filters.naming(arguments.parameters),
         "snapshots": sha,
         "lengths": "alpha, beta, off_plane and distance are Euclidean norms of weights, from the final checkpoint",
     }
@@ -175,8 +183,8 @@ def found(arguments, it: Subject, files: list[Path], file: Path) -> tuple[list[P
         given = {name: (before.dims[name], before[name]) for name in names if name in before.variables}
         return points, given, told | {"captured": before.attributes["captured"]}
 
-    which = has_filters if arguments.filters_only else lambda name, parameter: True
-    final = {name: p.detach().cpu() for name, p in it.network.named_parameters() if which(name, p)}
+    which = filters.selected(it.network, arguments.parameters, filters=arguments.filters_only)
+    final = {n: p.detach().cpu() for n, p in it.network.named_parameters() if which is None or which(n, p)}
     load = partial(checkpoints.load, network=network_of(arguments, it), lazy=True)
     opened = {str(path): lambda path=path: load(path).weights for path in files}
     along = surface(arguments, it, file, [(0, 1), (0, 1)]).plane.directions if arguments.along else None

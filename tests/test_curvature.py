@@ -11,7 +11,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.func import hessian as dense_hessian
 
-from landscape.curvature import direction_of, eigenpairs, has_filters, hessian, hessian_product, vector_of
+from landscape.curvature import direction_of, eigenpairs, hessian, hessian_product, vector_of
 from landscape.density import density, moment, quadrature, smoothed
 from landscape.directions import digest, random_direction, weights_of
 from landscape.errors import BadInput
@@ -152,7 +152,7 @@ def test_squared_error_and_a_loss_of_the_users(network, data):
 
 def test_a_subset_is_the_block_of_the_dense_hessian(network, data, exact):
     chosen = np.concatenate([np.full(p.numel(), p.ndim >= 2) for p in network.parameters()])
-    block = hessian(network, [data], which=has_filters)
+    block = hessian(network, [data], which="filters")
     assert block.shape[0] == chosen.sum() < len(chosen)
     assert np.abs(written_out(block) - exact[np.ix_(chosen, chosen)]).max() < 1e-14 * np.abs(exact).max()
     direction = random_direction({"8.weight": network[8].weight}, 3)
@@ -178,7 +178,7 @@ def test_eigenpairs_are_directions_of_the_dense_hessian(network, data, exact):
 
 def test_along_an_eigenvector_the_loss_bends_as_its_eigenvalue_says(network, data):
     """On a plane of landscape.plane, by finite differences; parameters that are not chosen stay."""
-    found = eigenpairs(network, [data], which=has_filters, tolerance=1e-10)
+    found = eigenpairs(network, [data], which="filters", tolerance=1e-10)
     plane = Plane(weights_of(network), found.directions)
     assert plane.moved == tuple(name for name, p in network.named_parameters() if p.ndim >= 2)
     losses, h = [], 1e-5  # so near that no ReLU turns
@@ -377,7 +377,7 @@ def test_the_network_is_left_as_it_was(network, data):
     try:
         with torch.inference_mode():
             eigenpairs(network, [data], 1)
-        ends(hessian(network, [data], which=has_filters))
+        ends(hessian(network, [data], which="filters"))
         with pytest.raises(BadInput, match="does not reduce"):
             hessian(network, [data], lambda outputs, targets: outputs.sum()).matvec(np.ones(178))
         assert digest(network.state_dict()) == state

@@ -7,7 +7,6 @@ import torch
 from conftest import command
 
 from landscape import checkpoint as checkpoints
-from landscape.curvature import has_filters
 from landscape.data import load
 from landscape.directions import filter_normalize, random_direction, weights_of
 from landscape.plane import Plane, shift
@@ -31,7 +30,7 @@ def file(tiny):
     return tiny.parent / "a.h5"
 
 
-def dense(path, point, which=has_filters):
+def dense(path, point, which=lambda name, p: p.ndim >= 2):
     """Both ends of the Hessian's spectrum at a point of the plane, by torch.func in float64."""
     it = checkpoints.load(path)
     network = it.restore().eval()

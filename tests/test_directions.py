@@ -11,7 +11,6 @@ from landscape.directions import (
     NORMALIZATIONS,
     cosine,
     digest,
-    filter_axes,
     filter_normalize,
     normalize,
     orthogonalize,
@@ -100,19 +99,6 @@ def test_parameters_of_one_dimension_can_move_and_are_normalised_never_copied(we
         assert not torch.equal(one[name], w) and not torch.equal(one[name], other[name])
         if how in ("filter", "layer"):
             assert one[name].norm().item() == pytest.approx(w.norm().item(), rel=1e-5)
-
-
-def test_transposed_convolutions_and_embeddings_have_their_filters_on_the_second_axis():
-    torch.manual_seed(0)
-    network = nn.ModuleDict(
-        {"up": nn.ConvTranspose2d(3, 5, 2), "words": nn.Embedding(7, 4), "down": nn.Conv2d(3, 5, 2)}
-    )
-    weights = weights_of(network)
-    direction = normalize(random_direction(weights, 0), weights, axes=filter_axes(network))
-    for name, axis in (("up.weight", 1), ("words.weight", 1), ("down.weight", 0)):
-        assert norms(direction[name], axis) == pytest.approx(norms(weights[name], axis), rel=1e-5)
-        assert norms(direction[name], 1 - axis) != pytest.approx(norms(weights[name], 1 - axis), rel=1e-2)
-    assert filter_axes(nn.Embedding(3, 2)) == {"weight": 1}
 
 
 def test_an_unknown_normalisation_is_refused(weights):

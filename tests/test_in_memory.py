@@ -50,7 +50,7 @@ def test_lesions_are_the_commands_to_the_bit(trained, resnet, tmp_path, capsys):
     command("lesion", trained / "resnet.pt", tmp_path / "b.h5", *typed)
     for name in ("loss", "accuracy", "rise", "rise_se", "interaction", "error_interaction_se"):
         np.testing.assert_array_equal(found[name], read(tmp_path / "b.h5")[name])
-    lesions(network, batches("test"), tmp_path / "a.h5", delete=[1, 2], quiet=True)
+    lesions(network, batches("test"), tmp_path / "a.h5", delete=[1, 2])
     assert "complete already" in capsys.readouterr().out
 
 

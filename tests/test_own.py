@@ -125,7 +125,7 @@ def test_torchvisions_resnet18_has_a_surface(npz, tmp_path):
     network = torchvision.models.resnet18(num_classes=10)
     torch.save(network.state_dict(), tmp_path / "resnet18.pt")
     own = ("--network", "torchvision.models:resnet18", "--argument", "num_classes=10", "--data", npz)
-    grid = ("--x", -1, 0, 2, "--y", -1, 0, 2, "--quiet")
+    grid = ("--x", -1, 0, 2, "--y", -1, 0, 2)
     command("surface", tmp_path / "resnet18.pt", tmp_path / "a.h5", *own, *grid)
     surface = read(tmp_path / "a.h5")
     arrays = np.load(npz)
@@ -182,7 +182,7 @@ def test_a_loss_and_data_of_ones_own_are_measured(trained, mine):
 def test_blocks_inside_of_another_network_are_left_out_one_by_one(trained, mine):
     inner = load(trained / "resnet.pt").weights
     torch.save({f"inner.{name}": tensor for name, tensor in inner.items()}, "a.pt")
-    own = ("--network", "mine:Blocks", "--data", "digits", "--quiet")
+    own = ("--network", "mine:Blocks", "--data", "digits")
     command("lesion", "a.pt", "a.h5", *own, cwd=mine)
     command("lesion", trained / "resnet.pt", "b.h5", "--quiet", cwd=mine)
     np.testing.assert_allclose(read("a.h5")["loss"], read("b.h5")["loss"], rtol=1e-5)

@@ -15,7 +15,6 @@ from scipy.integrate import trapezoid
 
 from landscape import checkpoint as checkpoints
 from landscape import saved
-from landscape.curvature import has_filters
 from landscape.data import load
 from landscape.density import moment, smoothed
 from landscape.drawing import densities, eigenvalues
@@ -27,7 +26,7 @@ from landscape.spectrum import CURVATURE, DENSITY, EIGENVALUES, convexity, densi
 from landscape.table import MEASURED, Results, prepare, read
 from landscape.trace import estimate
 
-FEW = ("--examples", 60, "--quiet")
+FEW = ("--examples", 60)
 MODES = {
     "eigenvalues": ("--top", 4),
     "trace": ("--trace", 30),
@@ -70,7 +69,7 @@ def files(tiny):
     return paths, told
 
 
-def dense(path, which=has_filters):
+def dense(path, which=lambda name, p: p.ndim >= 2):
     """The Hessian at a checkpoint, by torch.func in float64."""
     network = checkpoints.load(path).restore().eval().double()
     data = load("digits", "train", examples=60)
