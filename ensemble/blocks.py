@@ -78,7 +78,7 @@ def blocks(
     if not found:
         raise BadInput(
             f"{type(network).__name__} has no block that can be removed; take a network made of blocks, "
-            "or give a function that says where its branches end, by the option blocks"
+            "or give a function that says where its branches end: --blocks"
         )
     return found
 
@@ -132,7 +132,7 @@ def stages(network: nn.Module, found: Mapping[str, Block | Foreign]) -> list[lis
     if not movable:
         raise BadInput(
             f"no two blocks of {type(network).__name__} stand in one Sequential or ModuleList and keep the shape, so "
-            "none can stand in for another; whole layers of a transformer may, by the option layers"
+            "none can stand in for another; whole layers of a transformer may: --layers"
         )
     return movable
 
@@ -232,7 +232,7 @@ def first(output):
 
 def _kept(output):
     output = first(output)
-    return output.detach() if isinstance(output, Tensor) else output
+    return output.detach().clone() if isinstance(output, Tensor) else output  # sums are often taken in place
 
 
 def stream(args: tuple, kwargs: Mapping):

@@ -25,6 +25,7 @@ KNOWN: tuple[tuple[str, dict[str, str]], ...] = (
     ("torchvision.models.efficientnet.*MBConv", {"": "stochastic_depth"}),
     ("torchvision.models.mobilenetv3.InvertedResidual", {"": "block"}),
     ("torchvision.models.mobilenetv2.InvertedResidual", {"": "conv"}),
+    ("torchvision.models.mnasnet._InvertedResidual", {"": "layers"}),
     ("torchvision.models.vision_transformer.EncoderBlock", {"attention": "dropout", "mlp": "mlp"}),
     ("torchvision.models.swin_transformer.SwinTransformerBlockV2", {"attention": "norm1", "mlp": "norm2"}),
     ("torchvision.models.swin_transformer.SwinTransformerBlock", {"attention": "attn", "mlp": "mlp"}),
@@ -38,6 +39,8 @@ KNOWN: tuple[tuple[str, dict[str, str]], ...] = (
     ("timm.models.resnet.Bottleneck", {"": "drop_path|se|bn3"}),
     ("timm.models.convnext.ConvNeXtBlock", {"": "drop_path"}),
     ("timm.models._efficientnet_blocks.*", {"": "drop_path"}),  # EfficientNet, MobileNet, MNASNet
+    ("timm.models.xcit.XCABlock", {"attention": "drop_path1", "local": "drop_path3", "mlp": "drop_path2"}),
+    ("timm.models.metaformer.MetaFormerBlock", {"attention": "layer_scale1", "mlp": "layer_scale2"}),
     ("timm.models.*Block", {"attention": "drop_path1", "mlp": "drop_path2"}),  # ViT, DeiT, BEiT, EVA, Swin
     # Hugging Face. Norms of a branch's output come before the sum in Gemma 2, 3, OLMo 2 and in GLM-4.
     ("transformers.*Layer", {"attention": "post_attention_layernorm", "mlp": "post_feedforward_layernorm"}),
@@ -60,15 +63,15 @@ KNOWN: tuple[tuple[str, dict[str, str]], ...] = (
     ("transformers.*Block", {"attention": "attn", "cross-attention": "crossattention", "mlp": "mlp"}),
     ("transformers.*Block", {"attention": "attn", "mlp": "mlp"}),  # GPT-2, GPT-J
     ("transformers.*.TransformerBlock", {"attention": "attention", "mlp": "ffn"}),  # DistilBERT
-    (
-        "transformers.*T5Block",
+    (  # T5's family
+        "transformers.*Block",
         {"attention": "layer.0.dropout", "cross-attention": "layer.1.dropout", "mlp": "layer.2.dropout"},
     ),
-    ("transformers.*T5Block", {"attention": "layer.0.dropout", "mlp": "layer.1.dropout"}),
+    ("transformers.*Block", {"attention": "layer.0.dropout", "mlp": "layer.1.dropout"}),
 )
 
 # What a block calls its own answer to whether its input is added: where its shape changes, it is not.
-ADDS = ("has_skip", "use_res_connect")
+ADDS = ("has_skip", "use_res_connect", "apply_residual")
 
 
 def known(network: nn.Module) -> dict[str, dict[str, nn.Module]]:

@@ -17,7 +17,7 @@ from plain import called, line, mean, parts, without
 from torch import nn
 from torch.nn import functional as F
 
-from ensemble.blocks import blocks
+from ensemble.blocks import blocks, check
 from ensemble.own import lesions
 from landscape.errors import BadInput
 from landscape.own import surface
@@ -163,7 +163,8 @@ T5 = {
 }  # fmt: skip
 LANGUAGE = {
     "GPT-2": Public(
-        of_transformers("GPT2LMHeadModel", "GPT2", vocab_size=TOKENS, n_positions=16, n_embd=16, n_layer=2, n_head=2),
+        of_transformers("GPT2LMHeadModel", "GPT2", vocab_size=TOKENS, n_positions=16, n_embd=16, n_layer=2, n_head=2,
+            bos_token_id=0, eos_token_id=0),
         TEXT, FOLLOWING, words, words_right, scores=logits,
         axes={"*.attn.c_attn.weight": 1, "*.c_proj.weight": 1, "*.c_fc.weight": 1},  # Conv1D stores (in, out)
         lasts=layered("transformer.h.{}", 2, attention="attn.c_proj", mlp="mlp.c_proj"),
@@ -348,6 +349,7 @@ def test_a_line_is_that_of_plain_pytorch(name, tmp_path):
     np.testing.assert_allclose(results["accuracy"], expected, rtol=1e-6)
 
 
+POST = ("BERT", "SE-ResNet", "segmentation")  # a norm or a ReLU follows the sum
 BLOCKS = [name for name, public in NETWORKS.items() if public.lasts]
 
 
@@ -376,14 +378,61 @@ def test_a_network_without_blocks_says_so_in_one_line(name, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", [name for name in BLOCKS if name not in ("BERT", "SE-ResNet", "segmentation")])
+def xcit():
+    from timm.models.xcit import Xcit
+
+    return Xcit(32, 8, num_classes=CLASSES, embed_dim=16, depth=2, num_heads=2, cls_attn_layers=0, eta=0.5)
+
+
+def poolformer():
+    from timm.models.metaformer import MetaFormer
+
+    return MetaFormer(depths=(2,), dims=(8,), num_classes=CLASSES, layer_scale_init_values=0.5)
+
+
+def efficientnet_of_torchvision():
+    from torchvision.models.efficientnet import EfficientNet, FusedMBConvConfig, MBConvConfig
+
+    stages = [FusedMBConvConfig(2, 3, 1, 8, 8, 3), MBConvConfig(2, 3, 2, 8, 12, 2)]
+    return EfficientNet(stages, 0.0, num_classes=CLASSES, last_channel=16)
+
+
+def of_torchvision(name, *arguments, **more):
+    def make():
+        import torchvision
+
+        return getattr(torchvision.models, name)(*arguments, **more, num_classes=CLASSES)
+
+    return make
+
+
+STREAMS = {
+    **{name: (NETWORKS[name].make, NETWORKS[name].inputs) for name in BLOCKS if name not in POST},
+    "EfficientNet of torchvision": (efficientnet_of_torchvision, images(32)),
+    "MobileNet V2": (
+        of_torchvision("MobileNetV2", inverted_residual_setting=[[2, 8, 3, 1]], width_mult=0.5),
+        images(32),
+    ),
+    "MobileNet V3": (of_torchvision("mobilenet_v3_small", width_mult=0.1), images(32)),
+    "MNASNet": (of_torchvision("MNASNet", 0.1), images(32)),
+    "XCiT": (xcit, images(32)),
+    "PoolFormer": (poolformer, images(32)),
+    "Switch": (
+        of_transformers(
+            "SwitchTransformersModel", "SwitchTransformers", **T5, num_sparse_encoder_layers=1, num_experts=3
+        ),
+        {**TEXT, "decoder_input_ids": IDS},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
 def test_the_stream_before_and_the_branches_make_the_stream_after(name):
-    """But where a norm or a ReLU follows the sum."""
-    public = NETWORKS[name]
-    network, seen = public.network(), {}
+    make, inputs = STREAMS[name]
+    network, seen = Public(make, inputs, CLASS).network(), {}
 
     def first(values):
-        return values[0] if isinstance(values, tuple) else values
+        return (values[0] if isinstance(values, tuple) else values).clone()  # sums may be taken in place
 
     for layer, block in blocks(network, layers=True).items():
         for end in block.branches:
@@ -397,7 +446,14 @@ def test_the_stream_before_and_the_branches_make_the_stream_after(name):
             with_kwargs=True,
         )
     with torch.no_grad():
-        called(network, public.batches()[0][0])
+        called(network, inputs)
+    assert seen
     for *branches, before, after in seen.values():
         added = sum(branch.reshape(before.shape) for branch in branches)  # Swin's are of another shape
         torch.testing.assert_close(before + added, after, rtol=1e-5, atol=1e-5)
+
+
+def test_blocks_that_add_in_place_can_share_their_input():
+    make, inputs = STREAMS["EfficientNet of torchvision"]
+    network = Public(make, inputs, CLASS).network()
+    check(network, blocks(network), inputs, blocks(network), how="parallel")
