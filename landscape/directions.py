@@ -71,9 +71,11 @@ def random_direction(weights: Weights, seed: int | Sequence[int]) -> Weights:
     return {name: drawn(w).to(w) for name, w in weights.items()}
 
 
-def filter_normalize(direction: Weights, weights: Weights) -> Weights:
-    """Give each filter of a direction the norm of the network's filter (Li et al. 2018, §4)."""
-    return normalize(direction, weights, "filter")
+def filter_normalize(
+    direction: Weights, weights: Weights, conventions: Mapping[str, Convention] | None = None
+) -> Weights:
+    """Give each filter of a direction the norm of the network's filter (Li et al. 2018, §4); see `normalize`."""
+    return normalize(direction, weights, "filter", conventions=conventions)
 
 
 def normalize(
