@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from ensemble.foreign import known
+from landscape.calling import attempt, evaluating, predict
 from landscape.errors import BadInput
+from landscape.nested import Nested, length
 from landscape.networks import Block
 
 __all__ = ["Foreign", "blocks", "check", "ends", "stages"]
@@ -75,8 +77,8 @@ def blocks(
         }
     if not found:
         raise BadInput(
-            f"{type(network).__name__} has no block that can be removed; use a network made of blocks, "
-            "or say where its branches end with --blocks package.module:function"
+            f"{type(network).__name__} has no block that can be removed; take a network made of blocks, "
+            "or give a function that says where its branches end, by the option blocks"
         )
     return found
 
@@ -130,7 +132,7 @@ def stages(network: nn.Module, found: Mapping[str, Block | Foreign]) -> list[lis
     if not movable:
         raise BadInput(
             f"no two blocks of {type(network).__name__} stand in one Sequential or ModuleList and keep the shape, so "
-            "none can stand in for another; with --layers those of a transformer may"
+            "none can stand in for another; whole layers of a transformer may, by the option layers"
         )
     return movable
 
@@ -138,7 +140,7 @@ def stages(network: nn.Module, found: Mapping[str, Block | Foreign]) -> list[lis
 def check(
     network: nn.Module,
     found: Mapping[str, Block | Foreign],
-    inputs: Tensor,
+    inputs: Nested,
     moved: Iterable[str] = (),
     how: str = "",
 ) -> None:
@@ -159,23 +161,24 @@ def check(
         example; a block to be moved changes the shape, keeps keys and values although it is to run twice, or does
         more than add its several branches although it is to run side by side.
     """
+    _, differentiates = attempt(network, inputs)
     ran: list[tuple[str, list]] = []
     calls: dict[str, tuple] = {}
     with contextlib.ExitStack() as stack:
         for name, block in found.items():
             for end in block.branches if isinstance(block, Foreign) else ():
                 ran.append((name, results := []))
-                handle = end.register_forward_hook(lambda _, __, out, results=results: results.append(first(out)))
+                handle = end.register_forward_hook(lambda _, __, out, results=results: results.append(_kept(out)))
                 stack.callback(handle.remove)
         for name in moved:
 
             def note(_, args, kwargs, out, name=name):
-                calls[name] = args, kwargs, first(out)
+                calls[name] = args, kwargs, _kept(out)
 
             handle = network.get_submodule(name).register_forward_hook(note, with_kwargs=True)
             stack.callback(handle.remove)
-        with torch.no_grad():
-            network(inputs)
+        with evaluating(network), torch.set_grad_enabled(differentiates):
+            predict(network, inputs)
     for name, results in ran:
         if len(results) != 1:
             raise BadInput(
@@ -183,7 +186,7 @@ def check(
                 "submodule whose output is added to the stream, if it serves this block alone"
             )
         (result,) = results
-        if not isinstance(result, Tensor) or (how == "replace" and len(result) != len(inputs)):
+        if not isinstance(result, Tensor) or (how == "replace" and len(result) != length(inputs)):
             raise BadInput(
                 f"a branch of block {name} does not end in a tensor with a row for each example; "
                 "name the submodule whose output is added to the stream"
@@ -198,11 +201,19 @@ def check(
         if how == "repeat":
             refuse_cache(network.get_submodule(name), args, kwargs)
         if how == "parallel" and len(ends(found[name])) > 1:
-            added = sum(result for other, (result,) in ran if other == name)
-            if not torch.allclose(after, before + added, rtol=1e-3, atol=1e-3 * float(added.abs().max())):
+            results = [result for other, (result,) in ran if other == name]
+            if not _adds(before.detach(), results, after):
                 raise BadInput(
                     f"block {name} does more than add its branches, so it cannot share its input; use another lesion"
                 )
+
+
+def _adds(before: Tensor, branches: list[Tensor], after: Tensor) -> bool:
+    """Whether the stream after a block is that before it and its branches, and nothing else."""
+    if any(branch.shape != before.shape for branch in branches):
+        return False
+    added = sum(branches)
+    return torch.allclose(after, before + added, rtol=1e-3, atol=1e-3 * float(added.abs().max()))
 
 
 def refuse_cache(module: nn.Module, args: tuple, kwargs: Mapping) -> None:
@@ -217,6 +228,11 @@ def refuse_cache(module: nn.Module, args: tuple, kwargs: Mapping) -> None:
 def first(output):
     """A module's output, or the first of several."""
     return output[0] if isinstance(output, tuple | list) else output
+
+
+def _kept(output):
+    output = first(output)
+    return output.detach() if isinstance(output, Tensor) else output
 
 
 def stream(args: tuple, kwargs: Mapping):

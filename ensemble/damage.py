@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ensemble.blocks import Foreign
 from ensemble.interaction import UNKNOWN, interaction
@@ -17,6 +16,7 @@ from ensemble.plans import ALONE, MEAN, OTHER, deletions, intact
 from ensemble.walk import Walk, branches, order
 from landscape.forward import reduced
 from landscape.measure import measure
+from landscape.nested import Nested, length
 from landscape.networks import Block
 from landscape.networks.network import Network
 from landscape.reduced import sample
@@ -38,7 +38,7 @@ def damages(
     found: Mapping[str, Block | Foreign],
     plan: np.ndarray,
     room: float,
-    calibration: Sequence[Tensor] | None = None,
+    calibration: Sequence[Nested] | None = None,
     interactions: bool = False,
 ) -> tuple[Function, np.ndarray]:
     """The quickest way to measure all trials of a plan.
@@ -68,12 +68,12 @@ def damages(
     seed = it.settings["seed"]
     if (plan["branch"] == OTHER).any():
         for batch, _ in it.batches:
-            derangement(len(batch), seed)  # there must be one
-    losses = {dtype: Recorder(it.loss) for dtype in {it.dtype, torch.float32}}
+            derangement(length(batch), seed)  # there must be one
+    losses = {dtype: Recorder(it.loss, it.accuracy) for dtype in {it.dtype, torch.float32}}
     replaced = np.unique(plan["block"][plan["branch"] == MEAN])
     inputs = [batch for batch, _ in it.batches] if len(replaced) else []
     replacement = {
-        dtype: Replacement(means(reduced(it.network, dtype), found, replaced, inputs), seed) for dtype in losses
+        dtype: Replacement(means(reduced(it.runs, dtype), found, replaced, inputs), seed) for dtype in losses
     }
 
     if walkable(it, found, plan, calibration):
@@ -81,7 +81,14 @@ def damages(
         ahead = {trial.tobytes(): again for trial, again in zip(plan[rows], branches(plan[rows]), strict=True)}
         walks = {
             dtype: Walk(
-                it.network, it.batches, loss, it.tolerance, dtype, room if dtype == it.dtype else 0, replacement[dtype]
+                it.network,
+                it.batches,
+                loss,
+                it.tolerance,
+                dtype,
+                room if dtype == it.dtype else 0,
+                replacement[dtype],
+                it.accuracy,
             )
             for dtype, loss in losses.items()
         }
@@ -92,9 +99,10 @@ def damages(
         rows = np.arange(len(plan))
 
         def damage(trial, dtype, examples=None):
-            statistics = contextlib.nullcontext() if calibration is None else recalibrated(it.network, calibration)
+            statistics = contextlib.nullcontext() if calibration is None else recalibrated(it.runs, calibration)
             with arranged(it.network, found, trial, replacement[dtype]), statistics:
-                return measure(reduced(it.network, dtype), it.batches, losses[dtype], it.tolerance, examples)
+                how = {"tolerance": it.tolerance, "examples": examples, "accuracy": it.accuracy}
+                return measure(reduced(it.runs, dtype), it.batches, losses[dtype], **how)
 
     twice = {plan[row].tobytes() for row in sample((len(plan),), seed)}
     unchanged = intact(len(found))

@@ -1,7 +1,7 @@
 """Figures of lesions: the error when blocks are deleted, trade places, run twice, or give something else.
 
-Errors are in percent; blocks stand in the order of the forward pass. A stage is what block names
-share before their last dot.
+Where accuracy is not defined, they show the loss. Errors are in percent; blocks stand in the order of the forward
+pass. A stage is what block names share before their last dot.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from landscape.drawing.page import split_of, titles_of
-from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width
+from ensemble.drawing_measure import LOST, SAME, as_errors, bounded, interval, label, lost, measured, wilson
+from landscape.drawing.page import titles_of
+from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width, wrapped
 from landscape.errors import BadInput
 from landscape.table import Results
 
@@ -31,27 +32,6 @@ KINDS = {  # the attribute "lesion": what a figure calls it, and the blocks that
     "repeat": ("twice", "repeated"),
     "parallel": ("side by side", "parallel"),
 }
-Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
-
-
-def wilson(fraction: np.ndarray, n: np.ndarray, z: float = Z95) -> tuple[np.ndarray, np.ndarray]:
-    """The score interval of a proportion (Wilson 1927), which holds near 0 and 1 too.
-
-    Parameters
-    ----------
-    fraction : observed, of `n` independent examples
-    n : examples
-    z : quantile of the normal distribution; by default that of 95 %
-
-    Returns
-    -------
-    low, high : ndarray, within [0, 1]
-    """
-    fraction, n = np.asarray(fraction, float), np.asarray(n, float)
-    centre = fraction + z**2 / (2 * n)
-    half = z * np.sqrt(fraction * (1 - fraction) / n + z**2 / (4 * n**2))
-    low, high = ((centre + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
-    return np.clip(low, 0, fraction), np.clip(high, fraction, 1)  # rounding must not exclude the fraction
 
 
 def depth_order(names: Sequence[Sequence[str]]) -> list[str]:
@@ -78,6 +58,7 @@ def by_block(
     color: str = "black",
     shift: float = 0.0,
     span: int | None = None,
+    errors: bool | None = None,
 ) -> Axes:
     """Draw the error after each single deletion, with its 95 % interval, and dashed the intact error.
 
@@ -89,6 +70,7 @@ def by_block(
     color : of everything drawn
     shift : to the right, so that networks do not hide each other
     span : places along x that these blocks are spread over; by default as many as there are
+    errors : draw errors, or else losses; by default, whether the file has an accuracy
 
     Returns
     -------
@@ -101,26 +83,33 @@ def by_block(
     names = file.coordinates["block"][deleted[alone].argmax(axis=1)]
     place = np.array([order.index(name) for name in names], dtype=int)  # from 0; drawn from 1
     x = (place + 0.5) * (span or len(order)) / len(order) + 0.5 + shift
-    error = 100 * (1 - file["accuracy"][alone])
-    low, high = wilson(file["accuracy"][alone], file["examples"][alone])
-    whiskers = error - 100 * (1 - high), 100 * (1 - low) - error
-    axes.errorbar(x, error, whiskers, fmt="none", ecolor=color, elinewidth=0.6)
+    values = measured(file, errors)
+    error, (low, high) = values[alone], (end[alone] for end in interval(file, errors))
+    with np.errstate(invalid="ignore"):  # infinite losses are results
+        axes.errorbar(x, error, (error - low, high - error), fmt="none", ecolor=color, elinewidth=0.6)
+    lost(axes, x, ~np.isfinite(error), color)
     first = np.isin(place, _shape_changing(order))
     axes.plot(x[~first], error[~first], "o", color=color, markersize=2.6)
     axes.plot(x[first], error[first], "D", color=color, markersize=3.4, markerfacecolor="white")
     for intact in np.flatnonzero(~deleted.any(axis=1) & done)[:1]:
-        axes.axhline(100 * (1 - file["accuracy"][intact]), color=color, linewidth=0.7, dashes=DASHES, zorder=1)
+        axes.axhline(values[intact], color=color, linewidth=0.7, dashes=DASHES, zorder=1)
     return axes
 
 
 def by_number(
-    axes: Axes, file: Results, *, color: str = "black", shift: float = 0.0, variable: str = "deleted"
+    axes: Axes,
+    file: Results,
+    *,
+    color: str = "black",
+    shift: float = 0.0,
+    variable: str = "deleted",
+    errors: bool | None = None,
 ) -> Axes:
     """Draw the error by number of deleted blocks: every trial, a band of quartiles, the median.
 
     Parameters
     ----------
-    axes, file, color, shift : as for `by_block`
+    axes, file, color, shift, errors : as for `by_block`
     variable : of the file, over (trial, block): the blocks that are counted
 
     Returns
@@ -129,23 +118,24 @@ def by_number(
         The ones given.
     """
     count = file[variable].sum(axis=1)
-    error = _errors(file)
+    error = measured(file, errors)
     known = np.isfinite(error)
     counts = np.unique(count[known])
     jitter = np.random.default_rng(0).uniform(-0.12, 0.12, len(count))  # for the eye only
     axes.plot((count + jitter + shift)[known], error[known], ".", color=color, alpha=0.4, markersize=2.5, mew=0)
+    lost(axes, count + jitter + shift, file["done"] & ~known, color)
     quartiles = np.array([np.percentile(error[known & (count == k)], [25, 50, 75]) for k in counts]).reshape(-1, 3)
     axes.fill_between(counts + shift, quartiles[:, 0], quartiles[:, 2], color=color, alpha=0.2, linewidth=0)
     axes.plot(counts + shift, quartiles[:, 1], color=color)
     return axes
 
 
-def by_order(axes: Axes, file: Results, *, color: str = "black") -> Axes:
+def by_order(axes: Axes, file: Results, *, color: str = "black", errors: bool | None = None) -> Axes:
     """Draw the error by Kendall's τ between a trial's order of blocks and the trained one (Veit et al. 2016, Fig. 5b).
 
     Parameters
     ----------
-    axes, file, color : as for `by_block`
+    axes, file, color, errors : as for `by_block`
 
     Returns
     -------
@@ -153,8 +143,9 @@ def by_order(axes: Axes, file: Results, *, color: str = "black") -> Axes:
         The ones given: every trial; the median and a band of quartiles over steps of τ of 0.02, or of a twelfth of what
         there is if that is more.
     """
-    error = _errors(file)
+    error = measured(file, errors)
     known = np.isfinite(error)
+    lost(axes, file["kendall_tau"], file["done"] & ~known, color)
     tau, error = file["kendall_tau"][known], error[known]
     axes.plot(tau, error, ".", color=color, alpha=0.4, markersize=2.5, mew=0)
     step = max(0.02, float(np.ptp(tau)) / 12) if len(tau) else 0.02
@@ -173,7 +164,7 @@ def by_kind(axes: Axes, errors: Sequence[np.ndarray], *, color: str = "black", s
     Parameters
     ----------
     axes : Axes
-    errors : of each kind the trials' errors, in percent; none leaves its place empty
+    errors : of each kind the trials' errors, in percent, or their losses; none leaves its place empty
     color : of the bars
     shift : downwards, so that networks do not hide each other
 
@@ -203,11 +194,9 @@ def lesions(files: Sequence[Results], *, titles: Sequence[str] | None = None, wi
     Returns
     -------
     Figure
+        Of errors; of losses if accuracy is not defined in one of the files.
     """
-    for file in files:
-        if not np.isfinite(file["accuracy"][file["done"]]).all():
-            raise BadInput(f"{file.path} has no accuracy (its targets are not classes); lesions are drawn as errors")
-    titles = titles_of(files, titles)
+    titles, errors = titles_of(files, titles, SAME), as_errors(files)
     color = dict(zip(dict.fromkeys(titles), COLORS * len(files), strict=False))
     sides: dict = {_singles: [], _multiples: [], _orders: [], _repeats: [], _kinds: []}
     for file, title in zip(files, titles, strict=True):
@@ -229,7 +218,7 @@ def lesions(files: Sequence[Results], *, titles: Sequence[str] | None = None, wi
         panels = [figure.add_subplot(grid[place]) for place in places]
         keys = {}
         for axes, (draw, pairs) in zip(panels, sides.items(), strict=True):
-            keys |= draw(axes, pairs, color)
+            keys |= draw(axes, pairs, color, errors)
         names = [Line2D([], [], color=c, marker="o", markersize=2.6, label=title) for title, c in color.items()]
         figure.legend(handles=names, loc="outside upper center", ncols=2 if stacked else 4)
         notes = [Line2D([], [], color="0.3", label=key, **look) for key, look in keys.items()]
@@ -238,14 +227,15 @@ def lesions(files: Sequence[Results], *, titles: Sequence[str] | None = None, wi
     return figure
 
 
-def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]) -> dict[str, dict]:
+def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
     """The left panel; returns its keys for the legend."""
     orders = [list(file.coordinates["block"]) for file, _ in pairs]
     order = max(orders, key=len)
-    alike = all(set(one) <= set(order) for one in orders)  # else blocks of one name are not in one place
+    alike = all(_aligned(one, order) for one in orders)  # else blocks of one name are not in one place
     shifts = np.linspace(-0.15, 0.15, len(pairs)) if len(pairs) > 1 else [0.0]
     for (file, title), shift, own in zip(pairs, shifts, orders, strict=True):
-        by_block(axes, file, order if alike else own, color=color[title], shift=shift, span=len(order))
+        how = {"color": color[title], "shift": shift, "span": len(order), "errors": errors}
+        by_block(axes, file, order if alike else own, **how)
     starts = _starts(order) if alike else [0]
     for stage, (start, stop) in enumerate(pairwise([*starts, len(order)]), start=1):
         if stage > 1:
@@ -253,67 +243,77 @@ def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]
         if len(starts) > 1:
             where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
             axes.annotate(f"stage {stage}", ((start + stop + 1) / 2, 1), (0, 2), fontsize=NOTE, **where)
-    axes.set(xlim=(0.3, len(order) + 0.7), xlabel="deleted block, by depth", ylabel=_error(pairs))
+    axes.set(xlim=(0.3, len(order) + 0.7), xlabel="deleted block, by depth")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if not alike:
         axes.set_xlabel("deleted block, by relative depth")
         axes.set_xticks(np.linspace(0.5, len(order) + 0.5, 5), ["0", "0.25", "0.5", "0.75", "1"])
-    axes.set_ylim(0, min(102, axes.get_ylim()[1]))
     keys = {"nothing deleted": {"dashes": DASHES, "linewidth": 0.7}}
     if any(map(_shape_changing, orders)):
         diamond = {"linestyle": "none", "marker": "D", "markersize": 3.4, "markerfacecolor": "white"}
         keys |= {"first block of a later stage": diamond}
-    return keys | _chance(axes, pairs)
+    return keys | _finished(axes, pairs, errors, 102)
 
 
-def _multiples(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]) -> dict[str, dict]:
+def _multiples(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
     """The right panel; returns its keys for the legend."""
     for file, title in pairs:
-        by_number(axes, file, color=color[title])
-    axes.set(xlabel="number of deleted blocks", ylabel=_error(pairs), ylim=(0, 100))
+        by_number(axes, file, color=color[title], errors=errors)
+    axes.set(xlabel="number of deleted blocks")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return {"median, quartiles, every trial": {}} | _chance(axes, pairs)
+    if errors:
+        axes.set_ylim(0, 100)
+    return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
 
 
-def _orders(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]) -> dict[str, dict]:
+def _orders(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
     """The panel of blocks that trade places; returns its keys for the legend."""
     for file, title in pairs:
-        by_order(axes, file, color=color[title])
-    axes.set(xlabel="Kendall τ of the blocks' order", ylabel=_error(pairs))
-    axes.set_ylim(0, min(100, axes.get_ylim()[1]))
+        by_order(axes, file, color=color[title], errors=errors)
+    axes.set(xlabel="Kendall τ of the blocks' order")
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.invert_xaxis()  # the trained order is on the left, as 0 deleted blocks are
-    return {"median, quartiles, every trial": {}} | _chance(axes, pairs)
+    return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
 
 
-def _repeats(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]) -> dict[str, dict]:
+def _repeats(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
     """The panel of blocks that run twice; returns its keys for the legend."""
     for file, title in pairs:
-        by_number(axes, file, color=color[title], variable="repeated")
-    axes.set(xlabel="blocks applied twice", ylabel=_error(pairs))
-    axes.set_ylim(0, min(100, axes.get_ylim()[1]))
+        by_number(axes, file, color=color[title], variable="repeated", errors=errors)
+    axes.set(xlabel="blocks applied twice")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return {"median, quartiles, every trial": {}} | _chance(axes, pairs)
+    return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
 
 
-def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]) -> dict[str, dict]:
+def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
     """The panel of bars; returns its keys for the legend."""
     found: dict[str, dict[str, list]] = {}
     for file, title in pairs:
         name, variable = KINDS[_kind(file)]
-        error, number = _errors(file), file[variable].sum(axis=1)
+        error, number = measured(file, errors), file[variable].sum(axis=1)
         counts = {"parallel": [2], "replaced": np.unique(number[number > 0])}.get(variable, [1])
         for k in counts:
-            label = f"{k} blocks: {name}" if variable == "replaced" and k > 1 else name
-            found.setdefault(label, {}).setdefault(title, []).extend(error[(number == k) & np.isfinite(error)])
+            what = f"{k} blocks: {name}" if variable == "replaced" and k > 1 else name
+            found.setdefault(what, {}).setdefault(title, []).extend(error[(number == k) & np.isfinite(error)])
     networks = list(dict.fromkeys(title for _, title in pairs))
     shifts = np.linspace(-0.18, 0.18, len(networks)) if len(networks) > 1 else [0.0]
     for title, shift in zip(networks, shifts, strict=True):
         by_kind(axes, [np.array(kind.get(title, [])) for kind in found.values()], color=color[title], shift=shift)
     axes.set_yticks(range(len(found)), found)
-    axes.set(ylim=(len(found) - 0.4, -0.6), xlim=(0, min(100, axes.get_xlim()[1])))
-    axes.set_xlabel(f"{_error(pairs)}, median and quartiles")
+    axes.set_ylim(len(found) - 0.4, -0.6)
+    files = [file for file, _ in pairs]
+    bounded(axes, files, errors, which="x")
+    axes.set_xlabel(f"{label(files, errors)}, median and quartiles")
     return {}
+
+
+def _finished(axes: Axes, pairs: list[tuple[Results, str]], errors: bool, most: float = 100) -> dict[str, dict]:
+    """The axis of errors or losses, and a line for guessing; returns its keys for the legend."""
+    files = [file for file, _ in pairs]
+    axes.set_ylabel(wrapped(label(files, errors), 1.8, STYLE["axes.labelsize"]))
+    bounded(axes, files, errors, most)
+    gone = any(not np.isfinite(measured(file, errors)[file["done"]]).all() for file in files)
+    return (_chance(axes, pairs) if errors else {}) | ({"not finite, in no median": LOST} if gone else {})
 
 
 def _side(file: Results):
@@ -333,11 +333,6 @@ def _kind(file: Results) -> str:
     return str(file.attributes.get("lesion", "delete"))
 
 
-def _errors(file: Results) -> np.ndarray:
-    """Of each trial, in percent; NaN where it is not measured yet."""
-    return np.where(file["done"], 100 * (1 - file["accuracy"]), np.nan)
-
-
 def _chance(axes: Axes, pairs: list[tuple[Results, str]]) -> dict[str, dict]:
     """A line at the error of guessing, where the classes are known and the axis reaches there."""
     classes = {CLASSES.get(str(file.attributes.get("data")), file.attributes.get("classes")) for file, _ in pairs}
@@ -349,8 +344,10 @@ def _chance(axes: Axes, pairs: list[tuple[Results, str]]) -> dict[str, dict]:
     return {"chance": look}
 
 
-def _error(pairs: list[tuple[Results, str]]) -> str:
-    return f"{split_of([file for file, _ in pairs])}error (%)"
+def _aligned(blocks: Sequence[str], order: Sequence[str]) -> bool:
+    """Whether these blocks are among those of a network as deep: the last of each stage is there too."""
+    last = [{name.rpartition(".")[0]: name for name in names} for names in (blocks, order)]
+    return set(blocks) <= set(order) and last[0] == last[1]
 
 
 def _shape_changing(order: Sequence[str]) -> list[int]:

@@ -15,8 +15,9 @@ from matplotlib.ticker import MaxNLocator
 
 from ensemble import shapley
 from ensemble.drawing import depth_order
+from ensemble.drawing_measure import SAME, as_errors, measured
 from ensemble.interaction import Matrix, matrix
-from landscape.drawing.page import split_of, titles_of
+from landscape.drawing.page import loss_label, split_of, titles_of
 from landscape.drawing.style import COLORS, NOTE, STYLE, abreast, check_width
 from landscape.errors import BadInput
 from landscape.table import Results
@@ -42,9 +43,9 @@ def interactions(files: Sequence[Results], *, titles: Sequence[str] | None = Non
         block costs. A cross marks a pair that cannot be told from 0, see `ensemble.interaction.matrix`. The scale is
         linear up to a point and logarithmic beyond.
     """
-    loss = any(np.isnan(file["accuracy"][file["done"]]).all() for file in files)
+    loss = not as_errors(files)
     found = [matrix(file, loss) for file in files]
-    factor, unit = (1, "nats") if loss else (100, "points")
+    factor = 1 if loss else 100
     most = max(float(np.nanmax(np.abs(np.where(np.isfinite(m.value), m.value, np.nan)), initial=0)) for m in found)
     norm = SymLogNorm(1, vmin=-max(factor * most, 1), vmax=max(factor * most, 1))
     with matplotlib.rc_context(STYLE):
@@ -64,7 +65,7 @@ def interactions(files: Sequence[Results], *, titles: Sequence[str] | None = Non
             axes.set_xlabel("deleted block, by depth")
         for axes in panels[:, 0]:
             axes.set_ylabel("deleted block, by depth")
-        label = f"rise of {split_of(files)}{'loss' if loss else 'error'} ({unit})"
+        label = f"rise of {loss_label(files) if loss else split_of(files) + 'error (points)'}"
         bar = figure.colorbar(ScalarMappable(norm, CMAP), ax=panels, label=label, shrink=0.9, aspect=30)
         bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         bar.ax.yaxis.set_ticks(_ticks(norm.vmax))
@@ -122,9 +123,9 @@ def values(files: Sequence[Results], *, titles: Sequence[str] | None = None, wid
     -------
     Figure
     """
-    titles = titles_of(files, titles)
+    titles = titles_of(files, titles, SAME)
     panels_of = list(dict.fromkeys(titles))
-    loss = any(np.isnan(file["accuracy"][file["done"]]).all() for file in files)
+    errors = as_errors(files)
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width), 0.35 + 1.75 * len(panels_of)), layout="constrained")
         panels = figure.subplots(len(panels_of), 1, squeeze=False)[:, 0]
@@ -133,17 +134,17 @@ def values(files: Sequence[Results], *, titles: Sequence[str] | None = None, wid
             mine = [file for file, its in zip(files, titles, strict=True) if its == title]
             order = depth_order([file.coordinates["block"] for file in mine])
             for file in sorted(mine, key=lambda file: "turn" in file.variables):
-                drawn |= by_value(axes, file, order)
+                drawn |= by_value(axes, file, order, errors)
             axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
             axes.set(xlim=(0.3, len(order) + 0.7), title=title)
-            axes.set_ylabel(f"{split_of(mine)}{'loss (nats)' if loss else 'error (points)'}")
+            axes.set_ylabel(f"{split_of(mine)}error (points)" if errors else loss_label(mine))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[-1].set_xlabel("block, by depth")
         figure.legend(drawn.values(), drawn.keys(), loc="outside upper center", ncols=2)
     return figure
 
 
-def by_value(axes: Axes, file: Results, order: Sequence[str]) -> dict[str, object]:
+def by_value(axes: Axes, file: Results, order: Sequence[str], errors: bool | None = None) -> dict[str, object]:
     """Draw the values in one file, with their 95 % intervals, or the damages of single deletions.
 
     Parameters
@@ -151,6 +152,7 @@ def by_value(axes: Axes, file: Results, order: Sequence[str]) -> dict[str, objec
     axes : Axes
     file : of ``lesion.py --shapley`` or of ``--delete 1``
     order : names of the blocks along x
+    errors : draw errors, or else losses; by default, whether the file has an accuracy
 
     Returns
     -------
@@ -158,19 +160,24 @@ def by_value(axes: Axes, file: Results, order: Sequence[str]) -> dict[str, objec
         A label and its handle for the legend.
     """
     names = list(file.coordinates["block"])
-    measured = shapley.payoff(file["loss"], file["accuracy"], file["done"])
-    factor = 1 if np.isnan(file["accuracy"][file["done"]]).all() else 100
+    errors = file.has_accuracy if errors is None else errors
+    factor = 100 if errors else 1
+    payoff = measured(file, errors) / factor
     if "turn" in file.variables:
-        found = shapley.of_file(file)
+        ways = file["turn"].argsort(axis=1)
+        trials = shapley.places(ways, file["deleted"])
+        found = shapley.remaining(payoff, file["done"], ways, trials, file.attributes.get("precision"))[1]
         place = np.array([order.index(name) for name in names]) + 1
         look = {"color": COLORS[0], "fmt": "o", "markersize": 3, "elinewidth": 0.8}
         return {"Shapley value, 95 % interval": axes.errorbar(place, factor * found.mean, factor * found.half, **look)}
     if file["deleted"].sum(axis=1).max() > 1:
-        raise BadInput(f"{file.path} has deletions of several blocks; beside Shapley values draw those of --delete 1")
+        raise BadInput(
+            f"{file.path} deletes several blocks at once; beside Shapley values draw those of single deletions"
+        )
     alone = np.flatnonzero(file["deleted"].any(axis=1) & file["done"])
-    intact = measured[~file["deleted"].any(axis=1)][0]
+    intact = payoff[~file["deleted"].any(axis=1)][0]
     place = [order.index(names[block]) + 1 for block in file["deleted"][alone].argmax(axis=1)]
-    bars = axes.bar(place, factor * (measured[alone] - intact), color=COLORS[1], alpha=0.35, width=0.8, linewidth=0)
+    bars = axes.bar(place, factor * (payoff[alone] - intact), color=COLORS[1], alpha=0.35, width=0.8, linewidth=0)
     return {"rise when it alone is deleted": bars}
 
 

@@ -1,4 +1,4 @@
-"""A figure of resilience over depth: the error after one deletion, in networks of many depths and seeds."""
+"""A figure of resilience over depth: the error (or loss) after one deletion, in networks of many depths and seeds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from landscape.drawing.page import split_of, titles_of
+from ensemble.drawing_measure import as_errors, bounded, label, measured
+from landscape.drawing.page import titles_of
 from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width
 from landscape.errors import BadInput
 from landscape.table import Results
@@ -20,8 +21,13 @@ from landscape.table import Results
 __all__ = ["by_depth", "damages", "resilience"]
 
 
-def damages(file: Results) -> tuple[np.ndarray, float]:
+def damages(file: Results, errors: bool | None = None) -> tuple[np.ndarray, float]:
     """The error after each single deletion, in percent, and that of the intact network.
+
+    Parameters
+    ----------
+    file : a lesion table
+    errors : give errors, or else losses; by default, whether the file has an accuracy
 
     Raises
     ------
@@ -29,14 +35,16 @@ def damages(file: Results) -> tuple[np.ndarray, float]:
         The file has neither.
     """
     number = file["deleted"].sum(axis=1)
-    error = np.where(file["done"], 100 * (1 - file["accuracy"]), np.nan)
+    error = measured(file, errors)
     one, none = error[number == 1], error[number == 0]
     if not (np.isfinite(one).any() and np.isfinite(none).any()):
-        raise BadInput(f"{file.path} has no deletions of single blocks; measure them with lesion.py --delete 1")
+        raise BadInput(f"{file.path} has no deletions of single blocks; measure them first")
     return one[np.isfinite(one)], float(none[0])
 
 
-def by_depth(axes: Axes, files: Sequence[Results], *, color: str = "black", shift: float = 1.0) -> Axes:
+def by_depth(
+    axes: Axes, files: Sequence[Results], *, color: str = "black", shift: float = 1.0, errors: bool | None = None
+) -> Axes:
     """Draw the error after one deletion by the number of blocks that a network has (Veit et al. 2016, §4.1).
 
     Parameters
@@ -45,6 +53,7 @@ def by_depth(axes: Axes, files: Sequence[Results], *, color: str = "black", shif
     files : single deletions; networks of one size are trainings of one kind
     color : of everything drawn
     shift : factor to the right, so that kinds do not hide each other
+    errors : as for `damages`
 
     Returns
     -------
@@ -55,7 +64,7 @@ def by_depth(axes: Axes, files: Sequence[Results], *, color: str = "black", shif
     sizes = sorted({len(file.coordinates["block"]) for file in files})
     means, intact = [], []
     for size in sizes:
-        found = [damages(file) for file in files if len(file.coordinates["block"]) == size]
+        found = [damages(file, errors) for file in files if len(file.coordinates["block"]) == size]
         for one, _ in found:
             axes.plot(np.full(len(one), size * shift), one, ".", color=color, alpha=0.5, markersize=3, mew=0)
         means.append([one.mean() for one, _ in found])
@@ -80,8 +89,9 @@ def resilience(files: Sequence[Results], *, titles: Sequence[str] | None = None,
     -------
     Figure
     """
-    names = list(titles) if titles else [re.sub(r"-\d+$", "", title) for title in titles_of(files, None)]
-    names = titles_of(files, names)
+    networks = [str(file.attributes.get("network", file.path.stem)) for file in files]
+    names = titles_of(files, list(titles) if titles else [re.sub(r"-\d+$", "", network) for network in networks])
+    errors = as_errors(files)
     kinds = list(dict.fromkeys(names))
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width), 0.5 + 0.6 * width), layout="constrained")
@@ -89,10 +99,12 @@ def resilience(files: Sequence[Results], *, titles: Sequence[str] | None = None,
         shifts = 1.04 ** (np.arange(len(kinds)) - (len(kinds) - 1) / 2)
         for kind, color, shift in zip(kinds, COLORS * len(kinds), shifts, strict=False):
             mine = [file for file, name in zip(files, names, strict=True) if name == kind]
-            by_depth(axes, mine, color=color, shift=shift)
+            by_depth(axes, mine, color=color, shift=shift, errors=errors)
         sizes = sorted({len(file.coordinates["block"]) for file in files})
-        axes.set(xscale="log", xlabel="number of blocks", ylabel=f"{split_of(files)}error after one deletion (%)")
-        axes.set_ylim(0, min(100, axes.get_ylim()[1]))
+        what, _, unit = label(files, errors).partition(" (")
+        after = f"{what} after one deletion" + (f" ({unit}" if unit else "")
+        axes.set(xscale="log", xlabel="number of blocks", ylabel=after)
+        bounded(axes, files, errors)
         ticks = [size for size, before in zip(sizes, [0, *sizes], strict=False) if size > 1.12 * before]
         axes.set_xticks(ticks, list(map(str, ticks)))
         axes.xaxis.set_minor_locator(NullLocator())

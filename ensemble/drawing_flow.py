@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ensemble.profile import JACOBIANS
 from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, abreast, check_width, wrapped
 from landscape.errors import BadInput
 from landscape.table import Results
@@ -33,11 +34,11 @@ class Quantity(NamedTuple):
 
 SHOWN = {
     "gradient": Quantity("gradient / gradient at head", log=True),
-    "parameter_gradient": Quantity("gradient of parameters (nats)", log=True),
+    "parameter_gradient": Quantity("gradient of parameters ({unit})", log=True),
     "residual": Quantity("‖F(x)‖ / ‖x‖", log=True),
     "share": Quantity("share of variance added", log=True),
     "cosine": Quantity("cos(F(x), ∂L/∂x)"),
-    "exit_loss": Quantity("loss of early exit (nats)", log=True),
+    "exit_loss": Quantity("loss of early exit ({unit})", log=True),
     "exit_accuracy": Quantity("accuracy of early exit"),
     "sigma_max": Quantity("largest singular value", log=True),
     "sigma_min": Quantity("smallest singular value", log=True),
@@ -68,9 +69,10 @@ def flows(
         raise BadInput(f"a figure of flows shows one file, got {len(files)}; draw them apart")
     (file,) = files
     if show not in SHOWN:
-        raise BadInput(f"--show is {show!r}; use {', '.join(SHOWN)}")
+        raise BadInput(f"there is no {show!r} to show; use {', '.join(SHOWN)}")
     if show not in file.variables:
-        raise BadInput(f"{file.path} has no {show}; measure it with flow.py --jacobians")
+        cure = "measure it with --jacobians" if show in JACOBIANS else "show something else"
+        raise BadInput(f"{file.path} has no {show}; {cure}")
     variants = list(dict.fromkeys(file["variant"]))
     names = list(titles or variants)
     if len(names) != len(variants):
@@ -136,7 +138,7 @@ def _lines(file: Results, show: str, names: dict[str, str], width: float) -> Fig
             elif show == "cosine":
                 axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
     for axes in panels[:, 0]:
-        axes.set_ylabel(SHOWN[show].label)
+        axes.set_ylabel(SHOWN[show].label.format(unit=file.unit))
     for axes in panels[-1]:
         axes.set_xlabel("position (0: first block, 1: head)")
     handles = {

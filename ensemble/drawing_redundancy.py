@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from ensemble.drawing import Z95
+from ensemble.drawing_measure import Z95
 from ensemble.redundancy import association
 from landscape.drawing.page import split_of, titles_of
 from landscape.drawing.style import NOTE, STYLE, check_width, colormap
@@ -41,9 +41,7 @@ def redundancies(files: Sequence[Results], *, titles: Sequence[str] | None = Non
     titles = titles_of(files, titles)
     for file in files:
         if not np.isfinite(file["rise"][file["done"]]).any():
-            raise BadInput(
-                f"{file.path} has no finite rise of the loss to draw; let redundancy.py measure a block first"
-            )
+            raise BadInput(f"{file.path} has no finite rise of the loss to draw; measure a block first")
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width, 5), 0.9 + 1.45 * len(files)), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.04)
@@ -52,7 +50,8 @@ def redundancies(files: Sequence[Results], *, titles: Sequence[str] | None = Non
             _scales(row, file)
             for axes, name in zip(row, LABELS, strict=True):
                 against(axes, file, name)
-            row[0].set_ylabel(f"{title}\nΔ loss (nats)" if len(files) > 1 else f"{title}: Δ loss (nats)")
+            rise = f"Δ loss ({file.unit})"
+            row[0].set_ylabel(f"{title}\n{rise}" if len(files) > 1 else f"{title}: {rise}")
         for axes, label in zip(panels[-1], LABELS.values(), strict=True):
             axes.set_xlabel(label)
         figure.align_xlabels(panels[-1])

@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ensemble.drawing import by_number
+from ensemble.drawing_measure import as_errors, bounded, label
 from ensemble.surviving import of_file
-from landscape.drawing.page import split_of, titles_of
+from landscape.drawing.page import titles_of
 from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width
 from landscape.errors import BadInput
 from landscape.table import Results
@@ -47,12 +48,14 @@ def survivors(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     paired = [file for one, group in zip(spectra, groups, strict=True) if group for file in (one, *group)]
     for file in files:
         if not any(file is other for other in paired):
-            partner = "paths.py" if file.kind == "lesion" else "lesion.py --delete"
+            partner = "paths" if file.kind == "lesion" else "deletions"
             others = ", ".join(_named(other) for other in files if other.kind != file.kind)
             raise BadInput(
-                f"{file.path} is of {_named(file)}, the others are of {others}; add what {partner} gives for that one"
+                f"{file.path} is of {_named(file)}, the others are of {others}; add a file of {partner} of that one"
             )
     titles = titles_of(spectra, titles)
+    of_lesions = [file for group in groups for file in group]
+    errors = as_errors(of_lesions)
     columns = min(len(spectra), max(1, int(check_width(width) // 2.2)))
     rows = -(-len(spectra) // columns)
     with matplotlib.rc_context(STYLE):
@@ -63,10 +66,10 @@ def survivors(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
         seconds: list[Axes] = []
         for place, (axes, one, group, title) in enumerate(zip(panels, spectra, groups, titles, strict=False)):
             last = place % columns == columns - 1 or place == len(spectra) - 1
-            seconds.append(beside := what_is_left(axes, one, group))
+            seconds.append(beside := what_is_left(axes, one, group, errors))
             axes.set_title(title)
             if place % columns == 0:
-                axes.set_ylabel(f"{split_of([f for g in groups for f in g])}error (%)")
+                axes.set_ylabel(label(of_lesions, errors))
             else:
                 axes.tick_params(labelleft=False)
             if last:
@@ -74,10 +77,12 @@ def survivors(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
             else:
                 beside.tick_params(labelright=False)
         ends = [beside.dataLim.intervaly for beside in seconds]  # signed shares may be below 0, or above 100 %
-        for axes in (*panels[: len(spectra)], *seconds):
+        for axes in panels[: len(spectra)] if not errors else ():
+            bounded(axes, of_lesions, errors)
+        for axes in (*panels[: len(spectra)], *seconds) if errors else seconds:
             axes.set_ylim(1.05 * min(0, np.min(ends)), 1.05 * np.max(ends) if np.max(ends) > 100.5 else 100)
         looks = {
-            "error: median, quartiles, every trial": {"color": ERROR},
+            f"{'error' if errors else 'loss'}: median, quartiles, every trial": {"color": ERROR},
             "surviving paths": BESIDE[0],
             "gradient by surviving paths": BESIDE[1],
         }
@@ -86,7 +91,7 @@ def survivors(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     return figure
 
 
-def what_is_left(axes: Axes, spectrum: Results, lesions: Sequence[Results]) -> Axes:
+def what_is_left(axes: Axes, spectrum: Results, lesions: Sequence[Results], errors: bool | None = None) -> Axes:
     """Draw the error by number of deleted blocks, and on a second axis the parts of paths and gradient that survive.
 
     Parameters
@@ -94,6 +99,7 @@ def what_is_left(axes: Axes, spectrum: Results, lesions: Sequence[Results]) -> A
     axes : Axes
     spectrum : of kind "paths"
     lesions : deletions in the same network
+    errors : draw errors, or else losses; by default, whether each file has an accuracy
 
     Returns
     -------
@@ -103,7 +109,7 @@ def what_is_left(axes: Axes, spectrum: Results, lesions: Sequence[Results]) -> A
     left, number = of_file(spectrum), len(spectrum.coordinates["length"]) - 1
     for file in lesions:
         _check(file, number)
-        by_number(axes, file, color=ERROR)
+        by_number(axes, file, color=ERROR, errors=errors)
     most = max(int(file["deleted"].sum(axis=1).max(initial=0)) for file in lesions)
     k = np.arange(most + 1)
     beside = axes.twinx()
@@ -120,14 +126,12 @@ def _check(file: Results, number: int) -> None:
     """Refuse what is no deletion of any of the network's blocks."""
     lesion = str(file.attributes.get("lesion", "delete"))
     if lesion != "delete":
-        raise BadInput(f"{file.path} holds lesions of kind {lesion}; paths die where blocks are deleted: give --delete")
+        raise BadInput(f"{file.path} holds lesions of kind {lesion}; paths die by deletions: give deletions")
     if len(file.coordinates["block"]) != number:
         raise BadInput(
             f"{file.path} deletes among {len(file.coordinates['block'])} blocks, the paths are of {number}; "
             "measure both with the same blocks"
         )
-    if not np.isfinite(file["accuracy"][file["done"]]).all():
-        raise BadInput(f"{file.path} has no accuracy (its targets are not classes); lesions are drawn as errors")
 
 
 def _same(one: Results, other: Results) -> bool:

@@ -22,6 +22,9 @@ KNOWN: tuple[tuple[str, dict[str, str]], ...] = (
     ("torchvision.models.resnet.Bottleneck", {"": "bn3"}),
     ("torchvision.models.regnet.ResBottleneckBlock", {"": "f"}),
     ("torchvision.models.convnext.CNBlock", {"": "stochastic_depth"}),  # after the scale of each channel
+    ("torchvision.models.efficientnet.*MBConv", {"": "stochastic_depth"}),
+    ("torchvision.models.mobilenetv3.InvertedResidual", {"": "block"}),
+    ("torchvision.models.mobilenetv2.InvertedResidual", {"": "conv"}),
     ("torchvision.models.vision_transformer.EncoderBlock", {"attention": "dropout", "mlp": "mlp"}),
     ("torchvision.models.swin_transformer.SwinTransformerBlockV2", {"attention": "norm1", "mlp": "norm2"}),
     ("torchvision.models.swin_transformer.SwinTransformerBlock", {"attention": "attn", "mlp": "mlp"}),
@@ -34,6 +37,7 @@ KNOWN: tuple[tuple[str, dict[str, str]], ...] = (
     ("timm.models.resnet.BasicBlock", {"": "drop_path|se|bn2"}),
     ("timm.models.resnet.Bottleneck", {"": "drop_path|se|bn3"}),
     ("timm.models.convnext.ConvNeXtBlock", {"": "drop_path"}),
+    ("timm.models._efficientnet_blocks.*", {"": "drop_path"}),  # EfficientNet, MobileNet, MNASNet
     ("timm.models.*Block", {"attention": "drop_path1", "mlp": "drop_path2"}),  # ViT, DeiT, BEiT, EVA, Swin
     # Hugging Face. Norms of a branch's output come before the sum in Gemma 2, 3, OLMo 2 and in GLM-4.
     ("transformers.*Layer", {"attention": "post_attention_layernorm", "mlp": "post_feedforward_layernorm"}),
@@ -63,6 +67,9 @@ KNOWN: tuple[tuple[str, dict[str, str]], ...] = (
     ("transformers.*T5Block", {"attention": "layer.0.dropout", "mlp": "layer.1.dropout"}),
 )
 
+# What a block calls its own answer to whether its input is added: where its shape changes, it is not.
+ADDS = ("has_skip", "use_res_connect")
+
 
 def known(network: nn.Module) -> dict[str, dict[str, nn.Module]]:
     """Layers of a network whose classes are known, and in each where its branches end.
@@ -85,6 +92,8 @@ def known(network: nn.Module) -> dict[str, dict[str, nn.Module]]:
 
 
 def _parts(module: nn.Module) -> dict[str, nn.Module] | None:
+    if not all(getattr(module, name, True) for name in ADDS):
+        return None
     names = [f"{c.__module__}.{c.__qualname__}" for c in type(module).__mro__]
     for pattern, parts in KNOWN:
         if any(fnmatchcase(name, pattern) for name in names):

@@ -9,7 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
-from ensemble.drawing import wilson
+from ensemble.drawing_measure import SAME, as_errors, interval, label, wilson
 from landscape.drawing.document import FONT, document, packed, plain, plotly, provenance
 from landscape.drawing.page import loss_label, split_of, titles_of
 from landscape.drawing.style import COLORS
@@ -18,8 +18,6 @@ from landscape.table import Results
 
 __all__ = ["lesion_page", "numbers", "trials"]
 
-# What lesions of one network share; the rest says which of them were measured, and by whom.
-ONE = ("network", "checkpoint", "data_digest", "split", "loss", "batchnorm", "dtype", "tolerance")
 HELP = (
     "Click a block to delete it, again to put it back. What is shown was measured: for blocks that were never deleted "
     "together, the nearest trial, and by which blocks it differs. Blocks are numbered by depth, as in figures."
@@ -42,14 +40,15 @@ def lesion_page(files: Sequence[Results], *, titles: Sequence[str] | None = None
     Raises
     ------
     BadInput
-        Files of several networks, or of another measurement; lesions that are no deletions; no accuracy.
+        Files of several networks, or of another measurement; lesions that are no deletions.
     """
     first = files[0]
     _check(files)
     titles = titles_of(files, titles or [file.path.stem for file in files])
     table = trials(files)
     blocks = [str(name) for name in first.coordinates["block"]]
-    error = f"{split_of(files)}error"
+    errors = as_errors(files)
+    error = f"{split_of(files)}{'error' if errors else 'loss'}"
     body = [
         f"<p>{HELP}</p>",
         *_row(blocks),
@@ -72,7 +71,7 @@ def lesion_page(files: Sequence[Results], *, titles: Sequence[str] | None = None
         provenance(files),
     ]
     data = {
-        "figure": plain(numbers(table, titles, error)),
+        "figure": plain(numbers(table, titles, label(files, errors))),
         "trials": {name: packed(array.ravel()) for name, array in table.items()},
         "blocks": blocks,
         "titles": titles,
@@ -92,19 +91,22 @@ def trials(files: Sequence[Results]) -> dict[str, np.ndarray]:
         ``deleted``, bool, shape (trials, blocks); ``loss``; ``error`` and the ends ``low`` and ``high`` of its
         Wilson 95 % interval, as fractions; ``rise``, the difference of the loss to the intact network's, and
         ``rise_se``, NaN where a table does not have it; ``examples``; and ``file`` and ``trial``, where a row is from.
+        Where accuracy is not defined there is no ``error``, and the ends are those of the loss.
     """
-    parts = []
+    parts, errors = [], as_errors(files)
     for i, file in enumerate(files):
         done = file["done"]
-        low, high = wilson(file["accuracy"], np.maximum(file["examples"], 1))
+        low, high = wilson(file["accuracy"], np.maximum(file["examples"], 1)) if errors else interval(file, errors)
         intact = np.flatnonzero(done & ~file["deleted"].any(axis=1))
         known = file["loss"][intact[0]] if len(intact) else np.nan
         part = {
             "deleted": file["deleted"],
             "loss": file["loss"],
-            "error": 1 - file["accuracy"],
-            "low": 1 - high,
-            "high": 1 - low,
+            **(
+                {"error": 1 - file["accuracy"], "low": 1 - high, "high": 1 - low}
+                if errors
+                else {"low": low, "high": high}
+            ),
             "rise": file.variables.get("rise", file["loss"] - known),
             "rise_se": file.variables.get("rise_se", np.full(len(done), np.nan)),
             "examples": file["examples"],
@@ -117,14 +119,16 @@ def trials(files: Sequence[Results]) -> dict[str, np.ndarray]:
     return {name: array[once] for name, array in table.items()}
 
 
-def numbers(table: dict[str, np.ndarray], titles: Sequence[str], error: str = "error"):
-    """A plotly figure of the error by number of deleted blocks: a point for each trial, whose number is its customdata.
+def numbers(table: dict[str, np.ndarray], titles: Sequence[str], label: str = "error (%)"):
+    """A plotly figure of the error (or loss) by number of deleted blocks.
+
+    Every trial is a point, whose number is its customdata.
 
     Parameters
     ----------
     table : as from `trials`
     titles : of its files
-    error : what the error is called
+    label : of the error in percent, or of the loss where the table has no error
 
     Returns
     -------
@@ -132,10 +136,13 @@ def numbers(table: dict[str, np.ndarray], titles: Sequence[str], error: str = "e
         Its last trace is empty: the place of the trial that is chosen.
     """
     go = plotly().graph_objects
-    count, percent = table["deleted"].sum(axis=1), 100 * table["error"]
+    errors, count = "error" in table, table["deleted"].sum(axis=1)
+    values = 100 * table["error"] if errors else np.where(np.isfinite(table["loss"]), table["loss"], np.nan)
     aside = count + np.random.default_rng(0).uniform(-0.18, 0.18, len(count)) * (count > 0)  # for the eye only
     counts = np.unique(count)
-    low, middle, high = np.array([np.percentile(percent[count == k], [25, 50, 75]) for k in counts]).reshape(-1, 3).T
+    known = [values[(count == k) & np.isfinite(values)] for k in counts]
+    low, middle, high = np.array([np.percentile(v, [25, 50, 75]) if v.size else [np.nan] * 3 for v in known]).T
+    told = "error %{y:.2f} %" if errors else "loss %{y:.4g}"
     figure = go.Figure()
     line = {"mode": "lines", "hoverinfo": "skip", "showlegend": False}
     figure.add_scatter(x=counts, y=low, line={"width": 0}, **line)
@@ -145,11 +152,11 @@ def numbers(table: dict[str, np.ndarray], titles: Sequence[str], error: str = "e
         mine = np.flatnonzero(table["file"] == i)
         figure.add_scatter(
             x=aside[mine],
-            y=percent[mine],
+            y=values[mine],
             mode="markers",
             marker={"color": COLORS[i % len(COLORS)], "size": 6, "opacity": 0.55},
             customdata=np.column_stack([mine, count[mine]]),
-            hovertemplate="%{customdata[1]} deleted: error %{y:.2f} %<extra></extra>",
+            hovertemplate=f"%{{customdata[1]}} deleted: {told}<extra></extra>",
             name=escape(title, quote=False),
             showlegend=len(titles) > 1,
         )
@@ -166,7 +173,7 @@ def numbers(table: dict[str, np.ndarray], titles: Sequence[str], error: str = "e
         template="none",
         font=FONT,
         xaxis=axis | across,
-        yaxis=axis | {"title": {"text": f"{error} (%)"}, "rangemode": "tozero"},
+        yaxis=axis | {"title": {"text": escape(label, quote=False)}, "rangemode": "tozero"},
         hovermode="closest",
         # At the foot, which makes room for it, since the tool bar lies above.
         legend={"traceorder": "normal", "orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
@@ -194,10 +201,8 @@ def _check(files: Sequence[Results]) -> None:
         if (kind := str(file.attributes.get("lesion", "delete"))) != "delete":
             raise BadInput(f"{file.path} has lesions of kind {kind!r}, and a page shows deletions; draw it as a PDF")
         if not file["done"].any():
-            raise BadInput(f"{file.path} has no trial that is measured yet; run lesion.py on")
-        if not np.isfinite(file["accuracy"][file["done"]]).all():
-            raise BadInput(f"{file.path} has no accuracy (its targets are not classes); lesions are shown as errors")
-        told = {name: [str(each.attributes.get(name)) for each in (first, file)] for name in ONE}
+            raise BadInput(f"{file.path} has no trial that is measured yet; let the measuring go on")
+        told = {name: [str(each.attributes.get(name)) for each in (first, file)] for name in SAME}
         told["blocks"] = [", ".join(map(str, each.coordinates["block"])) for each in (first, file)]
         for name, (one, other) in told.items():
             if one != other:

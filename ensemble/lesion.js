@@ -2,7 +2,9 @@
 
 const { blocks, titles, figure } = page;
 const all = Object.fromEntries(Object.entries(page.trials).map(([name, spec]) => [name, unpacked(spec)]));
-const number = all.error.length;
+const number = all.loss.length;
+const main = all.error ?? all.loss; // where accuracy is not defined, the loss is shown
+const [factor, form] = all.error ? [100, percent] : [1, (value) => short(value)];
 const chosen = new Uint8Array(blocks.length); // 1: deleted
 const buttons = [...document.querySelectorAll(".block")];
 const plot = element("plot");
@@ -36,8 +38,9 @@ function show(wanted) {
   const write = (id, text) => { element(id).textContent = text; };
   const names = named((i) => chosen[i]);
   write("chosen", count ? `Deleted, ${count} of ${blocks.length} blocks: ${names}` : "Nothing is deleted: the whole network.");
-  write("error", percent(all.error[trial]));
-  write("interval", `95 % interval ${(100 * all.low[trial]).toFixed(2)} to ${percent(all.high[trial])}`);
+  write("error", form(main[trial]));
+  const least = all.error ? (100 * all.low[trial]).toFixed(2) : short(all.low[trial]);
+  write("interval", `95 % interval ${least} to ${form(all.high[trial])}`);
   const rise = all.rise[trial];
   write("rise", `${rise > 0 ? "+" : ""}${short(rise)}`);
   const se = all.rise_se[trial];
@@ -46,11 +49,12 @@ function show(wanted) {
   const more = named((i) => there[i] && !chosen[i]);
   const less = named((i) => !there[i] && chosen[i]);
   write("differs", [more && `it deletes ${more} too`, less && `it keeps ${less}`].filter(Boolean).join("; "));
-  const errors = found.map((each) => all.error[each]);
+  const errors = found.map((each) => main[each]);
   const [low, high] = [Math.min(...errors), Math.max(...errors)];
-  write("ties", found.length > 1 ? `${found.length} trials are as near, with errors of ${percent(low)} to ${percent(high)}; this is the first.` : "");
+  write("ties", found.length > 1 ? `${found.length} trials are as near, with ${all.error ? "errors" : "losses"} of ${form(low)} to ${form(high)}; this is the first.` : "");
   const from = `trial ${all.trial[trial]} of ${titles[all.file[trial]]}`;
-  write("trial", `${from}: loss ${short(all.loss[trial])}, accuracy ${percent(1 - all.error[trial])}, ${all.examples[trial]} examples`);
+  const right = all.error ? `, accuracy ${percent(1 - all.error[trial])}` : "";
+  write("trial", `${from}: loss ${short(all.loss[trial])}${right}, ${all.examples[trial]} examples`);
   highlight(trial);
 }
 
@@ -59,10 +63,10 @@ function highlight(trial) {
   const places = figure.data.slice(0, -1).flatMap(({ customdata, x }) => (customdata ? [[customdata, x]] : []));
   const [numbers, x] = places.find(([rows]) => rows.some((row) => row[0] === trial));
   const at = numbers.findIndex((row) => row[0] === trial);
-  const [error, low, high] = ["error", "low", "high"].map((name) => 100 * all[name][trial]);
+  const [value, low, high] = [main, all.low, all.high].map((values) => factor * values[trial]);
   Object.assign(figure.data.at(-1), {
-    x: [x[at]], y: [error],
-    error_y: { type: "data", symmetric: false, array: [high - error], arrayminus: [error - low], color: "black" },
+    x: [x[at]], y: [value],
+    error_y: { type: "data", symmetric: false, array: [high - value], arrayminus: [value - low], color: "black" },
   });
   Plotly.react(plot, figure.data, figure.layout, CONFIG);
 }

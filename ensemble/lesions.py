@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from ensemble.blocks import Foreign, blocks, ends, first, refuse_cache, stream
 from ensemble.plans import ALONE, FIRST, MEAN, OTHER, deletions, every, intact, sampled
+from landscape.calling import predict
 from landscape.errors import BadInput
 from landscape.measure import evaluating
+from landscape.nested import length
 from landscape.networks import Block
 from landscape.networks.joins import Add
 
@@ -196,10 +198,10 @@ def means(
                     sums[key] = sums.get(key, 0) + part
 
                 stack.enter_context(_hooked(end, add))
-        with evaluating(network), torch.inference_mode():
+        with evaluating(network), torch.no_grad():
             for batch in inputs:
-                network(batch)
-                examples += len(batch)
+                predict(network, batch)
+                examples += length(batch)
     return [
         [torch.from_numpy(sums[number, place] / examples).float()[None] for place in range(len(branches))]
         for number, branches in enumerate(ending)

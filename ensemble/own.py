@@ -13,12 +13,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 
-from torch import Tensor, nn
+from torch import nn
 
 from ensemble import trials
 from ensemble.study import options as study_options
-from landscape.measure import Loss, cross_entropy
-from landscape.own import arguments_of, owned
+from landscape.own import Losses, arguments_of, borrowed, owned
 from landscape.ranks import Alone, agreed
 from landscape.table import Results, read
 
@@ -27,11 +26,13 @@ __all__ = ["lesions"]
 
 def lesions(
     network: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable,
     out: str | os.PathLike,
     *,
     blocks: Callable[[nn.Module], Mapping] | None = None,
-    loss: Loss = cross_entropy,
+    loss: Losses = None,
+    outputs: str | int | Callable | None = None,
+    unpack: Callable | None = None,
     seed: int = 0,
     name: str | None = None,
     data: str = "data in memory",
@@ -43,7 +44,7 @@ def lesions(
 
     Parameters
     ----------
-    network, batches, out, loss, seed, name, data, comm, quiet
+    network, batches, out, loss, outputs, unpack, seed, name, data, comm, quiet
         See `landscape.own.surface`.
     blocks : callable
         For a network whose classes are not known: says where its branches end, see `ensemble.blocks.blocks`.
@@ -62,7 +63,8 @@ def lesions(
     """
     comm = comm or Alone()
     arguments = arguments_of(study_options, out, seed=seed, quiet=quiet, **options)
-    with agreed(comm):
-        it = owned(network, batches, loss, seed, name, data)
-    trials.lesions(it, blocks, arguments, comm)
+    with borrowed(network):
+        with agreed(comm):
+            it = owned(network, batches, loss, arguments, name, data, outputs, unpack)
+        trials.lesions(it, blocks, arguments, comm)
     return None if arguments.dry_run else read(out)

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.accuracy import Accuracy
 from landscape.estimate import Tolerance
-from landscape.measure import Loss
+from landscape.measure import Loss, each_of
+from landscape.nested import Nested
 
 __all__ = ["RISE", "Recorder", "mean_of", "rise"]
 
@@ -22,23 +24,28 @@ RISE = {
 
 
 class Recorder:
-    """A loss that remembers what it has given for each example, and which had the wrong class, until it is asked."""
+    """A loss that remembers what it has given for each example, and the error of each, until it is asked.
 
-    def __init__(self, loss: Loss):
-        self.loss = loss
+    Parameters
+    ----------
+    loss : gives one number for each example
+    accuracy : of each example, see `landscape.accuracy`; None where it is not defined
+    """
+
+    def __init__(self, loss: Loss, accuracy: Accuracy | None = None):
+        self.loss, self.accuracy = loss, accuracy
         self.parts: list[Tensor] = []
 
-    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        each = self.loss(outputs, targets)
-        classes = not targets.is_floating_point()
-        wrong = (outputs.argmax(1) != targets).to(each.dtype) if classes else torch.full_like(each, torch.nan)
-        self.parts.append(torch.stack([each, wrong]))
+    def __call__(self, outputs, targets: Nested) -> Tensor:
+        each = each_of(self.loss, outputs, targets)
+        right = torch.full_like(each, torch.nan) if self.accuracy is None else self.accuracy(outputs, targets)
+        self.parts.append(torch.stack([each, 1 - right.to(each.dtype)]))
         return each
 
     def taken(self) -> np.ndarray:
-        """Loss of each example, and 1 where its class is wrong, since the last call: float64, shape (2, examples).
+        """Loss and error of each example since the last call: float64, shape (2, examples).
 
-        NaN in place of the second where targets are not classes.
+        The error is 1 where the class is wrong, or the share of positions where it is; NaN where it is not defined.
         """
         each = torch.cat(self.parts, dim=1).cpu().numpy().astype(np.float64)
         self.parts = []

@@ -102,15 +102,15 @@ def profile(
         "cosine_se": cosine_se,
         "similarity": similarity(network, batches, held),
     }
-    for name in ("loss", "loss_se", "accuracy"):
-        found["exit_" + name] = np.array([NAN if out is None else out[name] for out in outs])
+    for name in ("loss", "loss_se", "accuracy"):  # the last only where it is defined
+        found["exit_" + name] = np.array([NAN if out is None else out.get(name, NAN) for out in outs])
     if jacobians:
         with normalised(network, batches, held):
             ends = _ends(stages(network), network.stem(batches[0][0][:1]))
         found |= {f"sigma_{end}": np.array([*values, NAN]) for end, values in zip(("min", "max"), ends, strict=True)}
     filled = {name: _filled(value, (PROFILE | JACOBIANS)[name][3], boundaries) for name, value in found.items()}
     filled["gradient_last"] = float(np.median(flows.gradient[-1]))
-    return filled | {name: outs[-1][name] for name in ("loss", "accuracy", "examples")}
+    return filled | {name: outs[-1].get(name, NAN) for name in ("loss", "accuracy", "examples")}
 
 
 def _ends(parts: Sequence[nn.Module], x: Tensor) -> tuple[list[float], list[float]]:

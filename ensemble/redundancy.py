@@ -33,7 +33,9 @@ from ensemble.blocks import Foreign, check, first, stream
 from ensemble.foreign import known
 from ensemble.paired import mean_of
 from ensemble.refinement import added
+from landscape.calling import predict
 from landscape.measure import Batches, evaluating
+from landscape.nested import length, take
 from landscape.networks import Block
 
 __all__ = ["SCORES", "Association", "Redundancy", "association", "redundancy", "summary"]
@@ -124,8 +126,8 @@ def redundancy(network: nn.Module, found: Mapping[str, Block | Foreign], batches
         for number, seen in zip(numbers, blocks, strict=True):
             each[-1][number] = _scores(seen, each[-1][number].shape[1])
 
-    with evaluating(network), torch.inference_mode(), contextlib.ExitStack() as stack:
-        check(network, found, batches[0][0][:3])
+    with evaluating(network), torch.no_grad(), contextlib.ExitStack() as stack:
+        check(network, found, take(batches[0][0], slice(3)))
         for number, block in enumerate(found.values()):
             if isinstance(block, Block):
                 stack.enter_context(_watched(block, [], lambda *s, b=block, n=number: note([n], [_of_block(b, *s)])))
@@ -136,8 +138,8 @@ def redundancy(network: nn.Module, found: Mapping[str, Block | Foreign], batches
             told = lambda *s, numbers=numbers, parts=parts: note(numbers, _of_layer(parts, *s))  # noqa: E731
             stack.enter_context(_watched(network.get_submodule(layer), ends, told))
         for inputs, _ in batches:
-            each.append([np.full((3, len(inputs)), np.nan) for _ in found])
-            network(inputs)
+            each.append([np.full((3, length(inputs)), np.nan) for _ in found])
+            predict(network, inputs)
     return Redundancy(*np.concatenate([np.stack(blocks, axis=1) for blocks in each], axis=2))
 
 

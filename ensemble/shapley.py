@@ -18,6 +18,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from landscape.errors import BadInput
+from landscape.losses import unit_of
 from landscape.table import Results
 
 __all__ = ["SPARED", "Values", "of_file", "orders", "payoff", "places", "remaining", "sets", "summary", "values"]
@@ -110,9 +111,10 @@ def values(payoff: np.ndarray, orders: np.ndarray, places: np.ndarray) -> Values
     return Values(paired.mean(axis=0), se, student.ppf((1 + CONFIDENCE) / 2, pairs - 1) * se, pairs)
 
 
-def payoff(loss: np.ndarray, accuracy: np.ndarray, done: np.ndarray) -> np.ndarray:
+def payoff(loss: np.ndarray, accuracy: np.ndarray | None, done: np.ndarray) -> np.ndarray:
     """What is shared out: the error, a fraction; the loss where targets are not classes. NaN where not measured."""
-    return np.where(done, loss if np.isnan(accuracy[done]).all() else 1 - accuracy, np.nan)
+    lacking = accuracy is None or np.isnan(accuracy[done]).all()
+    return np.where(done, loss if lacking else 1 - accuracy, np.nan)
 
 
 def remaining(
@@ -151,14 +153,16 @@ def remaining(
 def of_file(file: Results) -> Values:
     """The values in a file of ``lesion.py --shapley``; of the error, a fraction, or of the loss, see `payoff`."""
     ways = file["turn"].argsort(axis=1)
-    found = payoff(file["loss"], file["accuracy"], file["done"])
+    found = payoff(file["loss"], file.variables.get("accuracy"), file["done"])
     return remaining(found, file["done"], ways, places(ways, file["deleted"]), file.attributes.get("precision"))[1]
 
 
 def summary(file: Results) -> str:
     """A line that says what the blocks are worth together, and which of them most."""
     found, names = of_file(file), file.coordinates["block"]
-    scale, unit = (1, "nats") if np.isnan(file["accuracy"][file["done"]]).all() else (100, "points of error")
+    accuracy = file.variables.get("accuracy")
+    lacking = accuracy is None or np.isnan(accuracy[file["done"]]).all()
+    scale, unit = (1, unit_of(file.attributes["loss"])) if lacking else (100, "points of error")
     first = ", ".join(
         f"{block + 1} ({names[block]}) {scale * found.mean[block]:.3g} ± {scale * found.half[block]:.2g}"
         for block in np.argsort(-found.mean)[:3]

@@ -89,7 +89,7 @@ def of_file(file: Results) -> Surviving:
     """
     number = len(file.coordinates["length"]) - 1
     if not file["done"].all():
-        raise BadInput(f"{file.path} is not finished: {(~file['done']).sum()} lengths are missing; let paths.py go on")
+        raise BadInput(f"{file.path} is not finished: {(~file['done']).sum()} lengths are missing; measure them too")
     if not np.array_equal(file["paths"], [float(comb(number, length)) for length in range(number + 1)]):
         raise BadInput(
             f"{file.path} is of a network with plain blocks, which every path takes: of {number} blocks and "

@@ -15,12 +15,14 @@ from ensemble.paired import RISE
 from ensemble.study import Study, drawn, study
 from landscape.command import say
 from landscape.experiment import experiment
+from landscape.losses import in_units
+from landscape.nested import Nested, take
 from landscape.place import room
 from landscape.ranks import agreed
 from landscape.reduced import FLOAT32, difference
 from landscape.statistics import norms_of
 from landscape.subject import Subject, unfused
-from landscape.table import MEASURED, read
+from landscape.table import read
 
 __all__ = ["lesions"]
 
@@ -42,13 +44,16 @@ def lesions(it: Subject, described: Callable[[nn.Module], Mapping] | None, argum
     before = comm.bcast(drawn(arguments.out) if comm.rank == 0 and arguments.trials else {})
     with agreed(comm):
         found = blocks(it.network, described, arguments.layers)
-        asked = study(arguments, it.network, found, it.batches[0][0][:3], before)
+        asked = study(arguments, it.network, found, take(it.batches[0][0], slice(3)), before)
         calibration = _calibration(arguments, it)
     if not walkable(it, found, asked.plan, calibration):
         it = unfused(it)
     with agreed(comm):
         function, order = damages(it, found, asked.plan, room(comm, it.device), calibration, bool(asked.measured))
     reduced = it.dtype != torch.float32
+    measured = it.variables | in_units(RISE | asked.measured, it.settings["loss"])
+    if it.accuracy is None:
+        measured = {name: kind for name, kind in measured.items() if not name.startswith("error_")}
     settings = {**it.settings, **asked.settings, "batchnorm": arguments.batchnorm}
     if calibration is not None:
         settings["calibration"] = sum(map(len, calibration))
@@ -67,7 +72,7 @@ def lesions(it: Subject, described: Callable[[nn.Module], Mapping] | None, argum
         dims=asked.dims,
         coordinates=asked.coordinates,
         given=asked.given,
-        measured=MEASURED | RISE | asked.measured | (FLOAT32 if reduced else {}),
+        measured=measured | (in_units(FLOAT32, it.settings["loss"]) if reduced else {}),
         attributes=settings,
         **derived,
     )
@@ -87,14 +92,14 @@ def _in_orders(asked: Study, order: np.ndarray, precision: float | None) -> Call
     places = shapley.places(ways, asked.given["deleted"][1])
 
     def choose(table):
-        payoff = shapley.payoff(table.values["loss"], table.values["accuracy"], table.done)
+        payoff = shapley.payoff(table.values["loss"], table.values.get("accuracy"), table.done)
         rows, _ = shapley.remaining(payoff, table.done, ways, places, precision)
         return order[np.isin(order, rows)]
 
     return choose
 
 
-def _calibration(arguments, it: Subject) -> list[torch.Tensor] | None:
+def _calibration(arguments, it: Subject) -> list[Nested] | None:
     """Batches that statistics are measured on anew; None if they are kept."""
     if arguments.batchnorm == "frozen":
         return None

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ensemble.blocks import blocks
 from ensemble.lesions import NONE, Replacement, Skipped, altered, left_out
 from ensemble.plans import OWN, deletions, intact
+from landscape.accuracy import Accuracy
 from landscape.estimate import Tolerance
 from landscape.forward import forward, reduced
 from landscape.measure import Batches, Loss, score
@@ -57,6 +58,7 @@ class Walk:
     dtype : what convolutions compute in
     room : bytes of activations to keep at most; with less, more is computed again
     replacement : where trials replace branches, see `ensemble.lesions`
+    accuracy : of each example, see `landscape.measure.score`
     """
 
     def __init__(
@@ -68,15 +70,17 @@ class Walk:
         dtype: torch.dtype = torch.float32,
         room: float = 2**31,
         replacement: Replacement = NONE,
+        accuracy: Accuracy | None = None,
     ):
         self.batches, self.loss, self.tolerance, self.room = batches, loss, tolerance, room
+        self.accuracy = accuracy
         self.blocks, self.replacement = list(blocks(network).values()), replacement
         self.as_they_are = [reduced(block, dtype) for block in self.blocks]
         names = {id(block): number for number, block in enumerate(self.blocks)}
         # The network as steps in a row: (whole, without its block or None, number of the block)
         self.steps: list[tuple[nn.Module, nn.Module | None, int]] = []
         example = batches[0][0][:2]
-        with torch.inference_mode():
+        with torch.no_grad():
             for part in network.parts():
                 number = names.get(id(part), -1)
                 whole, _ = forward(part, example, dtype)
@@ -98,9 +102,9 @@ class Walk:
         """
         (trial,) = deletions(trial[None]) if trial.dtype == bool else (trial,)
         steps = {self.place[block] for block in again}
-        with torch.inference_mode():
+        with torch.no_grad():
             outputs = (self._output(batch, trial, steps) for batch in range(len(self.batches)))
-            return score(outputs, self.batches, self.loss, self.tolerance, examples)
+            return score(outputs, self.batches, self.loss, self.tolerance, examples, accuracy=self.accuracy)
 
     def _output(self, batch: int, trial: np.ndarray, again: set[int]) -> Tensor:
         before, kept = self.kept.get(batch, (trial, []))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +56,7 @@ def options(parser: Parser, points: int) -> None:
 
 
 def axes_of(arguments) -> Axes:
-    """The points that --x, --y, --z and --repeats name; axes that are text become numbers.
+    """The points that --x, --y, --z and --repeats name.
 
     Raises
     ------
@@ -65,10 +64,7 @@ def axes_of(arguments) -> Axes:
         Axes that are none, or --z without --y.
     """
     if arguments.z is not None and arguments.y is None:
-        raise BadInput("--z is the third axis; give the second one, --y, too")
-    for name in LETTERS:
-        if getattr(arguments, name) is not None:
-            setattr(arguments, name, _ends(name, getattr(arguments, name)))
+        raise BadInput("z is the third axis; give the second one, y, too")
     given = {name: getattr(arguments, name) for name in LETTERS if getattr(arguments, name) is not None}
     coordinates = {name: axis(*ends) for name, ends in given.items()}
     points = grid(*coordinates.values())
@@ -76,18 +72,7 @@ def axes_of(arguments) -> Axes:
     if arguments.repeats is None:
         return Axes(points, dims, coordinates)
     if not 1 <= arguments.repeats <= MOST_REPEATS:
-        raise BadInput(f"--repeats is {arguments.repeats}; give 1 to {MOST_REPEATS}")
+        raise BadInput(f"repeats is {arguments.repeats}; give 1 to {MOST_REPEATS}")
     repeat = np.arange(arguments.repeats)
     points = np.column_stack([np.tile(points, (len(repeat), 1)), np.repeat(repeat, len(points))])
     return Axes(points, ("repeat", *dims), {"repeat": repeat, **coordinates})
-
-
-def _ends(name: str, given) -> tuple[float, float, float]:
-    """Both ends and the number of points of an axis, from numbers or text such as ``"-1 1 51"``."""
-    numbers = re.split(r"[\s,:]+", given.strip(" ()[]")) if isinstance(given, str) else given
-    try:
-        start, stop, number = map(float, numbers)
-    except (TypeError, ValueError) as error:
-        cure = "give where it starts, where it ends and how many points, like -1 1 51"
-        raise BadInput(f"{name} is {given!r}; {cure}") from error
-    return start, stop, number

@@ -18,22 +18,24 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from functools import partial
 from importlib import metadata
 from itertools import takewhile
 from pathlib import Path
 
 from landscape import __version__
-from landscape.errors import BadInput, UnknownLayer, meant
+from landscape.errors import COMMAND, BadInput, UnknownLayer, meant
 from landscape.ranks import Alone, agreed, world
 
-__all__ = ["Parser", "note", "printable", "provenance", "run", "say"]
+__all__ = ["Parser", "note", "printable", "provenance", "quietly", "run", "say"]
 
 MOST = 10_000_000  # of anything that a command line counts
 LARGEST_SEED = 2**62  # what generators take, with room for those that follow from it
 STOPPED: list[int] = []  # the signal that has stopped this command
 LONGEST = 2000  # characters of a complaint
+QUIET: ContextVar[bool] = ContextVar("quiet", default=False)  # whether nothing is printed but errors
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,7 +52,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(words, namespace)
 
     def error(self, message: str):
-        raise BadInput(f"{message} (see --help)")
+        raise _Mistyped(f"{message} (see --help)")
 
     def exit(self, status: int = 0, message: str | None = None):
         sys.stdout.flush()  # of --help: here it is heard of if nobody reads it, see `run`
@@ -86,6 +88,10 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
         return super()._get_help_string(action)
 
 
+class _Mistyped(BadInput):
+    __str__ = Exception.__str__  # of a command line, whoever parses it
+
+
 class _Stopped(KeyboardInterrupt):
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
@@ -102,6 +108,7 @@ def run(main: Callable, parser: Parser) -> None:
     """
     comm = Alone()
     STOPPED.clear()
+    before = COMMAND.set(True)
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _stop)
@@ -109,7 +116,8 @@ def run(main: Callable, parser: Parser) -> None:
         warnings.showwarning = partial(_shown, comm, warnings.showwarning)
         with agreed(comm):
             arguments = _parsed(parser, sys.argv[1:])
-        main(arguments, comm)
+        with quietly(getattr(arguments, "quiet", False)):
+            main(arguments, comm)
         status = 0
     except KeyboardInterrupt as stopped:
         status = _stopped(comm, parser, getattr(stopped, "number", signal.SIGINT))
@@ -117,6 +125,7 @@ def run(main: Callable, parser: Parser) -> None:
         # A library may make an error of its own of what a signal raises within it.
         signalled = STOPPED and not getattr(error, "genuine", isinstance(error, BadInput))
         status = _stopped(comm, parser, STOPPED[0]) if signalled else _failed(comm, parser, error)
+    COMMAND.reset(before)
     for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to write: die quietly
         signal.signal(number, signal.SIG_DFL)
     # mpi4py's runner would answer a status other than 0 with an MPI_Abort and its noise.
@@ -160,11 +169,28 @@ def _failed(comm, parser: Parser, error: Exception) -> int:
     return status
 
 
-def say(comm, *lines: str) -> None:
-    """Print on rank 0; a line may be several."""
-    if comm.rank == 0:
+def say(comm, *lines: str, asked: bool = False) -> None:
+    """Print on rank 0, unless nothing but errors is to be printed; a line may be several.
+
+    Parameters
+    ----------
+    comm : communicator
+    lines : what to print
+    asked : whether this is what the command was asked for; then it is printed in any case
+    """
+    if comm.rank == 0 and (asked or not QUIET.get()):
         for text in lines:
             print("\n".join(map(printable, text.split("\n"))), flush=True)
+
+
+@contextlib.contextmanager
+def quietly(quiet: bool = True) -> Iterator[None]:
+    """Print nothing but errors, or again everything, in a ``with`` block or in a function that it decorates."""
+    before = QUIET.set(quiet)
+    try:
+        yield
+    finally:
+        QUIET.reset(before)
 
 
 def note(line: str) -> None:
@@ -228,7 +254,8 @@ def _complaint(error: Exception) -> str | None:
         return _short(f"there is not enough memory ({reason}); take fewer or smaller ones")
     if isinstance(error, OSError) and error.filename is not None:
         return _short(f"cannot use {error.filename}: {error.strerror}") + "; mend that, or name another one"
-    return _short(said) if isinstance(error, BadInput) else None
+    # The library names its arguments; some of them are options of commands.
+    return _short(said.replace('entry="NAME"', "--entry NAME")) if isinstance(error, BadInput) else None
 
 
 def _unread() -> list[int]:

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from landscape.calling import functional
 from landscape.directions import Weights, weights_of
 from landscape.errors import BadInput
 from landscape.filters import Parameters, Which, selected
 from landscape.measure import LOSSES, Batches, Loss, each_of, evaluating
+from landscape.nested import length
 
 __all__ = [
     "Eigenpairs",
@@ -73,7 +74,7 @@ def hessian_product(
 
 def _product(network: nn.Module, batches: Batches, direction: Weights, loss: Loss, kept: list | None = None) -> Weights:
     """`hessian_product`; a list for `kept` takes the slopes of a single batch, which the next product reads there."""
-    examples = sum(len(inputs) for inputs, _ in batches)
+    examples = sum(length(inputs) for inputs, _ in batches)
     if not examples:
         raise BadInput("there are no examples to take the loss of; give a batch or more")
     # Not the network's own: whether they require gradients, and have some, is the user's.
@@ -86,7 +87,7 @@ def _product(network: nn.Module, batches: Batches, direction: Weights, loss: Los
         for inputs, targets in batches:
             if not kept:
                 moved = [parameters[name].requires_grad_() for name in direction]
-                each = each_of(loss, functional_call(network, parameters, (inputs,)), targets)
+                each = each_of(loss, functional(network, parameters, inputs), targets)
                 slopes = _slopes(each.sum() / examples, moved)
                 if kept is not None:
                     kept[:] = moved, slopes

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.measure import evaluating
+from landscape.nested import length
 from landscape.span import Span
 from landscape.statistics import has_statistics, norms_of, recalibrated
 from landscape.subject import Subject
@@ -145,7 +146,7 @@ def _settings(results: Results, it: Subject, plane: Span) -> str:
 
 def _batchnorm(results: Results, it: Subject, plane: Span) -> list[str]:
     """What frozen statistics do, at the centre and at one end of the window."""
-    examples = min(1024, sum(len(targets) for _, targets in it.batches))
+    examples = min(1024, sum(length(targets) for _, targets in it.batches))
     inputs = it.calibration(examples)
     axes = [name for name in ("x", "y", "z") if name in results.coordinates]
     repeat = [0] if "repeat" in results.coordinates else []
@@ -155,7 +156,7 @@ def _batchnorm(results: Results, it: Subject, plane: Span) -> list[str]:
         with plane.at(it.network, point), torch.no_grad():
             stored = it.measure()["loss"]
             moved = drift(it.network, inputs)
-            with recalibrated(it.network, inputs):
+            with recalibrated(it.runs, inputs):
                 anew = it.measure()["loss"]
         worst = max(moved, key=lambda norm: abs(np.log(moved[norm][1])) + moved[norm][0])
         shift, scale = moved[worst]

@@ -1,9 +1,14 @@
 """The one error that is the user's to mend, a warning, and what the user may have meant."""
 
+import re
 from collections.abc import Iterable
+from contextvars import ContextVar
 from difflib import get_close_matches
 
-__all__ = ["BadInput", "UnknownLayer", "meant"]
+__all__ = ["COMMAND", "BadInput", "UnknownLayer", "meant"]
+
+COMMAND: ContextVar[bool] = ContextVar("command", default=False)  # whether a command is running, not a call from Python
+OPTION = re.compile(r"(?<![\w-])(?<!\.py )--([a-z][a-z0-9]*(?:-[a-z0-9]+)*)")
 
 
 class BadInput(ValueError):
@@ -11,6 +16,7 @@ class BadInput(ValueError):
 
     The message is one line: what was found, what was expected, what to do. Commands print it on
     standard error and end with status 2; every other exception is a bug and keeps its traceback.
+    Options are named as on a command line, ``--batch-size``; who calls from Python reads ``batch_size``.
 
     Attributes
     ----------
@@ -19,6 +25,10 @@ class BadInput(ValueError):
     """
 
     agreed = False
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if COMMAND.get() else OPTION.sub(lambda option: option[1].replace("-", "_"), text)
 
 
 class UnknownLayer(UserWarning):

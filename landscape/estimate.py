@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from landscape.losses import has_classes
+from landscape.nested import Nested, length
+
 __all__ = ["GROWTH", "LEAST", "Tolerance", "stratified_mean"]
 
 # Before so many examples the spread is too uncertain to say whether they are enough. With them, the
@@ -58,9 +61,9 @@ class Tolerance:
     error : relative standard error of the mean
     """
 
-    def __init__(self, targets: Tensor, error: float):
-        strata = targets.cpu().numpy()
-        self.strata = np.zeros(len(strata), int) if strata.dtype.kind == "f" else strata
+    def __init__(self, targets: Nested, error: float):
+        classes = has_classes(targets) and targets.ndim == 1
+        self.strata = targets.cpu().numpy() if classes else np.zeros(length(targets), int)
         self.sizes = np.bincount(self.strata)
         self.error = error
 

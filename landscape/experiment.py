@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landscape.command import provenance, say
+from landscape.command import provenance, quietly, say
 from landscape.dry import foretell
 from landscape.errors import BadInput
 from landscape.place import whereabouts
@@ -31,7 +31,7 @@ def options(parser) -> None:
     )
     told = parser.add_mutually_exclusive_group()
     told.add_argument("-v", "--verbose", action="store_true", help="tell what is measured, with which settings, where")
-    told.add_argument("--quiet", action="store_true", help="no progress")
+    told.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
 def experiment(
@@ -68,13 +68,20 @@ def experiment(
     BadInput
         Another job is writing the file; or see `landscape.table.prepare`.
     """
+    how = {"label": label, "attributes": attributes, "choose": choose}
+    with quietly(arguments.quiet):
+        return _experiment(function, points, arguments, comm, **how, **plan)
+
+
+def _experiment(function: Function, points: np.ndarray, arguments, comm, *, label, attributes, choose, **plan):
+    """The same, which prints or does not."""
     told = provenance(attributes)
     alike(comm, told)
     if arguments.verbose:
         say(comm, *(f"{name}: {value}" for name, value in attributes.items()), *whereabouts(comm))
     if arguments.dry_run:
         how = {"label": label, "choose": choose, "device": attributes.get("device"), **plan}
-        say(comm, *foretell(function, points, arguments.out, comm, attributes=told, **how))
+        say(comm, *foretell(function, points, arguments.out, comm, attributes=told, **how), asked=True)
         return None
     table, rows, before = None, None, 0
     with contextlib.ExitStack() as held:

@@ -168,6 +168,8 @@ def _held(network: nn.Module) -> Iterator[tuple[nn.Module, nn.Module, str, Tenso
 
 def _convention(module: nn.Module, layer: nn.Module, name: str, parameter: Tensor) -> Convention:
     shape, kind = tuple(parameter.shape), _class(layer)
+    if not parameter.numel() or not (parameter.is_floating_point() or parameter.is_complex()):
+        return Convention(kind, shape, ())  # what rounding keeps where it is, or nothing
     of_torch = _of_torch(layer, name, shape)
     if of_torch is not None:
         return Convention(kind, *of_torch)
@@ -400,7 +402,8 @@ def listing(network: nn.Module, parameters: Parameters = None, one_dimensional: 
     rows = [("parameter", "layer", "shape", "filters", "moves")]
     for name, parameter in network.named_parameters():
         here = known[name]
-        moves = (here.axes or one_dimensional) and (chosen is None or chosen(name, parameter))
+        number = parameter.is_floating_point() or parameter.is_complex()
+        moves = number and (here.axes or one_dimensional) and (chosen is None or chosen(name, parameter))
         shape = "×".join(map(str, parameter.shape)) or "()"
         state = ["yes" if moves else "no", *["frozen"] * (not parameter.requires_grad)]
         rows.append((name, here.layer, shape, told(here) + ", assumed" * (not here.known), ", ".join(state)))

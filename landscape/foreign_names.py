@@ -18,9 +18,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from landscape.entries import Entry, entry_under
 from landscape.errors import BadInput
 
-__all__ = ["arguments_of", "padded", "renamed", "reordered", "told"]
+__all__ = ["arguments_of", "entry_of", "padded", "renamed", "reordered", "told"]
 
 OURS = ("resnet", "plain")
 NORM = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
@@ -57,6 +58,21 @@ def renamed(weights: Mapping[str, Tensor], network: str) -> tuple[dict[str, Tens
         return (reordered(ours) if padded(arguments) else ours), arguments
     except IndexError as error:
         raise BadInput(f"the weights are of a network whose stages do not double their channels; {CURE}") from error
+
+
+def entry_of(parts: Mapping[str, Mapping[str, Tensor]], network: str, name: str | None, path) -> Entry | None:
+    """The one set of weights with such names in a file; None if there is none, or for other networks than ours.
+
+    Parameters
+    ----------
+    parts, name, path : as in `landscape.entries.entry_for`
+
+    Raises
+    ------
+    BadInput
+        There are several, averages among them, and `name` does not say which.
+    """
+    return entry_under(parts, NAME, "conv1.weight", name, path) if network in OURS else None
 
 
 def arguments_of(weights: Mapping[str, Tensor], network: str) -> dict:

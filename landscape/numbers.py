@@ -79,7 +79,7 @@ class Row(NamedTuple):
 def surface(results: Results, levels: Levels) -> list[Row]:
     """Numbers of a loss surface along a line or over a plane."""
     x, y = _axes(results)
-    loss, accuracy, se = _fields(results, results["loss"], results["accuracy"], noise(results))
+    loss, accuracy, se = _fields(results, results["loss"], results.accuracy(), noise(results))
     error = 100 * (1 - accuracy)
     points, unit = f"of {loss[0].size}", _unit(results)
     spread = np.transpose([loss_range(f) for f in loss])
@@ -143,14 +143,19 @@ def curvature(results: Results, levels: Levels) -> list[Row]:
 
 
 def lesion(results: Results, levels: Levels) -> list[Row]:
-    """Errors with blocks deleted, or changed otherwise: medians over the trials."""
-    error = np.where(results["done"], 100 * (1 - results["accuracy"]), NONE)
+    """Errors with blocks deleted, or changed otherwise: medians over the trials; losses where there are no classes."""
+    if results.has_accuracy:
+        what, unit, ends, measured = "error", "%", {"most": 100}, 100 * (1 - results.accuracy())
+    else:
+        what, unit, ends, measured = "loss", _unit(results), {"least": -math.inf}, results["loss"]
+    measured = np.where(results["done"], measured, NONE)
     number, name = changed(results)
     medians = (
-        Row(f"median error, {name.format(k)}", "%", [_median(error[number == k])], most=100)
+        Row(f"median {what}, {name.format(k)}", unit, [_median(measured[number == k])], **ends)
         for k in sorted({*number[results["done"]].tolist()} - {0})
     )
-    return [Row("error, intact", "%", [_median(error[number == 0])], repeated=False), *medians]
+    least = ends.get("least", 0.0)
+    return [Row(f"{what}, intact", unit, [_median(measured[number == 0])], least=least, repeated=False), *medians]
 
 
 def sharpness(results: Results, levels: Levels) -> list[Row]:
@@ -259,7 +264,7 @@ def _fields(results: Results, *arrays: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _unit(results: Results) -> str:
-    return "nats" if results.attributes["loss"] == "cross_entropy" else str(results.attributes["loss"])
+    return results.unit
 
 
 def _guessing(results: Results) -> float | None:

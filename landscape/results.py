@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Collection, Iterator, KeysView
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,18 +29,38 @@ FORMAT = 2  # 1: without seal and checksums
 # Derived variables that vouch for a row that is not done.
 FLAGS = ("interpolated", "spared")
 
-# What arrays and attributes hold, by their names, where files of ours have them. Other arrays hold no texts.
+# What arrays and attributes hold, by their names, where files of ours have them. Coordinates, and what is known of them
+# before anything is measured, hold texts or numbers; what is measured holds numbers.
 TEXTS = ("block", "moment", "variant")
-TEXTS_OR_NUMBERS = ("checkpoint", "kind", "name", "network")
 TRUTHS = ("done", *FLAGS, "converged", "deleted", "repeated")
 NUMBERS = ("loss", "loss_se", "accuracy", "examples")
 AXES = ("x", "y", "z")
-HELD = {TEXTS: "O", TEXTS_OR_NUMBERS: "iufO", TRUTHS: "b", NUMBERS: "iuf"}  # kinds as of NumPy's types
+# Coordinates, and variables known beforehand, that are numbers in the files that we draw; others may be texts, with
+# which an experiment of anyone's own names its layers, say.
+COUNTS = {
+    "curvature": ("repeat",),
+    "density": ("probe", "step"),
+    "eigenvalues": ("eigenpair",),
+    "flow": ("boundaries", "boundary", "depth", "network", "other", "quantile", "seed"),
+    "identity": ("depth", "learning_rate", "seed"),
+    "lesion": ("kendall_tau", "order", "swaps", "trial", "turn"),
+    "paths": ("example", "length", "paths"),
+    "reuse": ("source", "stage", "target"),
+    "sharpness": ("rho", "trial"),
+    "surface": ("repeat",),
+    "trace": ("probe",),
+    "trainings": ("depth", "seed"),
+    "trajectory": ("alpha", "beta", "component", "distance", "explained", "explained_random_walk", "off_plane"),
+}
+EARLY = ("checkpoint", "kind", "name", "network", *TEXTS)  # that hold texts in files of the first format
+ALWAYS = {("done", *FLAGS): "b", NUMBERS: "iuf"}  # kinds as of NumPy's types
+HELD = {TEXTS: "O", TRUTHS: "b", NUMBERS: "iuf", AXES: "iuf"}  # in files of the kinds in `COUNTS`
 SAID = (
     *("batchnorm", "checkpoint", "data", "device", "directions", "dtype", "end", "kind", "lesion", "loss", "network"),
     *("second_split", "split"),
 )
 COUNTED = ("captured", "classes", "seed")
+UNNAMED = ("", "1", "as the loss")  # units of a loss that has none of its own
 
 LOOKS = 3  # at a file that another host may be writing
 PAUSE = 0.3  # seconds between them
@@ -72,6 +93,43 @@ class Results:
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.variables[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.variables
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.variables)
+
+    def __repr__(self) -> str:
+        axes = ", ".join(f"{name}: {len(values)}" for name, values in self.coordinates.items())
+        return f"<{self.kind} {self.path} ({axes}) with {', '.join(self.variables)}>"
+
+    def keys(self) -> KeysView[str]:
+        """Names of the variables."""
+        return self.variables.keys()
+
+    def accuracy(self, split: str = "") -> np.ndarray:
+        """The accuracy, NaN where it is not defined; that of the second split for "test_"."""
+        name = f"{split}accuracy"
+        return self[name] if name in self else np.full(self["done"].shape, np.nan)
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether accuracy is defined: whether any of what is measured has one, or could."""
+        if "accuracy" not in self:
+            return False
+        measured = self["accuracy"][self["done"]]
+        return not measured.size or bool(np.isfinite(measured).any())
+
+    @property
+    def unit(self) -> str:
+        """What the loss is measured in: "nats" if it is the cross-entropy, else its own unit, or its name."""
+        loss = str(self.attributes.get("loss", "cross_entropy"))
+        units = str(self.told.get("loss", {}).get("units", ""))
+        if units not in (*UNNAMED, "nats"):
+            return units
+        # Files of version 0.1 have "nats" for every loss.
+        return "nats" if loss == "cross_entropy" and units != "as the loss" else loss
 
     @property
     def known(self) -> np.ndarray:
@@ -163,11 +221,12 @@ def _results(path: Path, file: h5py.File) -> Results:
     # Another process may be writing: values are in the file before what vouches for them, so they are read after it.
     arrays, dims, attributes, told = labelled(file, first=("done", *FLAGS))
     along, crc, names = dims["done"], None, ()
-    _typed(arrays, attributes)
     if form > 1 or "crc" in arrays:
         crc, names = arrays.pop("crc"), told.pop("crc")["of"]
-        if dims.pop("crc") != along or any(dims[name][: len(along)] != along for name in names):
-            raise Odd("its checksums are not of its rows")
+    texts = {*arrays} - {*names} if form > 1 else {*EARLY}
+    _typed(attributes.get("kind"), arrays, attributes, texts)
+    if crc is not None and (dims.pop("crc") != along or any(dims[name][: len(along)] != along for name in names)):
+        raise Odd("its checksums are not of its rows")
     return Results(
         path,
         attributes["kind"],
@@ -181,17 +240,32 @@ def _results(path: Path, file: h5py.File) -> Results:
     )
 
 
-def _typed(arrays: dict[str, np.ndarray], attributes: dict) -> None:
-    """See that everything is of the type that files of ours have under its name."""
+def _typed(kind: object, arrays: dict[str, np.ndarray], attributes: dict, texts: Collection[str]) -> None:
+    """See that everything is of the type that files of ours have under its name.
+
+    Parameters
+    ----------
+    kind : of the file
+    arrays, attributes : by name
+    texts : names of the arrays that may hold texts, if nothing else is known of them
+
+    Raises
+    ------
+    Odd
+        Something is not.
+    """
+    ours = isinstance(kind, str) and kind in COUNTS
+    counts, held = (COUNTS[kind], HELD) if ours else ((), ALWAYS)
     for name, array in arrays.items():
-        kinds = next((kinds for names, kinds in HELD.items() if name in names), "biuf")
+        others = "biufO" if name in texts and name not in counts else "biuf"
+        kinds = next((kinds for names, kinds in held.items() if name in names), others)
         if array.dtype.kind not in kinds:
             raise Odd(f"{name} has values of type {array.dtype}")
-        if name in AXES and not np.isfinite(array).all():
+        if ours and name in AXES and not np.isfinite(array).all():
             raise Odd(f"{name} has values that are not finite")
-    for names, kind in ((SAID, str), (COUNTED, int | float | np.number)):
+    for names, said in ((SAID, str), (COUNTED, int | float | np.number)):
         for name in names:
-            if name in attributes and not isinstance(attributes[name], kind):
+            if name in attributes and not isinstance(attributes[name], said):
                 raise Odd(f"the attribute {name} is {attributes[name]}")
 
 

@@ -29,13 +29,14 @@ from functools import cache, partial
 import numpy as np
 import torch
 from torch import nn
-from torch.func import functional_call
 
+from landscape.calling import functional
 from landscape.curvature import direction_of, vector_of
 from landscape.directions import weights_of
 from landscape.errors import BadInput
 from landscape.filters import Parameters, selected
 from landscape.measure import LOSSES, Batches, Loss, each_of, evaluating, measure
+from landscape.nested import length
 from landscape.plane import Plane, shift
 from landscape.sweep import Function
 from landscape.vectors import norm
@@ -238,7 +239,7 @@ def gradient(
     Taken on one thread: sums over examples in a backward pass depend on the number of threads, and an ascent
     would carry what they differ by along. Ranks, not threads, share the work.
     """
-    examples = sum(len(inputs) for inputs, _ in batches)
+    examples = sum(length(inputs) for inputs, _ in batches)
     if not examples:
         raise BadInput("there are no examples to take the loss of; give a batch or more")
     values, which = [], selected(network, which)
@@ -248,7 +249,7 @@ def gradient(
         chosen = {name: p.requires_grad_() for name, p in parameters.items() if which is None or which(name, p)}
         total = {name: torch.zeros_like(p, dtype=torch.float64, requires_grad=False) for name, p in chosen.items()}
         for inputs, targets in batches:
-            each = each_of(loss, functional_call(network, parameters, (inputs,)), targets)
+            each = each_of(loss, functional(network, parameters, inputs), targets)
             values.append(each.detach().cpu().numpy().astype(np.float64))
             if each.requires_grad:
                 parts = torch.autograd.grad(each.sum() / examples, list(chosen.values()), materialize_grads=True)

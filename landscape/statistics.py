@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from landscape.calling import predict
 from landscape.errors import BadInput
+from landscape.nested import Nested
 
 __all__ = ["POLICIES", "has_statistics", "interpolated", "norms_of", "of_each_batch", "recalibrated"]
 
@@ -75,7 +77,7 @@ def interpolated(
 
 
 @contextlib.contextmanager
-def recalibrated(network: nn.Module, inputs: Sequence[Tensor]) -> Iterator[nn.Module]:
+def recalibrated(network: nn.Module, inputs: Sequence[Nested]) -> Iterator[nn.Module]:
     """The network with statistics measured where its weights are now.
 
     Parameters
@@ -91,7 +93,7 @@ def recalibrated(network: nn.Module, inputs: Sequence[Tensor]) -> Iterator[nn.Mo
             norm.momentum = None  # the plain mean over batches
             norm.training = True
         for batch in inputs:
-            network(batch)
+            predict(network, batch)
         for norm in norms.values():
             norm.training = False
         yield network

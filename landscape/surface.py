@@ -8,12 +8,13 @@ import torch
 from landscape import span as spans
 from landscape.adaptive import INTERPOLATED, fill, remaining
 from landscape.axes import axes_of
-from landscape.command import Parser, say
+from landscape.command import Parser, quietly, say
 from landscape.diagnose import diagnose
 from landscape.directions import squared_norm
 from landscape.errors import BadInput
 from landscape.experiment import experiment
 from landscape.filters import notes
+from landscape.losses import in_units
 from landscape.ranks import agreed
 from landscape.reduced import FLOAT32, difference, sample
 from landscape.span import span
@@ -70,7 +71,7 @@ def check(arguments) -> None:
         raise BadInput(f"--adaptive is {arguments.adaptive}; give a part of the loss between 0 and 1, like 0.02")
     if arguments.z is not None:
         raise BadInput("--adaptive is for lines and planes; leave it out with --z")
-    more = {"--split both": arguments.split == "both", "several losses": len(arguments.loss) > 1}
+    more = {"--split both": arguments.split == "both", "several losses": len(arguments.loss or ()) > 1}
     more["--weight-decay"] = arguments.weight_decay is not None
     for name, given in more.items():
         if given:
@@ -102,7 +103,7 @@ def surface(it: Subject, arguments, comm) -> None:
     if arguments.diagnose:
         with agreed(comm):
             if comm.rank == 0:
-                say(comm, *diagnose(read(arguments.out), it, plane))
+                say(comm, *diagnose(read(arguments.out), it, plane), asked=True)
         return
     reduced = it.dtype != torch.float32
     checks = sample(axes.shape, arguments.seed) if reduced else np.zeros(0, int)
@@ -127,6 +128,7 @@ def surface(it: Subject, arguments, comm) -> None:
         missing = checks[~table.done.flat[checks]]
         return np.union1d(missing, remaining(table, *how))
 
+    exact = in_units(FLOAT32, it.settings["loss"])
     attributes = {**it.settings, **plane.settings, **ranges}
     if decay is not None:
         attributes["weight_decay"] = decay
@@ -143,11 +145,12 @@ def surface(it: Subject, arguments, comm) -> None:
         kind="surface",
         dims=axes.dims,
         coordinates=axes.coordinates,
-        measured=it.variables | (PENALTY if decay is not None else {}) | (FLOAT32 if reduced else {}),
+        measured=it.variables | (PENALTY if decay is not None else {}) | (exact if reduced else {}),
         attributes=attributes,
         **adaptive,
     )
-    if table and adaptive:
-        say(comm, fill(table, *how))
-    if table and reduced:
-        say(comm, difference(it.settings["dtype"], table.values["loss"], table.values["loss_float32"]))
+    with quietly(arguments.quiet):
+        if table and adaptive:
+            say(comm, fill(table, *how))
+        if table and reduced:
+            say(comm, difference(it.settings["dtype"], table.values["loss"], table.values["loss_float32"]))

@@ -27,7 +27,8 @@ import numpy as np
 
 from landscape.checksum import blank, seal, vouched
 from landscape.errors import BadInput
-from landscape.results import FORMAT, Results, read
+from landscape.labelled import Odd
+from landscape.results import FORMAT, Results, attempt, read
 from landscape.running import Mark
 from landscape.whole import written
 
@@ -243,6 +244,10 @@ def prepare(
     with written(path, "mend that, or give another output file") as draft:
         draft.write_bytes(image.getbuffer())
         seal(draft, [OPEN, *places])
+        try:
+            attempt(draft)  # what cannot be read again is refused now, not after hours of measuring
+        except Odd as odd:
+            raise BadInput(f"{path} could not be read again: {odd}; give another name, or other values") from odd
     return Table(path, points, values, done, worked_out, crc), []
 
 

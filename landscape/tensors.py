@@ -6,6 +6,9 @@ tensor of one element is expanded to a terabyte, lists hold each other. What is 
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -15,8 +18,13 @@ import torch
 from torch import Tensor
 
 from landscape.data.sources import guard_memory
+from landscape.pickles import class_found, numbers_of_numpy, refused_class
 
-__all__ = ["Unsound", "plain", "read", "sound"]
+__all__ = ["Unsound", "files_of", "plain", "read", "sound"]
+
+# A folder of save_pretrained(): its weights, in the order in which they are preferred.
+FOLDER = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 
 NESTED = 8  # levels of plain values in plain values; what an optimizer keeps has 5
 LONGEST = 10**6  # plain values, and characters of words among them
@@ -25,11 +33,22 @@ PICKLE = 2**24  # bytes; each can become a list of 60, while the description of 
 
 
 class Unsound(Exception):
-    """A file holds what it should not; the message says what."""
+    """A file holds what it should not; the message says what.
+
+    Attributes
+    ----------
+    cure : what to do, where that is special
+    """
+
+    def __init__(self, message: str, cure: str = ""):
+        super().__init__(message)
+        self.cure = cure
 
 
 def read(path: Path, lazy: bool = False) -> object:
-    """What is in a file of ``torch.save`` or a ``.safetensors`` file; the tensors are for `sound` to look at.
+    """What is in a file of ``torch.save``, a ``.safetensors`` file, or a Hugging Face folder of them.
+
+    The tensors are for `sound` to look at.
 
     Parameters
     ----------
@@ -45,24 +64,96 @@ def read(path: Path, lazy: bool = False) -> object:
     ImportError
         It is a ``.safetensors`` file, and the package is not installed.
     """
+    files = files_of(path)
     if not lazy:
-        guard_memory(path.stat().st_size, f"reading {path}")
+        guard_memory(sum(file.stat().st_size for file in files), f"reading {path}")
+    if not path.is_dir():
+        return _read(path, lazy)
+    index, found = _index(path), {}
+    for file in files:
+        if file.suffix == ".json":
+            continue
+        part = _read(file, lazy)
+        if index is None:
+            return part
+        if not isinstance(part, dict) or not all(isinstance(t, Tensor) for t in part.values()):
+            raise Unsound(f"{file.name} holds more than tensors")
+        if part.keys() != (meant := {n for n, shard in index.items() if shard == file.name}):
+            odd = str(min(map(str, part.keys() ^ meant)))[:100]
+            raise Unsound(f"its index and {file.name} do not agree on {odd}", "copy the whole folder again")
+        found |= sound(part, file, lazy)
+    return found
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files with a checkpoint's tensors, in a fixed order: the file itself, or those of a Hugging Face folder.
+
+    Raises
+    ------
+    Unsound
+        A folder holds no weights under the usual names, averages beside them, or an index that leads out of it.
+    """
+    if not path.is_dir():
+        return [path]
+    there = sorted(file.name for file in path.iterdir() if file.suffix in WEIGHTS)
+    name = next((name for name in FOLDER if (path / name).exists()), None)
+    if name is None:
+        some = f"only {', '.join(there[:6])}" if there else "no weights"
+        cure = "name one of them" if there else "name a file, or a folder of save_pretrained()"
+        raise Unsound(f"the folder has {some}, and neither {' nor '.join(FOLDER)}", cure)
+    if averages := [n for n in there if re.search(r"(^|[_.-])(ema|swa|average\w*)([_.-]|$)", n)]:
+        raise Unsound(f"the folder has {name} and averaged weights in {averages[0]}", "name one of the files itself")
+    index = _index(path)
+    names = [name] if index is None else [name, *sorted(set(index.values()))]
+    for each in names:
+        real, home = (path / each).resolve(), path.resolve()
+        # The cache of Hugging Face's hub keeps files in blobs/, and folders with links to them in snapshots/.
+        if not (real.is_file() and real.parent in (home, home.parent.parent / "blobs")):
+            raise Unsound(f"its {each} is not there, or a link that leads out of the folder", "copy the whole folder")
+    return [path / each for each in names]
+
+
+def _index(folder: Path) -> dict[str, str] | None:
+    """Which file of a folder has which tensor; None if one file has all."""
+    name = next((name for name in FOLDER if (folder / name).exists()), "")
+    if not name.endswith(".json"):
+        return None
+    file = folder / name
+    try:
+        if file.stat().st_size > PICKLE:
+            raise Unsound(f"its {name} is longer than there can be to say")
+        index = json.loads(file.read_bytes())["weight_map"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise Unsound(f"its {name} is no index of tensors") from error
+    ending = ".safetensors" if "safetensors" in name else ".bin"
+    if not (
+        isinstance(index, dict)
+        and index
+        and all(isinstance(shard, str) and re.fullmatch(rf"[\w.-]+\{ending}", shard) for shard in index.values())
+    ):
+        raise Unsound(f"its {name} is no index of {ending} files in the folder")
+    return index
+
+
+def _read(path: Path, lazy: bool) -> object:
     if path.suffix == ".safetensors":
         import safetensors.torch
 
-        load = safetensors.torch.load_file
+        load, allowed = safetensors.torch.load_file, contextlib.nullcontext()
     else:
         # Only archives can be mapped, which torch.save has made since torch 1.6.
-        archive = _checked(path)
+        archive, allowed = _checked(path), numbers_of_numpy()
 
         def load(path: Path) -> object:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=lazy and archive)
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), allowed:
             warnings.simplefilter("ignore")  # of what is refused, or can be read all the same
             return load(path)
     except Exception as error:  # of all kinds on broken bytes
+        if named := refused_class(str(error)):
+            raise Unsound(*class_found(path, named)) from error
         raise Unsound("it is damaged, or holds more than tensors and plain values") from error
 
 
@@ -87,7 +178,7 @@ def sound(weights: Mapping, path: Path, lazy: bool = False) -> dict[str, Tensor]
         if not _whole(t):
             raise Unsound(f"{name} has shape {tuple(t.shape)}, but fewer values")
         held[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-    if sum(held.values()) > path.stat().st_size:
+    if sum(held.values()) > sum(file.stat().st_size for file in files_of(path)):
         raise Unsound("its tensors are larger than it is")
     if not lazy:
         guard_memory(sum(t.numel() * t.element_size() for t in found.values()), f"the tensors of {path}")

@@ -8,13 +8,16 @@ from pathlib import Path
 
 from torch import nn
 
+from landscape import checkpoint as checkpoints
 from landscape.arguments import parsed
+from landscape.checkpoint import Checkpoint
 from landscape.command import Parser
 from landscape.data import Data
+from landscape.errors import BadInput
 from landscape.networks import NETWORKS, build
 from landscape.training import RECIPES
 
-__all__ = ["options", "recipe", "variant"]
+__all__ = ["options", "recipe", "trained_here", "variant"]
 
 
 def options(parser: Parser, epochs: int, data: str | None) -> None:
@@ -68,3 +71,23 @@ def variant(name: str, depth: int, width: int, data: Data) -> nn.Module:
 
 def _arguments(name: str) -> set[str]:
     return set(inspect.signature(NETWORKS[name]).parameters)
+
+
+def trained_here(path: Path) -> Checkpoint:
+    """A checkpoint of a network of this package, for commands that take no other.
+
+    Raises
+    ------
+    BadInput
+        As `landscape.checkpoint.load`, or it is of another network.
+    """
+    cure = f"give a checkpoint of train.py, of one of its networks: {', '.join(NETWORKS)}"
+    try:
+        found = checkpoints.load(path)
+    except BadInput as error:
+        if "--network" not in error.args[0]:
+            raise
+        raise BadInput(f"{path} is not a checkpoint of skipscape but weights alone; {cure}") from error
+    if found.network not in NETWORKS:
+        raise BadInput(f"{path} is of {found.network}, which is none of this package's networks; {cure}")
+    return found

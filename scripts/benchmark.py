@@ -115,7 +115,7 @@ class Trial:
         return forward(self.network, self.images[:2], dtype)[0]
 
     def batches(self, dtype: torch.dtype = torch.float32, size: int | None = None) -> list:
-        size = size or batch_size(self.images.shape, dtype, torch.device("cpu"))
+        size = size or batch_size(self.images, dtype, torch.device("cpu"))
         return list(zip(self.images.split(size), self.labels.split(size), strict=True))
 
     def plane(self) -> Plane:

@@ -69,6 +69,7 @@ def parser() -> Parser:
     g = p.add_argument_group("what files of 2018 do not say")
     g.add_argument("--checkpoint", type=Path, metavar="FILE.pt", help="of the network that they were made for")
     g.add_argument("--network", help="what a state dict belongs to, as for surface.py; of a surface, the name to show")
+    g.add_argument("--entry", metavar="NAME", help="which weights of a checkpoint that has several")
     g.add_argument("--data", metavar="NAME", help="of a surface, the data's name (default: unknown data)")
     g.add_argument("--loss", metavar="NAME", help="of a surface (default: cross_entropy)")
     return p
@@ -159,12 +160,12 @@ def directions(source: Path, kind: str, ending: str, options: dict) -> tuple:
         raise BadInput(f"{source} does not tell the network's parameters and their order; add --checkpoint")
     if path.suffix == ".safetensors":
         raise BadInput(f"{path} has lost the order of its parameters; give a state dict that torch.save has made")
-    checkpoint = checkpoints.load(path, options.get("network"))
+    checkpoint = checkpoints.load(path, options.get("network"), entry=options.get("entry"))
     if theirs:
         found, notes = li2018.read_directions(source, checkpoint)
-        return notes, lambda draft, _: saved.save(found, draft), {"checkpoint", "network"}
+        return notes, lambda draft, _: saved.save(found, draft), {"checkpoint", "network", "entry"}
     found = saved.load(source)
-    return [], lambda draft, _: li2018.write_directions(found, draft, checkpoint), {"checkpoint", "network"}
+    return [], lambda draft, _: li2018.write_directions(found, draft, checkpoint), {"checkpoint", "network", "entry"}
 
 
 def trained(source: Path, kind: str, ending: str, options: dict) -> tuple:

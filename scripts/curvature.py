@@ -29,13 +29,13 @@ from landscape.density import moment, quadrature, smoothed
 from landscape.errors import BadInput
 from landscape.experiment import experiment
 from landscape.lanczos import Ends, ends
+from landscape.losses import in_units
 from landscape.ranks import agreed
 from landscape.saved import save
 from landscape.span import options as span_options
 from landscape.span import span
 from landscape.spectrum import CURVATURE, DENSITY, EIGENVALUES, TRACE, UNIT, convexity, ratio
 from landscape.subject import options, subject
-from landscape.table import MEASURED
 from landscape.trace import budget, estimate, probe, sketch_of
 from landscape.window import window
 
@@ -158,7 +158,7 @@ def on_plane(arguments, comm, it, told) -> None:
         kind="curvature",
         dims=axes.dims,
         coordinates=axes.coordinates,
-        measured=MEASURED | CURVATURE,
+        measured=it.variables | in_units(CURVATURE, it.settings["loss"]),
         attributes={**it.settings, **plane.settings, **ranges, **told, **how},
     )
     if table and axes.dims == ("y", "x"):
@@ -224,7 +224,7 @@ def top(arguments, comm, it, told) -> None:
         kind="eigenvalues",
         dims=("eigenpair",),
         coordinates={"eigenpair": np.arange(1, arguments.top + 1)},
-        measured=EIGENVALUES,
+        measured=in_units(EIGENVALUES, it.settings["loss"]),
         attributes={**it.settings, **told, "parameters": n, "end": arguments.end, "precision": arguments.precision},
     )
     if table is None:
@@ -262,7 +262,7 @@ def trace(arguments, comm, it, told) -> None:
         kind="trace",
         dims=("probe",),
         coordinates={"probe": np.arange(probes)},
-        measured=TRACE,
+        measured=in_units(TRACE, it.settings["loss"]),
         attributes={**it.settings, **told, "parameters": operator.shape[0], "sketch": size},
     )
     if table:
@@ -290,7 +290,7 @@ def density(arguments, comm, it, told) -> None:
         kind="density",
         dims=("probe",),
         coordinates={"probe": np.arange(probes), "step": np.arange(min(arguments.steps, n))},
-        measured=DENSITY,
+        measured=in_units(DENSITY, it.settings["loss"]),
         attributes={**it.settings, **told, "parameters": n},
     )
     if table:

@@ -22,7 +22,6 @@ import torch
 
 from ensemble.flow import BATCHNORM, stages
 from ensemble.profile import JACOBIANS, PROFILE, QUANTILES, profile
-from landscape import checkpoint as checkpoints
 from landscape import data as datasets
 from landscape.command import Parser, run
 from landscape.errors import BadInput
@@ -32,7 +31,7 @@ from landscape.fit import check_fit
 from landscape.place import place
 from landscape.ranks import agreed
 from landscape.training import train
-from landscape.variants import options, recipe, variant
+from landscape.variants import options, recipe, trained_here, variant
 
 
 class Row(NamedTuple):
@@ -69,7 +68,7 @@ def main(arguments, comm) -> None:
         torch.set_num_threads(1)
         if min(arguments.seeds, arguments.batch_size, arguments.batches) < 1 or arguments.epochs < 0:
             raise BadInput("--seeds, --batch-size and --batches must be 1 or more, --epochs 0 or more")
-        trained = {path.stem: checkpoints.load(path) for path in arguments.checkpoints}
+        trained = {path.stem: trained_here(path) for path in arguments.checkpoints}
         names = [trained[path.stem].data_named(arguments.data, path) for path in arguments.checkpoints]
         name = names[0] if names else arguments.data or "digits"
         training = datasets.load(name, "train", root=arguments.root, examples=arguments.examples)

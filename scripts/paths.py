@@ -17,10 +17,13 @@ import torch
 from ensemble.paths import chain, counts, effective, mean_length
 from ensemble.spectrum import products, sampled, spectrum
 from landscape.command import Parser, run, say
+from landscape.data import stratified_order
+from landscape.data.sources import source
 from landscape.errors import BadInput
 from landscape.experiment import experiment
 from landscape.ranks import agreed
 from landscape.subject import options, subject
+from landscape.table import read
 
 NAN, SIZE = float("nan"), "nats per unit of activation"
 PATHS = {
@@ -58,8 +61,8 @@ def main(arguments, comm) -> None:
         if arguments.draws < 2:
             raise BadInput(f"--draws is {arguments.draws}; an error needs 2 or more")
         it = subject(arguments, comm)
+        indices = indices_of(arguments, it)
         exact, quick = (chain(it.network, dtype, arguments.image) for dtype in (torch.float64, torch.float32))
-    examples = sum(len(targets) for _, targets in it.batches)
 
     @cache
     def everything():
@@ -90,7 +93,7 @@ def main(arguments, comm) -> None:
         label="lengths",
         kind="paths",
         dims=("length",),
-        coordinates={"length": lengths, "example": np.arange(examples)},
+        coordinates={"length": lengths, "example": indices},
         given={"paths": (("length",), np.array(number, float))},
         measured=PATHS,
         attributes={
@@ -101,6 +104,21 @@ def main(arguments, comm) -> None:
     )
     if table:
         say(comm, *told(table.values, number, products(exact.steps)))
+
+
+def indices_of(arguments, it) -> np.ndarray:
+    """Which examples of the split are measured, as numbers in its stored order; int, shape (examples,)."""
+    number = sum(len(targets) for _, targets in it.batches)
+    if arguments.examples is None:
+        return np.arange(number)
+    if arguments.out.is_file():
+        there = read(arguments.out).coordinates.get("example")
+        if np.array_equal(there, np.arange(number)):  # files of version 0.1 have only counted them
+            return there
+    name = it.checkpoint.data_named(arguments.data, arguments.checkpoint)
+    _, parts = source(name, root=arguments.root, size=arguments.size)
+    _, targets, *_ = parts(arguments.split)
+    return stratified_order(targets, arguments.seed)[:number].numpy()
 
 
 def told(values, number, cost) -> list[str]:

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from ensemble.similarity import source_weights
-from landscape import checkpoint as checkpoints
 from landscape.command import Parser, run
 from landscape.experiment import experiment
 from landscape.experiment import options as run_options
 from landscape.ranks import agreed
+from landscape.variants import trained_here
 
 MEASURED = {
     "weight": (
@@ -39,7 +39,7 @@ def parser() -> Parser:
 
 def main(arguments, comm) -> None:
     with agreed(comm):
-        found = checkpoints.load(arguments.checkpoint)
+        found = trained_here(arguments.checkpoint)
         weights = source_weights(found.restore())
     stages, targets, sources = weights.shape
     experiment(

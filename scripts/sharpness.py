@@ -16,10 +16,10 @@ from landscape import filters
 from landscape.command import Parser, run, say
 from landscape.errors import BadInput
 from landscape.experiment import experiment
+from landscape.losses import in_units
 from landscape.ranks import agreed
 from landscape.sharpness import KINDS, RISE, STEP, sharpness
 from landscape.subject import options, subject
-from landscape.table import MEASURED
 
 
 def parser() -> Parser:
@@ -61,7 +61,7 @@ def main(arguments, comm) -> None:
         kind="sharpness",
         dims=("kind", "rho", "trial"),
         coordinates={"kind": np.array(KINDS), "rho": rho, "trial": trial},
-        measured=MEASURED | RISE,
+        measured=it.variables | in_units(RISE, it.settings["loss"]),
         attributes={
             **it.settings,
             "parameters": "all" if arguments.all_parameters else filters.with_filters(it.network),

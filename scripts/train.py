@@ -73,7 +73,7 @@ def parser() -> Parser:
         "--snapshots", type=Path, metavar="FOLDER", help="also keep a checkpoint of every epoch, and of the beginning"
     )
     p.add_argument("--save-every", type=float, default=10, help="seconds; what an interruption can lose, and an epoch")
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    p.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return p
 
 

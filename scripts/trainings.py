@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from landscape import checkpoint as checkpoints
 from landscape import data as datasets
 from landscape.command import Parser, run
 from landscape.errors import BadInput
@@ -32,7 +31,7 @@ from landscape.place import place
 from landscape.ranks import agreed
 from landscape.table import MEASURED
 from landscape.training import train
-from landscape.variants import options, recipe, variant
+from landscape.variants import options, recipe, trained_here, variant
 
 ABSENT = {"spared": ("?", False, {"long_name": "whether there is no such checkpoint"})}
 # Options that say what to train.
@@ -135,7 +134,7 @@ def told(arguments, device: torch.device) -> tuple:
             raise BadInput(f"--{name.replace('_', '-')} is for variants, not for --checkpoints; leave it out")
     found, files, settings = {}, {}, {}
     for path in arguments.checkpoints:
-        it = checkpoints.load(path)
+        it = trained_here(path)
         if not it.final:
             raise BadInput(
                 f"{path} does not tell its errors, as a finished checkpoint of train.py does; finish it first"

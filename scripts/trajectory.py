@@ -32,17 +32,12 @@ from landscape.span import Span, span
 from landscape.span import options as span_options
 from landscape.statistics import has_statistics, norms_of
 from landscape.subject import Subject, options, subject
-from landscape.table import MEASURED, read
+from landscape.table import read
 from landscape.trajectory import loaded, snapshots, trajectory, window
 
-PLANE = {
-    f"plane_{name}": (dtype, fill, {**shown, "long_name": f"{shown['long_name']}, at the nearest point of the plane"})
-    for name, (dtype, fill, shown) in MEASURED.items()
-    if name != "examples"
-}
 # What a surface's points have in common with ours.
 SHARED = ("split", "examples", "loss", "seed", "network", "argument", "data", "root", "size", "device", "batch_size")
-SHARED += ("tolerance", "batchnorm", "calibration")
+SHARED += ("tolerance", "batchnorm", "calibration", "outputs")
 STEEP = 2.0  # how many times the loss on the path that in the plane may be without a word
 
 
@@ -106,14 +101,24 @@ def main(arguments, comm) -> None:
         with agreed(comm):
             plane = surface(arguments, it, file, window(coordinates))
 
+    there = {
+        f"plane_{name}": (
+            dtype,
+            fill,
+            {**shown, "long_name": f"{shown['long_name']}, at the nearest point of the plane"},
+        )
+        for name, (dtype, fill, shown) in it.variables.items()
+        if name != "examples"
+    }
+
     def losses(rows):
         for (row,) in rows.astype(int):
-            state = checkpoints.load(points[row], network_of(arguments, it), lazy=True).weights
+            state = opened(arguments, it, points[row]).weights
             with loaded(it.network, state):
                 measured = it.measure()
             with plane.at(it.network, coordinates[row]):
-                there = it.measure()
-            yield measured | {name: there[name.removeprefix("plane_")] for name in PLANE}
+                nearest = it.measure()
+            yield measured | {name: nearest[name.removeprefix("plane_")] for name in there}
 
     table = experiment(
         losses,
@@ -128,7 +133,7 @@ def main(arguments, comm) -> None:
             "component": np.arange(1, len(given["explained"][1]) + 1),
         },
         given=given,
-        measured=MEASURED | PLANE,
+        measured=it.variables | there,
         attributes={**it.settings, **plane.settings, **told},
     )
     if table:
@@ -180,10 +185,10 @@ def found(arguments, it: Subject, files: list[Path], file: Path) -> tuple[list[P
 
     which = filters.selected(it.network, arguments.parameters, filters=arguments.filters_only)
     final = {n: p.detach().cpu() for n, p in it.network.named_parameters() if which is None or which(n, p)}
-    load = partial(checkpoints.load, network=network_of(arguments, it), lazy=True)
-    opened = {str(path): lambda path=path: load(path).weights for path in files}
+    load = partial(opened, arguments, it)
+    there = {str(path): lambda path=path: load(path).weights for path in files}
     along = surface(arguments, it, file, [(0, 1), (0, 1)]).plane.directions if arguments.along else None
-    path = trajectory(opened, final, along and [{n: d.cpu() for n, d in direction.items()} for direction in along])
+    path = trajectory(there, final, along and [{n: d.cpu() for n, d in direction.items()} for direction in along])
     if not arguments.along:
         saved.save(path.directions, file)
     alpha, beta = path.projection.coordinates.T
@@ -214,7 +219,7 @@ def fitting(arguments, it: Subject, files: list[Path]) -> list[Path]:
     own = it.network.state_dict()
     last = {}
     for path in files:
-        other = checkpoints.load(path, network_of(arguments, it), lazy=True)
+        other = opened(arguments, it, path)
         if other.format and it.checkpoint.format and other.title != it.checkpoint.title:
             raise BadInput(
                 f"{path} holds another network, {other.title}, than {arguments.checkpoint}, {it.checkpoint.title}; "
@@ -231,9 +236,12 @@ def fitting(arguments, it: Subject, files: list[Path]) -> list[Path]:
     return files[:-1] if same else files
 
 
-def network_of(arguments, it: Subject) -> str:
-    """What a snapshot that does not say itself is a state dict of."""
-    return arguments.network or it.checkpoint.network
+def opened(arguments, it: Subject, path: Path) -> checkpoints.Checkpoint:
+    """A snapshot, mapped; a state dict is taken for one of the same network, and of the same entry."""
+    how = {"lazy": True, "like": it.network}
+    if it.checkpoint.format == 0:
+        how["entry"] = arguments.entry
+    return checkpoints.load(path, arguments.network or it.checkpoint.network, **how)
 
 
 def surface(arguments, it: Subject, file: Path, ends: list[tuple[float, float]]) -> Span:

@@ -88,7 +88,7 @@ def test_values_stand_at_their_blocks_and_damages_behind_them(tmp_path):
 def test_beside_values_only_single_deletions_are_drawn():
     file, _ = ordered()
     many = results(np.ones((1, 6), bool), [0.1])
-    with pytest.raises(BadInput, match="draw those of --delete 1"):
+    with pytest.raises(BadInput, match="draw those of single deletions"):
         values([file, many])
 
 

@@ -298,7 +298,7 @@ def test_residual_blocks_side_by_side_add_their_branches_under_one_relu():
 
 def test_what_cannot_be_moved_is_refused_in_one_line():
     network = random_statistics(vit())
-    with pytest.raises(BadInput, match="with --layers"):
+    with pytest.raises(BadInput, match="option layers"):
         stages(network, blocks(network))
     encoder = random_statistics(Encoder(norm_first=False))
     found = blocks(encoder, layers=True)
@@ -348,7 +348,7 @@ def of_gpt(network):
 def test_a_network_is_described_in_a_few_lines():
     torch.manual_seed(0)
     network, x = GPT().eval(), images(3)
-    with pytest.raises(BadInput, match="--blocks"):
+    with pytest.raises(BadInput, match="option blocks"):
         blocks(network)
     found = blocks(network, of_gpt)
     assert list(found)[:3] == ["0.attention", "0.mlp", "1.attention"]

@@ -72,7 +72,7 @@ def test_a_foreign_dictionary_is_refused(tmp_path):
 
 def test_a_factory_in_a_file_is_imported_only_if_the_caller_names_it(tmp_path):
     path = saved(tmp_path / "a.pt", network="torchvision.models:resnet18", arguments={})
-    with pytest.raises(BadInput, match=r"add --network torchvision\.models:resnet18"):
+    with pytest.raises(BadInput, match=r"add network torchvision\.models:resnet18"):
         load(path).restore()
     with pytest.raises(BadInput, match="not a os:mkdir"):
         load(path).restore("os:mkdir")

@@ -16,7 +16,7 @@ from landscape.directions import digest
 from landscape.networks import build
 from landscape.table import read
 
-GRID = ("--x", -1, 1, 5, "--y", -1, 1, 3, "--examples", 100, "--quiet")
+GRID = ("--x", -1, 1, 5, "--y", -1, 1, 3, "--examples", 100)
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +251,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path):
     process.kill()
     process.wait()
     assert 1 <= load(tmp_path / "a.pt").state["epoch"] < 12
-    assert "going on from epoch" in command("train", tmp_path / "a.pt", *small, "--quiet").stdout
+    assert "going on from epoch" in command("train", tmp_path / "a.pt", *small).stdout
     command("train", tmp_path / "b.pt", *small, "--snapshots", tmp_path / "every", "--quiet")
     assert digest(load(tmp_path / "a.pt").weights) == digest(load(tmp_path / "b.pt").weights)
     snapshots = sorted((tmp_path / "every").iterdir())

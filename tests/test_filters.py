@@ -159,6 +159,7 @@ NONE = {
     "biases of experts": Holder(down_proj_bias=(3, 4)),
     "what is broadcast, under any name": Holder(weight=(1, 1, 1, 8), other=(8, 1, 1), more=(1, 3, 8)),
     "state matrices": Holder(A_log=(8, 4)),
+    "nothing": Holder(weight=(0, 4)),
 }
 
 
@@ -314,6 +315,15 @@ def test_short_types_have_filters_of_the_norms_of_the_networks_to_their_own_roun
     assert abs(cosine(*orthogonalize([one, other]))) < 1e-3
 
 
+def test_whole_numbers_stay():
+    network = nn.Linear(4, 4, bias=False)
+    network.weight = nn.Parameter(torch.arange(16).view(4, 4), requires_grad=False)
+    weights = weights_of(network)
+    how = {"conventions": conventions(network), "one_dimensional": True}
+    assert not normalize(random_direction(weights, 0), weights, **how)["weight"].any()
+    assert "no, frozen" in listing(network, one_dimensional=True)[1]
+
+
 def test_a_path_of_complex_weights_is_that_of_their_real_and_imaginary_parts():
     torch.manual_seed(0)
     final = {"w": torch.randn(4, 3, dtype=torch.complex64), "b": torch.randn(4)}
@@ -412,9 +422,8 @@ def test_weights_in_memory_are_directions_and_ends(stored, tmp_path):
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ({"normalize": "nonsense"}, "normalize is 'nonsense'; use filter"),
-        ({"normalize": "fliter"}, "did you mean filter"),
-        ({"batchnorm": "frozzen"}, "did you mean frozen"),
+        ({"normalize": "nonsense"}, "'nonsense'; use filter"),
+        ({"batchnorm": "frozzen"}, "'frozzen'; use frozen"),
         ({"along": "/gone/d.pt"}, "no file of directions"),
         ({"along": [3]}, "got int"),
         ({"along": {"9.weight": torch.ones(1)}}, "which the network has not"),

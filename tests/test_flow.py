@@ -221,7 +221,7 @@ def test_singular_values_are_those_of_the_whole_jacobian(name, arguments):
 
 # The command
 
-FEW = ("--width", 4, "--examples", 200, "--batches", 2, "--batch-size", 32, "--quiet")
+FEW = ("--width", 4, "--examples", 200, "--batches", 2, "--batch-size", 32)
 SMALL = ("plain", "resnet:order=pre", "--depth", 8, 14, "--seeds", 1, "--epochs", 1, *FEW)
 
 
@@ -275,7 +275,7 @@ def test_a_checkpoint_is_measured_like_the_network_that_it_holds(trained, tmp_pa
 def test_a_figure_is_one_command(file, tmp_path):
     command("figure", tmp_path / "a.png", file, "--show", "similarity", "--titles", "without", "with")
     assert (tmp_path / "a.png").stat().st_size > 20_000
-    with pytest.raises(BadInput, match="--jacobians"):
+    with pytest.raises(BadInput, match="jacobians"):
         flows([read(file)], show="sigma_max")
 
 

@@ -1,4 +1,4 @@
-"""Networks of timm and Hugging Face, where these are installed: a lesion is zeroing what computes the branch last."""
+"""Networks of timm and Hugging Face: a lesion is zeroing what computes the branch last."""
 
 import copy
 
@@ -71,7 +71,8 @@ LANGUAGE = {
 @pytest.fixture(params=LANGUAGE)
 def language(request):
     """A random language model, the weights that compute its branches, and tokens."""
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     arguments, lasts = LANGUAGE[request.param]
     config = getattr(transformers, f"{request.param}Config")(**arguments)
     torch.manual_seed(0)
@@ -192,7 +193,8 @@ def first(output):
 
 
 def test_a_layer_that_keeps_keys_and_values_cannot_run_twice():
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     network = Logits(transformers.GPT2Model(transformers.GPT2Config(**SMALL, n_inner=24))).eval()
     found, x = blocks(network, layers=True), torch.randint(2, 20, (3, 6))
     with pytest.raises(BadInput, match="use_cache=False"):
@@ -223,7 +225,8 @@ IMAGES = {
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_a_network_of_timm_without_a_block_is_one_whose_branch_computes_0(name):
-    timm = pytest.importorskip("timm")
+    import timm
+
     arguments, lasts, block = IMAGES[name]
     torch.manual_seed(0)
     network = timm.create_model(name, num_classes=10, **arguments).eval()
@@ -244,7 +247,8 @@ def test_a_network_of_timm_without_a_block_is_one_whose_branch_computes_0(name):
 
 
 def test_a_vision_transformer_of_hugging_face_has_two_blocks_a_layer():
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     few = {"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2}
     config = transformers.ViTConfig(**few, image_size=16, patch_size=8)
     torch.manual_seed(0)

@@ -287,7 +287,8 @@ def test_weights_of_another_precision_are_taken(weights, tmp_path, dtype):
 
 
 NAMES = {
-    "renamed": lambda w: {f"x.{name}": t for name, t in w.items()},
+    "renamed": lambda w: {name.replace("stages.", "parts."): t for name, t in w.items()},
+    "prefixed in part": lambda w: {(f"x.{n}" if n.startswith("stages.") else n): t for n, t in w.items()},
     "one missing": lambda w: dict(list(w.items())[1:]),
     "one more": lambda w: {**w, "more": torch.zeros(1)},
     "none": lambda w: {},

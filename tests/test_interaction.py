@@ -14,7 +14,7 @@ from landscape import data as datasets
 from landscape.measure import cross_entropy
 from landscape.table import Results, read
 
-FEW = ("--examples", 120, "--quiet")
+FEW = ("--examples", 120)
 
 
 def test_the_interaction_is_the_mean_over_examples_and_its_error_is_paired():

@@ -50,6 +50,10 @@ class Pair(Net):
     def forward(self, x):
         return super().forward(x), x
 
+class Odd(Net):
+    def forward(self, x):
+        return "odd"
+
 class Few(Net):
     def forward(self, x):
         return super().forward(x)[:, :5]
@@ -121,7 +125,7 @@ def test_torchvisions_resnet18_has_a_surface(npz, tmp_path):
     network = torchvision.models.resnet18(num_classes=10)
     torch.save(network.state_dict(), tmp_path / "resnet18.pt")
     own = ("--network", "torchvision.models:resnet18", "--argument", "num_classes=10", "--data", npz)
-    grid = ("--x", -1, 0, 2, "--y", -1, 0, 2, "--quiet")
+    grid = ("--x", -1, 0, 2, "--y", -1, 0, 2)
     command("surface", tmp_path / "resnet18.pt", tmp_path / "a.h5", *own, *grid)
     surface = read(tmp_path / "a.h5")
     arrays = np.load(npz)
@@ -178,7 +182,7 @@ def test_a_loss_and_data_of_ones_own_are_measured(trained, mine):
 def test_blocks_inside_of_another_network_are_left_out_one_by_one(trained, mine):
     inner = load(trained / "resnet.pt").weights
     torch.save({f"inner.{name}": tensor for name, tensor in inner.items()}, "a.pt")
-    own = ("--network", "mine:Blocks", "--data", "digits", "--quiet")
+    own = ("--network", "mine:Blocks", "--data", "digits")
     command("lesion", "a.pt", "a.h5", *own, cwd=mine)
     command("lesion", trained / "resnet.pt", "b.h5", "--quiet", cwd=mine)
     np.testing.assert_allclose(read("a.h5")["loss"], read("b.h5")["loss"], rtol=1e-5)
@@ -239,9 +243,10 @@ def wrong(folder):
         "other weights": ([*own, *digits, "--argument", "hidden=9"], "the weights are not those of Net (size mismatch"),
         "mean loss": ([*own, *digits, "--loss", "mine:mean"], "gives a tensor of shape () for 2 examples"),
         "odd loss": ([*own, *digits, "--loss", "mine:pair"], "gives a tuple for 2 examples"),
-        "odd network": (["--network", "mine:Pair", *digits], "Pair gives a tuple for 2 images"),
+        "odd network": (["--network", "mine:Odd", *digits], "the network gives a str; choose a tensor in it"),
+        "odd choice": (["--network", "mine:Pair", *digits, "--outputs", "scores"], "there is no 'scores' in what the"),
         "few outputs": (["--network", "mine:Few", *digits], "Few has 5 outputs, digits 10 classes"),
-        "other images": ([*own, "--data", folder / "images.npz"], "does not take images of shape (3, 32, 32)"),
+        "other images": ([*own, "--data", folder / "images.npz"], "does not take inputs of shape (3, 32, 32)"),
     }
 
 
@@ -264,7 +269,7 @@ def test_the_commands_say_it_with_status_2_and_write_nothing(mine, case):
 
 def test_what_does_not_fit_is_not_trained(mine):
     for network, said in (
-        ("torchvision.models:resnet18", "resnet18 does not take images of shape (1, 8, 8)"),
+        ("torchvision.models:resnet18", "resnet18 does not take inputs of shape (1, 8, 8)"),
         ("mine:Few", "Few has 5 outputs, digits 10 classes"),
     ):
         done = command("train", "a.pt", "--network", network, check=False, cwd=mine)

@@ -13,9 +13,10 @@ from ensemble.drawing import wilson
 from ensemble.lesions import arranged
 from ensemble.paired import Recorder, rise
 from ensemble.plans import deletions, every, gates, pairs
+from landscape.accuracy import accuracy_for
 from landscape.data import batches, load
 from landscape.estimate import Tolerance
-from landscape.measure import cross_entropy, mse
+from landscape.losses import cross_entropy, mse
 from landscape.networks import build
 from landscape.subject import Subject
 from landscape.table import read
@@ -108,8 +109,8 @@ def test_one_example_has_a_rise_without_an_error_and_infinities_are_results():
 
 
 def test_a_recorder_gives_each_loss_once():
-    recorder = Recorder(cross_entropy)
     outputs, targets = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1])
+    recorder = Recorder(cross_entropy, accuracy_for(outputs, targets))
     parts = [recorder(outputs[:2], targets[:2]), recorder(outputs[2:], targets[2:])]
     each, wrong = recorder.taken()
     np.testing.assert_array_equal(each, torch.cat(parts).double().numpy())

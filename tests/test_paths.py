@@ -8,15 +8,17 @@ import pytest
 import torch
 import xarray
 from conftest import command, same
+from hostile import script
 from torch import nn
 
 from ensemble.paths import Chain, Step, chain, counts, effective, mean_length
 from ensemble.spectrum import _frozen, _walk, components, drawn, products, sampled, spectrum
+from landscape import data as datasets
 from landscape.directions import digest
 from landscape.errors import BadInput
 from landscape.measure import LOSSES
 from landscape.networks import Block, build
-from landscape.table import read
+from landscape.table import prepare, read
 
 N = 3
 SMALL = {"depth": 8, "width": 4, "channels": 1, "classes": 4}
@@ -335,7 +337,7 @@ def test_effective_lengths_are_the_shortest_range_that_holds_enough():
         effective([1, 2], 1.5)
 
 
-HOW = ("--examples", 6, "--draws", 2, "--quiet")
+HOW = ("--examples", 6, "--draws", 2)
 
 
 @pytest.fixture(scope="module")
@@ -359,6 +361,26 @@ def test_a_file_holds_every_length_with_the_exact_and_the_sampled_gradient(train
         # one path: both are its norm, but for float32
         np.testing.assert_allclose(results.sampled_norm[[0, 3]], results.norm[[0, 3]], rtol=1e-4)
         np.testing.assert_array_equal(results.sampled_se == 0, [True, False, False, True])
+
+
+def test_examples_are_numbered_as_they_stand_in_the_split_and_older_files_are_gone_on_with(trained, file, tmp_path):
+    whole, part = (datasets.load("digits", "test", examples=examples) for examples in (None, 6))
+    example = read(file).coordinates["example"]
+    assert torch.equal(whole.images[example], part.images) and sorted(example) != list(range(6))
+    there = read(file)
+    prepare(  # as version 0.1 numbered them
+        tmp_path / "old.h5",
+        np.arange(4)[:, None],
+        kind="paths",
+        dims=("length",),
+        coordinates={"length": np.arange(4), "example": np.arange(6)},
+        given={"paths": (("length",), there["paths"])},
+        measured=script("paths")["PATHS"],
+        attributes={name: value for name, value in there.attributes.items() if name not in ("kind", "format", "seal")},
+    )
+    command("paths", trained / "resnet.pt", tmp_path / "old.h5", *HOW)
+    again = read(tmp_path / "old.h5")
+    assert again["done"].all() and again.coordinates["example"].tolist() == list(range(6))
 
 
 @pytest.mark.mpi

@@ -14,7 +14,7 @@ from landscape.checkpoint import Checkpoint, save
 from landscape.networks import build
 from landscape.results import read
 
-FEW = ("--examples", 20, "--device", "cpu", "--quiet")
+FEW = ("--examples", 20, "--device", "cpu")
 MADE = {
     "surface": ("resnet.pt", "surface.h5", "--x", -1, 1, 3, "--y", -1, 1, 2, "--data", "some.npz", *FEW),
     "line": ("resnet.pt", "line.h5", "--to", "other.pt", "--x", 0, 1, 3, *FEW),

@@ -15,7 +15,7 @@ from landscape.drawing import page
 from landscape.networks import build
 from landscape.table import read
 
-QUICK = ("--x", -1, 1, 13, "--y", -1, 1, 11, "--quiet", "--dtype", "bfloat16", "--tolerance", 0.05, "--adaptive", 0.1)
+QUICK = ("--x", -1, 1, 13, "--y", -1, 1, 11, "--dtype", "bfloat16", "--tolerance", 0.05, "--adaptive", 0.1)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_a_plane_takes_four_copies_of_the_weights(tmp_path):
 
 @pytest.mark.mpi
 def test_quick_lesions_are_the_same_from_two_ranks_and_near_the_full_ones(trained, tmp_path):
-    how = ("--delete", 1, 2, "--split", "train", "--quiet")
+    how = ("--delete", 1, 2, "--split", "train")
     less = ("--tolerance", 0.05, "--dtype", "bfloat16")
     said = command("lesion", trained / "resnet.pt", tmp_path / "one.h5", *how, *less).stdout
     assert "bfloat16 against float32" in said

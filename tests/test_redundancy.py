@@ -353,7 +353,7 @@ def test_too_few_blocks_or_blocks_all_alike_have_none():
 
 # The command and its figure
 
-HOW = ("--examples", 40, "--quiet")
+HOW = ("--examples", 40)
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,7 @@ def six(tmp_path_factory):
 
 @pytest.mark.mpi
 def test_values_of_a_network_agree_with_all_its_subsets_from_any_number_of_ranks(six, tmp_path):
-    few = ("--examples", 120, "--quiet")
+    few = ("--examples", 120)
     command("lesion", six, tmp_path / "all.h5", "--delete", 1, 6, *few)
     every = read(tmp_path / "all.h5")
     game = {
@@ -144,7 +144,7 @@ def test_values_of_a_network_agree_with_all_its_subsets_from_any_number_of_ranks
 
 @pytest.mark.mpi
 def test_a_precision_ends_early_and_the_same_command_does_nothing_more(six, tmp_path):
-    out, typed = tmp_path / "a.h5", ("--shapley", 400, "--precision", 0.05, "--examples", 60, "--quiet")
+    out, typed = tmp_path / "a.h5", ("--shapley", 400, "--precision", 0.05, "--examples", 60)
     told = command("lesion", six, out, *typed, ranks=2).stdout
     before = out.read_bytes()
     again = command("lesion", six, out, *typed).stdout

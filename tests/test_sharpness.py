@@ -369,7 +369,7 @@ def test_bad_input_is_told_with_its_cure(images):
 
 # The command
 
-HOW = ("--rho", 0.05, 0.2, "--trials", 2, "--steps", 2, "--examples", 60, "--quiet")
+HOW = ("--rho", 0.05, 0.2, "--trials", 2, "--steps", 2, "--examples", 60)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from landscape.spectrum import CURVATURE, DENSITY, EIGENVALUES, convexity, densi
 from landscape.table import MEASURED, Results, prepare, read
 from landscape.trace import estimate
 
-FEW = ("--examples", 60, "--quiet")
+FEW = ("--examples", 60)
 MODES = {
     "eigenvalues": ("--top", 4),
     "trace": ("--trace", 30),

@@ -115,5 +115,5 @@ def test_a_fused_forward_follows(network):
 
 
 def test_a_network_without_batchnorm_has_no_statistics():
-    with pytest.raises(BadInput, match="leave out --batchnorm"), of_each_batch(nn.Linear(2, 2)):
+    with pytest.raises(BadInput, match="leave out batchnorm"), of_each_batch(nn.Linear(2, 2)):
         pass

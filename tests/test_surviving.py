@@ -163,10 +163,9 @@ def test_each_network_has_a_panel_with_its_own_lesions(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"checkpoint": "b" * 64}, "resnet-14 .bbbbbbbb.*paths.py"),
-        ({"lesion": "repeat"}, "--delete"),
+        ({"checkpoint": "b" * 64}, "resnet-14 .bbbbbbbb.*file of paths"),
+        ({"lesion": "repeat"}, "give deletions"),
         ({"blocks": 5}, "5 blocks, the paths are of 6"),
-        ({"accuracy": np.nan}, "no accuracy"),
     ],
 )
 def test_lesions_that_do_not_belong_to_the_paths_are_refused(tmp_path, wrong, said):

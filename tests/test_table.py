@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from landscape import table
 from landscape.errors import BadInput
-from landscape.table import prepare, read
+from landscape.ranks import Alone
+from landscape.sweep import sweep
+from landscape.table import MEASURED, prepare, read
 
 ROW = {"loss": 1.5, "loss_se": 0.1, "accuracy": 0.5, "examples": 10}
 
@@ -108,7 +110,7 @@ def test_rows_far_from_each_other_are_written_and_what_lies_between_stays(tmp_pa
 @pytest.mark.parametrize("how", ["another of the same plan", "rows", "gone on with", "another plan"])
 def test_a_file_that_was_replaced_under_the_run_is_left_alone(tmp_path, how):
     t, _ = surface(tmp_path / "a.h5")
-    other, _ = surface(tmp_path / "b.h5", seed=how == "another plan")
+    other, _ = surface(tmp_path / "b.h5", seed=int(how == "another plan"))
     if how == "gone on with":
         again, _ = surface(tmp_path / "a.h5")
         again.record(1, ROW)
@@ -276,3 +278,54 @@ def test_runs_cover_exactly_the_given_indices(indices):
     runs = table._runs(sorted(indices))
     assert sorted(itertools.chain.from_iterable(range(a, b) for a, b in runs)) == sorted(indices)
     assert all(b < c for (_, b), (c, _) in itertools.pairwise(runs))
+
+
+def test_an_experiment_with_coordinates_of_names_is_measured_read_and_gone_on_with(tmp_path):
+    names = ["conv1", "layer1.0", "é"]
+    size = {name: float(len(name)) for name in names}
+
+    def plan(kind, last="é"):
+        coordinates = {"layer": [*names[:2], last]}
+        given = {"role": (("layer",), np.array(["first", "middle", "last"]))}
+        if kind == "mine":  # names that stand for something else in files of ours
+            coordinates |= {"stage": ["a", "b"], "block": np.arange(2)}
+            given |= {"deleted": (("layer",), np.arange(3.0))}
+        return prepare(
+            tmp_path / f"{kind}.h5",
+            np.arange(3)[:, None],
+            kind=kind,
+            dims=("layer",),
+            coordinates=coordinates,
+            given=given,
+            measured={"loss": MEASURED["loss"]},
+            attributes={"network": "mine"},
+        )
+
+    for kind in ("mine", "surface", "lesion"):
+        table, _ = plan(kind)
+        sweep(lambda points: ({"loss": size[names[int(i)]]} for (i,) in points), table, Alone())
+        file = read(tmp_path / f"{kind}.h5")
+        assert file.coordinates["layer"].tolist() == names and file["role"].tolist() == ["first", "middle", "last"]
+        assert file["loss"].tolist() == [5, 8, 1]
+        again, warnings = plan(kind)
+        assert not len(again.remaining()) and not warnings
+        with pytest.raises(BadInput, match="its layer is 3 from conv1 to é"):
+            plan(kind, last="other")
+
+
+@pytest.mark.parametrize(
+    ("kind", "coordinates"),
+    [("surface", {"x": ["a", "b"]}), ("lesion", {"trial": ["a", "b"]}), ("lesion", {"block": np.arange(2)})],
+)
+def test_what_could_not_be_read_again_is_refused_before_anything_is_measured(tmp_path, kind, coordinates):
+    with pytest.raises(BadInput, match="could not be read again"):
+        prepare(tmp_path / "a.h5", np.zeros((2, 1)), kind=kind, dims=tuple(coordinates), coordinates=coordinates)
+    assert not list(tmp_path.iterdir())
+
+
+def test_results_are_a_mapping_of_their_variables(tmp_path):
+    prepare(tmp_path / "a.h5", np.zeros((2, 1)), kind="surface", dims=("x",), coordinates={"x": np.array([0.0, 1])})
+    file = read(tmp_path / "a.h5")
+    assert "loss" in file and "nothing" not in file
+    assert [*file] == [*file.keys()] and {*file} == {"loss", "loss_se", "accuracy", "examples", "done"}
+    assert len(repr(file)) < 200 and "surface" in repr(file) and "x: 2" in repr(file)

@@ -7,7 +7,7 @@ from conftest import command
 from landscape import checkpoint
 from landscape.table import read
 
-SMALL = ("--depth", 8, 14, "--width", 4, "--seeds", 2, "--epochs", 2, "--examples", 300, "--quiet")
+SMALL = ("--depth", 8, 14, "--width", 4, "--seeds", 2, "--epochs", 2, "--examples", 300)
 VARIANTS = ("plain", "resnet:order=pre,shortcut=projection")
 
 
@@ -38,7 +38,7 @@ def test_each_network_and_seed_has_its_row(file):
 def test_a_training_is_the_one_of_train_py(file, tmp_path):
     """One row by the other command; on several threads the last digits may differ."""
     arguments = ("--network", "plain", "--depth", 8, "--width", 4, "--epochs", 2, "--examples", 300, "--seed", 0)
-    said = command("train", tmp_path / "a.pt", *arguments, "--quiet").stdout
+    said = command("train", tmp_path / "a.pt", *arguments).stdout
     assert f"loss {read(file)['loss'][0, 0, 0]:.4f}" in said
 
 
@@ -78,13 +78,13 @@ def test_trainings_are_not_compared_as_if_they_were_surfaces(file):
 
 
 def test_a_variant_may_have_a_pair_for_a_value(tmp_path):
-    one = ("--depth", 8, "--width", 4, "--seeds", 1, "--epochs", 1, "--examples", 100, "--quiet")
+    one = ("--depth", 8, "--width", 4, "--seeds", 1, "--epochs", 1, "--examples", 100)
     command("trainings", tmp_path / "a.h5", "resnet", "resnet:join=scale,scales=(1,1),order=post", *one)
     assert np.ptp(read(tmp_path / "a.h5")["loss"]) == 0  # 1·s + 1·f is the sum
 
 
 def test_checkpoints_that_are_trained_already_are_rows_and_what_is_not_there_is_told(trained, tmp_path):
-    deep = ("--depth", 14, "--width", 4, "--epochs", 2, "--seed", 1, "--quiet")
+    deep = ("--depth", 14, "--width", 4, "--epochs", 2, "--seed", 1)
     command("train", tmp_path / "deep.pt", "--network", "plain", *deep)
     files = [trained / "plain.pt", tmp_path / "deep.pt", trained / "resnet.pt"]
     told = command("trainings", tmp_path / "a.h5", "--checkpoints", *files).stdout

@@ -15,14 +15,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from landscape.drawing.page import titles_of
+from landscape.drawing.page import titles_of, unit_of
 from landscape.drawing.scale import label_of
 from landscape.drawing.spectrum import note_of
 from landscape.drawing.style import NOTE, STYLE, check_width
 from landscape.drawing.surface import MISSING
 from landscape.errors import BadInput
 from landscape.geometry import convex
-from landscape.spectrum import UNIT, ratio
+from landscape.spectrum import ratio
 from landscape.table import Results
 
 __all__ = ["contradicted", "curvature", "map_of", "signed_norm"]
@@ -54,7 +54,8 @@ def curvature(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     with matplotlib.rc_context(STYLE):
         tall = side * np.clip(max(np.ptp(f.coordinates["y"]) / np.ptp(f.coordinates["x"]) for f in files), 0.3, 1.5)
         head = 0.13 * (1 + max(name.count("\n") for name in names))
-        unit = fill(rf"$\lambda_{{\min}}$ ({UNIT})", int(16 * (side if alone else tall)))  # along the bar
+        what = rf"$\lambda_{{\min}}$ ({unit_of(files)} per squared unit of weight)"
+        unit = fill(what, int(16 * (side if alone else tall)))  # along the bar
         foot = 0.8 + 0.1 * alone * unit.count("\n") if width > 4.5 else 1.1
         figure = Figure((width, (tall + 0.7 if alone else 2 * tall) + head + foot), layout="compressed")
         labels = r"$|\lambda_{\min}/\lambda_{\max}|$", unit

@@ -57,7 +57,7 @@ def surface_page(
     """
     surfaces = [file for file in files if file.kind != "trajectory"]
     on = _paths(surfaces, [file for file in files if file.kind == "trajectory"], variable)
-    titles = _titles(surfaces, titles)
+    titles = titles_of(surfaces, titles)
     planes = [_planes(shown(file, variable)) for file in surfaces]
     for file in surfaces:
         if min(file["loss"].shape[-2:]) < 2:
@@ -92,7 +92,7 @@ def line_page(
     files : surfaces over (x,) or (repeat, x)
     titles, vmin, vmax, linear, variable : as for `surface_page`
     """
-    titles = _titles(files, titles)
+    titles = titles_of(files, titles)
     lines = [_planes(shown(file, variable)) for file in files]
     figure = line(lines, titles, loss_label([layer for layers in lines for _, layer in layers]), variable)
     losses = [layer["loss"][layer.known] for layers in lines for _, layer in layers]
@@ -162,7 +162,7 @@ def _paths(surfaces: Sequence[Results], paths: Sequence[Results], variable: str)
         if not mine:
             raise BadInput(
                 f"no surface here is in the plane of {file.path}, their checkpoint or direction_digest differ; "
-                "give the one that the command printed by trajectory.py measures"
+                "give the surface measured along the directions of that path"
             )
         loss = surfaces[mine[0]].attributes["loss"]
         if variable != "loss" or loss != file.attributes["loss"]:
@@ -180,7 +180,7 @@ def _values(layer: Results, variable: str) -> dict:
     """What the page tells of each point beside its loss."""
     interpolated = layer.variables.get("interpolated", np.zeros(layer["done"].shape, bool))
     state = np.where(layer["done"], MEASURED, np.where(interpolated, INTERPOLATED, UNKNOWN))
-    told = {"loss_se": layer["loss_se"], "accuracy": layer["accuracy"], "examples": examples(layer, variable)}
+    told = {"loss_se": layer["loss_se"], "accuracy": layer.accuracy(), "examples": examples(layer, variable)}
     return {name: packed(array.ravel()) for name, array in (told | {"state": state}).items()}
 
 
@@ -216,10 +216,3 @@ def _scales(losses: Sequence[np.ndarray], vmin: float | None, vmax: float | None
             most = max(norm.vmax, finite.max(initial=norm.vmin))
             scales[kind] = {"low": float(norm.vmin), "high": float(norm.vmax), "most": float(most)}
     return {"first": "linear" if linear or "log" not in scales else "log", "kinds": scales}
-
-
-def _titles(files: Sequence[Results], titles: Sequence[str] | None) -> list[str]:
-    """Names of the networks; where these are the same, with those of the files."""
-    names = titles_of(files, titles)
-    alike = titles is None and len(set(names)) < len(names)
-    return [f"{name} ({file.path.stem})" for name, file in zip(names, files, strict=True)] if alike else names

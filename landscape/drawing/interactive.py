@@ -144,7 +144,7 @@ def line(lines: Sequence[Sequence[tuple[str, Results]]], titles: Sequence[str], 
         for j, (_, layer) in enumerate(layers):
             known = layer.known & np.isfinite(layer["loss"])
             x, loss = layer.coordinates["x"], np.where(known, layer["loss"], np.nan)
-            error = np.where(layer.known, 100 * (1 - layer["accuracy"]), np.nan)
+            error = np.where(layer.known, 100 * (1 - layer.accuracy()), np.nan)
             parts = {
                 " ± %{{customdata[{}]:.2g}}": layer["loss_se"],
                 ", error %{{customdata[{}]:.2f}} %": error,

@@ -41,6 +41,7 @@ __all__ = [
     "profiles",
     "split_of",
     "titles_of",
+    "unit_of",
 ]
 
 ERROR = {"dashes": DASHES, "linewidth": 0.8}
@@ -49,6 +50,13 @@ LEFT, RIGHT, GAP = 0.5, 0.1, 0.14  # inches beside and between panels
 LINE = 0.14  # inches of a line of a legend
 CHARACTERS = 40  # that stand beside a colour bar without touching
 PARTS = ("contours", "reliefs")
+TELLING = {  # what two files of one checkpoint may differ in, and how a title says it
+    "split": "{}",
+    "loss": "{}",
+    "batchnorm": "BatchNorm {}",
+    "dtype": "{}",
+    "seed": "seed {}",
+}
 UNITS = {"cross_entropy": "nats per example", "mse": "mean squared error"}
 
 
@@ -158,7 +166,7 @@ def profiles(
             x, color = file.coordinates["x"], COLORS[i % len(COLORS)]
             band = [np.where(file["done"], file[end], np.nan) for end in ("low", "high")] if repeated[i] else None
             profile(axes, x, loss, file["loss_se"], color=color, label=title, band=band)
-            right.plot(x, 100 * (1 - file["accuracy"]), color=color, **ERROR)
+            right.plot(x, 100 * (1 - file.accuracy()), color=color, **ERROR)
             # A cross on the upper rim is a loss that is not finite; a mere gap is not measured yet.
             lost = x[file.known & ~np.isfinite(loss)]
             rim = {"transform": axes.get_xaxis_transform(), "clip_on": False}
@@ -179,10 +187,10 @@ def profiles(
         several = sorted({n for n in repeated if n})
         of = " of its logarithm" * isinstance(norm, LogNorm)
         band = f"{several[0]} directions: mean ± standard deviation{of}" if several else "± standard error"
-        keys = {f"loss (left), {band}": {}}
-        if any(np.isfinite(file["accuracy"]).any() for file in files):
+        keys = {f"loss, {band}": {}}
+        if any(np.isfinite(file.accuracy()).any() for file in files):
             right.set(ylabel=f"{split_of(files)}error (%)", ylim=(0, 100))
-            keys |= {"error (right)": ERROR}
+            keys = {f"loss (left), {band}": {}, "error (right)": ERROR}
         else:  # targets that are not classes have no accuracy
             right.set_axis_off()
         if any((file.known & ~np.isfinite(file["loss"])).any() for file in files):
@@ -199,11 +207,53 @@ def profiles(
     return figure
 
 
-def titles_of(files: Sequence[Results], titles: Sequence[str] | None = None) -> list[str]:
-    """What each file's network is called in a figure."""
+def titles_of(
+    files: Sequence[Results], titles: Sequence[str] | None = None, shared: Sequence[str] | None = None
+) -> list[str]:
+    """What each file's network is called in a figure, with what tells two files of one network apart.
+
+    Parameters
+    ----------
+    files : of a figure
+    titles : one a file, which are taken as they are
+    shared : attributes; files that have all of them in common are told apart by nothing. By default every file is.
+    """
     if titles is not None and len(titles) != len(files):
         raise BadInput(f"{len(titles)} titles were given for {len(files)} files; give one a file")
-    return list(titles or [str(file.attributes.get("network", file.path.stem)) for file in files])
+    if titles:
+        return list(titles)
+    names = [str(file.attributes.get("network", file.path.stem)) for file in files]
+    one = [i if shared is None else _values(file, shared) for i, file in enumerate(files)]
+    found = list(names)
+    for name in {name for name in names if names.count(name) > 1}:
+        alike = [i for i, each in enumerate(names) if each == name]
+        for i, more in zip(alike, _apart([files[i] for i in alike], [one[i] for i in alike]), strict=True):
+            found[i] = f"{name} ({', '.join(more)})" if more else name
+    return found
+
+
+def _apart(files: Sequence[Results], groups: Sequence) -> list[list[str]]:
+    """For each of some files of one title, what tells it from those of other groups."""
+    told: list[list[str]] = [[] for _ in files]
+
+    def settled() -> bool:  # no two groups are told alike
+        pairs = {(tuple(each), group) for each, group in zip(told, groups, strict=True)}
+        return len({each for each, _ in pairs}) == len(pairs)
+
+    same = len({file.attributes.get("checkpoint") for file in files}) == 1
+    for name, form in TELLING.items() if same else ():
+        values = [str(file.attributes.get(name, "")) for file in files]
+        if not settled() and len(set(values)) > 1:
+            for each, value in zip(told, values, strict=True):
+                each.append(form.format(value))
+    if settled():
+        return told
+    told = [[file.path.stem] for file in files]
+    return told if settled() else [[str(file.path)] for file in files]
+
+
+def _values(file: Results, names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(str(file.attributes.get(name)) for name in names)
 
 
 def split_of(files: Sequence[Results]) -> str:
@@ -312,11 +362,19 @@ def _interpolated(files) -> list[str]:
 
 def loss_label(files: Sequence[Results], scale: str = "") -> str:
     """Such as "training loss (nats per example, log scale)"."""
-    losses = {str(file.attributes.get("loss", "cross_entropy")) for file in files}
+    losses = {str(file.attributes.get("loss", "cross_entropy")): file.unit for file in files}
     if len(losses) > 1:
         raise BadInput(f"losses of different kinds ({', '.join(sorted(losses))}) have no common scale; draw them apart")
-    loss = losses.pop()
-    return f"{split_of(files)}loss ({UNITS.get(loss, loss)}{scale})"
+    ((loss, unit),) = losses.items()
+    if unit in ("nats", loss):  # of no unit, the name tells what is measured
+        unit = UNITS.get(loss, loss if loss.isidentifier() or " " in loss else "")
+    told = ", ".join(filter(None, [unit, scale.removeprefix(", ")]))
+    return f"{split_of(files)}loss" + (f" ({told})" if told else "")
+
+
+def unit_of(files: Sequence[Results]) -> str:
+    """What the losses are measured in, "nats" say; of files of different losses all that they are."""
+    return " or ".join(dict.fromkeys(file.unit for file in files))
 
 
 def legend(figure: Figure, where: str, handles: Sequence[Artist]) -> int:

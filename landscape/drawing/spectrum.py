@@ -14,15 +14,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from landscape.density import Density
-from landscape.drawing.page import split_of, titles_of
+from landscape.drawing.page import split_of, titles_of, unit_of
 from landscape.drawing.scale import label_of, levels_of
 from landscape.drawing.style import COLORS, NOTE, STYLE, check_width
 from landscape.errors import BadInput
-from landscape.spectrum import UNIT, density_of
+from landscape.spectrum import density_of
 from landscape.table import Results
 
 __all__ = ["densities", "density_line", "eigenvalues"]
 
+WEIGHT = "per squared unit of weight"
 WIDTH = 0.15  # of the Gaussian, as a part of an eigenvalue
 POINTS = 1000  # of a line
 EXTREME = {"linestyle": "none", "marker": "^", "markersize": 4, "markeredgewidth": 0, "clip_on": False}
@@ -60,7 +61,7 @@ def densities(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
         axes.set_xticks(ticks, [label_of(tick) for tick in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.axvline(0, color="0.8", linewidth=0.5, zorder=0)
-        axes.set(xlabel=f"eigenvalue λ ({UNIT})", ylabel="density (share per unit of λ)")
+        axes.set(xlabel=f"eigenvalue λ ({unit_of(files)} {WEIGHT})", ylabel="density (share per unit of λ)")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=1 if narrow else 2)
         keys = {
             "± standard error": {"linewidth": 5, "alpha": 0.25},
@@ -135,7 +136,10 @@ def eigenvalues(files: Sequence[Results], *, titles: Sequence[str] | None = None
             axes.axhline(0, color="0.8", linewidth=0.5, zorder=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         what = {"magnitude": "largest magnitudes first"}.get(end, f"{end} first")
-        axes.set(xlabel=f"number of the eigenvalue, {what}", ylabel=f"eigenvalue\n({UNIT})")
+        axes.set(
+            xlabel=f"number of the eigenvalue, {what}",
+            ylabel=f"eigenvalue\n({unit_of(files)} {WEIGHT})",
+        )
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2 if width < 4.5 else 4)
         figure.supxlabel(note_of(files, width), fontsize=NOTE)
     return figure

@@ -40,12 +40,12 @@ def trainings(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width), 2.3 if deep else 0.8 + 0.19 * len(names)), layout="constrained")
         panels = figure.subplots(1, 2, sharey=not deep)
-        for axes, accuracy, split in zip(panels, ("accuracy", "test_accuracy"), ("training", "test"), strict=True):
-            error = np.where(file["done"], 100 * (1 - file[accuracy]), np.nan)  # (variant, depth, seed)
+        for axes, split, what in zip(panels, ("", "test_"), ("training", "test"), strict=True):
+            error = np.where(file["done"], 100 * (1 - file.accuracy(split)), np.nan)  # (variant, depth, seed)
             if deep:
-                by_depth(axes, file.coordinates["depth"], error, names).set_ylabel(f"{split} error (%)")
+                by_depth(axes, file.coordinates["depth"], error, names).set_ylabel(f"{what} error (%)")
             else:
-                by_variant(axes, error[:, 0], names).set_xlabel(f"{split} error (%)")
+                by_variant(axes, error[:, 0], names).set_xlabel(f"{what} error (%)")
         each = np.isfinite(error).sum(axis=2)
         seeds = each.max()
         if deep:

@@ -165,7 +165,7 @@ def _surfaces(paths: Sequence[Results], surfaces: Sequence[Results]) -> list[Res
             others = ", ".join(str(s.path) for s in surfaces)
             raise BadInput(
                 f"{others}: no surface is in the plane of {file.path}, their checkpoint or direction_digest differ; "
-                "measure it with the command that trajectory.py printed"
+                "measure it along the directions of that path"
             )
         found.append(mine[0])
     if unused := [s for s in surfaces if not any(s is f for f in found)]:

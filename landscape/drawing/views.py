@@ -27,19 +27,21 @@ def shown(file: Results, variable: str) -> Results:
     losses = [name for name in file.variables if f"{name}_se" in file.variables or name in NAMES]
     if variable not in losses:
         raise BadInput(f"{file.path} has no loss {variable!r}; it has {', '.join(losses)}")
-    split = "test_" * variable.startswith("test_")
+    split = variable.startswith("test_")
     kind = variable.removeprefix("test_")
     there = {
         "loss": file[variable],
         "loss_se": file.variables.get(f"{variable}_se", np.full(file["loss"].shape, np.nan)),
-        "accuracy": file[f"{split}accuracy"],
+        "accuracy": file.accuracy("test_" if split else ""),
     }
     told = {"loss": file.attributes["loss"] if kind == "loss" else NAMES.get(kind, kind)}
     if split:
         told["split"] = file.attributes["second_split"]
     # What is interpolated is so for the loss alone.
     left = {name: array for name, array in file.variables.items() if name != "interpolated"}
-    return replace(file, variables=left | there, attributes=file.attributes | told)
+    # A loss of another kind than the first, such as weight decay besides, has units of its own.
+    units = {"loss": file.told.get(variable, {})}
+    return replace(file, variables=left | there, attributes=file.attributes | told, told=file.told | units)
 
 
 def averaged(file: Results) -> Results:
@@ -63,7 +65,7 @@ def averaged(file: Results) -> Results:
     back = np.exp if positive else np.asarray
     with np.errstate(over="ignore"):
         there = {"loss": back(mean), "low": back(mean - spread), "high": back(mean + spread), "spread": spread}
-    there |= {"accuracy": file["accuracy"].mean(axis=0), "loss_se": np.zeros(mean.shape), "done": all_known}
+    there |= {"accuracy": file.accuracy().mean(axis=0), "loss_se": np.zeros(mean.shape), "done": all_known}
     dims = {name: tuple(d for d in over if d != "repeat") for name, over in file.dims.items()}
     return replace(file, variables=there, dims=dims | dict.fromkeys(there, dims["loss"]))
 

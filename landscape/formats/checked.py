@@ -15,7 +15,7 @@ from landscape.table import Results
 __all__ = ["dataset", "group", "opened", "results"]
 
 MOST = 2**28  # bytes of one array; a file of a few kB can claim any size
-NEEDED = {"surface": ("loss", "accuracy"), "trajectory": ("alpha", "beta", "loss", "explained")}
+NEEDED = {"surface": ("loss",), "trajectory": ("alpha", "beta", "loss", "explained")}
 
 
 @contextlib.contextmanager

@@ -67,9 +67,10 @@ def write(results: Results, path: Path, repeat: int | None = None) -> list[str]:
     first = str(results.attributes.get("split", "train"))
     for prefix, split in {"": first, "test_": "test"}.items():
         if f"{prefix}loss" in results.variables:
-            for name, unit in {"loss": 1, "acc": 100}.items():
-                values = unit * results[prefix + {"acc": "accuracy"}.get(name, name)]
-                arrays[f"{split}_{name}"] = np.where(results.known, values, NOT_DONE).reshape(shape)
+            for name, values in {"loss": results[f"{prefix}loss"], "acc": 100 * results.accuracy(prefix)}.items():
+                # That code reads both; an accuracy that is not defined is one that is not measured.
+                there = results.known & (np.isfinite(values) | (name == "loss"))
+                arrays[f"{split}_{name}"] = np.where(there, values, NOT_DONE).reshape(shape)
     loss, notes = arrays[f"{first}_loss"], []
     if low := (results.known.reshape(shape) & (loss <= 0)).sum():
         notes.append(f"losses of 0 or less: {low}, which that code would measure anew")
@@ -136,11 +137,16 @@ def read_surface(
         splits = splits[:1]
     variables, told = {}, {}
     for split, prefix in zip(splits, ("", "test_"), strict=False):
-        accuracy = np.where(done & (values[f"{split}_acc"] != NOT_DONE), values[f"{split}_acc"] / 100, np.nan)
-        found = {"loss": np.where(done, values[f"{split}_loss"], np.nan), "accuracy": accuracy}
+        found = {"loss": np.where(done, values[f"{split}_loss"], np.nan)}
+        right = done & (values[f"{split}_acc"] != NOT_DONE)
+        if right.any():  # else accuracy is not defined, or was not kept
+            found["accuracy"] = np.where(right, values[f"{split}_acc"] / 100, np.nan)
         found |= {"loss_se": np.full(done.shape, np.nan), "examples": np.zeros(done.shape, int)}
         variables |= {prefix + name: array for name, array in found.items()}
-        told |= {prefix + name: MEASURED[name][2] for name in found}
+        told |= {prefix + name: dict(MEASURED[name][2]) for name in found}
+        if loss not in (None, "cross_entropy"):
+            for name in ("loss", "loss_se"):
+                told[prefix + name]["units"] = "as the loss"
     if len(set(shape)) > 1:
         doubts.append(
             f"not trustworthy: {' × '.join(map(str, shape[::-1]))} points, and that code scrambles grids that are not "

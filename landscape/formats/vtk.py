@@ -90,7 +90,11 @@ def write_vtp(
 
 def _data(results: Results, over: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The variables over the points, and the loss's logarithm."""
-    found = {name: array.ravel() for name, array in results.variables.items() if results.dims[name] == over}
+    found = {
+        name: array.ravel()
+        for name, array in results.variables.items()
+        if results.dims[name] == over and array.dtype.kind in TYPES  # texts have no place there
+    }
     with np.errstate(divide="ignore", invalid="ignore"):
         return found | {"log10_loss": np.log10(found["loss"])}
 

@@ -67,7 +67,7 @@ def prepared(folder: Path) -> None:
 
 def words(kind: Kind, out: Path, net: str | None = None) -> list[str]:
     """The arguments of a run."""
-    return [*([] if kind.script == "train" else [net or kind.net]), str(out), *map(str, kind.more), "--quiet"]
+    return [*([] if kind.script == "train" else [net or kind.net]), str(out), *map(str, kind.more)]
 
 
 @dataclass
