@@ -71,9 +71,11 @@ def random_direction(weights: Weights, seed: int | Sequence[int]) -> Weights:
     return {name: drawn(w).to(w) for name, w in weights.items()}
 
 
-def filter_normalize(direction: Weights, weights: Weights) -> Weights:
-    """Give each filter of a direction the norm of the network's filter (Li et al. 2018, §4)."""
-    return normalize(direction, weights, "filter")
+def filter_normalize(
+    direction: Weights, weights: Weights, conventions: Mapping[str, Convention] | None = None
+) -> Weights:
+    """Give each filter of a direction the norm of the network's filter (Li et al. 2018, §4); see `normalize`."""
+    return normalize(direction, weights, "filter", conventions=conventions)
 
 
 def normalize(
@@ -111,7 +113,7 @@ def normalize(
     for name, d in direction.items():
         w = weights[name]
         here = (conventions or {}).get(name) or convention_of(w)
-        if not (here.axes or one_dimensional) or not (w.is_floating_point() or w.is_complex()):
+        if not (here.axes or one_dimensional) or not w.numel() or not (w.is_floating_point() or w.is_complex()):
             d.zero_()
         elif how == "weight":
             _multiply(d, w.abs())
@@ -210,6 +212,8 @@ def _products(one: Tensor, other: Tensor) -> np.ndarray:
 
     By numpy, since the bits of torch's sums depend on the number of threads.
     """
+    if not one.numel():
+        return np.zeros(1)
     rows = (_real(t).reshape(t.shape[0] if t.ndim else 1, -1) for t in (one, other))
     return np.einsum("ij,ij->i", *rows, dtype=np.float64)
 

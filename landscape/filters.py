@@ -21,7 +21,7 @@ elements form a filter depends on what a parameter is, not on its number of dime
     queries, position embeddings and relative-position tables that a module holds itself: no filters, not moved
 
 An embedding is the same matrix as an untied output layer (`Linear(width, tokens)`), and often one with it: both have a
-filter for each token. What an Embedding's rows stand for (tokens, positions) makes no difference. The layer
+filter for each token. What an Embedding's rows stand for (tokens, positions) makes no difference, but for T5's relative positions. The layer
 decides first; in layers that are not in the table, names and shapes do, and where these do not tell either, the
 first axis is assumed and `UnknownLayer` warned of.
 """
@@ -68,6 +68,8 @@ FIRST, SECOND, LAST_TWO, ROWS, COLUMNS = (0,), (1,), (1, 2), (0, 1), (0, 2)
 NAMED = (
     (r"Conv1D", r"weight", {2: SECOND}),
     (r"SpectralConv.*", r"weights?\d*", {n: SECOND for n in range(2, 7)}),
+    (r"Quant(Linear|Embedding)", r"weight", {2: FIRST}),
+    (r"EfficientAdditiveAttention", r"w_g", {2: SECOND}),
     (r"DeformConv2d", r"weight", {4: FIRST}),
     (r".*(Router|Gate|Gating)", r"weight|classifier", {2: FIRST}),
     (r"(Llama4Text|GptOss|OpenAIPrivacyFilter|Aria)(Grouped)?Experts.*", r".*", {3: COLUMNS}),
@@ -78,7 +80,7 @@ NAMED = (
     (r"FunnelRelMultiheadAttention", r"r_kernel", {3: LAST_TWO}),
     (r".*CLIP.*|VisionTransformer|.*Projector|OmDet.*", r"(text|visual|image|prompts_visual)_projection", {2: SECOND}),
     (r"VisionTransformer", r"proj", {2: SECOND}),
-    (r"Gemma3.*", r"mm_input_projection_weight", {2: SECOND}),
+    (r".*MultiModalProjector", r"mm_input_projection_weight", {2: SECOND}),
     (r"DbrxExpertGLU", r"w1|v1", {2: FIRST}),
     (r"AMSoftmaxLoss", r"weight", {2: SECOND}),
     (r"MultiQueryAttentionV2", r"query_proj", {3: ROWS}),
@@ -87,13 +89,14 @@ NAMED = (
     (r".*HyperConnection|.*HyperHead", r"(hc_)?fn", {2: FIRST}),
 )
 STACK = re.compile(r"(?i:expert|mixture)|MoE|Moe|^moe|_moe")
-NORM = re.compile(r"^(?!.*(Linear|Conv|Dense|Embed)).*(Norm|GRN|LayerScale|Affine)")
+# Classes whose own parameters are no filters.
+STILL = re.compile(r"^(?!.*(Linear|Conv|Dense|Embed)).*(Norm|GRN|LayerScale|Affine)|Pos(ition(al|s)?)?(Emb|Enc)")
 # Parameters that a module holds itself and that make no output unit.
 NO_FILTER = re.compile(
     r"bias|scal(e|ing)|(^|_)(beta|gamma|alpha|lambda|tau|temp|temperature|gain|slope)[\d_]*($|_)"
     r"|^rpb$|rel_pos|relative_pos|(^|_)(height|width)_rel|emb_rel|(^|_)pos(ition(s|al)?)?\d*($|_)|^w?pe\d*$"
     r"|token|(^|_)(cls|class|mask|masked|time|temporal|level|seg|segment|type|task)(_spec)?_?emb(ed(ding)?s?)?"
-    r"|(^|_)quer(y|ies)(_(emb\w*|tokens?))?$|^(latents?|probes?|prompts?|registers?)(_\w+)?$|^codevectors$|^A_log$"
+    r"|(^|_)quer(y|ies)(_(emb\w*|tokens?))?$|^(latents?|probes?|prompts?|registers?)(_\w+)?$|^codevectors$|^A_log$|^D$"
 )
 WEIGHT = re.compile(r"weight|kernel|proj|lora_|^[wuv]\w?\d*$", re.IGNORECASE)
 
@@ -160,19 +163,24 @@ def _held(network: nn.Module) -> Iterator[tuple[nn.Module, nn.Module, str, Tenso
                 owner, _, local = f".{path}".rpartition(".parametrizations.")
                 layer = modules.get(owner.lstrip("."), module)
             if parameter is not None:
-                yield module, layer, local, parameter
+                # T5's table of relative positions is an Embedding, whose own name says what it is.
+                table = isinstance(layer, nn.Embedding) and path.endswith("relative_attention_bias")
+                yield module, layer, "relative_position" if table else local, parameter
 
 
 def _convention(module: nn.Module, layer: nn.Module, name: str, parameter: Tensor) -> Convention:
     shape, kind = tuple(parameter.shape), _class(layer)
+    if not parameter.numel() or not (parameter.is_floating_point() or parameter.is_complex()):
+        return Convention(kind, shape, ())  # what rounding keeps where it is, or nothing
     of_torch = _of_torch(layer, name, shape)
     if of_torch is not None:
         return Convention(kind, *of_torch)
-    if len(shape) < 2 or NORM.search(kind) or _without(name, shape):
+    if (axes := _of_other(kind, name, shape)) is not None:
+        return Convention(kind, shape, axes)
+    if len(shape) < 2 or STILL.search(kind) or _without(name, shape):
         return Convention(kind, shape, ())
-    of_other = _of_other(layer, kind, name, shape)
-    if of_other is not None:
-        return Convention(kind, *of_other)
+    if (of_experts := _of_experts(layer, kind, name, shape)) is not None:
+        return Convention(kind, *of_experts)
     return Convention(kind, shape, _by_bias(module, name, shape) or FIRST, known=False)
 
 
@@ -212,11 +220,16 @@ def _without(name: str, shape: tuple[int, ...]) -> bool:
     return shape[0] == 1 and not WEIGHT.search(name)  # broadcast over examples
 
 
-def _of_other(layer: nn.Module, kind: str, name: str, shape: tuple[int, ...]) -> tuple[tuple, tuple] | None:
-    """View and axes for a layer of another library; None for one that is not known."""
+def _of_other(kind: str, name: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Axes for a layer of another library by its name; None for one that is not in the table."""
     for classes, names, axes in NAMED:
         if len(shape) in axes and re.fullmatch(classes, kind) and re.fullmatch(names, name):
-            return shape, axes[len(shape)]
+            return axes[len(shape)]
+    return None
+
+
+def _of_experts(layer: nn.Module, kind: str, name: str, shape: tuple[int, ...]) -> tuple[tuple, tuple] | None:
+    """View and axes for a stack of experts; None for what is none."""
     if kind == "DbrxExpertGLU" and name == "w2":
         return (layer.moe_num_experts, shape[0] // layer.moe_num_experts, shape[1]), COLUMNS
     if kind == "CondConv2d" and name == "weight":
@@ -260,10 +273,9 @@ def told(convention: Convention) -> str:
     if not convention.axes:
         return "no filters"
     number = f"{convention.filters} filter{'s' * (convention.filters != 1)}"
-    if convention.axes == COLUMNS and len(convention.view) > 2:
-        return f"{number}, in {convention.view[0]} groups, axis 2 of {'×'.join(map(str, convention.view))}"
-    axes = " and ".join(map(str, convention.axes))
-    return f"{number}, {'axis' if len(convention.axes) == 1 else 'axes'} {axes}"
+    if len(convention.axes) == 1:
+        return f"{number}, axis {convention.axes[0]}"
+    return f"{number}, axes {' and '.join(map(str, convention.axes))} of {'×'.join(map(str, convention.view))}"
 
 
 def matching(network: nn.Module, parameters: Parameters) -> Which | None:
@@ -392,7 +404,8 @@ def listing(network: nn.Module, parameters: Parameters = None, one_dimensional: 
     rows = [("parameter", "layer", "shape", "filters", "moves")]
     for name, parameter in network.named_parameters():
         here = known[name]
-        moves = (here.axes or one_dimensional) and (chosen is None or chosen(name, parameter))
+        number = parameter.is_floating_point() or parameter.is_complex()
+        moves = number and (here.axes or one_dimensional) and (chosen is None or chosen(name, parameter))
         shape = "×".join(map(str, parameter.shape)) or "()"
         state = ["yes" if moves else "no", *["frozen"] * (not parameter.requires_grad)]
         rows.append((name, here.layer, shape, told(here) + ", assumed" * (not here.known), ", ".join(state)))

@@ -225,7 +225,9 @@ def _check_pairs(name: str, loss: PerExample, raw, targets: Nested, each: Tensor
         scores = scores_of(raw if loss.choose is None else loss.choose(raw))
     except BadInput:
         return
-    alike = isinstance(targets, Tensor) and (scores.shape == targets.shape or class_axis(scores, targets) is not None)
+    axis = class_axis(scores, targets) if has_classes(targets) else None
+    alike = isinstance(targets, Tensor) and scores.shape == targets.shape
+    alike = alike or (axis is not None and scores.shape[axis] > 1)
     if name in LOSSES or n < 2 or alike or not isinstance(targets, Tensor) or not isinstance(raw, Tensor):
         return
     try:

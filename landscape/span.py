@@ -25,7 +25,7 @@ from landscape.directions import (
     random_direction,
     weights_of,
 )
-from landscape.errors import BadInput, meant
+from landscape.errors import BadInput
 from landscape.filters import Which, conventions, matching, naming, warn_of_unknown
 from landscape.plane import Plane, shift
 from landscape.statistics import POLICIES, has_statistics, interpolated, norms_of, of_each_batch, recalibrated
@@ -123,10 +123,6 @@ def span(arguments, it: Subject) -> Span:
         Options that do not go together, or checkpoints or directions of another network.
     """
     dimensions = sum(getattr(arguments, letter) is not None for letter in axes.LETTERS)
-    for name, choices in (("normalize", NORMALIZATIONS), ("batchnorm", POLICIES)):
-        if (given := getattr(arguments, name)) is not None and given not in choices:
-            near = meant(str(given), choices)
-            raise BadInput(f"{name} is {given!r}; use {', '.join(choices)}{near}")
     parameters = getattr(arguments, "parameters", None)
     to, along = _sources(arguments.to, "to"), _sources(arguments.along, "along")
     chosen = matching(it.network, parameters)
@@ -245,8 +241,8 @@ def _ends(to: list, arguments, it: Subject, dimensions: int) -> list[dict[str, T
     for source in to:
         path = source if isinstance(source, Path) else "what --to names"
         if isinstance(source, Path):
-            entry = {"entry": arguments.entry} if getattr(arguments, "entry", None) else {}
-            other = checkpoints.load(source, arguments.network or it.checkpoint.network, like=it.network, **entry)
+            entry = getattr(arguments, "entry", None)
+            other = checkpoints.load(source, arguments.network or it.checkpoint.network, entry=entry, like=it.network)
             if other.format and it.checkpoint.format and other.title != it.checkpoint.title:
                 raise BadInput(
                     f"{path} holds another network, {other.title}, than {here}, {it.checkpoint.title}; "

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -136,6 +137,11 @@ def trajectory(points: Points, final: Weights, directions: Sequence[Weights] | N
             f"a path needs 2 checkpoints or more before the final one, got {len(points)}; "
             "give those that scripts/train.py --snapshots kept"
         )
+    imaginary = [name for name, w in final.items() if w.is_complex()]
+    if imaginary:  # a complex weight is two real ones
+        points = {name: partial(_in_real, point) for name, point in points.items()}
+        final = _in_real(lambda weights=final: weights)
+        directions = directions and [_in_real(lambda direction=direction: direction) for direction in directions]
     products = gram(points, final)
     variance = explained(products)
     if directions is None:
@@ -150,7 +156,12 @@ def trajectory(points: Points, final: Weights, directions: Sequence[Weights] | N
     walk = explained(random_walk(step_lengths(products)))
     k = min(SHOWN, len(points))
     captured = float(inside / np.trace(_centred(products)))
+    directions = [d | {name: torch.view_as_complex(d[name]) for name in imaginary} for d in directions]
     return Trajectory(tuple(directions), projection, variance[:k], walk[:k], captured)
+
+
+def _in_real(point: Callable[[], Mapping[str, Tensor]]) -> Weights:
+    return {name: torch.view_as_real(w.resolve_conj()) if w.is_complex() else w for name, w in point().items()}
 
 
 def gram(points: Points, final: Weights) -> np.ndarray:

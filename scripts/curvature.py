@@ -76,6 +76,7 @@ def main(arguments, comm) -> None:
         mode = next((name for name in MODES if getattr(arguments, name, None) is not None), "plane")
         check(arguments, mode)
         it = subject(arguments, comm)
+        which_of(arguments, it)
         if it.device.type == "cpu":
             torch.set_num_threads(1)  # several sum the weights' gradients in an order that depends on their number
         if mode != "plane" and not arguments.out.exists():

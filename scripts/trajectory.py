@@ -111,11 +111,9 @@ def main(arguments, comm) -> None:
         if name != "examples"
     }
 
-    how = reading(arguments, it)
-
     def losses(rows):
         for (row,) in rows.astype(int):
-            state = checkpoints.load(points[row], **how).weights
+            state = opened(arguments, it, points[row]).weights
             with loaded(it.network, state):
                 measured = it.measure()
             with plane.at(it.network, coordinates[row]):
@@ -187,10 +185,10 @@ def found(arguments, it: Subject, files: list[Path], file: Path) -> tuple[list[P
 
     which = filters.selected(it.network, arguments.parameters, filters=arguments.filters_only)
     final = {n: p.detach().cpu() for n, p in it.network.named_parameters() if which is None or which(n, p)}
-    load = partial(checkpoints.load, **reading(arguments, it))
-    opened = {str(path): lambda path=path: load(path).weights for path in files}
+    load = partial(opened, arguments, it)
+    there = {str(path): lambda path=path: load(path).weights for path in files}
     along = surface(arguments, it, file, [(0, 1), (0, 1)]).plane.directions if arguments.along else None
-    path = trajectory(opened, final, along and [{n: d.cpu() for n, d in direction.items()} for direction in along])
+    path = trajectory(there, final, along and [{n: d.cpu() for n, d in direction.items()} for direction in along])
     if not arguments.along:
         saved.save(path.directions, file)
     alpha, beta = path.projection.coordinates.T
@@ -221,7 +219,7 @@ def fitting(arguments, it: Subject, files: list[Path]) -> list[Path]:
     own = it.network.state_dict()
     last = {}
     for path in files:
-        other = checkpoints.load(path, **reading(arguments, it))
+        other = opened(arguments, it, path)
         if other.format and it.checkpoint.format and other.title != it.checkpoint.title:
             raise BadInput(
                 f"{path} holds another network, {other.title}, than {arguments.checkpoint}, {it.checkpoint.title}; "
@@ -238,10 +236,12 @@ def fitting(arguments, it: Subject, files: list[Path]) -> list[Path]:
     return files[:-1] if same else files
 
 
-def reading(arguments, it: Subject) -> dict:
-    """How `landscape.checkpoint.load` reads a snapshot, which may not say itself what it is a state dict of."""
-    network = arguments.network or it.checkpoint.network
-    return {"network": network, "lazy": True, "entry": arguments.entry, "like": it.network}
+def opened(arguments, it: Subject, path: Path) -> checkpoints.Checkpoint:
+    """A snapshot, mapped; a state dict is taken for one of the same network, and of the same entry."""
+    how = {"lazy": True, "like": it.network}
+    if it.checkpoint.format == 0:
+        how["entry"] = arguments.entry
+    return checkpoints.load(path, arguments.network or it.checkpoint.network, **how)
 
 
 def surface(arguments, it: Subject, file: Path, ends: list[tuple[float, float]]) -> Span:

@@ -1,12 +1,18 @@
 """A filter is what makes one output unit, whatever the shape of the parameter; which parameters move is a choice."""
 
+import importlib
 import warnings
 
 import numpy as np
 import pytest
 import torch
+from conftest import command
 from torch import nn
+from torch.nn import functional as F
 
+from landscape import checkpoint as checkpoints
+from landscape.curvature import hessian
+from landscape.data import load
 from landscape.directions import (
     cosine,
     digest,
@@ -20,8 +26,10 @@ from landscape.directions import (
 from landscape.errors import BadInput, UnknownLayer
 from landscape.filters import conventions, frozen, listing, matching, selected, warn_of_unknown
 from landscape.networks import NETWORKS, build
-
-QUIET = {"quiet": True}
+from landscape.own import surface
+from landscape.sharpness import sharpness
+from landscape.table import read
+from landscape.trajectory import trajectory
 
 
 class Conv1D(nn.Module):
@@ -151,6 +159,7 @@ NONE = {
     "biases of experts": Holder(down_proj_bias=(3, 4)),
     "what is broadcast, under any name": Holder(weight=(1, 1, 1, 8), other=(8, 1, 1), more=(1, 3, 8)),
     "state matrices": Holder(A_log=(8, 4)),
+    "nothing": Holder(weight=(0, 4)),
 }
 
 
@@ -239,7 +248,7 @@ def test_every_parameter_is_listed_with_its_convention():
     for text in ("Conv1D", "6×3", "3 filters, axis 1", "yes, frozen"):
         assert text in lines[1]
     assert "no filters" in lines[2] and lines[2].endswith("no")
-    assert "4 filters, in 4 groups" in next(line for line in lines if line.startswith("2.weight"))
+    assert "4 filters, axes 0 and 2 of 4×1×1×2×2" in next(line for line in lines if line.startswith("2.weight"))
     assert "assumed" in lines[-1] and lines[-1].endswith("no")
 
 
@@ -304,3 +313,290 @@ def test_short_types_have_filters_of_the_norms_of_the_networks_to_their_own_roun
         assert d.norm().item() == pytest.approx(w.norm().item(), rel=torch.finfo(dtype).eps)
     assert len({digest(d) for d in (one, other, {n: d.float() for n, d in one.items()})}) == 3
     assert abs(cosine(*orthogonalize([one, other]))) < 1e-3
+
+
+def test_whole_numbers_stay():
+    network = nn.Linear(4, 4, bias=False)
+    network.weight = nn.Parameter(torch.arange(16).view(4, 4), requires_grad=False)
+    weights = weights_of(network)
+    how = {"conventions": conventions(network), "one_dimensional": True}
+    assert not normalize(random_direction(weights, 0), weights, **how)["weight"].any()
+    assert "no, frozen" in listing(network, one_dimensional=True)[1]
+
+
+def test_a_path_of_complex_weights_is_that_of_their_real_and_imaginary_parts():
+    torch.manual_seed(0)
+    final = {"w": torch.randn(4, 3, dtype=torch.complex64), "b": torch.randn(4)}
+    steps = [{n: w + torch.randn_like(w) * k for n, w in final.items()} for k in (3, 2, 1)]
+
+    def parts(weights):
+        return {n: torch.view_as_real(w).clone() if w.is_complex() else w for n, w in weights.items()}
+
+    one = trajectory({str(i): lambda step=step: step for i, step in enumerate(steps)}, final)
+    other = trajectory({str(i): lambda step=step: parts(step) for i, step in enumerate(steps)}, parts(final))
+    np.testing.assert_allclose(one.projection.coordinates, other.projection.coordinates)
+    np.testing.assert_allclose(one.explained, other.explained)
+    for d, d_parts in zip(one.directions, other.directions, strict=True):
+        assert d["w"].is_complex() and torch.equal(torch.view_as_real(d["w"]), d_parts["w"])
+
+
+# by call
+
+
+def by_hand(network, data, direction, xs):
+    """Loss along a direction, in plain PyTorch."""
+    parameters, losses = dict(network.named_parameters()), []
+    origin = weights_of(network)
+    with torch.no_grad():
+        for x in xs:
+            for name, p in parameters.items():
+                p.copy_(origin[name] + float(x) * direction[name])
+            losses.append(F.cross_entropy(network(data[0]), data[1]).item())
+        for name, p in parameters.items():
+            p.copy_(origin[name])
+    return losses
+
+
+def drawn(network, axes=None, still=(), seed=0):
+    """The direction that a seed gives, each filter scaled by itself, in plain PyTorch."""
+    generator, direction = np.random.default_rng((seed, 0, 0)), {}
+    for name, w in weights_of(network).items():
+        d = torch.from_numpy(generator.standard_normal(tuple(w.shape), dtype=np.float32)).to(w)
+        if w.ndim < 2 or name in still:
+            direction[name] = torch.zeros_like(w)
+            continue
+        axis = (axes or {}).get(name, 0)
+        slices = zip(d.unbind(axis), w.unbind(axis), strict=True)
+        direction[name] = torch.stack([f * g.norm() / f.norm() for f, g in slices], axis)
+    return direction
+
+
+def line(network, data, out, **how):
+    return surface(network, [data], out, quiet=True, **{"x": (-1, 1, 5), **how})
+
+
+@pytest.fixture
+def stored():
+    torch.manual_seed(0)
+    network = nn.Sequential(Conv1D(16, 6), nn.Tanh(), Conv1D(3, 16), nn.Linear(3, 3))
+    return network, (torch.randn(30, 6), torch.arange(30) % 3)
+
+
+def test_a_surface_of_columns_is_that_of_plain_pytorch(stored, tmp_path):
+    network, data = stored
+    direction = drawn(network, {"0.weight": 1, "2.weight": 1})
+    expected = by_hand(network, data, direction, np.linspace(-1, 1, 5))
+    np.testing.assert_allclose(line(network, data, tmp_path / "a.h5")["loss"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("choice", ["2.*", ["2.weight", "3.weight"], "trainable", lambda name, p: name[0] in "23"])
+def test_chosen_parameters_alone_move_as_they_do_among_all(stored, tmp_path, choice):
+    network, data = stored
+    network[0].requires_grad_(False)
+    still = ("0.weight", "3.weight") if choice == "2.*" else ("0.weight",)
+    direction = drawn(network, {"0.weight": 1, "2.weight": 1}, still)
+    expected = by_hand(network, data, direction, np.linspace(-1, 1, 5))
+    found = line(network, data, tmp_path / "a.h5", parameters=choice)
+    np.testing.assert_allclose(found["loss"], expected, rtol=1e-6)
+    assert found.attributes["chosen_parameters"]
+    with pytest.raises(BadInput, match="chosen_parameters"):
+        line(network, data, tmp_path / "a.h5", parameters="3.*")
+    with pytest.raises(BadInput, match="chosen_parameters"):
+        line(network, data, tmp_path / "a.h5")
+
+
+def test_weights_in_memory_are_directions_and_ends(stored, tmp_path):
+    network, data = stored
+    torch.manual_seed(1)
+    other = nn.Sequential(Conv1D(16, 6), nn.Tanh(), Conv1D(3, 16), nn.Linear(3, 3))
+    difference = {name: w - network.state_dict()[name] for name, w in weights_of(other).items()}
+    expected = by_hand(network, data, difference, [0, 0.5, 1])
+    for number, how in enumerate(({"to": other}, {"to": [other.state_dict()]}, {"along": difference})):
+        found = line(network, data, tmp_path / f"{number}.h5", x="0 1 3", **how)
+        np.testing.assert_allclose(found["loss"], expected, rtol=1e-6)
+    torch.save(difference, tmp_path / "d.pt")
+    found = line(network, data, tmp_path / "named.h5", x=["0", "1", "3"], along=str(tmp_path / "d.pt"))
+    np.testing.assert_allclose(found["loss"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"normalize": "nonsense"}, "'nonsense'; use filter"),
+        ({"batchnorm": "frozzen"}, "'frozzen'; use frozen"),
+        ({"along": "/gone/d.pt"}, "no file of directions"),
+        ({"along": [3]}, "got int"),
+        ({"along": {"9.weight": torch.ones(1)}}, "which the network has not"),
+        ({"along": {"0.weight": torch.ones(1)}}, "has shape"),
+        ({"parameters": "9.*"}, "no parameter's name fits"),
+        ({"parameters": "*.bias"}, "none of the chosen parameters moves"),
+        ({"x": "from here"}, "how many points"),
+        ({"x": (-1, 1)}, "how many points"),
+        ({"y": 3}, "how many points"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(stored, tmp_path, how, said):
+    network, data = stored
+    with pytest.raises(BadInput, match=said) as error:
+        line(network, data, tmp_path / "a.h5", **how)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "a.h5").exists()
+
+
+class Complex(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 6, dtype=torch.complex64))
+
+    def forward(self, x):
+        return (x.to(torch.complex64) @ self.weight.T).abs()
+
+
+@pytest.mark.filterwarnings("ignore:what a filter is")
+def test_a_network_of_complex_weights_has_a_surface_and_no_hessian(tmp_path):
+    torch.manual_seed(0)
+    network, data = Complex(), (torch.randn(30, 6), torch.arange(30) % 3)
+    generator, w = np.random.default_rng((0, 0, 0)), network.weight.detach()
+    d = torch.view_as_complex(torch.from_numpy(generator.standard_normal((3, 6, 2), dtype=np.float32)))
+    d = d * (w.norm(dim=1) / d.norm(dim=1))[:, None]
+    expected = by_hand(network, data, {"weight": d}, np.linspace(-1, 1, 5))
+    np.testing.assert_allclose(line(network, data, tmp_path / "a.h5")["loss"], expected, rtol=1e-6)
+    for refused in (lambda: hessian(network, [data]).matvec(np.ones(18)), lambda: sharpness(network, [data])):
+        with pytest.raises(BadInput, match="float32 or float64"):
+            refused()
+
+
+# by command
+
+
+def test_commands_name_unknown_layers_and_frozen_parameters_and_list_all_when_asked(tmp_path, monkeypatch):
+    (tmp_path / "frozen_mixer.py").write_text(ELSEWHERE)
+    monkeypatch.syspath_prepend(tmp_path)
+    torch.manual_seed(0)
+    network = importlib.import_module("frozen_mixer").network()
+    torch.save(network.state_dict(), tmp_path / "w.pt")
+    how = ("--network", "frozen_mixer:network", "--data", "digits", "--examples", 40, "--x", -1, 1, 3)
+    done = command("surface", "w.pt", "a.h5", *how, cwd=tmp_path)
+    assert "2.matrix of Mixer" in done.stderr and "Warning" not in done.stderr
+    assert "2 of 5 parameters are frozen" in done.stdout and "1.weight" not in done.stdout
+    done = command("surface", "w.pt", "b.h5", *how, "-v", cwd=tmp_path)
+    rows = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    for name, _ in network.named_parameters():
+        assert name in rows
+    assert rows["1.weight"].endswith("yes, frozen") and rows["3.bias"].endswith("no")
+    done = command("surface", "w.pt", "a.h5", *how, "--parameters", "trainable", cwd=tmp_path, check=False)
+    assert done.returncode == 2 and "chosen_parameters" in done.stderr
+    done = command("surface", "w.pt", "c.h5", *how, "--parameters", "trainable", "--quiet", cwd=tmp_path)
+    assert "frozen" not in done.stdout
+
+
+ELSEWHERE = """
+import torch
+from torch import nn
+
+class Mixer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.matrix = nn.Parameter(torch.randn(16, 16))
+
+    def forward(self, x):
+        return torch.tanh(x @ self.matrix)
+
+def network():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), Mixer(), nn.Linear(16, 10))
+    net[1].requires_grad_(False)
+    return net
+"""
+
+
+def reference(path):
+    """A trained network with its data."""
+    network = checkpoints.load(path).restore().eval()
+    loaded = load("digits", "train", examples=60)
+    return network, (loaded.images, loaded.labels)
+
+
+FEW = ("--examples", 60, "--batch-size", 60, "--quiet")
+CHOICE = ("stages.1.*", "head.*")
+
+
+def chosen(name):
+    return name.startswith(("stages.1.", "head."))
+
+
+def test_a_surface_of_chosen_parameters_is_that_of_plain_pytorch(trained, tmp_path):
+    network, data = reference(trained / "resnet.pt")
+    command("surface", trained / "resnet.pt", tmp_path / "a.h5", "--x", -1, 1, 3, "--parameters", *CHOICE, *FEW)
+    direction = drawn(network, still=[name for name, _ in network.named_parameters() if not chosen(name)])
+    found = read(tmp_path / "a.h5")
+    np.testing.assert_allclose(found["loss"], by_hand(network, data, direction, [-1, 0, 1]), rtol=1e-5)
+    assert found.attributes["chosen_parameters"] == " ".join(sorted(CHOICE))
+
+
+def test_a_hessian_of_chosen_parameters_is_the_block_of_the_dense_one(trained, tmp_path):
+    network, data = reference(trained / "resnet.pt")
+    network, images = network.double(), data[0].double()
+    names = [name for name, p in network.named_parameters() if name.startswith("head.")]
+    weights = {name: p.detach() for name, p in network.named_parameters()}
+    ends = np.cumsum([weights[name].numel() for name in names])[:-1].tolist()
+
+    def loss(vector):
+        parts = {n: v.view(weights[n].shape) for n, v in zip(names, torch.tensor_split(vector, ends), strict=True)}
+        return F.cross_entropy(torch.func.functional_call(network, weights | parts, (images,)), data[1])
+
+    dense = torch.func.hessian(loss)(torch.cat([weights[name].flatten() for name in names]))
+    call = (trained / "resnet.pt", tmp_path / "a.h5", "--top", 3, "--all-parameters", "--precision", 1e-4)
+    command("curvature", *call, "--parameters", "head.*", *FEW)
+    found = read(tmp_path / "a.h5")
+    np.testing.assert_allclose(found["eigenvalue"], torch.linalg.eigvalsh(dense).flip(0)[:3], rtol=1e-3)
+    assert found.attributes["parameters"] == len(dense) and found.attributes["chosen_parameters"] == "head.*"
+    done = command("curvature", *call, *FEW, check=False)
+    assert done.returncode == 2 and "holds another measurement" in done.stderr
+
+
+def test_balls_of_chosen_parameters_leave_the_others(trained, tmp_path):
+    network, data = reference(trained / "resnet.pt")
+    call = (trained / "resnet.pt", tmp_path / "a.h5", "--rho", 0.1, "--trials", 2, "--steps", 2)
+    command("sharpness", *call, "--parameters", *CHOICE, *FEW)
+    found = read(tmp_path / "a.h5")
+    names = [name for name, p in network.named_parameters() if chosen(name) and p.ndim > 1]
+    origin = torch.cat([p.detach().double().flatten() for n, p in network.named_parameters() if n in names])
+    for trial in range(2):
+        u = torch.from_numpy(np.random.default_rng((0, trial)).standard_normal(len(origin)))
+        change = (u * 0.1 / u.square().mean().sqrt() * origin.square().mean().sqrt()).split(
+            [p.numel() for n, p in network.named_parameters() if n in names]
+        )
+        parts = dict(zip(names, change, strict=True))
+        direction = {n: parts[n].view(p.shape).float() if n in names else torch.zeros_like(p)
+                     for n, p in network.named_parameters()}  # fmt: skip
+        at, there = by_hand(network, data, direction, [0, 1])
+        assert found["rise"][0, 0, trial] == pytest.approx(there - at, rel=1e-3)
+
+
+def test_a_path_of_chosen_parameters_is_as_long_as_theirs(trained, tmp_path):
+    network, _ = reference(trained / "resnet.pt")
+    final = {name: w.clone() for name, w in network.state_dict().items()}
+    torch.manual_seed(0)
+    for number, size in enumerate((0.3, 0.2, 0.1)):
+        moved = {n: w + size * torch.randn_like(w) * (w.std() if w.ndim > 1 else 0) for n, w in final.items() if w.ndim}
+        torch.save({**final, **moved}, tmp_path / f"{number}.pt")
+    call = ("--snapshots", *(tmp_path / f"{n}.pt" for n in range(3)), "--parameters", *CHOICE)
+    command("trajectory", trained / "resnet.pt", tmp_path / "a.h5", *call, *FEW)
+    names = [name for name, _ in network.named_parameters() if chosen(name)]
+    for number, distance in enumerate(read(tmp_path / "a.h5")["distance"][:3]):
+        there = torch.load(tmp_path / f"{number}.pt")
+        squares = sum((there[name] - final[name]).double().square().sum() for name in names)
+        assert distance == pytest.approx(squares.sqrt().item(), rel=1e-5)
+    assert read(tmp_path / "a.h5").attributes["chosen_parameters"] == " ".join(sorted(CHOICE))
+    (saved,) = {tuple(d) for d in torch.load(tmp_path / "a.directions.pt")}
+    assert sorted(saved) == sorted(names)
+
+
+@pytest.mark.parametrize("script", ["surface", "curvature", "sharpness", "trajectory"])
+def test_a_pattern_that_fits_nothing_is_refused_with_names_near_it(trained, tmp_path, script):
+    more = ("--snapshots", trained / "plain.pt") if script == "trajectory" else ()
+    call = (trained / "resnet.pt", tmp_path / "a.h5", *more, "--parameters", "head.2.wieght", *FEW)
+    done = command(script, *call, check=False)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "fits the pattern 'head.2.wieght'; did you mean head.2.weight?" in done.stderr
+    assert not (tmp_path / "a.h5").exists()

@@ -299,6 +299,11 @@ REFUSED |= {
     "(N, 2, 3) against (N, 3)": Row(net(5, 6, shaped(2, 3)), X, REALS, "mse"),
     "(N, 2, 3) against (N, 3, 2)": Row(net(5, 6, shaped(2, 3)), X, draws(N, 3, 2), "mse"),
     "a loss of one's own that broadcasts": Row(net(5, 1), X, REAL, lambda out, y: (out - y) ** 2),
+    "a loss that broadcasts and takes the mean": Row(net(5, 1), X, REAL, lambda out, y: ((out - y) ** 2).mean(1)),
+    "a loss that broadcasts the other way": Row(
+        net(5, 1, flat), X, REAL[:, None], lambda out, y: ((out - y) ** 2).mean(1)
+    ),
+    "a loss that broadcasts whole numbers": Row(net(5, 1), X, Y, lambda out, y: (out - y).abs().sum(1)),
     "a module that broadcasts": Row(net(5, 1), X, REAL, nn.MSELoss(reduction="none")),
     "a loss that reduces": Row(net(5, 3), X, REALS, nn.MSELoss()),
     "a loss that sums": Row(net(5, 3), X, REALS, nn.MSELoss(reduction="sum")),

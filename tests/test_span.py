@@ -84,8 +84,8 @@ def test_what_does_not_go_together_is_refused(three, trained, tmp_path):
         (["--to", three / "gone.pt"], "no checkpoint"),
         (["--to", three / "1.pt", "--normalize", "layer"], "are for random directions"),
         (["--batchnorm", "interpolated"], "give others with --to"),
-        (["--batchnorm", "recalibrated", "--calibration", 1], "--calibration is 1; give 2 to"),
-        (["--batchnorm", "recalibrated", "--calibration", 301], "--calibration is 301; give 2 to 300"),
+        (["--batchnorm", "recalibrated", "--calibration", 1], "calibration is 1; give 2 to"),
+        (["--batchnorm", "recalibrated", "--calibration", 301], "calibration is 301; give 2 to 300"),
     ]:
         done = command("surface", net, out, *arguments, *HOW, check=False)
         assert done.returncode == 2
