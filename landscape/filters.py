@@ -21,9 +21,9 @@ elements form a filter depends on what a parameter is, not on its number of dime
     queries, position embeddings and relative-position tables that a module holds itself: no filters, not moved
 
 An embedding is the same matrix as an untied output layer (`Linear(width, tokens)`), and often one with it: both have a
-filter for each token. What an Embedding's rows stand for (tokens, positions) makes no difference, but for T5's relative positions. The layer
-decides first; in layers that are not in the table, names and shapes do, and where these do not tell either, the
-first axis is assumed and `UnknownLayer` warned of.
+filter for each token. What an Embedding's rows stand for (tokens, positions) makes no difference, but for T5's table of
+relative positions. The layer decides first; in layers that are not in the table, names and shapes do, and where these
+do not tell either, the first axis is assumed and `UnknownLayer` warned of.
 """
 
 from __future__ import annotations

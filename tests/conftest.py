@@ -24,21 +24,9 @@ torch.set_num_threads(1)
 WARM = Warm({**os.environ, **ENVIRONMENT})
 
 # The test files that take longest, longest first: who starts one of them last keeps the others waiting.
-LONGEST = (
-    "commands",
-    "public_networks",
-    "kinds",
-    "html",
-    "training",
-    "quick",
-    "many",
-    "hostile_commands",
-    "benchmark",
-    "trajectory",
-    "drawing",
-)
-LONGEST += ("hostile_data", "labelled", "dry", "curvature_map", "own", "hostile_checkpoints", "walk", "formats")
-LONGEST += ("spectrum", "trainings", "adaptive", "check", "study", "paths")
+LONGEST = ("commands", "public_networks", "kinds", "html", "training", "quick", "many", "hostile_commands")
+LONGEST += ("benchmark", "trajectory", "drawing", "hostile_data", "labelled", "dry", "curvature_map", "own")
+LONGEST += ("hostile_checkpoints", "walk", "formats", "spectrum", "trainings", "adaptive", "check", "study", "paths")
 
 
 def pytest_configure(config):
