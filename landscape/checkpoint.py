@@ -20,7 +20,7 @@ from landscape.data import KNOWN
 from landscape.entries import completed, entry_for, flat, nearest, parts_of
 from landscape.errors import BadInput
 from landscape.foreign_names import entry_of, renamed
-from landscape.networks import NETWORKS, build
+from landscape.networks import NETWORKS, build, titled
 from landscape.networks.bounded import TooLarge, at_most
 from landscape.tensors import Unsound, files_of, plain, read, sound
 from landscape.whole import written
@@ -71,9 +71,8 @@ class Checkpoint:
 
     @property
     def title(self) -> str:
-        """What a figure calls the network: "resnet-56"."""
-        name = self.network.rpartition(":")[2]
-        return f"{name}-{self.arguments['depth']}" if "depth" in self.arguments else name
+        """What files, tables and figures call the network: "resnet-56", "preact-resnet-56", "plain-20:width=32"."""
+        return titled(self.network, self.arguments)
 
     def data_named(self, given: str | None, path: str | os.PathLike) -> str:
         """The name of its data: `given` by the user, or else its own, which may be that of no file and no code.

@@ -30,9 +30,32 @@ def test_what_was_saved_is_restored_to_the_bit(tmp_path):
     loaded = load(tmp_path / "a.pt")
     restored = loaded.restore()
     assert loaded.history == {"epoch": [1]}
-    assert loaded.title == "resnet-8"
+    assert loaded.title == "resnet-8:width=4"
     assert len(loaded.sha256) == 64
     assert digest(dict(restored.state_dict())) == digest(dict(network.state_dict()))
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments", "title"),
+    [
+        ("resnet", {"depth": 56}, "resnet-56"),
+        ("resnet", {"depth": 56, "order": "post", "width": 16, "classes": 100, "channels": 1}, "resnet-56"),
+        ("resnet", {"depth": 56, "order": "pre"}, "preact-resnet-56"),
+        ("resnet", {"depth": 56, "order": "relu-only-pre"}, "resnet-56:order=relu-only-pre"),
+        ("plain", {"depth": 20, "order": "pre", "norm": "none"}, "preact-plain-20:norm=none"),
+        ("resnet", {"depth": 20, "join": "pooled-gate", "gate_bias": 0}, "resnet-20:join=pooled-gate"),
+        ("resnet", {"depth": 20, "join": "scale", "scales": [1, 0.5]}, "resnet-20:join=scale,scales=(1,0.5)"),
+        ("resnet", {"depth": 20, "scales": [0.5, 0.5], "zero_init": True}, "resnet-20"),
+        ("resnet", {"depth": 110, "survival": 0.5}, "resnet-110:survival=0.5"),
+        ("resnet", {"depth": 29, "block": "bottleneck", "width": 8}, "resnet-29:width=8,block=bottleneck"),
+        ("vgg", {"depth": 16, "constant": True}, "vgg-16:constant=True"),
+        ("densenet", {}, "densenet"),
+        ("torchvision.models:resnet18", {"num_classes": 10}, "resnet18"),
+        ("mine:net", {"depth": 8, "order": "pre"}, "net-8"),
+    ],
+)
+def test_a_title_tells_networks_apart_and_no_more(network, arguments, title):
+    assert Checkpoint(network, arguments, {}).title == title
 
 
 class Payload:

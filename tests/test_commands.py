@@ -298,7 +298,7 @@ def test_compare_prints_a_column_a_network(trained, surface, tmp_path):
     for network in ("resnet", "plain"):
         command("lesion", trained / f"{network}.pt", tmp_path / f"{network}.h5", "--quiet")
     table = command("compare", surface, tmp_path / "resnet.h5", tmp_path / "plain.h5").stdout
-    assert table.split("\n")[0].split() == ["resnet-8", "plain-8", "difference"]
+    assert table.split("\n")[0].split() == ["resnet-8:width=4", "plain-8:width=4", "difference"]
     for row in ("training data", "loss at the centre (nats)", "convex part of the slice", "median error, 1 deleted"):
         assert row in table
 

@@ -187,7 +187,7 @@ def test_their_network_has_a_surface_and_lesions(tmp_path):
         loss = F.cross_entropy(original(x), torch.arange(40) % 10).item()
     surface = read(tmp_path / "a.h5")
     assert surface["loss"][1] == pytest.approx(loss, 1e-5)
-    assert surface.attributes["network"] == "resnet-8"
+    assert surface.attributes["network"] == "resnet-8:width=4"
     assert surface.attributes["arguments"] == "channels=3 classes=10 depth=8 shortcut='zero-pad' width=4"
     command("lesion", tmp_path / "a.pt", tmp_path / "b.h5", *own)
     assert read(tmp_path / "b.h5")["loss"][0] == pytest.approx(loss, 1e-5)

@@ -50,6 +50,20 @@ def test_a_row_lands_where_its_coordinates_say(tmp_path):
     assert results["examples"][1, 1] == 10
 
 
+def test_a_file_of_version_01_goes_on_under_the_networks_new_name(tmp_path):
+    surface(tmp_path / "a.h5", network="resnet-8", checkpoint="a")
+    for name in ("preact-resnet-8", "resnet-8:width=4", "preact-resnet-8:width=4,join=pooled-gate", "resnet-8"):
+        assert surface(tmp_path / "a.h5", network=name, checkpoint="a")[1] == []
+        with pytest.raises(BadInput, match="its checkpoint is a, this command's is b"):
+            surface(tmp_path / "a.h5", network=name, checkpoint="b")
+    for name in ("resnet-14", "preact-plain-8"):
+        with pytest.raises(BadInput, match=f"its network is resnet-8, this command's is {name}"):
+            surface(tmp_path / "a.h5", network=name, checkpoint="a")
+    surface(tmp_path / "b.h5", network="preact-resnet-8", checkpoint="a")
+    with pytest.raises(BadInput, match="its network is preact-resnet-8"):
+        surface(tmp_path / "b.h5", network="resnet-8", checkpoint="a")
+
+
 def test_nan_infinity_zero_and_negative_values_are_results(tmp_path):
     t, _ = surface(tmp_path / "a.h5")
     values = [np.nan, np.inf, -np.inf, 0.0, -1.0]

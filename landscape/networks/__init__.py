@@ -13,19 +13,11 @@ from torch import nn
 from landscape.errors import BadInput, meant
 from landscape.imported import imported
 from landscape.networks.block import Block
-from landscape.networks.densenet import densenet
-from landscape.networks.residual import plain, resnet
+from landscape.networks.families import NETWORKS
 from landscape.networks.summary import Summary, summary
-from landscape.networks.vgg import vgg
+from landscape.networks.titles import titled
 
-__all__ = ["NETWORKS", "Block", "Summary", "build", "summary"]
-
-NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "resnet": resnet,
-    "plain": plain,
-    "densenet": densenet,
-    "vgg": vgg,
-}
+__all__ = ["NETWORKS", "Block", "Summary", "build", "summary", "titled"]
 
 
 def build(name: str, **arguments: object) -> nn.Module:

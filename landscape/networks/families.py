@@ -1,0 +1,18 @@
+"""The families of networks by name."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from landscape.networks.densenet import densenet
+from landscape.networks.residual import plain, resnet
+from landscape.networks.vgg import vgg
+
+__all__ = ["NETWORKS"]
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "resnet": resnet,
+    "plain": plain,
+    "densenet": densenet,
+    "vgg": vgg,
+}
