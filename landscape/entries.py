@@ -20,7 +20,7 @@ from torch.nn.parameter import is_lazy
 
 from landscape.errors import BadInput
 
-__all__ = ["Entry", "completed", "entry_for", "entry_under", "flat", "nearest", "parts_of"]
+__all__ = ["Entry", "averages_in", "completed", "entry_for", "entry_under", "flat", "nearest", "parts_of"]
 
 DEEPEST = 16  # levels of dicts and lists in each other
 MODULES = 64  # levels of modules in each other
@@ -252,6 +252,12 @@ def _chosen(entries: list[Entry], name: str | None, path: str | os.PathLike) -> 
     return entry
 
 
+def averages_in(parts: Mapping[str, Mapping[str, Tensor]], network: nn.Module) -> list[str]:
+    """Names in a file that say that averages of a network are there, for networks that rename what they load."""
+    least = sum(p.numel() for p in network.parameters() if p.requires_grad and not is_lazy(p)) / 2
+    return [each.label for each in _averages(parts, [], least)]
+
+
 def nearest(parts: Mapping[str, Mapping[str, Tensor]], network: nn.Module) -> str:
     """What keeps a file from being the network's, in a few words."""
     entries = _entries(parts, network, all_prefixes=True)
@@ -394,7 +400,7 @@ def _averages(parts: Mapping, whole: list[Entry], least: float) -> list[Entry]:
     for label, tensors in groups.items():
         numbers = sum(t.numel() for t in tensors.values() if t.is_floating_point())
         if numbers and numbers >= least:
-            found.append(Entry(label, label, {}, set(tensors), list(whole[0].weights)))
+            found.append(Entry(label, label, {}, set(tensors), list(whole[0].weights) if whole else []))
     return found
 
 

@@ -257,6 +257,16 @@ def test_averages_that_cannot_be_taken_are_named_all_the_same():
     assert measured(content, "model") == pytest.approx(LOSS, rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_averages_of_networks_that_rename_their_weights_are_not_passed_over(tmp_path):
+    old = nn.utils.weight_norm(nn.Linear(8, 8)).state_dict()
+    code = "from torch import nn\ndef normed():\n    return nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))\n"
+    (tmp_path / "renaming.py").write_text(code)
+    _, network = restored({"model": old}, factory="renaming:normed")
+    assert torch.equal(network.bias, old["bias"])
+    assert "model_ema" in refusal({"model": old, "model_ema": old}, factory="renaming:normed")
+
+
 def test_what_is_found_is_said():
     checkpoint, _ = restored(SEVERAL["timm"][0], "state_dict_ema")
     assert checkpoint.notes == ["the weights are the averaged ones in state_dict_ema"]
