@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.data import KNOWN
-from landscape.entries import completed, entry_for, flat, nearest, parts_of
+from landscape.entries import averages_in, completed, entry_for, flat, nearest, parts_of
 from landscape.errors import BadInput
 from landscape.foreign_names import entry_of, renamed
 from landscape.networks import NETWORKS, build, titled
@@ -119,6 +119,7 @@ class Checkpoint:
             network.load_state_dict(self.weights, strict=strict)
         except RuntimeError as error:
             raise self._other(self._why(network, error)) from error
+        self._check_averages(network)
         if broken := [name for name, parameter in network.named_parameters() if not parameter.isfinite().all()]:
             raise BadInput(
                 f"the weights of {self.title} are not finite in {broken[0]}, as after a training that diverged; "
@@ -133,6 +134,9 @@ class Checkpoint:
     def _resolve(self, network: nn.Module) -> bool:
         """Whether the weights must be the network's name by name."""
         return True
+
+    def _check_averages(self, network: nn.Module) -> None:
+        """Refuse to pass over averages in a file; ours have none."""
 
     def _why(self, network: nn.Module, error: RuntimeError) -> str:
         return " ".join(line.strip() for line in str(error).splitlines()[1:2])
@@ -205,6 +209,14 @@ class Foreign(Checkpoint):
 
     def _tensors(self) -> list[Tensor]:
         return list(flat(self.parts).values()) or super()._tensors()
+
+    def _check_averages(self, network: nn.Module) -> None:
+        # The network renames weights as it loads them, so that entries cannot be told by its names.
+        if self.parts and (names := averages_in(self.parts, network)):
+            raise BadInput(
+                f"{self.path} has averaged weights in {', '.join(names[:6])} beside others, and the network knows "
+                "neither by its names; save the weights that are meant alone"
+            )
 
     def _why(self, network: nn.Module, error: RuntimeError) -> str:
         return nearest(self.parts, network) if self.parts else super()._why(network, error)

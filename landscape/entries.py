@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 
@@ -20,11 +20,12 @@ from torch.nn.parameter import is_lazy
 
 from landscape.errors import BadInput
 
-__all__ = ["Entry", "completed", "entry_for", "entry_under", "flat", "nearest", "parts_of"]
+__all__ = ["Entry", "averages_in", "completed", "entry_for", "entry_under", "flat", "nearest", "parts_of"]
 
 DEEPEST = 16  # levels of dicts and lists in each other
 MODULES = 64  # levels of modules in each other
 MOST = 10**6  # values
+MOST_ENTRIES = 100  # in a file; a network of one layer is in another one at many places
 PREFIXES = 100  # that are looked at to say how a file differs
 SHOWN = 6  # names in a message
 LONGEST = 80  # characters of a name in a message
@@ -62,6 +63,7 @@ class Entry:
     beside : names in the same dict under no such prefix
     misshapen : what is to be said of tensors of other shapes than the network's
     rest : the entry that buffers are taken from, where averages are of parameters only
+    around : the prefix, and how names are read, for those who look for `level` and `beside`
     """
 
     name: str
@@ -73,6 +75,7 @@ class Entry:
     beside: list[str] = field(default_factory=list)
     misshapen: list[str] = field(default_factory=list)
     rest: str = ""
+    around: tuple[str, Callable[[str], str]] | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -151,8 +154,9 @@ def entry_for(
         return None
     whole = _distinct([each for each in fitting if not _said(each.name, NO_WEIGHTS)] or fitting)
     least = sum(p.numel() for p in network.parameters() if p.requires_grad and not is_lazy(p)) / 2
-    averages = [_completed(group, parts, network, whole) for group in _averages(parts, fitting, least)]
+    averages = [each for group in _averages(parts, fitting, least) for each in _completed(group, parts, network, whole)]
     entry = _chosen([*whole, *averages], name, path)
+    _look_around(entry, parts)
     for one, others in _tied(network).items():
         for other in others:
             if {one, other} <= entry.weights.keys() and not torch.equal(entry.weights[one], entry.weights[other]):
@@ -189,7 +193,7 @@ def entry_under(
     everything = flat(parts)
     inside = {_join(path, key): path for path, part in parts.items() for key in part}
     whole = []
-    for prefix in _prefixes(everything, [anchor]):
+    for prefix in _prefixes(everything, [anchor])[:MOST_ENTRIES]:
         dicts = {inside[prefix + anchor]}
         level = {n[len(prefix) :]: t for n, t in everything.items() if inside[n] in dicts and n.startswith(prefix)}
         weights = {short: t for short, t in level.items() if names.fullmatch(short)}
@@ -197,12 +201,14 @@ def entry_under(
         if not more:
             label = prefix.rstrip(".") or "."
             entry = Entry(label, label, weights, {prefix + short for short in weights})
-            _surroundings(entry, prefix, {n: n for n in everything}, inside, parts)
+            entry.label, entry.around = min(dicts) or ".", (prefix, _same)
             whole.append(entry)
     if not whole:
         return None
     least = sum(t.numel() for t in whole[0].weights.values()) / 2
-    return _chosen([*_distinct(whole), *_averages(parts, whole, least)], name, path)
+    entry = _chosen([*_distinct(whole), *_averages(parts, whole, least)], name, path)
+    _look_around(entry, parts)
+    return entry
 
 
 def _chosen(entries: list[Entry], name: str | None, path: str | os.PathLike) -> Entry:
@@ -244,6 +250,12 @@ def _chosen(entries: list[Entry], name: str | None, path: str | os.PathLike) -> 
             f"{_listed(entry.missing)}); save them as a state dict"
         )
     return entry
+
+
+def averages_in(parts: Mapping[str, Mapping[str, Tensor]], network: nn.Module) -> list[str]:
+    """Names in a file that say that averages of a network are there, for networks that rename what they load."""
+    least = sum(p.numel() for p in network.parameters() if p.requires_grad and not is_lazy(p)) / 2
+    return [each.label for each in _averages(parts, [], least)]
 
 
 def nearest(parts: Mapping[str, Mapping[str, Tensor]], network: nn.Module) -> str:
@@ -313,10 +325,12 @@ def _entries(parts: Mapping, network: nn.Module, all_prefixes: bool = False) -> 
                 entry = _entry(prefix, theirs, ours, own, everything, tied)
                 usable = all(name not in parameters for name in entry.missing)
                 if all_prefixes or (usable and not entry.misshapen):
-                    key = frozenset(entry.names)
-                    if key not in found:
-                        _surroundings(entry, prefix, theirs, inside, parts)
-                        found[key] = entry
+                    dicts = {inside[name] for name in entry.names}
+                    entry.label = (min(dicts) or ".") if len(dicts) == 1 else entry.label
+                    entry.around = prefix, clean
+                    found.setdefault(frozenset(entry.names), entry)
+                    if len(found) == MOST_ENTRIES:
+                        return list(found.values())
     return list(found.values())
 
 
@@ -330,7 +344,8 @@ def _entry(prefix: str, theirs: dict, ours: dict, own: dict, everything: dict, t
         names.add(full)
         weights[name] = given
         if not is_lazy(own[name]) and given.shape != own[name].shape:
-            misshapen.append(f"{_short(full)} has shape {tuple(given.shape)}, the network {tuple(own[name].shape)}")
+            sizes = f"{tuple(given.shape)} in the file, {tuple(own[name].shape)} in the network"
+            misshapen.append(f"size mismatch for {_short(full)}: {sizes}")
     missing = [
         name
         for name in own
@@ -340,19 +355,22 @@ def _entry(prefix: str, theirs: dict, ours: dict, own: dict, everything: dict, t
     return Entry(label, label, weights, names, missing, misshapen=misshapen)
 
 
-def _surroundings(entry: Entry, prefix: str, theirs: dict, inside: dict, parts: Mapping) -> None:
-    """Give an entry the names around it, and the dict that it is in."""
-    dicts = {inside[name] for name in entry.names}
-    for clean, full in theirs.items():
-        if inside[full] in dicts and full not in entry.names:
-            part = inside[full]
-            tensor = parts[part][full[len(part) + 1 :] if part else full]
-            if clean.startswith(prefix):
-                entry.level[clean[len(prefix) :]] = tensor
+def _look_around(entry: Entry, parts: Mapping) -> None:
+    """Give an entry the other names in the dicts that it is in."""
+    if entry.around is None:
+        return
+    prefix, clean = entry.around
+    for path, part in parts.items():
+        full = {_join(path, key): key for key in part}
+        if entry.names.isdisjoint(full):
+            continue
+        for name, key in full.items():
+            if name in entry.names:
+                continue
+            if (short := clean(name)).startswith(prefix):
+                entry.level[short[len(prefix) :]] = part[key]
             else:
-                entry.beside.append(full[len(part) + 1 :] if part else full)
-    if len(dicts) == 1:
-        entry.label = min(dicts) or "."
+                entry.beside.append(key)
 
 
 def _prefixes(names: Iterable[str], ends: Iterable[str]) -> list[str]:
@@ -382,31 +400,40 @@ def _averages(parts: Mapping, whole: list[Entry], least: float) -> list[Entry]:
     for label, tensors in groups.items():
         numbers = sum(t.numel() for t in tensors.values() if t.is_floating_point())
         if numbers and numbers >= least:
-            found.append(Entry(label, label, {}, set(tensors), list(whole[0].weights)))
+            found.append(Entry(label, label, {}, set(tensors), list(whole[0].weights) if whole else []))
     return found
 
 
-def _completed(group: Entry, parts: Mapping, network: nn.Module, whole: list[Entry]) -> Entry:
-    """Averages of the parameters alone, by name or in their order, with the other weights' buffers."""
+def _completed(group: Entry, parts: Mapping, network: nn.Module, whole: list[Entry]) -> list[Entry]:
+    """Averages of the parameters alone, by name or in their order, with the other weights' buffers.
+
+    There may be several under one name: averages, and a copy of the raw weights that they are exchanged with.
+    """
     everything = flat(parts)
     parameters = {name: p for name, p in network.named_parameters() if not is_lazy(p)}
+    trained = [name for name, p in parameters.items() if p.requires_grad]
     rest = next((each for each in whole if not _averaged(each.name)), None)
-    candidates = [each.weights for each in _entries(parts, network) if each.missing and each.names <= group.names]
-    lists = {name.rpartition(".")[0] for name in group.names if name.rpartition(".")[2].isdigit()}
-    for path in sorted(lists):
+    if rest is None:
+        return [group]
+    candidates = [(each.name, each.weights) for each in _entries(parts, network) if each.names <= group.names]
+    for path in {name.rpartition(".")[0]: None for name in group.names if name.rpartition(".")[2].isdigit()}:
         values = list(parts.get(path, {}).values())
-        for names in (list(parameters), [name for name, p in parameters.items() if p.requires_grad]):
+        for names in (list(parameters), trained):
             if [t.shape for t in values] == [parameters[name].shape for name in names]:
-                candidates.append(dict(zip(names, values, strict=True)))
+                candidates.append((path, dict(zip(names, values, strict=True))))
+                break
     # Latent diffusion's averages have names without dots, since buffers of a module can have none.
     dotless = {name.replace(".", ""): name for name in parameters}
     named = {dotless.get(full[len(group.name) + 1 :]): everything[full] for full in group.names}
-    candidates.append({name: t for name, t in named.items() if name is not None})
-    for weights in candidates:
-        least = [name for name, p in parameters.items() if p.requires_grad]
-        if rest and weights and all(n in weights and weights[n].shape == parameters[n].shape for n in least):
-            return Entry(group.name, group.label, {**rest.weights, **weights}, group.names, rest=rest.label)
-    return group
+    candidates.append((group.name, {name: t for name, t in named.items() if name is not None}))
+    found = [
+        Entry(name, name, {**rest.weights, **weights}, group.names, rest=rest.label)
+        for name, weights in candidates
+        if weights and all(n in weights and weights[n].shape == parameters[n].shape for n in trained)
+    ]
+    if len(found) == 1:
+        found[0].name = found[0].label = group.name
+    return found or [group]
 
 
 def _distinct(entries: list[Entry]) -> list[Entry]:

@@ -240,11 +240,31 @@ def test_a_name_that_several_entries_have_is_refused():
     assert "state_dict.model, state_dict.model_ema" in refusal(SEVERAL["names without dots"][0], "state_dict")
 
 
+def test_the_raw_weights_beside_averages_are_an_entry_too():
+    lists = {"shadow_params": [AVERAGE[n] for n in PARAMETERS], "collected_params": [WEIGHTS[n] for n in PARAMETERS]}
+    dicts = {"shadow": {n: AVERAGE[n] for n in PARAMETERS}, "backup": {n: WEIGHTS[n] for n in PARAMETERS}}
+    for ema, names in ((lists, ("shadow_params", "collected_params")), (dicts, ("shadow", "backup"))):
+        content = {"model": WEIGHTS, "ema": ema}
+        assert all(f"ema.{name}" in refusal(content) for name in names)
+        assert measured(content, names[0]) != pytest.approx(LOSS, rel=1e-3)
+        assert measured(content, names[1]) == pytest.approx(LOSS, rel=1e-6)
+
+
 def test_averages_that_cannot_be_taken_are_named_all_the_same():
     content = {"model": WEIGHTS, "ema": {"shadow_params": [torch.ones(2000)]}}
     assert "model, ema" in refusal(content)
     assert "not under the network's names" in refusal(content, "ema")
     assert measured(content, "model") == pytest.approx(LOSS, rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_averages_of_networks_that_rename_their_weights_are_not_passed_over(tmp_path):
+    old = nn.utils.weight_norm(nn.Linear(8, 8)).state_dict()
+    code = "from torch import nn\ndef normed():\n    return nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))\n"
+    (tmp_path / "renaming.py").write_text(code)
+    _, network = restored({"model": old}, factory="renaming:normed")
+    assert torch.equal(network.bias, old["bias"])
+    assert "model_ema" in refusal({"model": old, "model_ema": old}, factory="renaming:normed")
 
 
 def test_what_is_found_is_said():
@@ -308,7 +328,10 @@ OTHERS = {
     "a parameter of the network itself": (WEIGHTS | {"cls_token": torch.ones(4)}, "cls_token"),
     "a missing weight": ({n: t for n, t in WEIGHTS.items() if n != "4.weight"}, "lacks 4.weight"),
     "a missing statistic": ({n: t for n, t in WEIGHTS.items() if n != "1.running_var"}, "lacks 1.running_var"),
-    "a shape": ({"model": WEIGHTS | {"4.weight": torch.ones(10, 100)}}, "(10, 100), the network (10, 144)"),
+    "a shape": (
+        {"model": WEIGHTS | {"4.weight": torch.ones(10, 100)}},
+        "size mismatch for model.4.weight: (10, 100) in the file, (10, 144) in the network",
+    ),
     "other names": ({"model": {"a.weight": torch.ones(3)}}, "its names are model.a.weight"),
     "one prefix in part": (under("a.") | {"b.4.weight": WEIGHTS["4.weight"]} | {"a.4.weight": torch.ones(1)}, "(1,)"),
 }
