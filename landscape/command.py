@@ -47,6 +47,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):
         words = sys.argv[1:] if args is None else list(args)
+        if words:
+            COMMAND.set(True)  # somebody has typed them
         for word in takewhile("--".__ne__, words):  # before argparse asks for what was misspelt
             self._check_option(word)
         return super().parse_known_args(words, namespace)

@@ -14,6 +14,7 @@ import torch
 from warm import Warm
 
 from landscape import checksum
+from landscape.errors import COMMAND
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -36,6 +37,12 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     place = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+@pytest.fixture(autouse=True)
+def called():
+    """Errors name arguments, as to who calls from Python, until a test parses a command line."""
+    COMMAND.set(False)
 
 
 def command(script, *arguments, ranks=None, check=True, fresh=False, env=None, cwd=None):

@@ -375,8 +375,8 @@ def test_what_has_no_page_and_options_without_a_meaning_are_told(tmp_path):
     alone, file = path(tmp_path / "path.h5").path, surface(tmp_path / "a.h5", BOWL).path
     for told, arguments in {
         "a page shows surfaces over planes, with the paths in them, or surfaces along lines, or lesions": [alone],
-        "view does not apply": [file, "--view", 1, 2],
-        "by_depth is for figures": [file, "--by-depth"],
+        "--view does not apply": [file, "--view", 1, 2],
+        "--by-depth is for figures": [file, "--by-depth"],
         "output folder .* does not exist": [file],
     }.items():
         out = tmp_path / "new" / "out.html" if "folder" in told else tmp_path / "out.html"

@@ -169,7 +169,7 @@ def test_levels_are_given_on_the_command_line(surface, capsys):
     said = capsys.readouterr().out
     assert "loss < 0.5 nats" in said and "error < 2 %" in said
     for wrong in (["--error-level", 0], ["--error-level", "nan"], ["--loss-level", "inf"]):
-        with pytest.raises(BadInput, match="error_level more than 0"):
+        with pytest.raises(BadInput, match="--error-level more than 0"):
             call(file, *wrong)
 
 
