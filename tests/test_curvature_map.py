@@ -36,7 +36,7 @@ def dense(path, point, which=lambda name, p: p.ndim >= 2):
     network = it.restore().eval()
     origin = weights_of(network)
     plane = Plane(origin, tuple(filter_normalize(random_direction(origin, (0, i)), origin) for i in range(2)))
-    data = load("digits", "train", examples=60)
+    data = load("digits", "train", examples=60, standardize=True)
     with shift(network, plane, point):
         network = network.double()
         moved = {name: p.detach().clone() for name, p in network.named_parameters() if which(name, p)}

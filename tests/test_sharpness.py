@@ -384,7 +384,10 @@ def test_a_file_holds_rises_above_the_loss_of_the_unchanged_network(trained, fil
     assert results.kind == "sharpness" and results.dims["rise"] == ("kind", "rho", "trial")
     assert results.coordinates["kind"].tolist() == list(KINDS)
     unchanged = results["loss"] - results["rise"]
-    network, data = checkpoints.load(trained / "resnet.pt").restore(), load("digits", "train", examples=60)
+    network, data = (
+        checkpoints.load(trained / "resnet.pt").restore(),
+        load("digits", "train", examples=60, standardize=True),
+    )
     assert unchanged == pytest.approx(measure(network, [(data.images, data.labels)])["loss"], rel=1e-5)
     assert (results["rise"][1::2] > 0).all() and results["done"].all()
     assert (results["examples"] == 60).all()

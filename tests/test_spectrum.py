@@ -72,7 +72,7 @@ def files(tiny):
 def dense(path, which=lambda name, p: p.ndim >= 2):
     """The Hessian at a checkpoint, by torch.func in float64."""
     network = checkpoints.load(path).restore().eval().double()
-    data = load("digits", "train", examples=60)
+    data = load("digits", "train", examples=60, standardize=True)
     moved = {name: p.detach().clone() for name, p in network.named_parameters() if which(name, p)}
 
     def loss(vector):
@@ -110,7 +110,7 @@ def test_their_directions_are_unit_eigenvectors_that_a_surface_goes_along(tiny, 
         assert np.linalg.norm(hessian @ vector - value * vector) < 2e-3 * value
     assert not any(d[name].any() for d in directions for name in d if name not in names)
     run_here("surface", tiny, tmp_path / "a.h5", "--along", path, "--x", 0, 0.5, 2, *FEW)
-    network, data = checkpoints.load(tiny).restore().eval(), load("digits", "train", examples=60)
+    network, data = checkpoints.load(tiny).restore().eval(), load("digits", "train", examples=60, standardize=True)
     with torch.no_grad():
         for name, p in network.named_parameters():
             p += 0.5 * directions[0][name]
