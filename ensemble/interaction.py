@@ -17,7 +17,6 @@ from scipy.stats import false_discovery_control, norm
 
 from ensemble.paired import mean_of
 from landscape.estimate import Tolerance
-from landscape.losses import unit_of
 from landscape.table import Results
 
 __all__ = ["INTERACTION", "UNKNOWN", "Matrix", "interaction", "matrix", "summary"]
@@ -101,14 +100,13 @@ def matrix(file: Results, loss: bool = False) -> Matrix:
 
 def summary(file: Results) -> str:
     """A line that says how far from 0 the interactions are."""
-    accuracy = file.variables.get("accuracy")
-    loss = accuracy is None or np.isnan(accuracy[file["done"]]).all()
+    loss = not file.has_accuracy
     found = matrix(file, loss)
     upper = np.triu_indices(len(found.value), 1)
     known = np.isfinite(found.value[upper])
     pairs, alone = found.value[upper][known], np.diag(found.value)
     together = (pairs + np.add.outer(alone, alone)[upper][known]) if known.any() else pairs
-    scale, unit = (1, unit_of(file.attributes["loss"])) if loss else (100, "points of error")
+    scale, unit = (1, file.unit) if loss else (100, "points of error")
     return (
         f"{(found.significant[upper] & known).sum()} of {known.sum()} interactions differ from 0 (false discovery rate "
         f"{100 * LEVEL:g} %); |I| is {scale * np.median(np.abs(pairs)):.3g} {unit} in the median, "

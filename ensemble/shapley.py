@@ -18,7 +18,6 @@ import numpy as np
 from scipy.stats import t as student
 
 from landscape.errors import BadInput
-from landscape.losses import unit_of
 from landscape.table import Results
 
 __all__ = ["SPARED", "Values", "of_file", "orders", "payoff", "places", "remaining", "sets", "summary", "values"]
@@ -160,9 +159,7 @@ def of_file(file: Results) -> Values:
 def summary(file: Results) -> str:
     """A line that says what the blocks are worth together, and which of them most."""
     found, names = of_file(file), file.coordinates["block"]
-    accuracy = file.variables.get("accuracy")
-    lacking = accuracy is None or np.isnan(accuracy[file["done"]]).all()
-    scale, unit = (1, unit_of(file.attributes["loss"])) if lacking else (100, "points of error")
+    scale, unit = (100, "points of error") if file.has_accuracy else (1, file.unit)
     first = ", ".join(
         f"{block + 1} ({names[block]}) {scale * found.mean[block]:.3g} ± {scale * found.half[block]:.2g}"
         for block in np.argsort(-found.mean)[:3]

@@ -13,7 +13,7 @@ from ensemble.blocks import blocks
 from ensemble.damage import damages, walkable
 from ensemble.paired import RISE
 from ensemble.study import Study, drawn, study
-from landscape.command import say
+from landscape.command import quietly, say
 from landscape.experiment import experiment
 from landscape.losses import in_units
 from landscape.nested import Nested, take
@@ -76,14 +76,15 @@ def lesions(it: Subject, described: Callable[[nn.Module], Mapping] | None, argum
         attributes=settings,
         **derived,
     )
-    if table and derived:
-        table.derive(spared=~table.done)
-        table.flush()
-        say(comm, shapley.summary(read(arguments.out)))
-    if table and asked.measured:
-        say(comm, interaction.summary(read(arguments.out)))
-    if table and reduced:
-        say(comm, difference(it.settings["dtype"], table.values["loss"], table.values["loss_float32"]))
+    with quietly(arguments.quiet):
+        if table and derived:
+            table.derive(spared=~table.done)
+            table.flush()
+            say(comm, shapley.summary(read(arguments.out)))
+        if table and asked.measured:
+            say(comm, interaction.summary(read(arguments.out)))
+        if table and reduced:
+            say(comm, difference(it.settings["dtype"], table.values["loss"], table.values["loss_float32"]))
 
 
 def _in_orders(asked: Study, order: np.ndarray, precision: float | None) -> Callable:

@@ -2,11 +2,16 @@
 
 The grid is covered with coarse cells. A cell's middle is measured and compared with what the points
 measured so far would have said. If the two are close, the cell is left as it is; if not, it becomes
-four cells with middles of their own. In the end a random sample of the points that nobody has
-measured is measured, too: it tells how far off the rest is, and what it finds wrong is refined as well.
+four cells with middles of their own. In the end a random sample of the points that are not
+measured yet is measured, too: it tells how far off the rest is. As long as more than 5 % of them may be further off
+than allowed, the cells where they lie are refined, and a larger sample is drawn.
 
-Losses are compared as logarithms, so that a miss is relative. Everything here follows from the values
-of a table and the seed alone: a run that was interrupted decides as it would have.
+Losses are compared as logarithms, so that a miss is relative. Nothing is allowed for the standard errors of the
+losses: all points share their examples, or take the first of the same ones, so a loss of some examples is a surface
+as smooth as that of all, and what is interpolated is what would have been measured there.
+
+Everything here follows from the values of a table and the seed alone: a run that was interrupted decides as it would
+have.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import RBFInterpolator
+from scipy.special import bdtr
 
 from landscape.table import Table
 
@@ -28,8 +34,9 @@ INTERPOLATED = {
 }
 
 COARSE = 8  # steps of the grid along the side of a first cell
-AUDIT = 40  # points measured to see how far off the others are
-ALLOWED = 0.05  # share of them that may be off by more than the tolerance
+AUDIT = 60  # points of the first audit: none of so many is off with a chance of 5 % if 5 % of all are
+ALLOWED = 0.05  # share of the interpolated points that may be off by more than the tolerance
+DOUBT = 0.05  # chance of an audit to pass although more are
 NEIGHBOURS = 60  # measured points that an interpolated one is taken from
 
 Cell = tuple[int, int, int, int]  # first and last row, first and last column
@@ -50,28 +57,26 @@ class Decision(NamedTuple):
     miss: np.ndarray
 
 
-def decide(loss: np.ndarray, error: np.ndarray, done: np.ndarray, tolerance: float, seed: int) -> Decision:
+def decide(loss: np.ndarray, done: np.ndarray, tolerance: float, seed: int) -> Decision:
     """Choose the points to measure next.
 
     Parameters
     ----------
-    loss, error : ndarray, shape (ny, nx) or (nx,)
-        Measured losses and their standard errors.
+    loss : ndarray, shape (ny, nx) or (nx,)
+        Measured losses.
     done : bool ndarray, of the same shape
         Where.
-    tolerance : how far a guess may be off, relative to the loss; what a measurement may itself be
-        off by (two standard errors) is allowed on top of that
-    seed : of the sample in the end
+    tolerance : how far an interpolated loss may be off, relative to the measured one
+    seed : of the audited points
     """
     grid = np.atleast_2d(done).shape
-    done = done.reshape(grid)
-    value, allowed = _comparable(loss.reshape(grid), error.reshape(grid), done, tolerance)
+    done, value = done.reshape(grid), np.where(done, loss, np.nan).reshape(grid)
     known = np.zeros(grid, bool)  # what has been asked for so far: decisions rest on nothing else
     miss = np.full(grid, np.nan)
     cells, settled = _coarse(grid), []
     _ask(known, cells)
     cells = [cell for cell in cells if not _whole(cell)]
-    generator = np.random.default_rng(seed)
+    generator, size = np.random.default_rng(seed), AUDIT
     while True:
         while cells:
             middles = [_middle(cell) for cell in cells]
@@ -79,11 +84,11 @@ def decide(loss: np.ndarray, error: np.ndarray, done: np.ndarray, tolerance: flo
             asked[tuple(np.array(middles).T)] = True
             if (asked & ~done).any():
                 return Decision(np.flatnonzero(asked & ~done), miss.reshape(loss.shape))
-            off = _misses(value, known, middles)
+            _, near = _misses(value, known, middles, tolerance)
             known = asked
             finer = []
-            for cell, middle, far in zip(cells, middles, off, strict=True):
-                if np.abs(far) <= allowed[middle]:  # never true of what is not finite
+            for cell, middle, good in zip(cells, middles, near, strict=True):
+                if good:
                     settled.append(cell)
                 else:
                     finer += _split(cell, middle)
@@ -91,20 +96,23 @@ def decide(loss: np.ndarray, error: np.ndarray, done: np.ndarray, tolerance: flo
             cells = [cell for cell in finer if not _whole(cell)]
         if (known & ~done).any():
             return Decision(np.flatnonzero(known & ~done), miss.reshape(loss.shape))
+        miss = np.full(grid, np.nan)
         rest = np.flatnonzero(~known)
         if not len(rest):
             break
-        sample = np.sort(generator.choice(rest, min(AUDIT, len(rest)), replace=False))
+        sample = np.sort(generator.choice(rest, min(size, len(rest)), replace=False))
         if not done.flat[sample].all():
             return Decision(sample[~done.flat[sample]], miss.reshape(loss.shape))
         places = list(zip(*np.unravel_index(sample, grid), strict=True))
-        off = _misses(value, known, places)
-        wrong = [place for place, far in zip(places, off, strict=True) if not np.abs(far) <= allowed[place]]
+        off, near = _misses(value, known, places, tolerance)
         known.flat[sample] = True
-        miss = np.full(grid, np.nan)
+        if known.all():
+            break  # nothing is left to judge
         miss.flat[sample] = off
-        if len(wrong) <= ALLOWED * len(sample):
+        if bdtr((~near).sum(), len(sample), ALLOWED) <= DOUBT:
             break
+        size = max(AUDIT, len(rest) // 10)  # so that a large surface takes few audits
+        wrong = [place for place, good in zip(places, near, strict=True) if not good]
         coarse = [cell for cell in settled if any(_inside(place, cell) for place in wrong)]
         settled = [cell for cell in settled if cell not in coarse]
         cells = [part for cell in coarse for part in _split(cell, _middle(cell))]
@@ -115,41 +123,40 @@ def decide(loss: np.ndarray, error: np.ndarray, done: np.ndarray, tolerance: flo
 
 def remaining(table: Table, tolerance: float, seed: int, repeats: bool = False) -> np.ndarray:
     """The rows of a table to measure next; with `repeats`, its first dimension counts surfaces that share nothing."""
-    values, rows = _surfaces(table, repeats), []
-    for number, (loss, error, done) in enumerate(values):
-        rows.append(number * done.size + decide(loss, error, done, tolerance, seed).rows)
+    rows = []
+    for number, (loss, done) in enumerate(_surfaces(table, repeats)):
+        rows.append(number * done.size + decide(loss, done, tolerance, seed).rows)
     return np.concatenate(rows)
 
 
 def fill(table: Table, tolerance: float, seed: int, repeats: bool = False) -> str:
     """Fill in what is not measured, and say in a line how far off it is."""
     surfaces = _surfaces(table, repeats)
-    miss = [decide(*values, tolerance, seed).miss for values in surfaces]
-    loss = [interpolate(loss, done, logarithm=True) for loss, _, done in surfaces]
-    accuracy = table.values["accuracy"].reshape(len(surfaces), *surfaces[0][2].shape)
-    accuracy = [interpolate(a, done).clip(0, 1) for a, (_, _, done) in zip(accuracy, surfaces, strict=True)]
+    miss = [decide(*surface, tolerance, seed).miss for surface in surfaces]
+    filled = {"miss": miss, "loss": [interpolate(loss, done, logarithm=True) for loss, done in surfaces]}
+    if "accuracy" in table.values:  # not every kind of target has one
+        accuracy = table.values["accuracy"].reshape(len(surfaces), *surfaces[0][1].shape)
+        pairs = zip(accuracy, surfaces, strict=True)
+        filled["accuracy"] = [interpolate(values, done).clip(0, 1) for values, (_, done) in pairs]
     done = table.done
-    table.derive(
-        interpolated=~done,
-        **{
-            name: np.reshape(array, done.shape)
-            for name, array in {"loss": loss, "accuracy": accuracy, "miss": miss}.items()
-        },
-    )
+    table.derive(interpolated=~done, **{name: np.reshape(array, done.shape) for name, array in filled.items()})
     table.flush()
-    off = np.abs(np.ravel(miss)[np.isfinite(np.ravel(miss))])
     said = f"measured {done.sum()} of {done.size} points, interpolated {(~done).sum()}"
+    off = np.abs(np.ravel(miss)[np.isfinite(np.ravel(miss))])
     if not off.size:
         return said
+    if positive := all((loss[done & np.isfinite(loss)] > 0).all() for loss, done in surfaces):
+        off = np.expm1(off)
     return (
         f"{said}; at {off.size} points drawn at random, the interpolated loss missed the measured one by "
-        f"{100 * np.median(off):.2g} % in the median, {100 * np.quantile(off, 0.95):.2g} % at the 95th percentile"
+        f"{100 * np.median(off):.2g} % {'' if positive else 'of its range '}in the median, "
+        f"{100 * np.quantile(off, 0.95):.2g} % at the 95th percentile"
     )
 
 
-def _surfaces(table: Table, repeats: bool) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Loss, its error, and what is done, of each surface of a table."""
-    arrays = table.values["loss"], table.values["loss_se"], table.done
+def _surfaces(table: Table, repeats: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Loss, and what is done, of each surface of a table."""
+    arrays = table.values["loss"], table.done
     return list(zip(*arrays, strict=True)) if repeats else [arrays]
 
 
@@ -174,23 +181,25 @@ def interpolate(values: np.ndarray, done: np.ndarray, logarithm: bool = False) -
     return filled
 
 
-def _comparable(loss, error, done, tolerance) -> tuple[np.ndarray, np.ndarray]:
-    """Values whose differences are relative ones, and how large each may be."""
-    finite = loss[done & np.isfinite(loss)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if (finite > 0).all():
-            own = 2 * np.nan_to_num(error / loss, nan=0.0, posinf=0.0)
-            return np.log(np.where(done, loss, np.nan)), np.hypot(tolerance, own)
+def _misses(value, known, places, tolerance) -> tuple[np.ndarray, np.ndarray]:
+    """Measured minus guessed, where the guess does not know the places, and whether that is near enough."""
+    at = tuple(np.array(places).T)
+    others, seen = known.copy(), known.copy()
+    others[at], seen[at] = False, True
+    value, allowed = _comparable(value, seen, tolerance)
+    off = value[at] - _guess(value, others, places)
+    return off, np.abs(off) <= allowed  # never true of what is not finite
+
+
+def _comparable(value: np.ndarray, seen: np.ndarray, tolerance: float) -> tuple[np.ndarray, float]:
+    """Values whose differences are relative ones, and how large these may be."""
+    value = np.where(seen, value, np.nan)
+    finite = value[np.isfinite(value)]
+    if (finite > 0).all():
+        with np.errstate(invalid="ignore"):  # of −∞
+            return np.log(value), np.log1p(tolerance)
     # A loss that can be 0 or negative has no relative error; its range serves instead.
-    scale = np.ptp(finite) or 1.0
-    return np.where(done, loss, np.nan) / scale, np.hypot(tolerance, 2 * np.nan_to_num(error) / scale)
-
-
-def _misses(value: np.ndarray, known: np.ndarray, places: list[tuple[int, int]]) -> np.ndarray:
-    """Measured minus guessed, where the guess does not know the places themselves."""
-    others = known.copy()
-    others[tuple(np.array(places).T)] = False
-    return value[tuple(np.array(places).T)] - _guess(value, others, places)
+    return value / (np.ptp(finite) or 1.0), tolerance
 
 
 def _guess(value: np.ndarray, known: np.ndarray, places: list[tuple[int, int]]) -> np.ndarray:

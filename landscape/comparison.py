@@ -132,6 +132,8 @@ def _part(results: Results) -> str:
         told.append(_trials(results))
     if "hessian_parameters" in a:
         told.append(f"parameters {a['hessian_parameters']}")
+    if "chosen_parameters" in a:
+        told.append(f"parameters {a['chosen_parameters']}")
     if "directions" in a:
         told.append(a["directions"].removesuffix("; parameters of one dimension not moved"))  # as always
     if a.get("batchnorm", "frozen") != "frozen":

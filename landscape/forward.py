@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from landscape.agreement import agree
 from landscape.errors import BadInput
+from landscape.nested import leaves
 from landscape.tracing import NoGraph, attributes_restored, is_layer, trace, values_restored
 
 __all__ = ["DTYPES", "Compiled", "Fused", "forward", "fused", "reduced", "reduced_type"]
@@ -110,9 +111,10 @@ class Reduced(nn.Module):
         super().__init__()
         self.network, self.dtype = network, dtype
 
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, self.dtype):
-            return self.network(x)
+    def forward(self, *args, **kwargs):
+        device = next((tensor.device for tensor in leaves([args, kwargs])), torch.device("cpu"))
+        with torch.autocast(device.type, self.dtype):
+            return self.network(*args, **kwargs)
 
 
 class Compiled(nn.Module):
@@ -122,9 +124,9 @@ class Compiled(nn.Module):
         super().__init__()
         self.quick = torch.compile(network, dynamic=False, mode=mode)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *args, **kwargs):
         try:
-            return self.quick(x)
+            return self.quick(*args, **kwargs)
         except torch._dynamo.exc.BackendCompilerFailed as error:
             said = [line.strip() for line in str(error).splitlines() if line.strip()]
             raise BadInput(f"torch.compile fails here: {said[0][:200]}; leave out --compile") from error

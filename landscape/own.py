@@ -81,7 +81,7 @@ def surface(
     name : of the network, for figures and tables; by default that of its class
     data : what the batches are called there
     comm : an MPI communicator, of which every rank makes this call with the same network and data; None for one process
-    quiet : no progress bar
+    quiet : print nothing but errors
     **options
         Those of ``surface.py`` by name, ``-`` as ``_``: x, y, z, repeats, normalize, orthogonal, batchnorm, adaptive,
         tolerance, examples, batch_size, dtype, …

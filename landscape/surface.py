@@ -24,6 +24,7 @@ from landscape.window import window
 
 __all__ = ["check", "options", "surface"]
 
+ADAPTIVE = 0.02  # how far an interpolated loss may be off, unless another part of it is given
 PENALTY = {
     "penalty": ("f8", np.nan, {"long_name": "weight decay, λ/2·‖θ‖² over all parameters", "units": "as the loss"}),
     "objective": ("f8", np.nan, {"long_name": "loss and weight decay", "units": "as the loss"}),
@@ -46,9 +47,10 @@ def options(parser: Parser) -> None:
         "--adaptive",
         nargs="?",
         type=float,
-        const=0.02,
+        const=ADAPTIVE,
         metavar="MISS",
-        help="measure only where interpolating the loss would miss by more than this part of it (0.02)",
+        help=f"measure until at least 95 %% of the other points are interpolated to within this part of the loss "
+        f"({ADAPTIVE})",
     )
     parser.add_argument(
         "--diagnose", action="store_true", help="measure no surface; tell what is odd about the one in OUT.h5"
@@ -65,7 +67,10 @@ def check(arguments) -> None:
     axes_of(arguments)
     if arguments.weight_decay is not None and not arguments.weight_decay >= 0:
         raise BadInput(f"--weight-decay is {arguments.weight_decay}; give 0 or more")
-    if arguments.adaptive is None:
+    if arguments.adaptive is True:  # from Python
+        arguments.adaptive = ADAPTIVE
+    if arguments.adaptive is None or arguments.adaptive is False:
+        arguments.adaptive = None
         return
     if not 0 < arguments.adaptive < 1:
         raise BadInput(f"--adaptive is {arguments.adaptive}; give a part of the loss between 0 and 1, like 0.02")
@@ -126,7 +131,12 @@ def surface(it: Subject, arguments, comm) -> None:
 
     def choose(table):
         missing = checks[~table.done.flat[checks]]
-        return np.union1d(missing, remaining(table, *how))
+        rows = np.union1d(missing, remaining(table, *how))
+        filled = table.derived["interpolated"]
+        if len(rows) and filled.any() and not (filled & table.done).any():
+            say(comm, f"{arguments.out} was complete by a rule that let more interpolated points be off; going on")
+        filled &= ~table.done
+        return rows
 
     exact = in_units(FLOAT32, it.settings["loss"])
     attributes = {**it.settings, **plane.settings, **ranges}

@@ -4,13 +4,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape.adaptive import ALLOWED, AUDIT, INTERPOLATED, decide, fill, interpolate, remaining
+from landscape.estimate import Tolerance
 from landscape.experiment import experiment
 from landscape.ranks import Alone
-from landscape.table import Table
+from landscape.table import Table, read
 
 
 def bowl(x, y):
@@ -26,17 +29,90 @@ def losses(function, ny, nx):
     return function(x, y)
 
 
-def measured(loss, tolerance=0.02, seed=0, error=0.0, at_once=None):
+def measured(loss, tolerance=0.02, seed=0, at_once=None):
     """Measure what is asked for, all of it or only some rows at a time; returns where, and the last decision."""
     done = np.zeros(loss.shape, bool)
     while True:
         seen = np.where(done, loss, np.nan)
-        errors = np.where(np.isfinite(seen), error, np.nan) * np.nan_to_num(seen, posinf=0)
-        decision = decide(seen, errors, done, tolerance, seed)
+        decision = decide(seen, done, tolerance, seed)
         if not len(decision.rows):
             return done, decision
         assert not done.flat[decision.rows].any()
         done.flat[decision.rows[:at_once]] = True
+
+
+def off(loss, done):
+    """How far the points that are not measured are off, relative to what would have been measured there."""
+    guess = interpolate(np.where(done, loss, np.nan), done, logarithm=True)
+    scale = loss if (loss > 0).all() else np.ptp(loss)
+    return np.abs((guess - loss) / scale)[~done]
+
+
+def waves(x, y):
+    """Sums of sines of four lengths, the shortest of which few grids resolve."""
+    generator, total = np.random.default_rng(0), 0
+    for frequency, height in ((3, 0.3), (6, 0.2), (12, 0.1), (25, 0.05)):
+        for _ in range(4):
+            (a, b), phase = frequency * generator.standard_normal(2), generator.uniform(0, 2 * np.pi)
+            total = total + height * np.sin(a * x + b * y + phase)
+    return total
+
+
+SURFACES = {
+    "bowl": bowl,
+    "banana": lambda x, y: 0.1 + (1 - 2 * x) ** 2 / 4 + 10 * (y - x**2) ** 2,
+    "rough": lambda x, y: np.exp(1 + 1.5 * (x**2 + y**2) + waves(x, y)),
+    "chaotic": lambda x, y: np.exp(1 + x**2 + y**2 + 3 * waves(2 * x, 2 * y)),
+    "ripples of 3 %": lambda x, y: bowl(x, y) * np.exp(0.03 * np.sin(40 * x) * np.sin(37 * y)),
+    "saturated": lambda x, y: np.minimum(0.05 + 20 * (x**2 + 0.6 * y**2), np.log(10)),
+    "saturating": lambda x, y: 0.05 + 2.3 / (1 + np.exp(-12 * (np.hypot(x, y) - 0.5))),
+    "cliff": lambda x, y: bowl(x, y) * np.where(x + y > 0.35, 30.0, 1.0),
+    "orders of magnitude": lambda x, y: np.exp(-8 + 22 * np.hypot(x, 0.8 * y) ** 1.3),
+    "kinks": lambda x, y: 0.2 + np.abs(x - 0.13) + 2 * np.abs(y + 0.37),
+    "ridge": lambda x, y: 1 + x**2 + 3 * np.exp(-(((x - 0.3 * y - 0.21) / 0.04) ** 2)),
+    "negative": lambda x, y: x**2 + y**2 - 0.5 + 0.2 * np.sin(9 * x * y),
+    "0 in the middle": lambda x, y: x**2 + y**2,
+    "flat": lambda x, y: np.full(np.shape(x), 2.3),
+}
+
+
+@pytest.mark.parametrize("shape", [(11, 11), (25, 25), (1, 201)], ids=str)
+@pytest.mark.parametrize("name", SURFACES)
+def test_what_is_interpolated_is_as_near_as_asked_at_95_of_100_points(name, shape):
+    loss = losses(SURFACES[name], *shape)
+    far = off(loss, measured(loss)[0])
+    assert far.size == 0 or (far > 0.02).mean() <= ALLOWED
+
+
+@pytest.mark.parametrize("network", ["plain", "resnet"])
+@pytest.mark.parametrize("tolerance", [0.02, 0.1])
+def test_surfaces_of_trained_networks_are_as_near_as_asked(network, tolerance):
+    loss = read(ROOT / "results" / "gallery" / f"plane-{network}.h5")["loss"]
+    done, _ = measured(loss, tolerance)
+    assert (off(loss, done) > tolerance).mean() <= ALLOWED
+    assert done.mean() < 0.95
+
+
+def test_an_audit_seldom_passes_where_more_are_off_than_allowed():
+    """Points far off strewn over a plane, which no neighbour tells of, 10 % of all."""
+    passed = 0
+    for seed in range(5):
+        strewn = np.random.default_rng(seed).random((25, 25)) < 0.1
+        strewn[::4, ::4] = False  # what is measured first
+        loss = np.where(strewn, 1.5, 1.0)
+        done, _ = measured(loss, seed=seed)
+        passed += not done.all() and (off(loss, done) > 0.02).mean() > ALLOWED
+    assert passed <= 1
+
+
+def test_few_points_get_no_verdict_but_are_measured():
+    """Of 60 points or less, an audit takes all, and has none to speak of."""
+    for shape in ((7, 7), (8, 8), (60,), (3, 17)):
+        loss = losses(bowl, *np.atleast_2d(np.zeros(shape)).shape).reshape(shape)
+        done, decision = measured(loss)
+        assert done.all() and np.isnan(decision.miss).all()
+    done, decision = measured(losses(lambda x, y: 1 + 0.1 * x, 11, 11))
+    assert not done.all() and np.isfinite(decision.miss).sum() == AUDIT
 
 
 def test_a_smooth_surface_takes_a_fraction_of_the_points():
@@ -44,8 +120,6 @@ def test_a_smooth_surface_takes_a_fraction_of_the_points():
     done, _ = measured(loss)
     assert done.mean() < 0.15
     guess = interpolate(np.where(done, loss, np.nan), done, logarithm=True)
-    off = np.abs(guess / loss - 1)[~done]
-    assert np.quantile(off, 0.95) < 0.02
     np.testing.assert_array_equal(guess[done], loss[done])
 
 
@@ -60,10 +134,9 @@ def test_a_narrow_cliff_in_a_smooth_surface_is_followed():
 
     loss = losses(step, 51, 51)
     done, decision = measured(loss)
-    off = np.abs(np.log(interpolate(np.where(done, loss, np.nan), done, True) / loss))
-    assert done.mean() < 0.9
-    assert (off[~done] > 0.05).mean() < 2 * ALLOWED
-    assert np.isfinite(decision.miss).sum() == AUDIT
+    assert done.mean() < 0.5
+    assert (off(loss, done) > 0.02).mean() <= ALLOWED
+    assert np.isfinite(decision.miss).sum() >= AUDIT
 
 
 def test_bumps_and_dips_are_followed_alike():
@@ -106,7 +179,7 @@ def test_points_measured_for_another_reason_change_no_decision():
     more = whole.copy()
     more.flat[[5, 77, 300]] = True
     seen = np.where(more, loss, np.nan)
-    assert len(decide(seen, 0 * seen, more, 0.02, 0).rows) == 0
+    assert len(decide(seen, more, 0.02, 0).rows) == 0
 
 
 def test_the_audit_says_how_far_off_the_rest_is():
@@ -136,9 +209,30 @@ def test_losses_that_can_be_negative_are_compared_on_their_range():
     assert np.abs(guess - loss).max() < 0.02 * np.ptp(loss) * 2
 
 
-def test_the_noise_of_the_measurements_is_not_chased():
-    noisy = losses(bowl, 51, 51) * np.exp(0.02 * np.random.default_rng(0).standard_normal((51, 51)))
-    assert measured(noisy, error=0.02)[0].mean() < measured(noisy, error=0.0)[0].mean()
+def test_losses_of_both_signs_decide_alike_after_an_interruption():
+    """The range that their misses are compared with is that of the points asked for, not of all that are there."""
+    loss = losses(lambda x, y: np.sinh(4 * x) + 0.3 * np.sin(9 * x * y), 27, 33)
+    np.testing.assert_array_equal(measured(loss)[0], measured(loss, at_once=5)[0])
+
+
+@pytest.mark.parametrize("error", [0.005, 0.02])
+def test_points_that_take_the_first_of_the_same_examples_are_one_smooth_surface(error):
+    """Losses of 4,000 examples, of which each point takes as many as its error needs, as `--tolerance` does."""
+    generator, classes = np.random.default_rng(0), np.tile(np.arange(10), 400)
+    start, slope = generator.normal(-3, 3, (4000, 1)), generator.normal(0, 4, (4000, 2))
+    bend = generator.gamma(2, 4, (4000, 1))
+    enough = Tolerance(torch.as_tensor(classes), error)
+    axis = np.linspace(-1, 1, 25)
+    loss, taken = np.zeros((25, 25)), np.zeros((25, 25))
+    for place in np.ndindex(25, 25):
+        point = axis[[*place]]
+        each = torch.as_tensor(np.logaddexp(0, start + slope @ point[:, None] + bend * (point @ point))[:, 0])
+        n = next((n for n in range(1000, 4000, 100) if enough.met(each[:n])), 4000)
+        loss[place], taken[place] = enough.estimate(each[:n].numpy())[0], n
+    assert (np.ptp(taken) > 0) == (error > 0.01)
+    done, _ = measured(loss, 0.02)
+    assert done.mean() < 0.4
+    assert (off(loss, done) > 0.02).mean() <= ALLOWED
 
 
 def test_a_filled_table_says_what_is_interpolated(tmp_path):
@@ -155,6 +249,17 @@ def test_a_filled_table_says_what_is_interpolated(tmp_path):
     assert np.isfinite(table.values["loss"]).all()
     assert np.isnan(table.values["loss_se"][~done]).all()
     assert table.values["accuracy"].max() <= 1
+
+
+def test_a_table_without_accuracy_is_filled(tmp_path):
+    """And one whose loss can be negative says what its percentages are of."""
+    loss = losses(lambda x, y: x**2 + y**2 - 0.5, 25, 25)
+    done, _ = measured(loss)
+    derived = {"interpolated": np.zeros(loss.shape, bool), "miss": np.full(loss.shape, np.nan)}
+    table = Table(None, np.zeros((625, 2)), {"loss": np.where(done, loss, np.nan)}, done, derived)
+    table.flush = lambda: None
+    assert "% of its range in the median" in fill(table, 0.02, 0)
+    assert np.isfinite(table.values["loss"]).all()
 
 
 def test_where_all_that_is_near_is_one_line_nothing_is_guessed():

@@ -16,7 +16,7 @@ from landscape.table import prepare, read
 
 ARCHIVE = ROOT / "tests" / "archive"
 DONE = {"surface": (20, 20), "line": (40, 129), "lesion": (2, 4), "curvature": (4, 6), "trajectory": (1, 3)}
-FEW = ("--examples", 100, "--device", "cpu", "--quiet")
+FEW = ("--examples", 100, "--device", "cpu")
 HOW = {
     "line": ("surface", "--x", -1, 1, 129, "--normalize", "none", "--adaptive"),
     "lesion": ("lesion", "--delete", 1),

@@ -90,7 +90,7 @@ def test_damaged_rows_are_marked_measured_again_and_nothing_else_is(path, measur
 
 
 def test_what_follows_from_damaged_rows_is_worked_out_again(trained, tmp_path):
-    line = ("--x", -1, 1, 65, "--adaptive", 0.2, "--examples", 20, "--device", "cpu", "--quiet")
+    line = ("--x", -1, 1, 129, "--adaptive", 0.2, "--examples", 20, "--device", "cpu", "--quiet")
     command("surface", trained / "resnet.pt", tmp_path / "a.h5", *line)
     path = shutil.copy(tmp_path / "a.h5", tmp_path / "b.h5")
     before = read(path)

@@ -138,8 +138,8 @@ def test_repeats_are_refined_each_for_itself(trained, tmp_path):
     for name in ("loss", "done", "interpolated", "miss", "accuracy"):
         np.testing.assert_array_equal(two[name][0], alone[name])
     assert two["done"][0].sum() < 129
-    for loss, error, done in zip(two["loss"], two["loss_se"], two["done"], strict=True):
-        assert not decide(loss, error, done, 0.02, 0).rows.size
+    for loss, done in zip(two["loss"], two["done"], strict=True):
+        assert not decide(loss, done, 0.02, 0).rows.size
 
 
 def test_repeats_and_spaces_are_drawn(trained, tmp_path):

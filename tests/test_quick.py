@@ -15,7 +15,7 @@ from landscape.drawing import page
 from landscape.networks import build
 from landscape.table import read
 
-QUICK = ("--x", -1, 1, 13, "--y", -1, 1, 11, "--dtype", "bfloat16", "--tolerance", 0.05, "--adaptive", 0.1)
+QUICK = ("--x", -1, 1, 13, "--y", -1, 1, 11, "--dtype", "bfloat16", "--tolerance", 0.05, "--adaptive", 0.3)
 
 
 @pytest.fixture(scope="module")

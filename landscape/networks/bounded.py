@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.parameter import is_lazy
 
 from landscape.data.sources import guard_memory
 
@@ -40,7 +41,7 @@ def at_most(tensors: int, numbers: int | None = None) -> Iterator[None]:
 
     def count(module: nn.Module, name: str, parameter: Tensor | None) -> None:
         nonlocal made, total
-        if parameter is None:
+        if parameter is None or is_lazy(parameter):  # which gets its shape from the first input
             return
         made, total = made + 1, total + parameter.numel()
         if made > tensors or (numbers is not None and total > numbers):
