@@ -13,12 +13,13 @@ from landscape.nested import length
 from landscape.span import Span
 from landscape.statistics import has_statistics, norms_of, recalibrated
 from landscape.subject import Subject
-from landscape.table import Results
+from landscape.table import Results, title_before
 
 __all__ = ["diagnose", "drift"]
 
 NEAR = 0.05  # cosine from which two directions are no longer nearly orthogonal
 MISS = 1e-3  # relative, of the loss at the centre
+AUDITED = 50  # interpolated points that are measured, of those that there are
 FLAT, STEEP = 1.5, 1e6  # largest over smallest loss of a window
 
 
@@ -76,6 +77,8 @@ def diagnose(results: Results, it: Subject, plane: Span) -> list[str]:
             )
         else:
             said.append(f"range: losses from {finite.min():.4g} to {finite.max():.4g}")
+    if "interpolated" in results and results["interpolated"].any():
+        said.append(_interpolated(results, it, plane))
     if has_statistics(it.network):
         said += _batchnorm(results, it, plane)
     return said
@@ -117,6 +120,25 @@ def _numbers(results: Results) -> str:
     return f"points: {told}, all losses finite"
 
 
+def _interpolated(results: Results, it: Subject, plane: Span) -> str:
+    """How far interpolated points are off what is measured there."""
+    rows = np.flatnonzero(results["interpolated"])
+    rows = np.sort(np.random.default_rng(it.settings["seed"]).permutation(rows)[:AUDITED])
+    dims, off = results.dims["loss"], []
+    for cell in zip(*np.unravel_index(rows, results["loss"].shape), strict=True):
+        at = {d: float(results.coordinates[d][i]) for d, i in zip(dims, cell, strict=True)}
+        point = [*(at[d] for d in ("x", "y", "z") if d in at), *([at["repeat"]] if "repeat" in at else [])]
+        with plane.at(it.network, point):
+            off.append(abs(float(results["loss"][cell]) / it.measure()["loss"] - 1))
+    asked = float(results.attributes["adaptive"])
+    missed = sum(miss > asked for miss in off)
+    middle, largest = 100 * np.median(off), 100 * max(off)
+    return (
+        f"interpolation: of {len(off)} interpolated points, drawn at random and measured, {missed} are off by more "
+        f"than the {100 * asked:g} % that were asked: {middle:.2g} % in the median, {largest:.2g} % at most"
+    )
+
+
 def _lowest(results: Results) -> str:
     """Whether the network sits at the lowest point, as a trained one should."""
     loss, dims = results["loss"], results.dims["loss"]
@@ -137,6 +159,8 @@ def _settings(results: Results, it: Subject, plane: Span) -> str:
     """How the file and the command differ, if they do: then nothing else can be told."""
     mine = it.settings | plane.settings
     there = {n: mine[n] for n in ("inputs",) if n in mine} | results.attributes  # which not all versions have recorded
+    if "network" in mine and there.get("network") == title_before(mine["network"]):
+        del mine["network"]
     other = [n for n, v in mine.items() if not np.array_equal(np.atleast_1d(there.get(n, "nothing")), np.atleast_1d(v))]
     if other or ("repeats" in there) != ("repeats" in mine):
         told = "; ".join(f"{n} is {there.get(n, 'nothing')} in the file, {mine[n]} in this command" for n in other[:3])

@@ -32,7 +32,7 @@ from landscape.results import FORMAT, Results, attempt, read
 from landscape.running import Mark
 from landscape.whole import written
 
-__all__ = ["MEASURED", "Results", "Table", "prepare", "read"]
+__all__ = ["MEASURED", "Results", "Table", "prepare", "read", "title_before"]
 
 # name: (dtype, value before it is measured, what readers show beside it); where a row's value is an array, then also
 # the names of its dimensions
@@ -265,7 +265,7 @@ def _take_up(path, points, coordinates, given, measured, derived, attributes) ->
             continue
         if name in DIGESTED and _same_data(found.attributes, attributes, unsaid="nothing" in (there, here)):
             continue
-        if name == "network" and there == _title_before(here):  # the checkpoint's digest is compared besides
+        if name == "network" and there == title_before(here):  # the checkpoint's digest is compared besides
             continue
         if name not in INFORMATIVE:
             raise _refusal(path, name, there, here, _cause(name, found.attributes, attributes))
@@ -287,7 +287,7 @@ def _take_up(path, points, coordinates, given, measured, derived, attributes) ->
     return Table(path, points, values, arrays["done"], worked_out, found.crc), warnings
 
 
-def _title_before(title: object) -> str:
+def title_before(title: object) -> str:
     """What version 0.1 called a network that `landscape.networks.titled` names: without "preact-" and the arguments."""
     return str(title).removeprefix("preact-").partition(":")[0]
 

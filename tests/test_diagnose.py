@@ -8,6 +8,7 @@ from torch import nn
 
 from landscape.diagnose import drift
 from landscape.directions import digest
+from landscape.table import read
 
 HOW = ("--x", -0.5, 0.5, 5, "--y", -0.5, 0.5, 5, "--examples", 300, "--quiet")
 
@@ -73,3 +74,23 @@ def test_drift_is_the_distance_of_stored_statistics_from_those_of_the_activation
     assert shift == pytest.approx(2, rel=1e-5)
     assert scale == pytest.approx(np.median(inputs.std((0, 2, 3)).numpy()) / 3, rel=1e-3)
     assert digest(dict(network.state_dict())) == before and not norm.training
+
+
+def test_interpolated_points_are_measured(trained, tmp_path):
+    """What is said of them is what they are off a surface that is measured whole."""
+    out = tmp_path / "a.h5"
+    how = (*HOW[:2], 0.5, 41, *HOW[4:6], 0.5, 25, *HOW[8:], "--adaptive", 0.3)
+    command("surface", trained / "resnet.pt", out, *how)
+    results = read(out)
+    places = np.argwhere(results["interpolated"])
+    assert len(places)
+    said = told(trained, out, *how)["interpolation"]
+    assert f"of {min(50, len(places))} interpolated points" in said and "the 30 % that were asked" in said
+    full = tmp_path / "b.h5"
+    command("surface", trained / "resnet.pt", full, *how[:-2])
+    with np.errstate(invalid="ignore"):
+        off = np.abs(results["loss"] / read(full)["loss"] - 1)[results["interpolated"]]
+    largest = float(said.rpartition(" in the median, ")[2].partition(" %")[0])
+    assert largest <= 100 * off.max() * 1.05 and (
+        len(places) > 50 or largest == pytest.approx(100 * off.max(), rel=0.06)
+    )
