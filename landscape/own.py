@@ -220,12 +220,33 @@ def _check_kinds(arguments: Namespace, parser: Parser) -> None:
         setattr(arguments, name, numbers)
     for action in parser._actions:
         value = getattr(arguments, action.dest, None)
-        if action.choices and value is not None and value not in action.choices:
+        if value is None or isinstance(value, bool) or action.dest in ("x", "y", "z"):
+            continue
+        if action.choices and value not in action.choices:
             raise BadInput(f"there is no {action.dest} {value!r}; use {', '.join(map(str, action.choices))}")
+        if action.type in (int, float):
+            setattr(arguments, action.dest, _numbers(action.dest, value, action.type, action.nargs in ("+", "*", 3)))
+    if not (isinstance(arguments.seed, int) and arguments.seed >= 0):
+        raise BadInput(f"seed is {arguments.seed!r}; give a whole number, 0 or more")
     for name in ("examples", "batch_size"):
         value = getattr(arguments, name)
         if value is not None and not (isinstance(value, int) and value >= 1):
             raise BadInput(f"{name} is {value!r}; give a whole number, 1 or more")
+
+
+def _numbers(name: str, value: object, kind: type, several: bool) -> object:
+    """An option's number, or list of them, as the command would have read it."""
+    many = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    try:
+        if not several and isinstance(value, Iterable) and not isinstance(value, str):
+            raise TypeError
+        numbers = [kind(each) for each in many]
+        if any(number != float(each) for number, each in zip(numbers, many, strict=True)):
+            raise ValueError
+    except (TypeError, ValueError) as error:
+        noun = "whole number" if kind is int else "number"
+        raise BadInput(f"{name} is {value!r}; give a {noun}" + " or several" * several) from error
+    return numbers if several else numbers[0]
 
 
 def _by_name(loss: Losses) -> dict[str, Loss]:

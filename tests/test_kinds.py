@@ -928,6 +928,18 @@ def test_an_axis_is_read_as_meant_or_refused_in_one_line(name, tmp_path):
         {"x": XS, "y": "abc"},
         {"x": XS, "z": (-1, 1, 3)},
         {"x": XS, "normalize": "nonsense"},
+        {"x": XS, "seed": -1},
+        {"x": XS, "seed": "one"},
+        {"x": XS, "repeats": 1.5},
+        {"x": XS, "repeats": [2]},
+        {"x": XS, "tolerance": 2},
+        {"x": XS, "examples": 0},
+        {"x": XS, "examples": 10**6},
+        {"x": XS, "batch_size": 0},
+        {"x": XS, "dtype": "float8"},
+        {"x": XS, "weight_decay": "much"},
+        {"x": XS, "auto_range": "far"},
+        {"x": XS, "adaptive": "yes"},
         {"x": XS, "repeats": 0},
         {"x": XS, "batchnorm": "nonsense"},
     ],
@@ -1114,3 +1126,10 @@ def test_what_a_surface_refuses_a_lesion_refuses(name, tmp_path):
         lesions(residual(5, outputs), row.batches(), tmp_path / "a.h5", blocks=where, delete=[1], quiet=True)
     assert one_line(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_one_number_is_as_good_as_a_list_of_one(tmp_path):
+    how = {"blocks": where, "quiet": True}
+    one = lesions(residual(), [(X, Y)], tmp_path / "a.h5", delete=1, **how)
+    several = lesions(residual(), [(X, Y)], tmp_path / "b.h5", delete=[1], **how)
+    np.testing.assert_array_equal(one["loss"], several["loss"])
