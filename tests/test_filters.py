@@ -512,7 +512,7 @@ def network():
 def reference(path):
     """A trained network with its data."""
     network = checkpoints.load(path).restore().eval()
-    loaded = load("digits", "train", examples=60)
+    loaded = load("digits", "train", examples=60, standardize=True)
     return network, (loaded.images, loaded.labels)
 
 

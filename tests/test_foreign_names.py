@@ -179,7 +179,7 @@ def test_their_network_has_a_surface_and_lesions(tmp_path):
     }
     np.savez(tmp_path / "images.npz", **arrays)
     torch.save({"state_dict": {f"module.{n}": t for n, t in original.state_dict().items()}}, tmp_path / "a.pt")
-    own = ("--network", "resnet", "--depth", 8, "--data", tmp_path / "images.npz", "--quiet")
+    own = ("--network", "resnet", "--depth", 8, "--data", tmp_path / "images.npz")
     said = command("surface", tmp_path / "a.pt", tmp_path / "a.h5", *own, "--x", -1, 1, 3).stdout
     assert "taken for resnet with depth 8, width 4, shortcut zero-pad; zeros taken to be padded half before" in said
     x = torch.from_numpy(pixels).float().permute(0, 3, 1, 2) / 255

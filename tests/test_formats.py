@@ -527,7 +527,18 @@ def test_ours_goes_along_directions_of_that_code(tmp_path, foreign):
     splits = ("train", "test")
     np.savez(tmp_path / "i.npz", **{f"{s}_images": pixels for s in splits}, **{f"{s}_labels": labels for s in splits})
     grid = ("--x", -1, 1, 3, "--y", 0, 1, 2, "--quiet")
-    command("surface", path, tmp_path / "a.h5", *OWN, "--data", tmp_path / "i.npz", "--along", tmp_path / "d.pt", *grid)
+    command(
+        "surface",
+        path,
+        tmp_path / "a.h5",
+        *OWN,
+        "--data",
+        tmp_path / "i.npz",
+        "--along",
+        tmp_path / "d.pt",
+        *grid,
+        "--standardize",
+    )
     results = read(tmp_path / "a.h5")
     x = torch.from_numpy(pixels).float().permute(0, 3, 1, 2) / 255
     x = (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True, correction=0)

@@ -78,7 +78,7 @@ def truth(elsewhere, weights, source, split):
 
 def measured(elsewhere, out, weights, *options, check=True):
     folder, _ = elsewhere
-    typed = ("--network", "elsewhere:network", *options, "--x", 0, 0, 1, "--quiet")
+    typed = ("--network", "elsewhere:network", *options, "--x", 0, 0, 1)
     return command("surface", folder / f"{weights}.pt", out, *typed, cwd=folder, check=check)
 
 
@@ -195,7 +195,7 @@ def earlier(path):
 
 
 def test_a_file_of_0_1_is_gone_on_with_where_its_inputs_mean_the_same(elsewhere, trained, tmp_path):
-    ours = (trained / "resnet.pt", tmp_path / "ours.h5", "--x", 0, 0, 1, "--examples", 50, "--quiet")
+    ours = (trained / "resnet.pt", tmp_path / "ours.h5", "--x", 0, 0, 1, "--examples", 50)
     assert "inputs of digits: standardised by mean" in command("surface", *ours).stdout
     earlier(tmp_path / "ours.h5")
     assert "complete already" in command("surface", *ours).stdout
@@ -225,7 +225,7 @@ def own(tmp_path):
 
 @pytest.mark.parametrize("asked", [(), ("--standardize",), ("--mean", 3, "--std", 5)])
 def test_a_training_does_to_data_of_ones_own_what_is_asked_and_measuring_repeats_it(own, tmp_path, asked):
-    small = ("--depth", 8, "--width", 2, "--epochs", 1, "--augment", "--quiet")
+    small = ("--depth", 8, "--width", 2, "--epochs", 1, "--augment")
     typed = ("net.pt", "--data", "own.npz", *small, *asked)
     done = command("train", *typed, cwd=tmp_path)
     assert "is trained already" in command("train", *typed, cwd=tmp_path).stdout
@@ -244,7 +244,7 @@ def test_a_training_does_to_data_of_ones_own_what_is_asked_and_measuring_repeats
 
 def test_a_training_goes_on_with_the_constants_that_it_has_recorded(own, tmp_path):
     """As one that was begun by a version that standardised everything."""
-    typed = ("net.pt", "--data", "own.npz", "--depth", 8, "--width", 2, "--epochs", 1, "--quiet")
+    typed = ("net.pt", "--data", "own.npz", "--depth", 8, "--width", 2, "--epochs", 1)
     command("train", *typed, "--standardize", cwd=tmp_path)
     assert "is trained already" in command("train", *typed, cwd=tmp_path).stdout
     refused = command("train", *typed, "--no-standardize", cwd=tmp_path, check=False)
@@ -499,7 +499,7 @@ def test_every_kind_is_measured_by_command_as_by_plain_pytorch(kinds, tmp_path, 
     torch.manual_seed(0)
     network = scope[name]()
     torch.save(network.state_dict(), tmp_path / "a.pt")
-    typed = ("--network", f"networks:{name}", "--data", f"kinds:{name}", "--x", 0, 0, 1, "--quiet")
+    typed = ("--network", f"networks:{name}", "--data", f"kinds:{name}", "--x", 0, 0, 1)
     command("surface", "a.pt", "a.h5", *typed, cwd=tmp_path)
     inputs = {"table": kinds.TABLE.astype(np.float32), "tokens": kinds.TOKENS}.get(name, kinds.SIGNALS)
     if name == "channels_first":

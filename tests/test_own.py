@@ -181,7 +181,7 @@ def test_a_loss_and_data_of_ones_own_are_measured(trained, mine):
 def test_blocks_inside_of_another_network_are_left_out_one_by_one(trained, mine):
     inner = load(trained / "resnet.pt").weights
     torch.save({f"inner.{name}": tensor for name, tensor in inner.items()}, "a.pt")
-    own = ("--network", "mine:Blocks", "--data", "digits", "--standardize", "--quiet")
+    own = ("--network", "mine:Blocks", "--data", "digits", "--standardize")
     command("lesion", "a.pt", "a.h5", *own, cwd=mine)
     command("lesion", trained / "resnet.pt", "b.h5", "--quiet", cwd=mine)
     np.testing.assert_allclose(read("a.h5")["loss"], read("b.h5")["loss"], rtol=1e-5)
@@ -198,7 +198,7 @@ def test_weights_alone_of_our_own_networks_are_told_what_the_data_settle(trained
     np.testing.assert_array_equal(read(tmp_path / "a.h5")["loss"], read(tmp_path / "b.h5")["loss"])
     other = ("--network", "plain", "--argument", "depth=8", "width=4", "--data", "digits")
     said = command("lesion", tmp_path / "a.pt", tmp_path / "a.h5", *other, "--quiet", check=False).stderr
-    assert "its network is resnet-8, this command's is plain-8" in said
+    assert "its network is resnet-8:width=4, this command's is plain-8:width=4" in said
 
 
 @pytest.mark.parametrize("wrap", ["state_dict", "model_state_dict", "model", "module.", "_orig_mod.", "safetensors"])

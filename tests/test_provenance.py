@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
         np.savez(path / name, **pictures(number))
     with mock.patch.object(landscape.command, "__version__", "0.0.1"):
         for name, typed in MADE.items():
-            assert ran(SCRIPT.get(name, name), *typed, folder=path) == (0, "")
+            assert ran(SCRIPT.get(name, name), *typed, folder=path)[0] == 0
     return path
 
 
@@ -61,7 +61,7 @@ def folder(tmp_path_factory):
 DIFFERENT = {
     "surface": {
         "resnet.pt=other.pt": "checkpoint",
-        "resnet.pt=plain.pt": "network is resnet-8, this command's is plain-8",
+        "resnet.pt=plain.pt": "network is resnet-8:width=2, this command's is plain-8:width=2",
         "some.npz=else.npz": "data is some, this command's is else",
         "some.npz=again/some.npz": "data_digest",
         "20=10": "data_digest",

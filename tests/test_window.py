@@ -27,7 +27,7 @@ def test_a_level_that_is_never_reached_is_told():
 
 @pytest.mark.mpi
 def test_the_window_holds_the_level_and_no_more(trained, tmp_path):
-    how = ("--x", -1, 1, 5, "--y", 0, 1, 3, "--examples", 300, "--auto-range", 8, "--quiet")
+    how = ("--x", -1, 1, 5, "--y", 0, 1, 3, "--examples", 300, "--auto-range", 8)
     command("surface", trained / "resnet.pt", tmp_path / "a.h5", *how)
     results = read(tmp_path / "a.h5")
     x, y, loss = results.coordinates["x"], results.coordinates["y"], results["loss"]
