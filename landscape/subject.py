@@ -100,6 +100,9 @@ class Subject:
         found = dict(MEASURED)
         if self.accuracy is None:
             del found["accuracy"]
+        elif self.settings["loss"] == "binary_cross_entropy":
+            dtype, fill, shown = found["accuracy"]
+            found["accuracy"] = (dtype, fill, shown | {"long_name": "accuracy, a logit above 0 being yes"})
         for name, called in names.items():
             dtype, fill, told = MEASURED["loss"]
             told = {"long_name": f"{'loss' if name == 'loss' else called}, mean per example"}
