@@ -199,7 +199,7 @@ def fused(network: nn.Module) -> fx.GraphModule:
     def module(node):
         """The module that a node calls on one input."""
         if isinstance(node, fx.Node) and node.op == "call_module" and len(node.args) == 1 and not node.kwargs:
-            return modules[node.target]
+            return modules.get(node.target)  # none for what has been fused by now
         return None
 
     def reader(node):

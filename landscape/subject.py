@@ -398,7 +398,8 @@ def channels_last(network: nn.Module) -> None:
     """Lay out the weights of two-dimensional convolutions so that they are quick; values stay as they are."""
     for tensor in (*network.parameters(), *network.buffers()):
         if tensor.ndim == 4:
-            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+            # Not contiguous(), which leaves strides of one channel as they are: other kernels, other last bits.
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
 
 
 def unfused(it: Subject) -> Subject:

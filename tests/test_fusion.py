@@ -501,3 +501,9 @@ def test_it_can_be_called_where_nothing_is_differentiated():
     plane = Plane(origin, (filter_normalize(random_direction(origin, 0), origin),))
     with shift(network, plane, [0.5]), torch.no_grad():
         torch.testing.assert_close(quick(images()), network(images()))
+
+
+def test_a_network_that_ends_in_a_convolution_is_fused():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
+    quick, why = forward(network, images(2))
+    assert not why and [type(module) for module in quick.modules()].count(Fused) == 1

@@ -12,7 +12,7 @@ from ensemble.own import lesions
 from landscape import checkpoint
 from landscape import data as datasets
 from landscape.errors import BadInput
-from landscape.own import surface
+from landscape.own import borrowed, surface
 from landscape.table import read
 
 
@@ -127,3 +127,13 @@ def test_what_cannot_be_is_said(resnet, tmp_path):
     with pytest.raises(BadInput, match="z is the third axis"):
         surface(network, batches("train"), tmp_path / "a.h5", z=(-1, 1, 3))
     assert not (tmp_path / "a.h5").exists()
+
+
+@pytest.mark.parametrize("shape", [(16, 1, 3, 3), (16, 8, 1, 1), (16, 8, 3, 3), (4, 3)])
+def test_weights_are_laid_out_as_torch_does_it(shape):
+    """The last bits of a convolution depend on the strides of its weights, also of those that are ambiguous."""
+    ours, theirs = nn.Module(), nn.Module()
+    ours.weight, theirs.weight = (nn.Parameter(torch.randn(shape)) for _ in range(2))
+    with borrowed(ours):
+        assert ours.weight.stride() == theirs.to(memory_format=torch.channels_last).weight.stride()
+    assert ours.weight.is_contiguous()
