@@ -10,7 +10,20 @@ from matplotlib.axes import Axes
 from landscape.drawing.page import loss_label, split_of
 from landscape.table import Results
 
-__all__ = ["LOST", "SAME", "WIDE", "Z95", "as_errors", "bounded", "interval", "label", "lost", "measured", "wilson"]
+__all__ = [
+    "LOST",
+    "SAME",
+    "WIDE",
+    "Z95",
+    "accuracy_interval",
+    "as_errors",
+    "bounded",
+    "interval",
+    "label",
+    "lost",
+    "measured",
+    "wilson",
+]
 
 Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 WIDE = 30  # largest over smallest loss from which on a scale is logarithmic
@@ -38,14 +51,26 @@ def measured(file: Results, errors: bool | None = None) -> np.ndarray:
 
 
 def interval(file: Results, errors: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the 95 % interval of each trial: Wilson's of the error, the loss ± 1.96 of its standard errors."""
+    """Ends of the 95 % interval of each trial: of the error (`accuracy_interval`), or loss ± 1.96 standard errors."""
     errors = file.has_accuracy if errors is None else errors
     if errors:
-        low, high = wilson(file.accuracy(), np.maximum(file["examples"], 1))
+        low, high = accuracy_interval(file)
         return 100 * (1 - high), 100 * (1 - low)
     se = file.variables.get("loss_se", np.zeros(file["loss"].shape))
     half = Z95 * np.where(np.isfinite(se), se, 0)
     return file["loss"] - half, file["loss"] + half
+
+
+def accuracy_interval(file: Results) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % interval of each trial's accuracy, as fractions.
+
+    Wilson's, or ± 1.96 standard errors where the file has them, as of tokens and pixels.
+    """
+    accuracy, se = file.accuracy(), file.variables.get("accuracy_se")
+    if se is None:
+        return wilson(accuracy, np.maximum(file["examples"], 1))
+    half = Z95 * np.where(np.isfinite(se), se, 0)
+    return np.clip(accuracy - half, 0, 1), np.clip(accuracy + half, 0, 1)
 
 
 def wilson(fraction: np.ndarray, n: np.ndarray, z: float = Z95) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
-from ensemble.drawing_measure import SAME, as_errors, interval, label, wilson
+from ensemble.drawing_measure import SAME, accuracy_interval, as_errors, interval, label
 from landscape.drawing.document import FONT, document, packed, plain, plotly, provenance
 from landscape.drawing.page import loss_label, split_of, titles_of
 from landscape.drawing.style import COLORS
@@ -96,7 +96,7 @@ def trials(files: Sequence[Results]) -> dict[str, np.ndarray]:
     parts, errors = [], as_errors(files)
     for i, file in enumerate(files):
         done = file["done"]
-        low, high = wilson(file["accuracy"], np.maximum(file["examples"], 1)) if errors else interval(file, errors)
+        low, high = accuracy_interval(file) if errors else interval(file, errors)
         intact = np.flatnonzero(done & ~file["deleted"].any(axis=1))
         known = file["loss"][intact[0]] if len(intact) else np.nan
         part = {

@@ -8,6 +8,7 @@ as one that shifts them does: then there is none, rather than a number that mean
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from landscape.errors import BadInput
 from landscape.losses import Loss, PerExample, binary_cross_entropy, class_axis, cross_entropy, has_classes
 from landscape.nested import Nested
 
-__all__ = ["Accuracy", "accuracy_for"]
+__all__ = ["Accuracy", "OfPositions", "accuracy_for"]
 
 Accuracy = Callable[[object, Tensor], Tensor]
 
@@ -58,13 +59,29 @@ def accuracy_for(outputs, targets: Nested, loss: Loss = cross_entropy) -> Accura
     if kind is not cross_entropy and not _by_position(kind, scores, targets, axis):
         return None
 
-    def of_positions(outputs, targets: Tensor) -> Tensor:
-        scores = take(outputs)
-        counts = ((targets >= 0) & (targets < scores.shape[axis])).flatten(1)
-        right = (scores.argmax(axis) == targets).flatten(1) & counts
-        return right.sum(1) / counts.sum(1)
+    return OfPositions(take, axis)
 
-    return of_positions
+
+@dataclass(frozen=True)
+class OfPositions:
+    """The share of an example's positions that are right, of those that are not void.
+
+    No proportion of independent trials, since positions of an example are alike: it has a standard error over examples.
+
+    Attributes
+    ----------
+    scores : takes the scored tensor from the outputs
+    axis : of it, the one that counts classes
+    """
+
+    scores: Callable
+    axis: int
+
+    def __call__(self, outputs, targets: Tensor) -> Tensor:
+        scores = self.scores(outputs)
+        counts = ((targets >= 0) & (targets < scores.shape[self.axis])).flatten(1)
+        right = (scores.argmax(self.axis) == targets).flatten(1) & counts
+        return right.sum(1) / counts.sum(1)
 
 
 def _by_position(loss: Loss, scores: Tensor, targets: Tensor, axis: int) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.accuracy import Accuracy, accuracy_for
+from landscape.accuracy import Accuracy, OfPositions, accuracy_for
 from landscape.calling import evaluating, predict
 from landscape.estimate import GROWTH, LEAST, Tolerance
 from landscape.losses import LOSSES, Loss, cross_entropy, each_of, loss_named
@@ -85,8 +85,9 @@ def score(
         ``loss``: mean over examples. ``loss_se``: its standard error. Without a tolerance it is s/√n, which
         takes the examples for a sample of the population that they come from. With one it is the error
         against the mean of all these examples, see `landscape.estimate`; 0 where all were needed.
-        ``accuracy``: mean over examples; there is none where it is not defined. ``examples``: how many were
-        measured. And NAME and NAME_se for each further loss.
+        ``accuracy``: mean over examples; there is none where it is not defined. ``accuracy_se``: its standard error,
+        where an example has several positions; elsewhere it follows from the number of examples.
+        ``examples``: how many were measured. And NAME and NAME_se for each further loss.
     """
     further = dict(further or {})
     losses, hits, n, look = [], [], 0, LEAST
@@ -120,6 +121,9 @@ def score(
     if hits:
         right = torch.cat(hits).cpu().numpy().astype(np.float64)
         measured["accuracy"] = float(right.mean()) if part is None else part.estimate(right)[0]
+        if isinstance(accuracy, OfPositions):
+            error = _mean(right, part)[1]
+            measured["accuracy_se"] = 0.0 if tolerance is not None and part is None and np.isfinite(error) else error
     return measured | {"examples": n}
 
 

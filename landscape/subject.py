@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from landscape import checkpoint as checkpoints
 from landscape import data as datasets
 from landscape import foreign_names
-from landscape.accuracy import Accuracy
+from landscape.accuracy import Accuracy, OfPositions
 from landscape.arguments import fitted, input_options, parsed, standardisation
 from landscape.calling import Differentiating, as_arguments
 from landscape.checkpoint import Checkpoint
@@ -100,6 +100,9 @@ class Subject:
         found = dict(MEASURED)
         if self.accuracy is None:
             del found["accuracy"]
+        elif isinstance(self.accuracy, OfPositions):
+            error = {"long_name": "standard error of the accuracy over examples", "units": "1"}
+            found["accuracy_se"] = (*MEASURED["accuracy"][:2], error)
         elif self.settings["loss"] == "binary_cross_entropy":
             dtype, fill, shown = found["accuracy"]
             found["accuracy"] = (dtype, fill, shown | {"long_name": "accuracy, a logit above 0 being yes"})

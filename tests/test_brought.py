@@ -9,6 +9,7 @@ from conftest import command
 from plain import line, mean
 from torch.nn import functional as F
 
+from ensemble.drawing_measure import interval
 from landscape.errors import BadInput
 from landscape.imported import imported
 from landscape.own import surface
@@ -228,7 +229,12 @@ def test_deletions_of_a_language_model_are_those_of_hooks(brought):
         handle = end.register_forward_hook(lambda module, args, out: torch.zeros_like(out))
         np.testing.assert_allclose(found["loss"][row[number,]], mean(network, batches, of_tokens), rtol=1e-6)
         np.testing.assert_allclose(found["accuracy"][row[number,]], mean(network, batches, right_tokens), rtol=1e-6)
+        with torch.no_grad():
+            each = right_tokens(network(batches[0][0]), batches[0][1])
+        np.testing.assert_allclose(found["accuracy_se"][row[number,]], each.std() / len(each) ** 0.5, rtol=1e-5)
         handle.remove()
+    ends = (100 * (1 - found["accuracy"] + sign * 1.959964 * found["accuracy_se"]) for sign in (-1, 1))
+    np.testing.assert_allclose(interval(found), np.clip([*ends], 0, 100), rtol=1e-6)  # in percent, of the error
 
 
 REFUSED = {

@@ -25,6 +25,7 @@ def shown(file: Results, variable: str) -> Results:
     if variable == "loss":
         return file
     losses = [name for name in file.variables if f"{name}_se" in file.variables or name in NAMES]
+    losses = [name for name in losses if not name.endswith("accuracy")]
     if variable not in losses:
         raise BadInput(f"{file.path} has no loss {variable!r}; it has {', '.join(losses)}")
     split = variable.startswith("test_")
