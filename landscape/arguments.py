@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ast
-from argparse import BooleanOptionalAction
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
 from landscape.data import CONSTANTS, Data
 from landscape.errors import BadInput
 
-__all__ = ["fitted", "input_options", "parsed", "standardisation"]
+__all__ = ["fitted", "parsed", "standardisation"]
 
 LONGEST = 1000  # characters of a literal; Python's parser is not made for what is nested by the thousand
 
@@ -48,56 +47,35 @@ def fitted(network: str, arguments: dict, data: Data) -> dict:
     return {"classes": classes, "channels": data.images.shape[1], **arguments}
 
 
-def input_options(group, training: bool = False) -> None:
-    """Give a command the options that `standardisation` reads.
-
-    Parameters
-    ----------
-    group : of the parser's options
-    training : whether networks are trained on the data
-    """
-    known, both = ", ".join(CONSTANTS), "what inputs are standardised with, one number a channel"
-    group.add_argument("--mean", nargs="+", metavar="V", help=f"{both}; or {known}, which sets --std too")
-    group.add_argument("--std", nargs="+", type=float, metavar="V", help="goes with --mean")
-    if training:
-        help = "standardise inputs by the training split; by default where --data is one of the known names"
-        group.add_argument("--standardize", action=BooleanOptionalAction, default=None, help=help)
-    else:
-        help = "standardise inputs by the training split; by default as the checkpoint has recorded, else not at all"
-        group.add_argument("--standardize", action="store_true", default=None, help=help)
-
-
-def standardisation(arguments, recorded: Mapping | None = None) -> dict:
-    """What `landscape.data.load` is to do to the inputs: as the options say, or else as a checkpoint has recorded.
+def standardisation(
+    mean: Sequence[float] | str | None,
+    std: Sequence[float] | None,
+    standardize: bool | None,
+    recorded: Mapping | None = None,
+) -> dict:
+    """What `landscape.data.load` is to do to the inputs: as is asked for, or else as a checkpoint has recorded.
 
     Raises
     ------
     BadInput
-        The options do not fit together.
+        What is asked for does not fit together.
     """
-    mean, std = arguments.mean, arguments.std
-    if arguments.standardize and (mean or std):
+    if standardize and (mean is not None or std is not None):
         raise BadInput("--standardize finds the constants that --mean and --std give; choose one of the two")
-    if std and not mean:
+    if std is not None and mean is None:
         raise BadInput("--std is there without --mean; give both")
-    if mean and len(mean) == 1 and not _number(mean[0]):
-        if std:
-            raise BadInput(f"--mean {mean[0]} sets --std too; leave --std out, or give the numbers of both")
-        return {"mean": mean[0]}
-    if mean:
-        if wrong := [word for word in mean if not _number(word)]:
+    if isinstance(mean, list | tuple) and len(mean) == 1 and isinstance(mean[0], str):
+        mean = mean[0]  # as it is typed
+    if isinstance(mean, str):
+        if std is not None:
+            raise BadInput(f"--mean {mean} sets --std too; leave --std out, or give the numbers of both")
+        return {"mean": mean}
+    if mean is not None:
+        if wrong := [each for each in mean if isinstance(each, str)]:
             raise BadInput(f"--mean takes numbers, or one of {', '.join(CONSTANTS)}; got {wrong[0]!r}")
-        if not std:
+        if std is None:
             raise BadInput("--mean is there without --std; give both")
-        return {"mean": [*map(float, mean)], "std": std}
-    if arguments.standardize is not None:
-        return {"standardize": arguments.standardize}
+        return {"mean": [*map(float, mean)], "std": [*std]}
+    if standardize is not None:
+        return {"standardize": standardize}
     return {name: recorded[name] for name in ("mean", "std") if name in recorded} if recorded else {}
-
-
-def _number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True

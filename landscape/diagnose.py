@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape.build import PlaneWithStatistics
+from landscape.evaluation import Evaluation
 from landscape.measure import evaluating
 from landscape.nested import length
-from landscape.span import Span
 from landscape.statistics import has_statistics, norms_of, recalibrated
-from landscape.subject import Subject
 from landscape.table import Results, title_before
 
 __all__ = ["diagnose", "drift"]
@@ -48,18 +48,18 @@ def drift(network: nn.Module, inputs: Sequence[Tensor]) -> dict[str, tuple[float
     return found
 
 
-def diagnose(results: Results, it: Subject, plane: Span) -> list[str]:
+def diagnose(results: Results, evaluation: Evaluation, plane: PlaneWithStatistics) -> list[str]:
     """What is odd about a surface, a line for each finding, and a line for each thing that is as it should be.
 
     Parameters
     ----------
     results : the surface's file
-    it, plane : what it is measured of; its network is at the centre, and unchanged afterwards
+    evaluation, plane : what it is measured of; its network is at the centre, and unchanged afterwards
     """
     loss, known = results["loss"], results.known
-    if other := _settings(results, it, plane):
+    if other := _settings(results, evaluation, plane):
         return [other]
-    said = [_centre(results, it), _directions(results), _numbers(results)]
+    said = [_centre(results, evaluation), _directions(results), _numbers(results)]
     if known.all():
         said.append(_lowest(results))
     finite = loss[known & np.isfinite(loss)]
@@ -78,20 +78,24 @@ def diagnose(results: Results, it: Subject, plane: Span) -> list[str]:
         else:
             said.append(f"range: losses from {finite.min():.4g} to {finite.max():.4g}")
     if "interpolated" in results and results["interpolated"].any():
-        said.append(_interpolated(results, it, plane))
-    if has_statistics(it.network):
-        said += _batchnorm(results, it, plane)
+        said.append(_interpolated(results, evaluation, plane))
+    if has_statistics(evaluation.network):
+        said += _batchnorm(results, evaluation, plane)
     return said
 
 
-def _centre(results: Results, it: Subject) -> str:
+def _centre(results: Results, evaluation: Evaluation) -> str:
     place = [np.flatnonzero(results.coordinates[d] == 0) for d in results.dims["loss"] if d != "repeat"]
     if not all(map(len, place)):
         return "centre: the grid does not hold the checkpoint itself; an odd number of points around 0 does"
-    here = it.measure()["loss"]
+    here = evaluation.measure()["loss"]
     there = np.atleast_1d(results["loss"][(..., *(int(p[0]) for p in place))])
     away = np.abs(there - here).max() / max(abs(here), 1e-12)
-    trained = it.checkpoint.final.get(results.attributes["split"], {}).get("loss") if it.checkpoint.final else None
+    trained = (
+        evaluation.checkpoint.final.get(results.attributes["split"], {}).get("loss")
+        if evaluation.checkpoint.final
+        else None
+    )
     told = "" if trained is None else f" (at the end of training: {trained:.6g}, over the whole split)"
     if not away < MISS:
         return (
@@ -120,16 +124,16 @@ def _numbers(results: Results) -> str:
     return f"points: {told}, all losses finite"
 
 
-def _interpolated(results: Results, it: Subject, plane: Span) -> str:
+def _interpolated(results: Results, evaluation: Evaluation, plane: PlaneWithStatistics) -> str:
     """How far interpolated points are off what is measured there."""
     rows = np.flatnonzero(results["interpolated"])
-    rows = np.sort(np.random.default_rng(it.settings["seed"]).permutation(rows)[:AUDITED])
+    rows = np.sort(np.random.default_rng(evaluation.metadata["seed"]).permutation(rows)[:AUDITED])
     dims, off = results.dims["loss"], []
     for cell in zip(*np.unravel_index(rows, results["loss"].shape), strict=True):
         at = {d: float(results.coordinates[d][i]) for d, i in zip(dims, cell, strict=True)}
         point = [*(at[d] for d in ("x", "y", "z") if d in at), *([at["repeat"]] if "repeat" in at else [])]
-        with plane.at(it.network, point):
-            off.append(abs(float(results["loss"][cell]) / it.measure()["loss"] - 1))
+        with plane.at(evaluation.network, point):
+            off.append(abs(float(results["loss"][cell]) / evaluation.measure()["loss"] - 1))
     asked = float(results.attributes["adaptive"])
     missed = sum(miss > asked for miss in off)
     middle, largest = 100 * np.median(off), 100 * max(off)
@@ -155,9 +159,9 @@ def _lowest(results: Results) -> str:
     return "minimum: the lowest loss is at the checkpoint"
 
 
-def _settings(results: Results, it: Subject, plane: Span) -> str:
+def _settings(results: Results, evaluation: Evaluation, plane: PlaneWithStatistics) -> str:
     """How the file and the command differ, if they do: then nothing else can be told."""
-    mine = it.settings | plane.settings
+    mine = evaluation.metadata | plane.metadata
     there = {n: mine[n] for n in ("inputs",) if n in mine} | results.attributes  # which not all versions have recorded
     if "network" in mine and there.get("network") == title_before(mine["network"]):
         del mine["network"]
@@ -168,20 +172,20 @@ def _settings(results: Results, it: Subject, plane: Span) -> str:
     return ""
 
 
-def _batchnorm(results: Results, it: Subject, plane: Span) -> list[str]:
+def _batchnorm(results: Results, evaluation: Evaluation, plane: PlaneWithStatistics) -> list[str]:
     """What frozen statistics do, at the centre and at one end of the window."""
-    examples = min(1024, sum(length(targets) for _, targets in it.batches))
-    inputs = it.calibration(examples)
+    examples = min(1024, sum(length(targets) for _, targets in evaluation.batches))
+    inputs = evaluation.calibration(examples)
     axes = [name for name in ("x", "y", "z") if name in results.coordinates]
     repeat = [0] if "repeat" in results.coordinates else []
     said = []
     for name, end in (("the centre", 0.0), ("the end of x", float(results.coordinates["x"][-1]))):
         point = [end, *[0.0] * (len(axes) - 1), *repeat]
-        with plane.at(it.network, point), torch.no_grad():
-            stored = it.measure()["loss"]
-            moved = drift(it.network, inputs)
-            with recalibrated(it.runs, inputs):
-                anew = it.measure()["loss"]
+        with plane.at(evaluation.network, point), torch.no_grad():
+            stored = evaluation.measure()["loss"]
+            moved = drift(evaluation.network, inputs)
+            with recalibrated(evaluation.runs, inputs):
+                anew = evaluation.measure()["loss"]
         worst = max(moved, key=lambda norm: abs(np.log(moved[norm][1])) + moved[norm][0])
         shift, scale = moved[worst]
         said.append(

@@ -41,7 +41,7 @@ class Estimate(NamedTuple):
     se: float
 
 
-def planned(out: Path, points: np.ndarray, **plan) -> tuple[Table, list[str], int]:
+def planned(out: Path | None, points: np.ndarray, **plan) -> tuple[Table, list[str], int]:
     """The table of a run, its warnings and the size of its file in bytes; nothing is left behind.
 
     Raises
@@ -49,6 +49,8 @@ def planned(out: Path, points: np.ndarray, **plan) -> tuple[Table, list[str], in
     BadInput
         As the run would, see `landscape.table.prepare`.
     """
+    if out is None:
+        return *prepare(None, points, **plan), 0
     if out.exists() or not out.parent.is_dir():
         table, warnings = prepare(out, points, **plan)
         return table, warnings, out.stat().st_size
@@ -110,7 +112,7 @@ def estimate(probes: list[Probe], rows: int, ranks: int) -> Estimate:
 def foretell(
     function: Function,
     points: np.ndarray,
-    out: Path,
+    out: Path | None,
     comm,
     *,
     label: str,
@@ -122,7 +124,7 @@ def foretell(
 
     Parameters
     ----------
-    function, points, out, label, choose, plan : see `landscape.experiment.experiment`
+    function, points, out, label, choose, plan : see `landscape.run.run`
     device : "cuda" if memory of GPUs is to be told
 
     Returns
@@ -143,7 +145,9 @@ def foretell(
             done = len(points) - left
             head = [
                 *warnings,
-                f"{out}: {len(points)} {label}, {done} of them measured already; a file of {_bytes(size)}",
+                f"{len(points)} {label} in memory"
+                if out is None
+                else f"{out}: {len(points)} {label}, {done} of them measured already; a file of {_bytes(size)}",
             ]
             if len(queue) < left:
                 head.append(f"{len(queue)} {label} to begin with, then as many others as it takes, at most {left}")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from difflib import get_close_matches
 
-__all__ = ["COMMAND", "BadInput", "UnknownLayer", "meant"]
+__all__ = ["COMMAND", "BadInput", "Stopped", "UnknownLayer", "meant"]
 
 COMMAND: ContextVar[bool] = ContextVar("command", default=False)  # whether a command is running, not a call from Python
 OPTION = re.compile(r"(?<![\w-])(?<!\.py )--([a-z][a-z0-9]*(?:-[a-z0-9]+)*)")
@@ -29,6 +29,17 @@ class BadInput(ValueError):
     def __str__(self) -> str:
         text = super().__str__()
         return text if COMMAND.get() else OPTION.sub(lambda option: option[1].replace("-", "_"), text)
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the line alone."""
+        return [f"BadInput: {self}"]
+
+
+class Stopped(KeyboardInterrupt):
+    """An interrupt that came while rows were measured; notebooks show the line alone."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
 
 
 class UnknownLayer(UserWarning):

@@ -28,6 +28,7 @@ do not tell either, the first axis is assumed and `UnknownLayer` warned of.
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import warnings
@@ -40,6 +41,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from landscape.errors import BadInput, UnknownLayer, meant
+from landscape.log import say
 
 __all__ = [
     "Convention",
@@ -51,8 +53,7 @@ __all__ = [
     "listing",
     "matching",
     "naming",
-    "notes",
-    "options",
+    "say_parameters",
     "selected",
     "told",
     "warn_of_unknown",
@@ -322,17 +323,6 @@ def matching(network: nn.Module, parameters: Parameters) -> Which | None:
     return lambda name, parameter: name in names
 
 
-def options(group) -> None:
-    """Give a command, or a group of its options, the choice of parameters."""
-    group.add_argument(
-        "--parameters",
-        nargs="+",
-        metavar="WHICH",
-        help="which parameters move or are differentiated: all (default), trainable, or patterns of names such as "
-        "'layer3.*' or '*lora_*'; the others stay",
-    )
-
-
 def naming(parameters: Parameters) -> dict[str, str]:
     """What a results file says of a choice; nothing where it is all, as in files that know no choice."""
     if callable(parameters):
@@ -383,13 +373,11 @@ def frozen(network: nn.Module, parameters: Parameters = None) -> str | None:
     )
 
 
-def notes(network: nn.Module, arguments, one_dimensional: bool) -> list[str]:
-    """What a command says of the parameters: frozen ones that are chosen, and with --verbose all."""
-    parameters = getattr(arguments, "parameters", None)
-    lines = listing(network, parameters, one_dimensional) if arguments.verbose else []
-    if not arguments.quiet and (line := frozen(network, parameters)):
-        lines.append(line)
-    return lines
+def say_parameters(comm, network: nn.Module, parameters: Parameters, one_dimensional: bool) -> None:
+    """Log what there is to say of the parameters: frozen ones that are chosen; in detail, all."""
+    say(comm, *listing(network, parameters, one_dimensional), level=logging.DEBUG)
+    if line := frozen(network, parameters):
+        say(comm, line)
 
 
 def listing(network: nn.Module, parameters: Parameters = None, one_dimensional: bool = False) -> list[str]:

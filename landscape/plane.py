@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -27,10 +27,18 @@ class Plane:
     ----------
     origin : Weights
     directions : tuple of Weights, the first for x, the second for y
+    ends : state dicts of the networks that the axes lead to, if there are such
+    reaches_ends : whether the axes lead to all of these, and not past what is not moved
+    metadata : what a results file says of the directions
+    seed : that the directions were drawn from, if they are random
     """
 
     origin: Weights
     directions: tuple[Weights, ...]
+    ends: tuple[Mapping[str, torch.Tensor], ...] = ()
+    reaches_ends: bool = True
+    metadata: dict = field(default_factory=lambda: {"directions": "given"})
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         for direction in self.directions:

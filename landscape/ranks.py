@@ -20,7 +20,7 @@ from typing import NamedTuple
 from landscape import __version__
 from landscape.errors import BadInput
 
-__all__ = ["Alone", "Patience", "Share", "agreed", "alike", "share", "world"]
+__all__ = ["Alone", "Patience", "Share", "agreed", "alike", "communicator", "share", "world"]
 
 # What launchers tell each process they start, and how many processes that says there are.
 LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
@@ -51,7 +51,7 @@ def world():
         for rank 0 and all would write one file. Or they run other code, or were told otherwise: nobody would
         know whose numbers are in the file.
     """
-    launched = max((int(os.environ[name]) for name in LAUNCHED if os.environ.get(name, "").isdigit()), default=1)
+    launched = _launched()
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is there, its MPI library is not
@@ -73,6 +73,21 @@ def world():
         told = " ".join([os.path.basename(script), *words])
         alike(MPI.COMM_WORLD, {"version of skipscape": __version__, "code of skipscape": _code(), "command": told})
     return MPI.COMM_WORLD
+
+
+def communicator(comm=None):
+    """The ranks that take part in a call: those given, or all that mpiexec has started, or this process alone.
+
+    Under mpiexec every call without a communicator is collective: all ranks make it alike.
+    """
+    if comm is not None:
+        return comm
+    return world() if _launched() > 1 else Alone()
+
+
+def _launched() -> int:
+    """How many processes a launcher says that it has started."""
+    return max((int(os.environ[name]) for name in LAUNCHED if os.environ.get(name, "").isdigit()), default=1)
 
 
 class Share(NamedTuple):

@@ -73,7 +73,7 @@ def sharpness(
         Of the directions. A trial has one, whatever the kind and the radius: curves over radii are smooth, and
         an ascent starts where the random point of its trial lies.
     measuring : callable, optional
-        Measures the network as it is at the moment (`landscape.subject.Subject.measure`); by default
+        Measures the network as it is at the moment (`landscape.evaluation.Evaluation.measure`); by default
         `landscape.measure.measure`.
 
     Returns

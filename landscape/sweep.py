@@ -76,7 +76,7 @@ def sweep(
     Notes
     -----
     An exception of `function` or a signal leaves through this call, on rank 0 after a last flush.
-    The caller must then end the job (see `landscape.command.run`), since other ranks may be waiting.
+    The caller must then end the job (see `landscape.commands.cli.run`), since other ranks may be waiting.
 
     Raises
     ------
@@ -251,7 +251,7 @@ class _Keeper(threading.Thread):
                     break
         except BaseException as error:
             self.error = error
-            error.genuine = True  # though it comes by the way of a Ctrl-C, see `landscape.command`
+            error.genuine = True  # though it comes by the way of a Ctrl-C, see `landscape.commands.cli`
             _thread.interrupt_main()  # rank 0 may be deep in a long measurement
 
     def _listen(self, seconds: float = 0.1) -> None:

@@ -9,43 +9,21 @@ from pathlib import Path
 from torch import nn
 
 from landscape import checkpoint as checkpoints
-from landscape.arguments import fitted, input_options, parsed
+from landscape.arguments import fitted, parsed
 from landscape.checkpoint import Checkpoint
-from landscape.command import Parser
 from landscape.data import Data
 from landscape.errors import BadInput
 from landscape.networks import NETWORKS, build
 from landscape.training import RECIPES
+from landscape.validate import one_of
 
-__all__ = ["options", "recipe", "trained_here", "variant"]
-
-
-def options(parser: Parser, epochs: int, data: str | None) -> None:
-    """Give a command the options that say which networks there are, of which data, and how they are trained.
-
-    Parameters
-    ----------
-    epochs, data : defaults
-    """
-    g = parser.add_argument_group("networks and data")
-    g.add_argument("--depth", type=int, nargs="+", default=[20], help="weight layers")
-    g.add_argument("--width", type=int, default=16, help="channels of the first stage")
-    g.add_argument("--seeds", type=int, default=3, help="of each network: seeds 0, 1, …")
-    g.add_argument("--data", default=data, help="as for train.py")
-    g.add_argument("--root", type=Path, help="where torchvision's data lie")
-    input_options(g, training=True)
-    g.add_argument("--examples", type=int, help="a stratified subset of so many training images")
-    g = parser.add_argument_group("training")
-    g.add_argument("--epochs", type=int, default=epochs)
-    g.add_argument("--recipe", choices=RECIPES, default="fast", help="schedule, learning rate and weight decay")
-    g.add_argument("--learning-rate", type=float, help="by default the recipe's")
-    g.add_argument("--batch-size", type=int, default=128, help="examples a step")
+__all__ = ["recipe", "trained_here", "variant"]
 
 
-def recipe(arguments) -> dict:
-    """What `landscape.training.train` is told by these options; the seed is another matter."""
-    found = RECIPES[arguments.recipe] | {"epochs": arguments.epochs, "batch_size": arguments.batch_size}
-    return found if arguments.learning_rate is None else found | {"learning_rate": arguments.learning_rate}
+def recipe(name: str, epochs: int, batch_size: int, learning_rate: float | None = None) -> dict:
+    """What `landscape.training.train` is told by a recipe and what is changed of it; the seed is another matter."""
+    settings = RECIPES[one_of("recipe", name, RECIPES)] | {"epochs": epochs, "batch_size": batch_size}
+    return settings if learning_rate is None else settings | {"learning_rate": learning_rate}
 
 
 def variant(name: str, depth: int, width: int, data: Data) -> nn.Module:

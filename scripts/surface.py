@@ -11,25 +11,43 @@ Without mpiexec it runs on one process, with the same results to the bit. The sa
 tells why a surface looks odd.
 """
 
-from landscape.command import Parser, run
-from landscape.ranks import agreed
-from landscape.subject import options as subject_options
-from landscape.subject import subject
-from landscape.surface import check, options, surface
+from landscape.commands.cli import Parser, chosen, run
+from landscape.commands.options import evaluator_options, plane_options
+from landscape.evaluator import Evaluator
+from landscape.surface import ADAPTIVE, surface
 
 
 def parser() -> Parser:
     p = Parser(prog="surface.py", description=__doc__)
-    subject_options(p, split="train", several=True)
-    options(p)
+    evaluator_options(p, split="train", several=True)
+    plane_options(p, points=51)
+    p.add_argument(
+        "--weight-decay",
+        type=float,
+        metavar="LAMBDA",
+        help="measure λ/2·‖θ‖² too: what a training with this decay minimises is then in `objective`",
+    )
+    p.add_argument(
+        "--compile", action="store_true", help="torch.compile, once for all points: for a GPU; needs a C++ compiler"
+    )
+    p.add_argument(
+        "--adaptive",
+        nargs="?",
+        type=float,
+        const=ADAPTIVE,
+        metavar="MISS",
+        help=f"measure until at least 95 %% of the other points are interpolated to within this part of the loss "
+        f"({ADAPTIVE})",
+    )
+    p.add_argument(
+        "--diagnose", action="store_true", help="measure no surface; tell what is odd about the one in OUT.h5"
+    )
     return p
 
 
 def main(arguments, comm) -> None:
-    with agreed(comm):
-        check(arguments)
-        it = subject(arguments, comm)
-    surface(it, arguments, comm)
+    evaluate = Evaluator.from_checkpoint(**chosen(arguments, Evaluator.from_checkpoint), comm=comm)
+    surface(evaluate, **chosen(arguments, surface), comm=comm)
 
 
 if __name__ == "__main__":

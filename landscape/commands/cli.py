@@ -9,33 +9,31 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import inspect
+import logging
 import os
 import re
 import select
-import shlex
 import signal
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator
 from functools import partial
-from importlib import metadata
 from itertools import takewhile
 from pathlib import Path
 
-from landscape import __version__
 from landscape.errors import COMMAND, BadInput, UnknownLayer, meant
+from landscape.log import ANSWER, LOG, note
 from landscape.ranks import Alone, agreed, world
 
-__all__ = ["Parser", "note", "printable", "provenance", "quietly", "run", "say"]
+__all__ = ["Parser", "chosen", "printable", "run"]
 
 MOST = 10_000_000  # of anything that a command line counts
 LARGEST_SEED = 2**62  # what generators take, with room for those that follow from it
 STOPPED: list[int] = []  # the signal that has stopped this command
 LONGEST = 2000  # characters of a complaint
-QUIET: ContextVar[bool] = ContextVar("quiet", default=False)  # whether nothing is printed but errors
 
 
 class Parser(argparse.ArgumentParser):
@@ -118,7 +116,8 @@ def run(main: Callable, parser: Parser) -> None:
         warnings.showwarning = partial(_shown, comm, warnings.showwarning)
         with agreed(comm):
             arguments = _parsed(parser, sys.argv[1:])
-        with quietly(getattr(arguments, "quiet", False)):
+        quiet, verbose = (getattr(arguments, name, False) for name in ("quiet", "verbose"))
+        with _printing(ANSWER if quiet else logging.DEBUG if verbose else logging.INFO):
             main(arguments, comm)
         status = 0
     except KeyboardInterrupt as stopped:
@@ -165,39 +164,36 @@ def _failed(comm, parser: Parser, error: Exception) -> int:
     if complaint is None:
         _tell(f"{parser.prog}: rank {comm.rank} of {comm.size} failed\n{traceback.format_exc()}")
     elif comm.rank == 0 or not agreed_upon:
-        note(f"{parser.prog}: error: {complaint}")
+        _tell(printable(f"{parser.prog}: error: {complaint}"))
     if not agreed_upon:
         _abort(comm, status)
     return status
 
 
-def say(comm, *lines: str, asked: bool = False) -> None:
-    """Print on rank 0, unless nothing but errors is to be printed; a line may be several.
+class _Terminal(logging.Handler):
+    """Prints what is logged, warnings on standard error. An error in printing is the command's to handle."""
 
-    Parameters
-    ----------
-    comm : communicator
-    lines : what to print
-    asked : whether this is what the command was asked for; then it is printed in any case
-    """
-    if comm.rank == 0 and (asked or not QUIET.get()):
-        for text in lines:
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.levelno < logging.WARNING:
             print("\n".join(map(printable, text.split("\n"))), flush=True)
+        else:
+            _tell(printable(text))
 
 
 @contextlib.contextmanager
-def quietly(quiet: bool = True) -> Iterator[None]:
-    """Print nothing but errors, or again everything, in a ``with`` block or in a function that it decorates."""
-    before = QUIET.set(quiet)
+def _printing(level: int) -> Iterator[None]:
+    """Print what the library logs from this level on, for the length of a ``with``."""
+    terminal, before, propagate = _Terminal(), LOG.level, LOG.propagate
+    LOG.addHandler(terminal)
+    LOG.setLevel(level)
+    LOG.propagate = False
     try:
         yield
     finally:
-        QUIET.reset(before)
-
-
-def note(line: str) -> None:
-    """Print a line on standard error, whichever rank this is."""
-    _tell(printable(line))
+        LOG.removeHandler(terminal)
+        LOG.setLevel(before)
+        LOG.propagate = propagate
 
 
 def printable(text: str) -> str:
@@ -208,15 +204,10 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def provenance(settings: Mapping) -> dict:
-    """The attributes of a results file: the settings, what was typed, and the versions at work.
-
-    Only the name of the script is kept of its path, so that the same study in another folder is
-    the same study.
-    """
-    script = sys.argv[0].rpartition("/")[2]
-    versions = {"version_skipscape": __version__} | {f"version_{n}": metadata.version(n) for n in ("torch", "numpy")}
-    return {**settings, "command": shlex.join([script, *sys.argv[1:]]), **versions}
+def chosen(arguments: argparse.Namespace, *functions: Callable) -> dict:
+    """Those of a command line's arguments that are parameters of functions, by name."""
+    names = {name for function in functions for name in inspect.signature(function).parameters}
+    return {name: value for name, value in vars(arguments).items() if name in names}
 
 
 def _parsed(parser: Parser, words: list[str]) -> argparse.Namespace:

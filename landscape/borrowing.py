@@ -1,0 +1,41 @@
+"""A caller's own network, measured and given back as it was."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+__all__ = ["borrowed", "channels_last"]
+
+
+@contextlib.contextmanager
+def borrowed(network: nn.Module) -> Iterator[nn.Module]:
+    """A network in evaluation mode and a quick layout, for the length of a ``with``; nothing of it is copied.
+
+    It is the caller's own network that is measured, so that a loss, a hook or a second module that shares its weights
+    sees them move. Afterwards modes, layouts and weights are as they were, to the bit.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    layouts = [(tensor, tensor.data) for tensor in (*network.parameters(), *network.buffers()) if tensor.ndim == 4]
+    try:
+        network.eval()
+        channels_last(network)
+        yield network
+    finally:
+        for tensor, own in layouts:
+            if tensor.data.data_ptr() != own.data_ptr():
+                own.copy_(tensor.data)  # the same values, unless a user's forward changed them
+            tensor.data = own
+        for module, training in modes:
+            module.training = training
+
+
+def channels_last(network: nn.Module) -> None:
+    """Lay out the weights of two-dimensional convolutions so that they are quick; values stay as they are."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.ndim == 4:
+            # Not contiguous(), which leaves strides of one channel as they are: other kernels, other last bits.
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
