@@ -25,7 +25,7 @@ import torch
 
 from landscape import checkpoint as checkpoints
 from landscape import saved
-from landscape.command import Parser, note, run, say
+from landscape.commands.cli import Parser, run
 from landscape.data import sources
 from landscape.drawing.views import shown
 from landscape.errors import BadInput
@@ -34,6 +34,7 @@ from landscape.formats.checked import opened, results
 from landscape.formats.mesh import write_obj, write_stl
 from landscape.formats.tidy import write_csv, write_npz
 from landscape.formats.vtk import write_vtp, write_vts
+from landscape.log import note, say
 from landscape.ranks import agreed
 from landscape.whole import written
 
