@@ -57,16 +57,16 @@ def usable(files: list[Results]) -> list[Results]:
     """Files of known kinds; of the others, of points that are missing and of noise that is unknown, a line tells."""
     known = [file for file in files if file.kind in KINDS]
     for file in files:
-        said = f"{file.path} is of kind {file.kind}; there are numbers of {', '.join(KINDS)}"
+        said = f"{file.source} is of kind {file.kind}; there are numbers of {', '.join(KINDS)}"
         if not known:
             raise BadInput(said)
         if file.kind not in KINDS:
             note(f"{said}: left out")
             continue
         if file.kind == "surface" and noiseless(file):
-            note(f"{file.path}: the noise of its losses is unknown, so minima and roughness above it are left out")
+            note(f"{file.source}: the noise of its losses is unknown, so minima and roughness above it are left out")
         if left := (~file.known).sum():
-            note(f"{file.path}: {left} of {file['done'].size} points are not measured yet")
+            note(f"{file.source}: {left} of {file['done'].size} points are not measured yet")
     return known
 
 

@@ -123,5 +123,6 @@ def provenance(files: Sequence[Results]) -> str:
     lines = []
     for file in files:
         told = [how.format(str(file.attributes[name])) for name, how in SHOWN.items() if name in file.attributes]
-        lines.append(f'<p class="provenance">{escape(file.path.name)}: {escape(" · ".join(told))}</p>')
+        source = file.path.name if file.path else file.source
+        lines.append(f'<p class="provenance">{escape(source)}: {escape(" · ".join(told))}</p>')
     return "\n".join(lines)
