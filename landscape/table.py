@@ -408,7 +408,3 @@ def _brief(array) -> str:
 
 def _reason(error: OSError | RuntimeError) -> str:
     return getattr(error, "strerror", None) or str(error).splitlines()[0]
-
-
-def results_of(table):
-    raise NotImplementedError
