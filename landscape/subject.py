@@ -30,7 +30,7 @@ from landscape.nested import Nested, cat, leaves, length, mapped, split, take
 from landscape.networks import NETWORKS
 from landscape.place import place
 from landscape.ranks import agreed
-from landscape.shared import once_a_machine
+from landscape.shared_memory import load_once_per_node
 from landscape.table import MEASURED
 
 __all__ = ["Source", "Split", "Subject", "assembled", "batch_size", "compiled", "options", "subject", "unfused"]
@@ -470,7 +470,7 @@ def _data(name: str, split: str, arguments, checkpoint: Checkpoint, comm) -> dat
         frame = mapped(lambda tensor: tensor.new_empty(0), both)  # small, unlike the arrays
         return (replace(data, images=None, labels=None), frame), [tensor.numpy() for tensor in leaves(both)]
 
-    (data, frame), arrays = once_a_machine(comm, make)
+    (data, frame), arrays = load_once_per_node(comm, make)
     each = iter(arrays)
     images, labels = mapped(lambda _: torch.from_numpy(next(each)), frame)
     return replace(data, images=images, labels=labels)

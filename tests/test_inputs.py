@@ -511,7 +511,7 @@ def test_every_kind_is_measured_by_command_as_by_plain_pytorch(kinds, tmp_path, 
 @pytest.mark.parametrize("name", ["masks", "two", "named", "several_targets", "tokens"])
 def test_structures_survive_being_shared_between_ranks(kinds, name, monkeypatch):
     """Ranks share arrays; their structure travels beside them."""
-    monkeypatch.setattr("landscape.subject.once_a_machine", lambda _, make: pickle.loads(pickle.dumps(make())))
+    monkeypatch.setattr("landscape.subject.load_once_per_node", lambda _, make: pickle.loads(pickle.dumps(make())))
     parser = Parser()
     options(parser, "test")
     arguments = parser.parse_args(["a.pt", "a.h5", "--tolerance", "0.1", "--seed", "3"])
