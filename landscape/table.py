@@ -25,12 +25,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from landscape.atomic import write_atomically
 from landscape.checksum import blank, seal, vouched
 from landscape.errors import BadInput
 from landscape.labelled import METADATA, Odd
 from landscape.results import FORMAT, Results, attempt, check_types, read
 from landscape.running import Mark
-from landscape.whole import written
 
 __all__ = ["MEASURED", "Results", "Table", "prepare", "read", "results_of", "title_before"]
 
@@ -254,7 +254,7 @@ def prepare(
             _attach(file, dataset, over.get(name, dims))
         file.attrs.update(attributes)
         places = [(d.id.get_offset(), d.id.get_storage_size()) for d in map(file.get, changing) if d.size]
-    with written(path, "mend that, or give another output file") as draft:
+    with write_atomically(path, "mend that, or give another output file") as draft:
         draft.write_bytes(image.getbuffer())
         seal(draft, [OPEN, *places])
         try:

@@ -12,13 +12,14 @@ import math
 from pathlib import Path
 
 from landscape.command import Parser, note, run, say
+
+from landscape.atomic import write_atomically
 from landscape.comparison import compare
 from landscape.errors import BadInput
 from landscape.numbers import KINDS, Levels, noiseless
 from landscape.ranks import agreed
 from landscape.table import Results, read
 from landscape.tables import as_csv, as_latex, as_text
-from landscape.whole import written
 
 
 def parser() -> Parser:
@@ -49,7 +50,7 @@ def main(arguments, comm) -> None:
         with contextlib.ExitStack() as both:  # or none
             for path, form in wanted.items():
                 if path:
-                    both.enter_context(written(path)).write_text(form(table), encoding="utf-8")
+                    both.enter_context(write_atomically(path)).write_text(form(table), encoding="utf-8")
         say(comm, *as_text(table))
 
 

@@ -20,6 +20,8 @@ tell their numbers under the pointer; lines; or a network whose blocks are delet
 import argparse
 from pathlib import Path
 
+from landscape.command import Parser, note, run
+
 from ensemble.drawing import lesions
 from ensemble.drawing_attribution import interactions, values
 from ensemble.drawing_claims import identity, reuse
@@ -29,7 +31,6 @@ from ensemble.drawing_paths import paths
 from ensemble.drawing_redundancy import redundancies
 from ensemble.drawing_surviving import survivors
 from ensemble.html import lesion_page
-from landscape.command import Parser, note, run
 from landscape.drawing import (
     PARTS,
     check_output,

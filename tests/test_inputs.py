@@ -510,7 +510,7 @@ def test_every_kind_is_measured_by_command_as_by_plain_pytorch(kinds, tmp_path, 
 @pytest.mark.parametrize("name", ["masks", "two", "named", "several_targets", "tokens"])
 def test_structures_survive_being_shared_between_ranks(kinds, name, monkeypatch):
     """Ranks share arrays; their structure travels beside them."""
-    monkeypatch.setattr("landscape.evaluator.once_a_machine", lambda _, make: pickle.loads(pickle.dumps(make())))
+    monkeypatch.setattr("landscape.evaluator.load_once_per_node", lambda _, make: pickle.loads(pickle.dumps(make())))
     shared = _data(f"kinds:{name}", "test", {"seed": 3}, in_order=True, comm=None)
     alone = datasets.load(f"kinds:{name}", "test")
     order = datasets.stratified_order(alone.labels, 3)
