@@ -159,9 +159,14 @@ class Evaluation:
 
 
 def fits(
-    checkpoint: Checkpoint, network: nn.Module, sources: Sequence[Source], losses: Mapping[str, Loss], outputs: object
+    checkpoint: Checkpoint,
+    network: nn.Module,
+    sources: Sequence[Source],
+    losses: Mapping[str, Loss],
+    metrics: Mapping[str, Loss],
+    outputs: object,
 ) -> dict[str, Fit]:
-    """How each loss, or metric, scores the outputs of a network on data; found out on two examples.
+    """How each loss, and each metric, scores the outputs of a network on data; found out on two examples.
 
     Raises
     ------
@@ -172,6 +177,11 @@ def fits(
     inputs, targets = (take(each, slice(2)) for each in data.batches[0])
     how = {"outputs": outputs, "classes": data.classes, "data": data.name}
     scored = {name: fit(checkpoint.title, network, inputs, targets, name, loss, **how) for name, loss in losses.items()}
+    for name, metric in metrics.items():
+        try:
+            scored[name] = fit(checkpoint.title, network, inputs, targets, name, metric, **how)
+        except BadInput as error:
+            raise BadInput(f"the metric {name}: {error.args[0].replace('the loss ', 'it ', 1)}") from error
     shapes = {tuple(t.shape[1:] for t in leaves(inputs))}
     for more_inputs, _ in (batch for source in sources for batch in source.batches):
         if (shape := tuple(t.shape[1:] for t in leaves(more_inputs))) not in shapes:  # as where lengths differ
@@ -230,7 +240,7 @@ def assembled(
     if tolerance is not None and not 0 < tolerance < 1:
         raise BadInput(f"tolerance is {tolerance}; give a relative error between 0 and 1, like 0.02")
     own = {name: metric for name, metric in metrics.items() if not isinstance(metric, str)}
-    scored = fits(checkpoint, network, sources, {**losses, **own}, outputs)
+    scored = fits(checkpoint, network, sources, losses, own, outputs)
     inputs = take(data.batches[0][0], slice(2))
     with_accuracy = scored[main].accuracy is not None
     for source in sources:

@@ -134,7 +134,8 @@ class Evaluator:
                 if part is not None
             ]
             self._score(loss, metrics)
-            fits(self.checkpoint, network, self.sources, self._checked(), outputs)
+            own = {name: metric for name, metric in self.metrics.items() if not isinstance(metric, str)}
+            fits(self.checkpoint, network, self.sources, self.losses, own, self._outputs)
 
     @classmethod
     def from_checkpoint(
@@ -293,9 +294,6 @@ class Evaluator:
         targets = self.sources[0].batches[0][1]
         self.losses = _named(loss, "loss") or {(name := default_loss(targets)): loss_named(name)}
         self.metrics = _named(metrics, "metric")
-
-    def _checked(self) -> dict[str, Loss]:
-        return self.losses | {name: metric for name, metric in self.metrics.items() if not isinstance(metric, str)}
 
 
 def _named(functions, noun: str) -> dict:
