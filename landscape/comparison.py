@@ -132,7 +132,7 @@ def compare(
         twin = drawn.setdefault((part, network, _drawn(file)), file)
         if twin is not file:
             raise BadInput(
-                f"{twin.path} and {file.path} are one measurement, not two repeats: {_told(file)}; leave one out"
+                f"{twin.source} and {file.source} are one measurement, not two repeats: {_told(file)}; leave one out"
             )
         for row in KINDS[file.kind](file, levels):
             rows.setdefault((part, row.name, row.unit), {}).setdefault(network, []).append(row)
@@ -150,7 +150,7 @@ def _usable(files: list[Results]) -> list[Results]:
     known = [file for file in files if file.kind in KINDS]
     for file in files:
         if file.kind not in KINDS:
-            other = f"{file.path} is of kind {file.kind}; there are numbers of {', '.join(KINDS)}"
+            other = f"{file.source} is of kind {file.kind}; there are numbers of {', '.join(KINDS)}"
             if not known:
                 raise BadInput(other)
             note(f"{other}: left out")
@@ -160,9 +160,9 @@ def _usable(files: list[Results]) -> list[Results]:
 def _warn(file: Results) -> None:
     """Of points that are missing, and of noise that is unknown."""
     if file.kind == "surface" and noiseless(file):
-        note(f"{file.path}: the noise of its losses is unknown, so minima and roughness above it are left out")
+        note(f"{file.source}: the noise of its losses is unknown, so minima and roughness above it are left out")
     if missing := (~file.known).sum():
-        note(f"{file.path}: {missing} of {file['done'].size} points are not measured yet")
+        note(f"{file.source}: {missing} of {file['done'].size} points are not measured yet")
 
 
 def _part(results: Results) -> str:

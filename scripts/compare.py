@@ -10,13 +10,13 @@ their seeds, are repeats: of them there are means and 95 % intervals, and two ne
 import contextlib
 from pathlib import Path
 
+from landscape.atomic import write_atomically
 from landscape.commands.cli import Parser, chosen, run
 from landscape.comparison import compare
 from landscape.errors import BadInput
 from landscape.log import say
 from landscape.numbers import KINDS
 from landscape.ranks import agreed
-from landscape.whole import written
 
 
 def parser() -> Parser:
@@ -44,7 +44,7 @@ def main(arguments, comm) -> None:
         with contextlib.ExitStack() as both:  # or none
             for path, form in forms.items():
                 if path:
-                    both.enter_context(written(path)).write_text(form(), encoding="utf-8")
+                    both.enter_context(write_atomically(path)).write_text(form(), encoding="utf-8")
         say(comm, repr(table))
 
 
