@@ -264,13 +264,12 @@ def test_a_row_is_a_network_at_a_moment(file):
     assert (results["gradient"][:, 1, 0] < middle).all() and (middle < results["gradient"][:, 3, 0]).all()
 
 
-def test_a_checkpoint_is_measured_like_the_network_that_it_holds(trained, tmp_path):
+def test_a_checkpoint_is_measured_like_the_network_that_it_holds(trained):
     """The same training by two functions; on several threads the last digits may differ."""
     results = gradient_flow(
         "plain:width=4",
         checkpoints=[trained / "plain.pt"],
         **{"depth": 8, "epochs": 2, "seeds": 1, "batches": 1, "jacobians": True, "quiet": True},
-        out=tmp_path / "a.h5",
     )
     assert results["variant"].tolist() == ["plain:width=4", "plain:width=4", "plain"]
     for name in ("gradient", "exit_loss", "sigma_max", "similarity"):
@@ -280,16 +279,13 @@ def test_a_checkpoint_is_measured_like_the_network_that_it_holds(trained, tmp_pa
         assert flows([results], show=show).axes[0].get_title().split() == ["depth", "8,", "at", "initialisation"]
 
 
-def test_a_network_in_memory_is_measured_as_it_is(trained, tmp_path):
-    """As the checkpoint that holds it: a stratified order of a stratified order is other examples, so all are taken."""
+def test_a_network_in_memory_is_measured_as_the_checkpoint_that_holds_it(trained):
     checkpoint = load_checkpoint(trained / "resnet.pt")
     data = load("digits", "train", **{name: checkpoint.data[name] for name in ("mean", "std")})
     evaluate = Evaluator(checkpoint.restore(), [(data.images, data.labels)], name="mine")
     before = digest(dict(evaluate.network.state_dict()))
-    own = gradient_flow(evaluate, batches=2, batch_size=32, quiet=True, out=tmp_path / "a.h5")
-    held = gradient_flow(
-        checkpoints=[trained / "resnet.pt"], batches=2, batch_size=32, quiet=True, out=tmp_path / "b.h5"
-    )
+    own = gradient_flow(evaluate, batches=2, batch_size=32, quiet=True)
+    held = gradient_flow(checkpoints=[trained / "resnet.pt"], batches=2, batch_size=32, quiet=True)
     assert (own["variant"].item(), own["moment"].item(), held["moment"].item()) == ("mine", "given", "trained")
     for name in ("gradient", "parameter_gradient", "share", "exit_loss", "similarity", "loss"):
         np.testing.assert_allclose(own[name], held[name], rtol=1e-5, atol=1e-6, err_msg=name)

@@ -380,7 +380,7 @@ def test_the_call_takes_the_subset_that_the_command_does(trained, file, tmp_path
         (inputs, targets), *_ = evaluate.sources[0].batches
         images, labels = inputs[results.coordinates["example"]], targets[results.coordinates["example"]]
         batches = list(zip(images.split(6 // pieces), labels.split(6 // pieces), strict=True))
-        held = path_spectrum(Evaluator(network, batches), **HOW, out=tmp_path / f"{pieces}.h5")
+        held = path_spectrum(Evaluator(network, batches), **HOW)
         assert held.coordinates["example"].tolist() == list(range(6))
         np.testing.assert_allclose(held["norm_each"], results["norm_each"], rtol=1e-10)
 

@@ -51,17 +51,17 @@ def test_a_row_is_the_training_of_one_network(file):
     assert results["test_loss"][0, 0, 0] == pytest.approx(final["test"]["loss"], rel=1e-4)
 
 
-def test_a_diverged_training_is_a_result(tmp_path):
-    results = trainings("resnet", **ONE | {"epochs": 2}, learning_rate=1e20, out=tmp_path / "a.h5")
+def test_a_diverged_training_is_a_result():
+    results = trainings("resnet", **ONE | {"epochs": 2}, learning_rate=1e20)
     assert results["done"].all()
     assert not np.isfinite(results["loss"]).any()
     drawn([results])
 
 
-def test_figures_are_drawn_by_depth_or_by_variant(file, tmp_path):
+def test_figures_are_drawn_by_depth_or_by_variant(file):
     by_depth = drawn([read(file)]).axes
     assert [axes.get_xlabel() for axes in by_depth] == ["depth (weight layers)"] * 2
-    results = trainings(VARIANTS, **ONE, out=tmp_path / "b.h5")
+    results = trainings(VARIANTS, **ONE)
     left, right = drawn([results], titles=["without", "with"]).axes
     assert [left.get_xlabel(), right.get_xlabel()] == ["training error (%)", "test error (%)"]
     assert [label.get_text() for label in left.get_yticklabels()] == ["without", "with"]
@@ -83,8 +83,8 @@ def test_trainings_are_not_compared_as_if_they_were_surfaces(file):
     assert done.stderr.count("\n") == 1
 
 
-def test_a_variant_may_have_a_pair_for_a_value(tmp_path):
-    results = trainings(["resnet", "resnet:join=scale,scales=(1,1),order=post"], **ONE, out=tmp_path / "a.h5")
+def test_a_variant_may_have_a_pair_for_a_value():
+    results = trainings(["resnet", "resnet:join=scale,scales=(1,1),order=post"], **ONE)
     assert np.ptp(results["loss"]) == 0  # 1·s + 1·f is the sum
 
 
@@ -144,5 +144,5 @@ def test_a_checkpoint_that_tells_the_least_is_a_row_too(trained, tmp_path):
     few.final = {split: {"loss": 1.5, "accuracy": 0.5, "more": 1} for split in ("train", "test")}
     few.training = {"epochs": [1, 2], "recipe": {}}
     checkpoint.save(few, tmp_path / "few.pt")
-    results = trainings(checkpoints=[tmp_path / "few.pt"], out=tmp_path / "a.h5", quiet=True)
+    results = trainings(checkpoints=[tmp_path / "few.pt"], quiet=True)
     assert results["loss"].item() == 1.5 and np.isnan(results["loss_se"]).all() and results["examples"].item() == 0
