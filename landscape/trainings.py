@@ -16,6 +16,7 @@ import torch
 from landscape import data as datasets
 from landscape.arguments import standardisation
 from landscape.checkpoint import Checkpoint
+from landscape.data import Data
 from landscape.errors import BadInput
 from landscape.fit import check_fit
 from landscape.log import Report
@@ -32,6 +33,7 @@ from landscape.variants import trained_here, variant
 
 __all__ = ["trainings"]
 
+OF_BOTH = ("variants", "checkpoints", "device", "out", "comm", "quiet", "dry_run")  # whether trained here or before
 ABSENT = {"spared": ("?", False, {"long_name": "whether there is no such checkpoint"})}
 
 
@@ -105,23 +107,9 @@ def trainings(
     BadInput
         Variants that cannot be built or fit no data, checkpoints that do not go together, or a file of others.
     """
+    given = dict(locals())
     comm = communicator(comm)
     variants = [variants] if isinstance(variants, str) else list(variants)
-    of_variants = {
-        "depth": depth,
-        "width": width,
-        "seeds": seeds,
-        "data": data,
-        "root": root,
-        "mean": mean,
-        "std": std,
-        "standardize": standardize,
-        "examples": examples,
-        "epochs": epochs,
-        "recipe": recipe,
-        "learning_rate": learning_rate,
-        "batch_size": batch_size,
-    }
     with restored():
         with agreed(comm):
             if bool(variants) == bool(checkpoints):
@@ -129,10 +117,16 @@ def trainings(
             on = place(comm, device)
             torch.set_num_threads(1)
             if checkpoints:
-                _check_unchanged(of_variants)
+                _check_unchanged(given)
                 plan = _finished([Path(path) for path in checkpoints])
             else:
-                plan = _planned(variants, **of_variants, device=on)
+                for name, value in (("seeds", seeds), ("epochs", epochs), ("batch_size", batch_size)):
+                    whole(name, value)
+                inputs = standardisation(mean, std, standardize)
+                splits = datasets.load_for_training(data, root=root, examples=examples, **inputs)
+                how = recipe_named(recipe, epochs, batch_size, learning_rate)
+                depths = different(numbers("depth", depth))
+                plan = _planned(different(variants), depths, width, seeds, splits, recipe, how, on)
 
         def finish(table: Table) -> list[str]:
             if checkpoints:
@@ -166,33 +160,20 @@ def trainings(
 
 def _planned(
     variants: list[str],
-    *,
-    depth: int | Sequence[int],
+    depths: list[int],
     width: int,
     seeds: int,
-    data: str,
-    root,
-    mean,
-    std,
-    standardize,
-    examples: int | None,
-    epochs: int,
+    splits: tuple[Data, Data],
     recipe: str,
-    learning_rate: float | None,
-    batch_size: int,
+    how: dict,
     device: torch.device,
 ) -> _Plan:
     """Trainings of variants."""
-    for name, value in (("seeds", seeds), ("epochs", epochs), ("batch_size", batch_size)):
-        whole(name, value)
-    how = recipe_named(recipe, epochs, batch_size, learning_rate)
-    settings = {"root": root, "examples": examples, **standardisation(mean, std, standardize)}
-    training, test = datasets.load_for_training(data, **settings)
-    depths = different(numbers("depth", depth))
-    rows = list(product(different(variants), depths, range(seeds)))
-    for name, each in product(variants, depths):
+    training, test = splits
+    rows = list(product(variants, depths, range(seeds)))
+    for name, depth in product(variants, depths):
         # a mistake in the last variant shows now, not in the morning
-        check_fit(name, variant(name, each, width, training), training)
+        check_fit(name, variant(name, depth, width, training), training)
 
     def result(row: int) -> dict:
         name, depth, seed = rows[row]
@@ -201,15 +182,13 @@ def _planned(
         with contextlib.suppress(BadInput):  # diverged: what there is now is measured
             for _ in train_epochs(network, training, test, **how, seed=seed, device=device):
                 pass
-        return _row(*(measure(network, datasets.batches(split, 500, device)) for split in (training, test)))
+        return _row(*(measure(network, datasets.batches(split, 500, device)) for split in splits))
 
     attributes = {
         "data": training.name,
         "inputs": training.inputs,
         "recipe": recipe,
-        "epochs": how["epochs"],
-        "learning_rate": how["learning_rate"],
-        "batch_size": batch_size,
+        **{name: how[name] for name in ("epochs", "learning_rate", "batch_size")},
         "width": width,
         "data_digest": training.digest,
     }
@@ -254,11 +233,10 @@ def _settings(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
     yield "data_digest", str(checkpoint.data.get("digest", "unknown"))
 
 
-def _check_unchanged(arguments: dict) -> None:
+def _check_unchanged(given: dict) -> None:
     """Refuse arguments that say what to train, where nothing is trained."""
-    parameters = inspect.signature(trainings).parameters
-    for name, value in arguments.items():
-        if value != parameters[name].default:
+    for name, parameter in inspect.signature(trainings).parameters.items():
+        if name not in OF_BOTH and given[name] != parameter.default:
             raise BadInput(f"--{name.replace('_', '-')} is for variants, not for --checkpoints; leave it out")
 
 
