@@ -17,7 +17,7 @@ from landscape.table import Results
 
 __all__ = ["SHOWN", "by_position", "flows"]
 
-MOMENTS = {"initial": "at initialisation", "trained": "trained"}
+MOMENTS = {"initial": "at initialisation", "trained": "trained", "given": "as given"}
 STATISTICS = {
     "batch": "BatchNorm with each batch's statistics",
     "recalibrated": "BatchNorm with statistics of these images",

@@ -25,7 +25,7 @@ from landscape.nested import Nested, cat, leaves, length, mapped, split, take
 from landscape.reference import REFERRING, Reference
 from landscape.table import MEASURED
 
-__all__ = ["Evaluation", "Source", "Split", "assembled", "batch_size", "compiled", "fits", "unfused"]
+__all__ = ["Evaluation", "Source", "Split", "assembled", "batch_size", "check_gradients", "compiled", "fits", "unfused"]
 
 
 class Split(NamedTuple):
@@ -305,6 +305,21 @@ def assembled(
         Split(batches[1], tolerances[1]) if others else None,
     )
     return evaluation, why
+
+
+def check_gradients(evaluation: Evaluation) -> None:
+    """Refuse what gradients are not measured with: they are those of one loss, on one split.
+
+    Raises
+    ------
+    BadInput
+        There is more than that, or less.
+    """
+    if evaluation.dtype != torch.float32 or evaluation.tolerance is not None:
+        raise BadInput("gradients have types of their own and take all examples; leave out --dtype and --tolerance")
+    more = [*evaluation.extra, *(["the test split"] if evaluation.test else [])]
+    if more:
+        raise BadInput(f"gradients are those of one loss on one split; leave out {', '.join(more)}")
 
 
 def unfused(evaluation: Evaluation) -> Evaluation:

@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 from landscape.comparison import compare
-from landscape.numbers import Levels
 from landscape.table import prepare, read
 
 X, Y = np.linspace(-1, 1, 41), np.linspace(-2, 2, 41)
@@ -59,16 +58,13 @@ def maker(tmp_path):
     return make
 
 
-GUESSING = Levels()
-
-
-def numbers(*files, levels=GUESSING):
+def numbers(*files, **levels):
     """What the first network's lines say, by name."""
-    return {line.name: line.estimates[0] for line in compare(files, levels).lines}
+    return {line.name: line.estimates[0] for line in compare(files, **levels).lines}
 
 
-def values(*files, levels=GUESSING):
-    return {name: estimate.mean for name, estimate in numbers(*files, levels=levels).items()}
+def values(*files, **levels):
+    return {name: estimate.mean for name, estimate in numbers(*files, **levels).items()}
 
 
 def lesions(path, deleted, error, more=None, **attributes):
