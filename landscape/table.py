@@ -28,7 +28,7 @@ import numpy as np
 from landscape.atomic import write_atomically
 from landscape.checksum import blank, seal, vouched
 from landscape.errors import BadInput
-from landscape.labelled import Odd
+from landscape.hdf5 import UnexpectedContent
 from landscape.results import FORMAT, Results, attempt, read
 from landscape.running import Mark
 
@@ -248,8 +248,8 @@ def prepare(
         seal(draft, [OPEN, *places])
         try:
             attempt(draft)  # what cannot be read again is refused now, not after hours of measuring
-        except Odd as odd:
-            raise BadInput(f"{path} could not be read again: {odd}; give another name, or other values") from odd
+        except UnexpectedContent as error:
+            raise BadInput(f"{path} could not be read again: {error}; give another name, or other values") from error
     return Table(path, points, values, done, worked_out, crc), []
 
 
