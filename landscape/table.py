@@ -28,7 +28,7 @@ import numpy as np
 from landscape.atomic import write_atomically
 from landscape.checksum import blank, seal, vouched
 from landscape.errors import BadInput
-from landscape.labelled import METADATA, Odd
+from landscape.hdf5 import METADATA, UnexpectedContent
 from landscape.results import FORMAT, Results, attempt, check_types, read
 from landscape.running import Mark
 
@@ -259,8 +259,8 @@ def prepare(
         seal(draft, [OPEN, *places])
         try:
             attempt(draft)  # what cannot be read again is refused now, not after hours of measuring
-        except Odd as odd:
-            raise BadInput(f"{path} could not be read again: {odd}; give another name, or other values") from odd
+        except UnexpectedContent as error:
+            raise BadInput(f"{path} could not be read again: {error}; give another name, or other values") from error
     return Table(path, points, values, done, worked_out, crc), []
 
 
@@ -280,7 +280,7 @@ def _outline(coordinates, given, changing, dims, metadata, attributes) -> Result
     arrays = {**coordinates, **variables}
     try:
         check_types(attributes["kind"], arrays, attributes, coordinates.keys() | given.keys())
-    except Odd as odd:
+    except UnexpectedContent as odd:
         raise BadInput(f"a file of these results could not be read: {odd}; give another name, or other values") from odd
     metadata = {
         name: {key: value for key, value in metadata.get(name, {}).items() if key in METADATA} for name in arrays
