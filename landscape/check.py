@@ -20,8 +20,8 @@ import numpy as np
 
 from landscape.apart import limit
 from landscape.errors import BadInput
+from landscape.lock import acquire
 from landscape.results import FLAGS, Results, damaged, load, place
-from landscape.running import claim
 from landscape.whole import written
 
 __all__ = ["Verdict", "check", "flaws", "repair"]
@@ -159,7 +159,7 @@ def repair(path: str | os.PathLike, rows: np.ndarray) -> None:
     """
     path = Path(path)
     try:
-        mark, _ = claim(path)
+        lock, _ = acquire(path)
     except OSError as error:
         raise BadInput(f"cannot write beside {path}: {error.strerror}; mend that, or repair a copy") from error
     try:
@@ -171,4 +171,4 @@ def repair(path: str | os.PathLike, rows: np.ndarray) -> None:
                     if flag in file:
                         file[flag][...] = False
     finally:
-        mark.release()
+        lock.release()

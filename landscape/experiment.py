@@ -12,10 +12,10 @@ import numpy as np
 from landscape.command import provenance, quietly, say
 from landscape.dry import foretell
 from landscape.errors import BadInput
+from landscape.lock import Lock, acquire
 from landscape.place import whereabouts
 from landscape.progress import Rounds
 from landscape.ranks import agreed, alike
-from landscape.running import Mark, claim
 from landscape.sweep import Function, sweep
 from landscape.table import Table, prepare
 
@@ -87,13 +87,13 @@ def _experiment(function: Function, points: np.ndarray, arguments, comm, *, labe
     with contextlib.ExitStack() as held:
         with agreed(comm):
             if comm.rank == 0:
-                mark, notes, obstacle = _claimed(arguments.out)
-                if mark is not None:
-                    held.callback(mark.release)
+                lock, notes, obstacle = _acquired(arguments.out)
+                if lock is not None:
+                    held.callback(lock.release)
                 table, warnings = prepare(arguments.out, points, attributes=told, **plan)
-                table.mark = mark
+                table.lock = lock
                 rows, before = choose(table), table.done.sum()
-                if len(rows) and obstacle:  # who has nothing to write needs no mark
+                if len(rows) and obstacle:  # who has nothing to write needs no lock
                     raise BadInput(obstacle)
                 say(comm, *notes, *warnings)
         with Rounds(label, arguments.quiet) as progress:
@@ -111,10 +111,10 @@ def _experiment(function: Function, points: np.ndarray, arguments, comm, *, labe
     return table
 
 
-def _claimed(out: Path) -> tuple[Mark | None, list[str], str]:
-    """This job's mark beside its output, what is to be said of it, and why there can be none."""
+def _acquired(out: Path) -> tuple[Lock | None, list[str], str]:
+    """This job's lock on its output, what is to be said of it, and why there can be none."""
     try:
-        return *claim(out), ""
+        return *acquire(out), ""
     except OSError as error:
         cure = "mend that, or give another output file"
-        return None, [], f"cannot write beside {out}, where a running job leaves its mark: {error.strerror}; {cure}"
+        return None, [], f"cannot write beside {out}, where a running job leaves its marker: {error.strerror}; {cure}"

@@ -28,8 +28,8 @@ import numpy as np
 from landscape.checksum import blank, seal, vouched
 from landscape.errors import BadInput
 from landscape.labelled import Odd
+from landscape.lock import Lock
 from landscape.results import FORMAT, Results, attempt, read
-from landscape.running import Mark
 from landscape.whole import written
 
 __all__ = ["MEASURED", "Results", "Table", "prepare", "read", "title_before"]
@@ -67,7 +67,7 @@ class Table:
         What is worked out from all values in the end, see `derive`.
     crc : ndarray of uint32, of the grid shape
         Checksums of the rows; None in a file that was begun without.
-    mark : Mark
+    lock : Lock
         Of the job that may write the file; None if nobody asks.
     """
 
@@ -77,7 +77,7 @@ class Table:
     done: np.ndarray
     derived: dict[str, np.ndarray] = field(default_factory=dict)
     crc: np.ndarray | None = None
-    mark: Mark | None = None
+    lock: Lock | None = None
 
     def __post_init__(self) -> None:
         self._unwritten: set[int] = set()  # indices along the first axis
@@ -133,8 +133,8 @@ class Table:
             checked = {"crc": self.crc}
         runs = _runs(sorted(self._unwritten), NEAR // max(1, self.done[0].size))
         try:
-            if self.mark is not None:
-                self.mark.check()
+            if self.lock is not None:
+                self.lock.check()
             # Another process may be reading: that is safe here, and a lock held by a dead job is no reason to stop.
             with h5py.File(self.path, "r+", locking=False) as file:
                 self._check(file)

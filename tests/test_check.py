@@ -144,7 +144,7 @@ def _hang(*_):
         pass
 
 
-RUNNING = "import sys; from landscape.running import claim; claim(sys.argv[1]); print(flush=True); input()"
+RUNNING = "import sys; from landscape.lock import acquire; lock = acquire(sys.argv[1]); print(flush=True); input()"
 
 
 def test_the_file_of_a_running_job_is_not_repaired(path):
