@@ -13,8 +13,8 @@ import numpy as np
 
 from landscape.atomic import write_atomically
 from landscape.errors import BadInput
+from landscape.lock import acquire
 from landscape.results import FLAGS, Results, damaged, load, place
-from landscape.running import claim
 
 __all__ = ["Verdict", "check", "flaws", "repair"]
 
@@ -133,7 +133,7 @@ def repair(path: str | os.PathLike, rows: np.ndarray) -> None:
     """
     path = Path(path)
     try:
-        mark, _ = claim(path)
+        lock, _ = acquire(path)
     except OSError as error:
         raise BadInput(f"cannot write beside {path}: {error.strerror}; mend that, or repair a copy") from error
     try:
@@ -145,4 +145,4 @@ def repair(path: str | os.PathLike, rows: np.ndarray) -> None:
                     if flag in file:
                         file[flag][...] = False
     finally:
-        mark.release()
+        lock.release()

@@ -123,7 +123,7 @@ def test_what_cannot_be_read_ends_with_status_2_in_one_line(tmp_path):
     assert [line.startswith("check.py: error: ") for line in wrong.splitlines()] == [True] * len(names)
 
 
-RUNNING = "import sys; from landscape.running import claim; claim(sys.argv[1]); print(flush=True); input()"
+RUNNING = "import sys; from landscape.lock import acquire; lock = acquire(sys.argv[1]); print(flush=True); input()"
 
 
 def test_the_file_of_a_running_job_is_not_repaired(path):
