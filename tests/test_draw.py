@@ -93,7 +93,7 @@ def test_single_deletions_are_drawn_by_depth_on_demand():
         ([stub("density"), stub("trace")], "one kind of results, but .* is a density, .* is a trace; draw them apart"),
         ([stub("surface", "x"), stub("surface", "y", "x")], r"is over \(x\), .* is over \(y, x\); draw them apart"),
         ([stub("surface", "w")], r"is over \(w\); surfaces are drawn over \(x\), \(repeat, x\), \(y, x\)"),
-        ([stub("surface")], r"is over \(\); surfaces are drawn over"),
+        ([stub("surface")], "has no variable loss, which is needed here"),
         ([stub("trace", "probe")], "holds a trace, which is a number and no figure"),
         ([stub("new", "x")], "no drawing of kind new is known"),
     ],

@@ -78,7 +78,7 @@ def listed(results: Results | Iterable[Results]) -> list[Results]:
 
 def key_of(file: Results, drawings: Mapping[Hashable, Callable]) -> Hashable:
     """What stands for such results in a table of drawings: their kind, or that and what their loss is over."""
-    return file.kind if file.kind in drawings else (file.kind, *file.dims.get("loss", ()))
+    return (file.kind, *file.dims["loss"]) if _dims_of(file.kind, drawings) else file.kind
 
 
 def drawing_of(files: Sequence[Results], drawings: Mapping[Hashable, Drawing]) -> Drawing:
@@ -98,10 +98,9 @@ def drawing_of(files: Sequence[Results], drawings: Mapping[Hashable, Drawing]) -
         return drawings[key]
     if file.kind == "trace":
         raise BadInput(f"{file.source} holds a trace, which is a number and no figure; curvature.py prints it")
-    known = [f"({', '.join(dims)})" for kind, *dims in filter(_is_tuple, drawings) if kind == file.kind]
-    if not known:
-        raise BadInput(f"no drawing of kind {file.kind} is known; update skipscape, or give another file")
-    raise BadInput(f"{file.source} is over ({', '.join(key[1:])}); surfaces are drawn over {', '.join(known)}")
+    if known := _dims_of(file.kind, drawings):
+        raise BadInput(f"{file.source} is over ({', '.join(key[1:])}); surfaces are drawn over {', '.join(known)}")
+    raise BadInput(f"no drawing of kind {file.kind} is known; update skipscape, or give another file")
 
 
 def drawn(
@@ -129,5 +128,6 @@ def check_options(function: Callable, options: Iterable[str]) -> None:
         raise BadInput(f"--{min(unknown).replace('_', '-')} does not apply to {function.__name__}; leave it out")
 
 
-def _is_tuple(key: Hashable) -> bool:
-    return isinstance(key, tuple)
+def _dims_of(kind: str, drawings: Iterable[Hashable]) -> list[str]:
+    """What results of a kind may be over, such as "(y, x)"; empty where that does not matter."""
+    return [f"({', '.join(key[1:])})" for key in drawings if isinstance(key, tuple) and key[0] == kind]
