@@ -8,10 +8,9 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ensemble.profile import JACOBIANS
-from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, abreast, check_width, wrapped
+from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, Figure, abreast, check_width, wrapped
 from landscape.errors import BadInput
 from landscape.table import Results
 

@@ -85,7 +85,7 @@ class Contents(dict):
         raise BadInput(f"{self.source} has no {self.what} {name}, which is needed here; name another file")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Results:
     """Labelled arrays of one measurement: everything a figure or a number is made from.
 
@@ -185,7 +185,8 @@ class Results:
         BadInput
             There is no such dimension, or no such place along it.
         """
-        coordinates, variables, dims = dict(self.coordinates), dict(self.variables), dict(self.dims)
+        coordinates, variables = dict(self.coordinates), dict(self.variables)
+        dims = {name: self.dims[name] for name in variables}
         for dim, index in indices.items():
             if dim not in coordinates:
                 raise BadInput(f"{self.source} has no dimension {dim}; it has {', '.join(coordinates)}")
@@ -214,8 +215,8 @@ class Results:
         BadInput
             xarray is not installed.
         """
-        dataset = _optional("xarray").Dataset
-        return dataset(
+        xarray = _optional("xarray")
+        return xarray.Dataset(
             {name: (self.dims[name], array, self.metadata.get(name)) for name, array in self.variables.items()},
             {name: (name, array, self.metadata.get(name)) for name, array in self.coordinates.items()},
             self.attributes,
