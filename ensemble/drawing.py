@@ -324,7 +324,7 @@ def _side(file: Results):
         return _repeats
     if _kind(file) != "delete":
         if _kind(file) not in KINDS:
-            raise BadInput(f"{file.path} has lesions of an unknown kind, {_kind(file)}; update skipscape")
+            raise BadInput(f"{file.source} has lesions of an unknown kind, {_kind(file)}; update skipscape")
         return _kinds
     return _multiples if file["deleted"].sum(axis=1).max(initial=0) > 1 else _singles
 

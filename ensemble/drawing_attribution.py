@@ -172,7 +172,7 @@ def by_value(axes: Axes, file: Results, order: Sequence[str], errors: bool | Non
         return {"Shapley value, 95 % interval": axes.errorbar(place, factor * found.mean, factor * found.half, **look)}
     if file["deleted"].sum(axis=1).max() > 1:
         raise BadInput(
-            f"{file.path} deletes several blocks at once; beside Shapley values draw those of single deletions"
+            f"{file.source} deletes several blocks at once; beside Shapley values draw those of single deletions"
         )
     alone = np.flatnonzero(file["deleted"].any(axis=1) & file["done"])
     intact = payoff[~file["deleted"].any(axis=1)][0]

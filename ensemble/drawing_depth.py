@@ -38,7 +38,7 @@ def damages(file: Results, errors: bool | None = None) -> tuple[np.ndarray, floa
     error = measured(file, errors)
     one, none = error[number == 1], error[number == 0]
     if not (np.isfinite(one).any() and np.isfinite(none).any()):
-        raise BadInput(f"{file.path} has no deletions of single blocks; measure them first")
+        raise BadInput(f"{file.source} has no deletions of single blocks; measure them first")
     return one[np.isfinite(one)], float(none[0])
 
 
@@ -89,8 +89,7 @@ def resilience(files: Sequence[Results], *, titles: Sequence[str] | None = None,
     -------
     Figure
     """
-    networks = [str(file.attributes.get("network", file.path.stem)) for file in files]
-    names = titles_of(files, list(titles) if titles else [re.sub(r"-\d+$", "", network) for network in networks])
+    names = titles_of(files, list(titles) if titles else [re.sub(r"-\d+$", "", file.network) for file in files])
     errors = as_errors(files)
     kinds = list(dict.fromkeys(names))
     with matplotlib.rc_context(STYLE):

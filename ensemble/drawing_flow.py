@@ -72,7 +72,7 @@ def flows(
         raise BadInput(f"there is no {show!r} to show; use {', '.join(SHOWN)}")
     if show not in file.variables:
         cure = "measure it with --jacobians" if show in JACOBIANS else "show something else"
-        raise BadInput(f"{file.path} has no {show}; {cure}")
+        raise BadInput(f"{file.source} has no {show}; {cure}")
     variants = list(dict.fromkeys(file["variant"]))
     names = list(titles or variants)
     if len(names) != len(variants):

@@ -33,7 +33,7 @@ def paths(files: Sequence[Results], *, titles: Sequence[str] | None = None, widt
     titles = titles_of(files, titles)
     for file in files:
         if not (file["done"].any() and np.isfinite(file["norm"][file["done"]]).all() and file["norm"].any()):
-            raise BadInput(f"{file.path} has no finite gradient to draw; measure a network whose loss is finite")
+            raise BadInput(f"{file.source} has no finite gradient to draw; measure a network whose loss is finite")
     with matplotlib.rc_context(STYLE):
         stacked = check_width(width) < 4.5
         shape = (3, 1) if stacked else (1, 3)

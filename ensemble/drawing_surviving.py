@@ -51,7 +51,7 @@ def survivors(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
             partner = "paths" if file.kind == "lesion" else "deletions"
             others = ", ".join(_named(other) for other in files if other.kind != file.kind)
             raise BadInput(
-                f"{file.path} is of {_named(file)}, the others are of {others}; add a file of {partner} of that one"
+                f"{file.source} is of {_named(file)}, the others are of {others}; add a file of {partner} of that one"
             )
     titles = titles_of(spectra, titles)
     of_lesions = [file for group in groups for file in group]
@@ -126,16 +126,16 @@ def _check(file: Results, number: int) -> None:
     """Refuse what is no deletion of any of the network's blocks."""
     lesion = str(file.attributes.get("lesion", "delete"))
     if lesion != "delete":
-        raise BadInput(f"{file.path} holds lesions of kind {lesion}; paths die by deletions: give deletions")
+        raise BadInput(f"{file.source} holds lesions of kind {lesion}; paths die by deletions: give deletions")
     if len(file.coordinates["block"]) != number:
         raise BadInput(
-            f"{file.path} deletes among {len(file.coordinates['block'])} blocks, the paths are of {number}; "
+            f"{file.source} deletes among {len(file.coordinates['block'])} blocks, the paths are of {number}; "
             "measure both with the same blocks"
         )
 
 
 def _same(one: Results, other: Results) -> bool:
-    return one.attributes.get("checkpoint", one.path) == other.attributes.get("checkpoint")
+    return one.attributes.get("checkpoint", one.source) == other.attributes.get("checkpoint")
 
 
 def _named(file: Results) -> str:

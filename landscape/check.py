@@ -19,10 +19,10 @@ import h5py
 import numpy as np
 
 from landscape.apart import limit
+from landscape.atomic import write_atomically
 from landscape.errors import BadInput
 from landscape.results import FLAGS, Results, damaged, load, place
 from landscape.running import claim
-from landscape.whole import written
 
 __all__ = ["Verdict", "check", "flaws", "repair"]
 
@@ -163,7 +163,7 @@ def repair(path: str | os.PathLike, rows: np.ndarray) -> None:
     except OSError as error:
         raise BadInput(f"cannot write beside {path}: {error.strerror}; mend that, or repair a copy") from error
     try:
-        with written(path, "mend that, or repair a copy") as draft:
+        with write_atomically(path, "mend that, or repair a copy") as draft:
             shutil.copy(path, draft)
             with h5py.File(draft, "r+", locking=False) as file:
                 file["done"][...] = file["done"][...] & ~rows

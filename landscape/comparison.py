@@ -99,13 +99,14 @@ def compare(files: Sequence[Results], levels: Levels) -> Comparison:
     drawn: dict[tuple, Results] = {}
     for results in files:
         if results.kind not in KINDS:
-            raise BadInput(f"{results.path} is of kind {results.kind}; there are numbers of {', '.join(KINDS)}")
+            raise BadInput(f"{results.source} is of kind {results.kind}; there are numbers of {', '.join(KINDS)}")
         network, part = results.attributes["checkpoint"], _part(results)
         titles[network] = results.attributes["network"]
         twin = drawn.setdefault((part, network, _drawn(results)), results)
         if twin is not results:
             raise BadInput(
-                f"{twin.path} and {results.path} are one measurement, not two repeats: {_told(results)}; leave one out"
+                f"{twin.source} and {results.source} are one measurement, not two repeats: {_told(results)}; "
+                "leave one out"
             )
         for row in KINDS[results.kind](results, levels):
             found.setdefault((part, row.name, row.unit), {}).setdefault(network, []).append(row)

@@ -32,7 +32,7 @@ from landscape.nested import leaves, mapped, take
 from landscape.place import place
 from landscape.ranks import agreed, communicator
 from landscape.reference import REFERRING
-from landscape.shared import once_a_machine
+from landscape.shared_memory import load_once_per_node
 from landscape.validate import LARGEST_SEED, one_of, whole
 
 __all__ = ["Evaluator", "Losses", "Metrics"]
@@ -377,7 +377,7 @@ def _data(name: str, split: str, how: Mapping, in_order: bool, comm) -> datasets
         frame = mapped(lambda tensor: tensor.new_empty(0), both)  # small, unlike the arrays
         return (replace(data, images=None, labels=None), frame), [tensor.numpy() for tensor in leaves(both)]
 
-    (data, frame), arrays = once_a_machine(comm, make)
+    (data, frame), arrays = load_once_per_node(comm, make)
     each = iter(arrays)
     images, labels = mapped(lambda _: torch.from_numpy(next(each)), frame)
     return replace(data, images=images, labels=labels)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-__all__ = ["Labelled", "Odd", "labelled"]
+__all__ = ["METADATA", "Labelled", "Odd", "labelled"]
 
 OBJECTS = 1000  # arrays or attributes, at most: we write a few dozen
 TEXTS = 10**5  # in an array of them, at most: they are read one by one
@@ -23,7 +23,7 @@ TEXT = 16  # bytes of where a text lies
 LIST = 2**16  # bytes of an attribute, at most
 MANY = 100  # texts in one, at most: they are read at once, and all may be the same long one
 
-TOLD = ("long_name", "units", "of")
+METADATA = ("long_name", "units", "of")
 
 
 class Odd(ValueError):
@@ -38,13 +38,13 @@ class Labelled(NamedTuple):
     arrays : by name; texts are objects of type str
     dims : the names of the dimensions of each array that is not itself a coordinate
     attributes : of the file
-    told : of each array those of its attributes that are in `TOLD`
+    metadata : of each array those of its attributes that are in `METADATA`
     """
 
     arrays: dict[str, np.ndarray]
     dims: dict[str, tuple[str, ...]]
     attributes: dict
-    told: dict[str, dict]
+    metadata: dict[str, dict]
 
 
 def labelled(file: h5py.File, first: Collection[str] = ()) -> Labelled:
@@ -72,7 +72,7 @@ def labelled(file: h5py.File, first: Collection[str] = ()) -> Labelled:
         dims,
         {name: _attribute(file, name) for name in file.attrs},
         {
-            name: {key: _attribute(dataset, key) for key in TOLD if key in dataset.attrs}
+            name: {key: _attribute(dataset, key) for key in METADATA if key in dataset.attrs}
             for name, dataset in datasets.items()
         },
     )

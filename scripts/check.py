@@ -12,8 +12,9 @@ not those that were written are marked as not measured; the command that made th
 import sys
 from pathlib import Path
 
-from landscape.check import check, repair
 from landscape.command import Parser, note, run, say
+
+from landscape.check import check, repair
 from landscape.ranks import agreed
 
 

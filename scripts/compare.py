@@ -12,13 +12,14 @@ import math
 from pathlib import Path
 
 from landscape.command import Parser, note, run, say
+
+from landscape.atomic import write_atomically
 from landscape.comparison import compare
 from landscape.errors import BadInput
 from landscape.numbers import KINDS, Levels, noiseless
 from landscape.ranks import agreed
 from landscape.table import Results, read
 from landscape.tables import as_csv, as_latex, as_text
-from landscape.whole import written
 
 
 def parser() -> Parser:
@@ -49,7 +50,7 @@ def main(arguments, comm) -> None:
         with contextlib.ExitStack() as both:  # or none
             for path, form in wanted.items():
                 if path:
-                    both.enter_context(written(path)).write_text(form(table), encoding="utf-8")
+                    both.enter_context(write_atomically(path)).write_text(form(table), encoding="utf-8")
         say(comm, *as_text(table))
 
 
@@ -57,16 +58,16 @@ def usable(files: list[Results]) -> list[Results]:
     """Files of known kinds; of the others, of points that are missing and of noise that is unknown, a line tells."""
     known = [file for file in files if file.kind in KINDS]
     for file in files:
-        said = f"{file.path} is of kind {file.kind}; there are numbers of {', '.join(KINDS)}"
+        said = f"{file.source} is of kind {file.kind}; there are numbers of {', '.join(KINDS)}"
         if not known:
             raise BadInput(said)
         if file.kind not in KINDS:
             note(f"{said}: left out")
             continue
         if file.kind == "surface" and noiseless(file):
-            note(f"{file.path}: the noise of its losses is unknown, so minima and roughness above it are left out")
+            note(f"{file.source}: the noise of its losses is unknown, so minima and roughness above it are left out")
         if left := (~file.known).sum():
-            note(f"{file.path}: {left} of {file['done'].size} points are not measured yet")
+            note(f"{file.source}: {left} of {file['done'].size} points are not measured yet")
     return known
 
 

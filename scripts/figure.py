@@ -20,6 +20,8 @@ tell their numbers under the pointer; lines; or a network whose blocks are delet
 import argparse
 from pathlib import Path
 
+from landscape.command import Parser, note, run
+
 from ensemble.drawing import lesions
 from ensemble.drawing_attribution import interactions, values
 from ensemble.drawing_claims import identity, reuse
@@ -29,7 +31,6 @@ from ensemble.drawing_paths import paths
 from ensemble.drawing_redundancy import redundancies
 from ensemble.drawing_surviving import survivors
 from ensemble.html import lesion_page
-from landscape.command import Parser, note, run
 from landscape.drawing import (
     PARTS,
     check_output,
@@ -105,7 +106,7 @@ def main(arguments, comm) -> None:
         raise BadInput(f"--{min(unknown)} does not apply to {draw.__name__}; leave it out")
     for file in files:
         if left := (~file.known).sum():
-            note(f"{file.path}: {left} of {file['done'].size} points are not measured yet")
+            note(f"{file.source}: {left} of {file['done'].size} points are not measured yet")
     (save_page if web else save)(draw(files, **options), out, **dpi)
 
 
@@ -137,7 +138,7 @@ def drawing(files, by_depth: bool = False) -> tuple:
     """The function that draws such files, and its options."""
     kinds = {file.kind: file.path for file in files}
     if by_depth and kinds.keys() != {"lesion"}:
-        raise BadInput(f"--by-depth is for lesions, {files[0].path} is a {files[0].kind}; leave it out")
+        raise BadInput(f"--by-depth is for lesions, {files[0].source} is a {files[0].kind}; leave it out")
     if "trajectory" in kinds and kinds.keys() <= {"trajectory", "surface"}:
         return trajectories, {"titles", "width", "vmin", "vmax", "linear", "levels", "cmap"}
     if kinds.keys() == {"paths", "lesion"}:
@@ -189,7 +190,7 @@ def drawing(files, by_depth: bool = False) -> tuple:
     (over,) = dims
     if over not in known:
         told = ", ".join(f"({', '.join(d)})" for d in known)
-        raise BadInput(f"{files[0].path} is over ({', '.join(over)}); surfaces are drawn over {told}")
+        raise BadInput(f"{files[0].source} is over ({', '.join(over)}); surfaces are drawn over {told}")
     return known[over]
 
 

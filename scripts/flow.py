@@ -19,16 +19,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from landscape.command import Parser, run
+from landscape.experiment import experiment
+from landscape.experiment import options as run_options
 
 from ensemble.flow import BATCHNORM, stages
 from ensemble.profile import JACOBIANS, PROFILE, QUANTILES, profile
 from landscape import data as datasets
 from landscape.arguments import standardisation
 from landscape.checkpoint import Checkpoint
-from landscape.command import Parser, run
 from landscape.errors import BadInput
-from landscape.experiment import experiment
-from landscape.experiment import options as run_options
 from landscape.fit import check_fit
 from landscape.place import place
 from landscape.ranks import agreed

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
-from ensemble.identity import INPUTS, KINDS, WIDTH, regress
 from landscape.command import Parser, run
-from landscape.errors import BadInput
 from landscape.experiment import experiment
 from landscape.experiment import options as run_options
+
+from ensemble.identity import INPUTS, KINDS, WIDTH, regress
+from landscape.errors import BadInput
 from landscape.ranks import agreed
 
 MEASURED = {

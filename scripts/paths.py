@@ -13,16 +13,16 @@ from functools import cache
 
 import numpy as np
 import torch
+from landscape.command import Parser, run, say
+from landscape.experiment import experiment
+from landscape.subject import options, subject
 
 from ensemble.paths import chain, counts, effective, mean_length
 from ensemble.spectrum import products, sampled, spectrum
-from landscape.command import Parser, run, say
 from landscape.data import stratified_order
 from landscape.data.sources import source
 from landscape.errors import BadInput
-from landscape.experiment import experiment
 from landscape.ranks import agreed
-from landscape.subject import options, subject
 from landscape.table import read
 
 NAN, SIZE = float("nan"), "nats per unit of activation"

@@ -11,11 +11,11 @@ A row of the file is a stage. How alike the features of any network are from blo
 from pathlib import Path
 
 import numpy as np
-
-from ensemble.similarity import source_weights
 from landscape.command import Parser, run
 from landscape.experiment import experiment
 from landscape.experiment import options as run_options
+
+from ensemble.similarity import source_weights
 from landscape.ranks import agreed
 from landscape.variants import trained_here
 

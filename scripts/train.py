@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from landscape.command import Parser, provenance, run, say
 
 from landscape import checkpoint as checkpoints
 from landscape import data as datasets
 from landscape.arguments import fitted, input_options, parsed, standardisation
 from landscape.checkpoint import Checkpoint
-from landscape.command import Parser, provenance, run, say
 from landscape.errors import BadInput
 from landscape.fit import check_fit
 from landscape.measure import measure

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from landscape.command import Parser, run
+from landscape.experiment import experiment
+from landscape.experiment import options as run_options
 
 from landscape import data as datasets
 from landscape.arguments import standardisation
-from landscape.command import Parser, run
 from landscape.errors import BadInput
-from landscape.experiment import experiment
-from landscape.experiment import options as run_options
 from landscape.fit import check_fit
 from landscape.measure import measure
 from landscape.place import place

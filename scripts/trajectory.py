@@ -64,10 +64,9 @@ def main(arguments, comm) -> None:
 
 def commands(arguments, axes: dict) -> list[str]:
     """The commands that measure a surface around the path and draw it."""
-    out, here = arguments.out, Path(sys.argv[0])
-    surface, figure = out.with_suffix(".plane.h5"), out.with_suffix(".pdf")
+    out, surface, figure = arguments.out, *(arguments.out.with_suffix(end) for end in (".plane.h5", ".pdf"))
     along = arguments.along or arguments.directions or out.with_suffix(".directions.pt")
-    measure = [here.with_name("surface.py"), arguments.checkpoint, surface, "--along", along]
+    measure = [*_command("surface"), arguments.checkpoint, surface, "--along", along]
     for name, (low, high, points) in axes.items():
         measure += [f"--{name}", f"{low:g}", f"{high:g}", points]
     usual = parser()
@@ -75,8 +74,14 @@ def commands(arguments, axes: dict) -> list[str]:
         if (value := getattr(arguments, name)) != usual.get_default(name):
             measure.append("--argument" if name == "arguments" else f"--{name.replace('_', '-')}")
             measure += value if isinstance(value, list) else [] if value is True else [value]
-    lines = measure, [here.with_name("figure.py"), figure, surface, out]
-    return [f"  python {shlex.join(map(str, line))}" for line in lines]
+    lines = measure, [*_command("figure"), figure, surface, out]
+    return [f"  {shlex.join(map(str, line))}" for line in lines]
+
+
+def _command(name: str) -> list:
+    """Another command, called as this one was."""
+    here = Path(sys.argv[0])
+    return ["python", here.with_name(f"{name}.py")] if here.suffix == ".py" else ["skipscape", name]
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from unittest import mock
 import torch
 from conftest import ROOT
 
-from landscape import command
+from landscape.commands import cli
 from landscape.errors import BadInput
 from landscape.ranks import Alone
 
@@ -77,14 +77,14 @@ def ran(name, *typed, folder):
             warnings.catch_warnings(),
             mock.patch.object(warnings, "showwarning", warn),
             mock.patch.object(sys, "argv", [f"{name}.py", *map(str, typed)]),
-            mock.patch.object(command, "world", Alone),
+            mock.patch.object(cli, "world", Alone),
             contextlib.redirect_stderr(said),
             contextlib.redirect_stdout(told := io.StringIO()),
         ):
             warnings.simplefilter("always")
             for hidden in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
                 warnings.simplefilter("ignore", hidden)
-            command.run(functions["main"], functions["parser"]())
+            cli.run(functions["main"], functions["parser"]())
     except SystemExit as end:
         assert all(line.isprintable() for line in told.getvalue().splitlines()), told.getvalue()
         return end.code, said.getvalue()
@@ -114,7 +114,7 @@ def complaint(function, *arguments, **options):
         with bounded():
             function(*arguments, **options)
     except BadInput as error:
-        said = command.printable(str(error))
+        said = cli.printable(str(error))
         assert said and len(said) < 10_000
         return said
     raise AssertionError("it was taken")

@@ -181,7 +181,7 @@ def test_a_signal_writes_what_there_is_and_ends(trained, tmp_path, number, statu
 
 
 RETURNING = """
-from landscape.command import _abort
+from landscape.commands.cli import _abort
 
 class Comm:
     size = 2

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import command
+from landscape.subject import Subject
 from scipy.stats import binomtest
 from test_forward import trained_like
 
@@ -18,7 +19,6 @@ from landscape.data import batches, load
 from landscape.estimate import Tolerance
 from landscape.losses import cross_entropy, mse
 from landscape.networks import build
-from landscape.subject import Subject
 from landscape.table import read
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, command, contents, same
+from landscape.command import Parser
 from scipy.stats import kendalltau
 
 from ensemble.blocks import blocks
 from ensemble.study import options, study
-from landscape.command import Parser
 from landscape.errors import BadInput
 from landscape.networks import build
 from landscape.ranks import Alone

@@ -44,7 +44,7 @@ def curvature(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     """
     for file in files:
         if file.dims["lambda_min"] != ("y", "x") or min(file["lambda_min"].shape) < 2:
-            raise BadInput(f"{file.path} is not over a plane; maps need 2 points or more each way, x and y")
+            raise BadInput(f"{file.source} is not over a plane; maps need 2 points or more each way, x and y")
     least = [np.where(file.known, file["lambda_min"], np.nan) for file in files]
     ratios = [ratio(low, file["lambda_max"]) for low, file in zip(least, files, strict=True)]
     norms = LogNorm(LITTLE, 1), signed_norm(least)

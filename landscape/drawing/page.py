@@ -96,7 +96,7 @@ def planes(
     files = [shown(file, variable) for file in files]
     for file in files:
         if min(file["loss"].shape) < 2:
-            raise BadInput(f"{file.path} is a grid of {file['loss'].shape} points; contours need 2 or more each way")
+            raise BadInput(f"{file.source} is a grid of {file['loss'].shape} points; contours need 2 or more each way")
     losses = [_measured(file) for file in files]
     norm = common_norm(losses, vmin, vmax, linear)
     beyond = extension(norm, losses)
@@ -222,7 +222,7 @@ def titles_of(
         raise BadInput(f"{len(titles)} titles were given for {len(files)} files; give one a file")
     if titles:
         return list(titles)
-    names = [str(file.attributes.get("network", file.path.stem)) for file in files]
+    names = [file.network for file in files]
     one = [i if shared is None else _values(file, shared) for i, file in enumerate(files)]
     found = list(names)
     for name in {name for name in names if names.count(name) > 1}:
@@ -248,8 +248,8 @@ def _apart(files: Sequence[Results], groups: Sequence) -> list[list[str]]:
                 each.append(form.format(value))
     if settled():
         return told
-    told = [[file.path.stem] for file in files]
-    return told if settled() else [[str(file.path)] for file in files]
+    told = [[file.path.stem if file.path else str(number)] for number, file in enumerate(files, 1)]
+    return told if settled() else [[file.source] for file in files]
 
 
 def _values(file: Results, names: Sequence[str]) -> tuple[str, ...]:

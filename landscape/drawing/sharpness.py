@@ -38,7 +38,7 @@ def sharpnesses(files: Sequence[Results], *, titles: Sequence[str] | None = None
     """
     names = titles_of(files, titles)
     if not any(_shown(file["rise"]).any() for file in files):
-        raise BadInput(f"no loss of {files[0].path} has risen yet; measure more, or larger radii")
+        raise BadInput(f"no loss of {files[0].source} has risen yet; measure more, or larger radii")
     colors = COLORS * len(files)
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width), 2.6), layout="constrained")

@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
+from landscape.atomic import write_atomically
 from landscape.errors import BadInput
-from landscape.whole import written
 
 __all__ = [
     "COLORS",
@@ -139,5 +139,5 @@ def save(figure: Figure, path: str | os.PathLike, dpi: float = 300) -> None:
     if not 10 <= dpi <= 2400:
         raise BadInput(f"{dpi:g} pixels an inch make no picture; give 10 to 2400")
     # Ticks are made while drawing, so the style must hold here too.
-    with written(path) as draft, matplotlib.rc_context(STYLE):
+    with write_atomically(path) as draft, matplotlib.rc_context(STYLE):
         figure.savefig(draft, format=path.suffix[1:], metadata=SUFFIXES[path.suffix], dpi=dpi)
