@@ -120,7 +120,7 @@ def curvature(
     >>> curvature(Evaluator(network, batches), x=(-1, 1, 3), quiet=True)["lambda_max"].shape
     (3,)
     """
-    given = dict(locals())
+    given = dict(locals())  # the arguments, as long as there is nothing else
     comm, out = communicator(comm), None if out is None else Path(out)
     with agreed(comm):
         mode = _mode(given)
@@ -202,11 +202,11 @@ def curvature(
 
 def compared(loss: np.ndarray, ratios: np.ndarray, x: np.ndarray, y: np.ndarray) -> list[str]:
     """Where the picture looks convex, what does the ratio say?"""
-    slice_ = convexity(loss, ratios, x, y)
-    if not slice_.points:
+    picture = convexity(loss, ratios, x, y)
+    if not picture.points:
         return []
-    lines = [f"the slice is convex at {100 * slice_.share:.0f} % of its {slice_.points} inner points"]
-    for where, part in (("there", slice_.there), ("elsewhere", slice_.elsewhere)):
+    lines = [f"the slice is convex at {100 * picture.share:.0f} % of its {picture.points} inner points"]
+    for where, part in (("there", picture.there), ("elsewhere", picture.elsewhere)):
         if part.number:
             lines.append(
                 f"|λmin/λmax| {where}: median {part.median:.3g}, at most {part.most:.3g} ({part.number} points)"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -17,9 +16,8 @@ from torch import Tensor, nn
 
 from landscape import saved
 from landscape.axes import Ends
-from landscape.build import End, PlaneWithStatistics, build_plane, sources_of
-from landscape.checkpoint import Checkpoint, sha256_of
-from landscape.directions import Weights, digest
+from landscape.build import End, PlaneWithStatistics, build_plane
+from landscape.directions import Weights
 from landscape.errors import BadInput
 from landscape.evaluation import Evaluation
 from landscape.evaluator import Evaluator
@@ -32,36 +30,13 @@ from landscape.run import run
 from landscape.statistics import has_statistics, norms_of
 from landscape.table import read
 from landscape.validate import one_of
+from landscape.waypoints import Checkpoints, Waypoint, fitting, opened, waypoints_of
 
-__all__ = ["Waypoint", "around", "loaded", "principal_directions", "snapshots", "trajectory", "waypoints_of"]
+__all__ = ["around", "loaded", "principal_directions", "trajectory"]
 
-SUFFIXES = (".pt", ".pth", ".safetensors")
 STEEP = 2.0  # how many times the loss on the path that in the plane may be without a word
 LENGTHS = "alpha, beta, off_plane and distance are Euclidean norms of weights, from the final checkpoint"
 KNOWN = ("epoch", "alpha", "beta", "off_plane", "distance", "explained", "explained_random_walk")
-
-# A folder, or checkpoints in the order of the training, which may have names.
-Checkpoints = End | Sequence[End] | Mapping[str, End]
-
-
-class Waypoint(NamedTuple):
-    """A checkpoint on the way.
-
-    Attributes
-    ----------
-    name, label : what results and messages call it
-    source : a file, a network, or its state dict
-    """
-
-    name: str
-    label: str
-    source: Path | nn.Module | Mapping[str, Tensor]
-
-    @property
-    def digest(self) -> str:
-        if isinstance(self.source, Path):
-            return sha256_of(self.source)
-        return digest({name: t for name, t in _state(self.source).items() if t.is_floating_point() or t.is_complex()})
 
 
 def trajectory(
@@ -141,7 +116,7 @@ def trajectory(
         with agreed(comm):
             plane = None if along is None else plane_along(along)
             if comm.rank == 0:
-                waypoints = _fitting(evaluate, waypoints)
+                waypoints = fitting(evaluate, waypoints)
                 own = None if plane is None else plane.plane.directions
                 choice = {"filters_only": filters_only, "parameters": parameters}
                 plan = _planned(evaluate, evaluation, waypoints, own, file, out, dry_run, **choice)
@@ -162,11 +137,8 @@ def trajectory(
 
         def losses(rows):
             for (row,) in rows:
-                with (
-                    loaded(network, _opened(evaluate, waypoints[row]).weights)
-                    if row < number
-                    else contextlib.nullcontext()
-                ):
+                state = opened(evaluate, waypoints[row]).weights if row < number else network.state_dict()
+                with loaded(network, state):
                     measured = evaluation.measure()
                 with plane.at(network, coordinates[row]):
                     there = evaluation.measure()
@@ -227,7 +199,7 @@ def principal_directions(
         surface(evaluate, plane_along(*directions), **around(path))
     """
     with evaluate.ready() as evaluation:
-        waypoints = _fitting(evaluate, waypoints_of(checkpoints, Path(evaluate.label)))
+        waypoints = fitting(evaluate, waypoints_of(checkpoints, Path(evaluate.label)))
         return tuple(_path(evaluate, evaluation, waypoints, filters_only, parameters).directions)
 
 
@@ -235,54 +207,6 @@ def around(path: Results, points: int = 51) -> dict[str, Ends]:
     """The axes of a surface that holds a path of `trajectory` with a margin: x and y, by name."""
     limits = padded_limits(np.stack([path["alpha"], path["beta"]], axis=1))
     return {name: (*ends, points) for name, ends in zip("xy", limits, strict=True)}
-
-
-def waypoints_of(checkpoints: Checkpoints, final: Path) -> list[Waypoint]:
-    """The checkpoints on the way to the final one.
-
-    Raises
-    ------
-    BadInput
-        They are something else; and as `snapshots`.
-    """
-    if isinstance(checkpoints, Mapping):
-        names, sources = map(str, checkpoints), sources_of(list(checkpoints.values()), "checkpoints")
-        return [Waypoint(name, f"checkpoint {name}", source) for name, source in zip(names, sources, strict=True)]
-    sources = sources_of(checkpoints, "checkpoints")
-    if all(isinstance(source, Path) for source in sources):
-        return [Waypoint(path.stem, str(path), path) for path in snapshots(sources, final)]
-    return [Waypoint(str(number), f"checkpoint {number}", source) for number, source in enumerate(sources)]
-
-
-def snapshots(paths: Sequence[Path], final: Path) -> list[Path]:
-    """The files of checkpoints that `paths` name, in the order of the training.
-
-    Parameters
-    ----------
-    paths : folders, whose files are taken in the order of the numbers in their names, and files
-    final : passed over, as are files of directions, which trajectory.py may have put there itself
-
-    Raises
-    ------
-    BadInput
-        There is no such file, a folder has none, or one is named twice.
-    """
-    files = []
-    for path in paths:
-        if not path.is_dir():
-            if not path.is_file():
-                raise BadInput(f"there is no checkpoint {path}; keep some with scripts/train.py --snapshots {path}")
-            files.append(path)
-            continue
-        inside = [p for p in path.iterdir() if p.suffix in SUFFIXES and p.name[0] != "." and p.is_file()]
-        inside = [p for p in inside if not p.name.endswith(".directions.pt")]
-        if not inside:
-            raise BadInput(f"{path} has no checkpoints; keep some with scripts/train.py --snapshots {path}")
-        files += sorted(inside, key=_numbers)
-    places = [path.resolve() for path in files]
-    if twice := [path for path, place in zip(files, places, strict=True) if places.count(place) > 1]:
-        raise BadInput(f"{twice[0]} is named twice; name each checkpoint once, alone or by its folder")
-    return [path for path, place in zip(files, places, strict=True) if place != final.resolve()]
 
 
 @contextlib.contextmanager
@@ -365,7 +289,7 @@ def _planned(
         axes = [file]
     alpha, beta = path.projection.coordinates.T
     over = {"alpha": alpha, "beta": beta, "off_plane": path.projection.off_plane, "distance": path.projection.distance}
-    histories = [*(_opened(evaluate, waypoint).history for waypoint in waypoints), evaluate.checkpoint.history]
+    histories = [*(opened(evaluate, waypoint).history for waypoint in waypoints), evaluate.checkpoint.history]
     if all(history.get("epoch") for history in histories):
         over = {"epoch": np.array([history["epoch"][-1] for history in histories]), **over}
     given = {name: (("checkpoint",), array) for name, array in over.items()}
@@ -385,7 +309,7 @@ def _path(
     network = evaluation.network
     which = selected(network, parameters, filters=filters_only)
     final = {n: p.detach().cpu() for n, p in network.named_parameters() if which is None or which(n, p)}
-    points = {w.label: lambda w=w: _opened(evaluate, w).weights for w in waypoints}
+    points = {w.label: lambda w=w: opened(evaluate, w).weights for w in waypoints}
     return path_in_plane(points, final, directions and [{n: d.cpu() for n, d in each.items()} for each in directions])
 
 
@@ -413,38 +337,6 @@ def _differing(there: list[str], here: list[str]) -> str:
     return f"it has {listed(there)}; given are {listed(here)}; they differ from number {first} on"
 
 
-def _fitting(evaluate: Evaluator, waypoints: list[Waypoint]) -> list[Waypoint]:
-    """The checkpoints, without a last one that is the network itself; all must be of this network."""
-    own, weights = evaluate.network.state_dict(), {}
-    for waypoint in waypoints:
-        other = _opened(evaluate, waypoint)
-        if other.format and evaluate.checkpoint.format and other.title != evaluate.checkpoint.title:
-            raise BadInput(
-                f"{waypoint.label} holds another network, {other.title}, than {evaluate.label}, "
-                f"{evaluate.checkpoint.title}; give snapshots of one training"
-            )
-        weights = other.weights
-        wrong = [n for n in {**own, **weights} if n not in own or n not in weights or own[n].shape != weights[n].shape]
-        if wrong:
-            raise BadInput(
-                f"{waypoint.label} is of another network than {evaluate.label}: they differ in {wrong[0]}; "
-                "give snapshots of one training"
-            )
-    same = waypoints and all(torch.equal(weights[name].to(p), p) for name, p in evaluate.network.named_parameters())
-    return waypoints[:-1] if same else waypoints
-
-
-def _opened(evaluate: Evaluator, waypoint: Waypoint) -> Checkpoint:
-    """A checkpoint, mapped if it is a file; state dicts are taken for ones of the same network and entry."""
-    if isinstance(waypoint.source, Path):
-        return evaluate.other(waypoint.source, lazy=True)
-    return Checkpoint("", {}, _state(waypoint.source), format=0)
-
-
-def _state(source: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return dict(source.state_dict() if isinstance(source, nn.Module) else source)
-
-
 def _summary(given: Mapping[str, np.ndarray], names: list[str], captured: float, along: object) -> list[str]:
     """How much of the path the plane shows."""
     off, distance = given["off_plane"], given["distance"]
@@ -461,8 +353,3 @@ def _summary(given: Mapping[str, np.ndarray], names: list[str], captured: float,
         of = along if isinstance(along, str | os.PathLike) else "the given directions"
         lines.insert(1, f"the plane of {of} holds {100 * captured:.1f} % of it")
     return lines
-
-
-def _numbers(path: Path) -> list:
-    """Text and numbers in a file's name, so that 10 comes after 9."""
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", path.name))]

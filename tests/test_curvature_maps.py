@@ -51,16 +51,24 @@ def test_the_map_is_of_its_points_against_dense_hessians(evaluate, results):
             assert results["lambda_max"][row, column] == pytest.approx(most, abs=2e-3 * scale)
 
 
-def test_its_losses_are_those_of_the_surface(evaluate, results, tmp_path):
-    there = surface(evaluate, **PLANE, out=tmp_path / "a.h5")
+def test_in_memory_the_map_is_that_of_the_file(evaluate, results):
+    memory = curvature(evaluate, **PLANE)
+    assert memory.path is None
+    assert memory.attributes == {n: v for n, v in results.attributes.items() if n not in ("format", "seal")}
+    for name in results:
+        np.testing.assert_array_equal(memory[name], results[name], err_msg=name)
+
+
+def test_its_losses_are_those_of_the_surface(evaluate, results):
+    there = surface(evaluate, **PLANE)
     np.testing.assert_array_equal(results["loss"], there["loss"])
     assert results.attributes["direction_digest"] == there.attributes["direction_digest"]
 
 
-def test_all_parameters_and_few_steps_are_what_they_say(evaluate, tmp_path):
+def test_all_parameters_and_few_steps_are_what_they_say(evaluate):
     point = {"x": (0, 0, 1), "quiet": True}
-    whole = curvature(evaluate, **point, all_parameters=True, out=tmp_path / "all.h5")
-    part = curvature(evaluate, **point, steps=1, out=tmp_path / "few.h5")
+    whole = curvature(evaluate, **point, all_parameters=True)
+    part = curvature(evaluate, **point, steps=1)
     least, most = extremes(evaluate.network, (0, 0), which=lambda name, p: True)
     scale = max(abs(least), abs(most))
     assert whole["lambda_max"][0] == pytest.approx(most, abs=2e-3 * scale)
@@ -69,30 +77,30 @@ def test_all_parameters_and_few_steps_are_what_they_say(evaluate, tmp_path):
     assert not part["converged"][0] and part["products"][0] == 3
 
 
-def test_where_the_loss_is_not_finite_so_are_the_eigenvalues(evaluate, tmp_path):
-    far = curvature(evaluate, x=(-1e30, 1e30, 3), quiet=True, out=tmp_path / "a.h5")
+def test_where_the_loss_is_not_finite_so_are_the_eigenvalues(evaluate):
+    far = curvature(evaluate, x=(-1e30, 1e30, 3), quiet=True)
     assert far["done"].all()
     assert np.isnan(far["lambda_max"][[0, 2]]).all() and np.isfinite(far["lambda_max"][1])
     assert far["converged"].tolist() == [False, True, False]
 
 
-def test_between_networks_the_hessian_has_the_statistics_of_the_point(evaluate, tmp_path):
+def test_between_networks_the_hessian_has_the_statistics_of_the_point(evaluate):
     other = tiny.network(seed=1)
-    line = curvature(evaluate, x=(0, 1, 2), to=other, quiet=True, out=tmp_path / "a.h5")
+    line = curvature(evaluate, x=(0, 1, 2), to=other, quiet=True)
     values = np.linalg.eigvalsh(tiny.dense(other)[0])
     assert line["lambda_max"][1] == pytest.approx(values[-1], rel=2e-3)
 
 
-def test_the_seed_is_the_calls_the_planes_or_the_evaluators(evaluate, tmp_path):
+def test_the_seed_is_the_calls_the_planes_or_the_evaluators(evaluate):
     point = {"x": (0.5, 0.5, 1), "steps": 3, "quiet": True}
     third = tiny.with_digits(evaluate.network, seed=3)
-    one = curvature(evaluate, **point, seed=3, out=tmp_path / "a.h5")
-    two = curvature(third, **point, out=tmp_path / "b.h5")
+    one = curvature(evaluate, **point, seed=3)
+    two = curvature(third, **point)
     np.testing.assert_array_equal(one["lambda_max"], two["lambda_max"])
     assert one.attributes["seed"] == two.attributes["seed"] == 3
 
 
-def test_the_network_and_the_number_of_threads_are_given_back(tmp_path):
+def test_the_network_and_the_number_of_threads_are_given_back():
     network, threads = tiny.network(steps=5).train(), []
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
@@ -104,7 +112,7 @@ def test_the_network_and_the_number_of_threads_are_given_back(tmp_path):
     threads.clear()
     torch.set_num_threads(2)
     try:
-        curvature(evaluate, x=(0, 0, 1), steps=2, quiet=True, out=tmp_path / "a.h5")
+        curvature(evaluate, x=(0, 0, 1), steps=2, quiet=True)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
@@ -112,9 +120,9 @@ def test_the_network_and_the_number_of_threads_are_given_back(tmp_path):
     assert threads[-1] == 1  # while it measures
 
 
-def test_where_the_slice_is_convex_the_plane_says_what_the_ratio_is(evaluate, tmp_path, caplog):
+def test_where_the_slice_is_convex_the_plane_says_what_the_ratio_is(evaluate, caplog):
     caplog.set_level("INFO", "skipscape")
-    plane = curvature(evaluate, x=(-0.2, 0.2, 4), y=(-0.2, 0.2, 3), steps=30, out=tmp_path / "a.h5")
+    plane = curvature(evaluate, x=(-0.2, 0.2, 4), y=(-0.2, 0.2, 3), steps=30)
     share = np.mean(convex(plane["loss"], plane.coordinates["x"], plane.coordinates["y"]))
     assert f"the slice is convex at {100 * share:.0f} % of its 2 inner points" in caplog.text
     assert "|λmin/λmax|" in caplog.text

@@ -389,6 +389,12 @@ def test_results_hold_rises_above_the_loss_of_the_unchanged_network(evaluate, re
     assert means[1, 1] > means[1, 0] > means[0, 0]
 
 
+def test_in_memory_the_rises_are_those_of_the_file(evaluate, results):
+    memory = sharpness(evaluate, **HOW, quiet=True)
+    assert memory.path is None
+    np.testing.assert_array_equal(memory["rise"], results["rise"])
+
+
 def test_an_interrupted_run_goes_on_and_a_finished_one_does_nothing(evaluate, results, tmp_path, caplog):
     path = tmp_path / "a.h5"
     path.write_bytes(results.path.read_bytes())
@@ -406,9 +412,9 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_does_nothing(evaluate, re
         sharpness(evaluate, **HOW, out=path, all_parameters=True)
 
 
-def test_all_parameters_and_another_seed_are_others(evaluate, results, tmp_path):
-    for name, how in {"a": {"all_parameters": True}, "b": {"seed": 1}}.items():
-        other = sharpness(evaluate, **HOW, **how, quiet=True, out=tmp_path / f"{name}.h5")
+def test_all_parameters_and_another_seed_are_others(evaluate, results):
+    for how in ({"all_parameters": True}, {"seed": 1}):
+        other = sharpness(evaluate, **HOW, **how, quiet=True)
         assert (other["rise"] != results["rise"]).all()
     assert other.attributes["seed"] == 1
 

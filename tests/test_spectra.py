@@ -136,8 +136,8 @@ def test_a_reduced_type_or_a_part_of_the_examples_has_no_hessian(evaluate):
 
 
 @pytest.mark.parametrize("end", ["largest", "smallest", "magnitude"])
-def test_the_outermost_eigenvalues_are_those_of_the_dense_hessian(evaluate, exact, end, tmp_path):
-    results = curvature(evaluate, top=4, end=end, precision=1e-2, out=tmp_path / "a.h5", quiet=True)
+def test_the_outermost_eigenvalues_are_those_of_the_dense_hessian(evaluate, exact, end):
+    results = curvature(evaluate, top=4, end=end, precision=1e-2, quiet=True)
     true = np.linalg.eigvalsh(exact[0])
     order = {"largest": -true, "smallest": true, "magnitude": -np.abs(true)}[end].argsort()[:4]
     assert results["converged"].all()
@@ -208,7 +208,7 @@ def test_lost_directions_are_found_again(evaluate, files, tmp_path):
 # Traces and densities
 
 
-def test_the_trace_is_that_of_the_dense_hessian(evaluate, files, exact, tmp_path, caplog):
+def test_the_trace_is_that_of_the_dense_hessian(evaluate, files, exact, caplog):
     results, true = files["trace"], np.trace(exact[0])
     assert results["trace"].shape == (10,) and results.attributes["sketch"] == 10
     mean = estimate(results["trace"])
@@ -237,6 +237,15 @@ def test_the_density_is_that_of_the_dense_hessian(evaluate, files, exact, caplog
 
 
 # All of them
+
+
+@pytest.mark.parametrize("kind", MODES)
+def test_in_memory_the_numbers_are_those_of_the_file(evaluate, files, kind, caplog):
+    caplog.set_level("INFO", "skipscape")
+    memory = curvature(evaluate, **MODES[kind], quiet=True)
+    assert memory.path is None and "directions" not in caplog.text
+    for name in files[kind]:
+        np.testing.assert_array_equal(memory[name], files[kind][name], err_msg=name)
 
 
 @pytest.mark.parametrize("kind", MODES)

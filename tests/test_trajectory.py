@@ -6,7 +6,6 @@ import importlib.util
 import inspect
 import shlex
 import shutil
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -31,9 +30,7 @@ from landscape.trajectory import (
     height,
     loaded,
     principal_directions,
-    snapshots,
     trajectory,
-    waypoints_of,
 )
 
 NAMES = ["epoch-0000", "epoch-0001", "epoch-0002", "epoch-0003"]
@@ -66,9 +63,6 @@ def states(run):
     return [checkpoints.load(run / "run" / f"{name}.pt").weights for name in NAMES]
 
 
-# Checkpoints
-
-
 def test_a_network_has_its_own_weights_and_statistics_back():
     network = tiny.network(steps=2)
     state = network.state_dict()
@@ -79,41 +73,6 @@ def test_a_network_has_its_own_weights_and_statistics_back():
         raise KeyError
     assert digest(network.state_dict()) == before
     assert [id(p) for p in network.parameters()] == objects
-
-
-def test_a_folder_is_read_in_the_order_of_its_numbers_without_what_is_not_of_the_path(tmp_path):
-    for name in ("e-10.pt", "e-9.pt", "final.pt", "path.directions.pt", ".e-11.pt.123", "notes.txt", "x.safetensors"):
-        (tmp_path / name).touch()
-    found = snapshots([tmp_path], tmp_path / "final.pt")
-    assert [path.name for path in found] == ["e-9.pt", "e-10.pt", "x.safetensors"]
-    given = [tmp_path / "e-10.pt", tmp_path / "e-9.pt"]
-    assert snapshots(given, tmp_path / "final.pt") == given
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInput, match="named twice"):
-        snapshots([tmp_path, tmp_path / "e-9.pt"], tmp_path / "final.pt")
-    for missing in ("empty", "none"):
-        with pytest.raises(BadInput, match="snapshots"):
-            snapshots([tmp_path / missing], tmp_path / "final.pt")
-
-
-@pytest.mark.parametrize("archive", [True, False])
-def test_lazily_loaded_weights_are_the_same(tmp_path, archive):
-    state = build("resnet", depth=8, width=4).to(memory_format=torch.channels_last).state_dict()
-    torch.save(state, tmp_path / "a.pt", _use_new_zipfile_serialization=archive)
-    lazy = checkpoints.load(tmp_path / "a.pt", "resnet", lazy=True)
-    assert digest(lazy.weights) == digest(state)
-    assert lazy.sha256 == "" and checkpoints.load(tmp_path / "a.pt", "resnet").sha256
-
-
-def test_checkpoints_in_memory_have_numbers_or_the_names_that_they_are_given(run):
-    network = build("resnet", depth=8, width=1)
-    states = [network.state_dict(), network]
-    assert [w.name for w in waypoints_of(states, Path("a.pt"))] == ["0", "1"]
-    named = waypoints_of({"first": states[0], "then": run / "net.pt"}, Path("a.pt"))
-    assert [w.name for w in named] == ["first", "then"] and named[1].label == "checkpoint then"
-    for wrong in (3, [3], network.state_dict()):
-        with pytest.raises(BadInput, match="checkpoints takes files, or dicts from parameter names to tensors"):
-            waypoints_of(wrong, Path("a.pt"))
 
 
 # The measurement
@@ -132,17 +91,17 @@ def test_losses_are_those_of_the_checkpoints_themselves(run):
     assert results.attributes["captured"] == pytest.approx(results["explained"][:2].sum(), abs=1e-6)
 
 
-def test_a_surface_in_the_plane_has_the_losses_of_the_nearest_points(run, evaluate, tmp_path):
+def test_a_surface_in_the_plane_has_the_losses_of_the_nearest_points(run, evaluate):
     path = read(run / "path.h5")
     alpha, beta = path["alpha"][1], path["beta"][1]
     point = {"x": (alpha, alpha, 1), "y": (beta, beta, 1), "quiet": True}
-    there = surface(evaluate, **point, along=run / "path.directions.pt", out=tmp_path / "a.h5")
+    there = surface(evaluate, **point, along=run / "path.directions.pt")
     assert there["loss"].item() == path["plane_loss"][1]
     assert there.attributes["direction_digest"] == path.attributes["direction_digest"]
 
 
 @pytest.mark.parametrize("form", ["states", "networks", "names", "evaluator"])
-def test_in_memory_the_path_is_that_of_the_files(run, evaluate, states, form, tmp_path):
+def test_in_memory_the_path_is_that_of_the_files(run, evaluate, states, form):
     def network(state):
         made = copy.deepcopy(evaluate.network)
         made.load_state_dict(state)
@@ -156,7 +115,7 @@ def test_in_memory_the_path_is_that_of_the_files(run, evaluate, states, form, tm
     }
     if form == "evaluator":
         evaluate = tiny.with_digits(evaluate.network, examples=100)
-    path = trajectory(evaluate, forms[form](), quiet=True, out=tmp_path / "a.h5")
+    path = trajectory(evaluate, forms[form](), quiet=True)
     before = read(run / "path.h5")
     for name in ("alpha", "beta", "off_plane", "distance", "loss", "accuracy", "plane_loss", "explained"):
         np.testing.assert_array_equal(path[name], before[name], err_msg=name)
@@ -165,7 +124,7 @@ def test_in_memory_the_path_is_that_of_the_files(run, evaluate, states, form, tm
     assert path.coordinates["checkpoint"].tolist() == [*names, "the network" if form == "evaluator" else "net"]
 
 
-def test_principal_directions_are_those_of_the_file_and_lead_around_the_path(run, evaluate, states, tmp_path):
+def test_principal_directions_are_those_of_the_file_and_lead_around_the_path(run, evaluate, states):
     directions = principal_directions(evaluate, states)
     for one, other in zip(directions, saved.load(run / "path.directions.pt"), strict=True):
         assert digest(one) == digest(other)
@@ -174,7 +133,7 @@ def test_principal_directions_are_those_of_the_file_and_lead_around_the_path(run
     for name, letter in (("alpha", "x"), ("beta", "y")):
         low, high, points = axes[letter]
         assert low < path[name].min() and path[name].max() < high and points == 4
-    there = surface(evaluate, plane_along(*directions), **axes, quiet=True, out=tmp_path / "a.h5")
+    there = surface(evaluate, plane_along(*directions), **axes, quiet=True)
     assert there.attributes["direction_digest"] == path.attributes["direction_digest"]
 
 
@@ -371,19 +330,7 @@ def test_printed_commands_have_what_was_typed_and_the_limits_of_the_path():
     arguments = command.parser().parse_args([*typed, "--parameters", "a.*", "b"])
     lines = command.commands(arguments, {"x": (-0.3, 1.7, 51), "y": (0, 1, 51)})
     measured, drawn = map(shlex.split, lines)
-    assert measured[2:13] == [
-        "a.pt",
-        "b.plane.h5",
-        "--along",
-        "b.directions.pt",
-        "--x",
-        "-0.3",
-        "1.7",
-        "51",
-        "--y",
-        "0",
-        "1",
-    ]
+    assert measured[2:13] == shlex.split("a.pt b.plane.h5 --along b.directions.pt --x -0.3 1.7 51 --y 0 1")
     rest = " ".join(measured[13:])
     assert rest == "51 --seed 3 --argument depth=8 --standardize --parameters a.* b"
     assert drawn[2:] == ["b.pdf", "b.plane.h5", "b.h5"]
