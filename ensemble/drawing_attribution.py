@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, SymLogNorm
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -18,7 +17,7 @@ from ensemble.drawing import depth_order
 from ensemble.drawing_measure import SAME, as_errors, measured
 from ensemble.interaction import Matrix, matrix
 from landscape.drawing.page import loss_label, split_of, titles_of
-from landscape.drawing.style import COLORS, NOTE, STYLE, abreast, check_width
+from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, abreast, check_width
 from landscape.errors import BadInput
 from landscape.table import Results
 

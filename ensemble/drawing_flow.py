@@ -8,16 +8,15 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ensemble.profile import JACOBIANS
-from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, abreast, check_width, wrapped
+from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, Figure, abreast, check_width, wrapped
 from landscape.errors import BadInput
 from landscape.table import Results
 
 __all__ = ["SHOWN", "by_position", "flows"]
 
-MOMENTS = {"initial": "at initialisation", "trained": "trained"}
+MOMENTS = {"initial": "at initialisation", "trained": "trained", "given": "as given"}
 STATISTICS = {
     "batch": "BatchNorm with each batch's statistics",
     "recalibrated": "BatchNorm with statistics of these images",

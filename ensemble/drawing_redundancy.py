@@ -9,13 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from ensemble.drawing_measure import Z95
 from ensemble.redundancy import association
 from landscape.drawing.page import split_of, titles_of
-from landscape.drawing.style import NOTE, STYLE, check_width, colormap
+from landscape.drawing.style import NOTE, STYLE, Figure, check_width, colormap
 from landscape.errors import BadInput
 from landscape.table import Results
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -15,7 +14,7 @@ from ensemble.drawing import by_number
 from ensemble.drawing_measure import as_errors, bounded, label
 from ensemble.surviving import of_file
 from landscape.drawing.page import titles_of
-from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width
+from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, Figure, check_width
 from landscape.errors import BadInput
 from landscape.table import Results
 

@@ -1,8 +1,9 @@
 """A results file as arrays, read by anyone at any time, and never silently wrong.
 
-A file may come from anywhere. It is taken only if it is what `landscape.table` writes: labelled arrays in the file
-itself, in one piece each. What it is not, or no longer is, ends with one line: HDF5 is given no file whose seal
-is broken, and nobody is given values of a row that are not those that were written.
+A file may be damaged, half copied or another program's. It is taken only if it is what `landscape.table` writes; else
+reading it ends with one line: HDF5 is given no file whose seal is broken, and nobody is given values of a row that are
+not those that were written. Files of version 0.1 have neither seal nor checksums: damage of their structure is noticed,
+that of their values cannot be.
 """
 
 from __future__ import annotations
@@ -20,10 +21,9 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from landscape.apart import survives
 from landscape.checksum import sealed, sums
 from landscape.errors import BadInput
-from landscape.labelled import Odd, labelled
+from landscape.hdf5 import UnexpectedContent, read_all
 from landscape.notebook import as_html
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Contents(dict):
         raise BadInput(f"{self.source} has no {self.what} {name}, which is needed here; name another file")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Results:
     """Labelled arrays of one measurement: everything a figure or a number is made from.
 
@@ -185,7 +185,8 @@ class Results:
         BadInput
             There is no such dimension, or no such place along it.
         """
-        coordinates, variables, dims = dict(self.coordinates), dict(self.variables), dict(self.dims)
+        coordinates, variables = dict(self.coordinates), dict(self.variables)
+        dims = {name: self.dims[name] for name in variables}
         for dim, index in indices.items():
             if dim not in coordinates:
                 raise BadInput(f"{self.source} has no dimension {dim}; it has {', '.join(coordinates)}")
@@ -214,8 +215,8 @@ class Results:
         BadInput
             xarray is not installed.
         """
-        dataset = _optional("xarray").Dataset
-        return dataset(
+        xarray = _optional("xarray")
+        return xarray.Dataset(
             {name: (self.dims[name], array, self.metadata.get(name)) for name, array in self.variables.items()},
             {name: (name, array, self.metadata.get(name)) for name, array in self.coordinates.items()},
             self.attributes,
@@ -265,8 +266,6 @@ def load(path: str | os.PathLike) -> Results:
         raise BadInput(f"there is no file {path}")
     try:
         whole = sealed(path)
-        if whole is None and not survives(path):
-            raise BadInput(f"{path} is damaged: HDF5 breaks down over it; take another copy")
         if whole is not False:
             results = attempt(path)
             if whole or results.crc is None:  # what has checksums has a seal
@@ -278,13 +277,13 @@ def load(path: str | os.PathLike) -> Results:
         if not _is_hdf5(path):
             raise BadInput(f"{path} is not an HDF5 file; name another one") from error
         said = " ".join(str(error).split())[:120]
-        if isinstance(error, Odd):
+        if isinstance(error, UnexpectedContent):
             raise BadInput(f"{path} is not what skipscape writes: {said}; name another one") from error
         raise BadInput(f"{path} is damaged ({said}); take another copy") from error
 
 
 def attempt(path: Path) -> Results:
-    """What `load` gives, from a file that HDF5 may break down over."""
+    """What `load` gives, without a look at the seal."""
     with h5py.File(path, "r", locking=False) as file:
         return _results(path, file)
 
@@ -319,14 +318,14 @@ def _results(path: Path, file: h5py.File) -> Results:
     if not isinstance(form, int | np.integer) or form > FORMAT:
         raise BadInput(f"{path} has file format {form}, this version reads up to {FORMAT}; update")
     # Another process may be writing: values are in the file before what vouches for them, so they are read after it.
-    arrays, dims, attributes, metadata = labelled(file, first=("done", *FLAGS))
+    arrays, dims, attributes, metadata = read_all(file, first=("done", *FLAGS))
     along, crc, names = dims["done"], None, ()
     if form > 1 or "crc" in arrays:
         crc, names = arrays.pop("crc"), metadata.pop("crc")["of"]
     texts = {*arrays} - {*names} if form > 1 else {*EARLY}
     check_types(attributes.get("kind"), arrays, attributes, texts)
     if crc is not None and (dims.pop("crc") != along or any(dims[name][: len(along)] != along for name in names)):
-        raise Odd("its checksums are not of its rows")
+        raise UnexpectedContent("its checksums are not of its rows")
     return Results(
         path,
         attributes["kind"],
@@ -359,7 +358,7 @@ def check_types(kind: object, arrays: dict[str, np.ndarray], attributes: dict, t
 
     Raises
     ------
-    Odd
+    UnexpectedContent
         Something is not.
     """
     ours = isinstance(kind, str) and kind in COUNTS
@@ -368,13 +367,13 @@ def check_types(kind: object, arrays: dict[str, np.ndarray], attributes: dict, t
         others = "biufO" if name in texts and name not in counts else "biuf"
         kinds = next((kinds for names, kinds in held.items() if name in names), others)
         if array.dtype.kind not in kinds:
-            raise Odd(f"{name} has values of type {array.dtype}")
+            raise UnexpectedContent(f"{name} has values of type {array.dtype}")
         if ours and name in AXES and not np.isfinite(array).all():
-            raise Odd(f"{name} has values that are not finite")
+            raise UnexpectedContent(f"{name} has values that are not finite")
     for names, said in ((SAID, str), (COUNTED, int | float | np.number)):
         for name in names:
             if name in attributes and not isinstance(attributes[name], said):
-                raise Odd(f"the attribute {name} is {attributes[name]}")
+                raise UnexpectedContent(f"the attribute {name} is {attributes[name]}")
 
 
 def _is_hdf5(path: Path) -> bool:

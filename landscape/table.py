@@ -28,9 +28,9 @@ import numpy as np
 from landscape.atomic import write_atomically
 from landscape.checksum import blank, seal, vouched
 from landscape.errors import BadInput
-from landscape.labelled import METADATA, Odd
+from landscape.hdf5 import METADATA, UnexpectedContent
+from landscape.lock import Lock
 from landscape.results import FORMAT, Results, attempt, check_types, read
-from landscape.running import Mark
 
 __all__ = ["MEASURED", "Results", "Table", "prepare", "read", "results_of", "title_before"]
 
@@ -68,7 +68,7 @@ class Table:
         What is worked out from all values in the end, see `derive`.
     crc : ndarray of uint32, of the grid shape
         Checksums of the rows; None in memory, and in a file that was begun without.
-    mark : Mark
+    lock : Lock
         Of the job that may write the file; None if nobody asks.
     outline : Results
         Of a table in memory what its results are besides the values, of which it has the table's own arrays.
@@ -80,7 +80,7 @@ class Table:
     done: np.ndarray
     derived: dict[str, np.ndarray] = field(default_factory=dict)
     crc: np.ndarray | None = None
-    mark: Mark | None = None
+    lock: Lock | None = None
     outline: Results | None = None
 
     def __post_init__(self) -> None:
@@ -139,8 +139,8 @@ class Table:
             checked = {"crc": self.crc}
         runs = _runs(sorted(self._unwritten), NEAR // max(1, self.done[0].size))
         try:
-            if self.mark is not None:
-                self.mark.check()
+            if self.lock is not None:
+                self.lock.check()
             # Another process may be reading: that is safe here, and a lock held by a dead job is no reason to stop.
             with h5py.File(self.path, "r+", locking=False) as file:
                 self._check(file)
@@ -259,8 +259,8 @@ def prepare(
         seal(draft, [OPEN, *places])
         try:
             attempt(draft)  # what cannot be read again is refused now, not after hours of measuring
-        except Odd as odd:
-            raise BadInput(f"{path} could not be read again: {odd}; give another name, or other values") from odd
+        except UnexpectedContent as error:
+            raise BadInput(f"{path} could not be read again: {error}; give another name, or other values") from error
     return Table(path, points, values, done, worked_out, crc), []
 
 
@@ -280,7 +280,7 @@ def _outline(coordinates, given, changing, dims, metadata, attributes) -> Result
     arrays = {**coordinates, **variables}
     try:
         check_types(attributes["kind"], arrays, attributes, coordinates.keys() | given.keys())
-    except Odd as odd:
+    except UnexpectedContent as odd:
         raise BadInput(f"a file of these results could not be read: {odd}; give another name, or other values") from odd
     metadata = {
         name: {key: value for key, value in metadata.get(name, {}).items() if key in METADATA} for name in arrays

@@ -1,10 +1,16 @@
 """The names of the library and where each lives; skipscape imports one when it is first asked for."""
 
+from ensemble.gradient_flow import gradient_flow as gradient_flow
+from ensemble.identity import identity as identity
+from ensemble.path_spectrum import path_spectrum as path_spectrum
+from ensemble.reuse import reuse as reuse
 from landscape import __version__ as __version__
 from landscape.build import plane_along as plane_along
 from landscape.build import plane_to as plane_to
 from landscape.build import random_plane as random_plane
+from landscape.checkpoint import Checkpoint as Checkpoint
 from landscape.checkpoint import load as load
+from landscape.comparison import compare as compare
 from landscape.curvature_maps import curvature as curvature
 from landscape.errors import BadInput as BadInput
 from landscape.evaluator import Evaluator as Evaluator
@@ -18,6 +24,8 @@ from landscape.spectra import hessian as hessian
 from landscape.spectra import trace as trace
 from landscape.surface import surface as surface
 from landscape.table import read as read
+from landscape.train import train as train
+from landscape.trainings import trainings as trainings
 from landscape.trajectory import around as around
 from landscape.trajectory import principal_directions as principal_directions
 from landscape.trajectory import trajectory as trajectory

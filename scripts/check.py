@@ -12,9 +12,9 @@ not those that were written are marked as not measured; the command that made th
 import sys
 from pathlib import Path
 
-from landscape.command import Parser, note, run, say
-
 from landscape.check import check, repair
+from landscape.commands.cli import Parser, run
+from landscape.log import note, say
 from landscape.ranks import agreed
 
 

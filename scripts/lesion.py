@@ -17,14 +17,13 @@ Trial 0 is the intact network. Interrupted, the same command goes on where it st
 does nothing. Without mpiexec it runs on one process, with the same results to the bit.
 """
 
-from landscape.command import Parser, run
-from landscape.subject import options as subject_options
-from landscape.subject import subject
-
 from ensemble.study import options
 from ensemble.trials import lesions
+from landscape.command import Parser, run
 from landscape.imported import imported
 from landscape.ranks import agreed
+from landscape.subject import options as subject_options
+from landscape.subject import subject
 
 
 def parser() -> Parser:

@@ -15,19 +15,19 @@ from functools import cache
 
 import numpy as np
 import torch
-from landscape.command import Parser, run, say
-from landscape.experiment import experiment
-from landscape.subject import options, subject, unfused
 
 from ensemble.blocks import blocks, check
 from ensemble.damage import damages, walkable
 from ensemble.paired import RISE
 from ensemble.plans import deletions
 from ensemble.redundancy import SCORES, redundancy, summary
+from landscape.command import Parser, run, say
+from landscape.experiment import experiment
 from landscape.imported import imported
 from landscape.place import room
 from landscape.ranks import agreed
 from landscape.reduced import FLOAT32, difference
+from landscape.subject import options, subject, unfused
 from landscape.table import MEASURED
 
 

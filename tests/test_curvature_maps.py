@@ -1,13 +1,12 @@
 """Maps of the Hessian's extreme eigenvalues: of the points they claim, from any number of ranks, drawn."""
 
-import importlib.util
 import inspect
 
 import numpy as np
 import pytest
 import tiny
 import torch
-from conftest import ROOT, command, same
+from conftest import command, same
 
 from landscape.build import plane_along
 from landscape.curvature_maps import OF_PLANES, curvature
@@ -177,20 +176,6 @@ def test_the_ratio_has_no_sign_and_no_zero_to_divide_by():
 
 
 # The command
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(f"{name}_script", ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_defaults_of_the_command_are_those_of_the_call():
-    usual = vars(script("curvature").parser().parse_args(["a.pt", "a.h5"]))
-    for name, parameter in inspect.signature(curvature).parameters.items():
-        if name in usual and name not in ("out", "seed"):
-            assert usual[name] == parameter.default, name
 
 
 @pytest.mark.mpi

@@ -2,8 +2,7 @@
 
 import copy
 import dataclasses
-import importlib.util
-import inspect
+import runpy
 import shlex
 import shutil
 
@@ -310,25 +309,11 @@ def test_nothing_is_kept_of_a_dry_run(run, evaluate, tmp_path):
 # The command
 
 
-def script():
-    specification = importlib.util.spec_from_file_location("script", ROOT / "scripts" / "trajectory.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-def test_the_defaults_of_the_command_are_those_of_the_call():
-    usual = vars(script().parser().parse_args(["a.pt", "a.h5", "--snapshots", "run"]))
-    for name, parameter in inspect.signature(trajectory).parameters.items():
-        if name in usual and name not in ("out", "checkpoints"):
-            assert usual[name] == parameter.default, name
-
-
 def test_printed_commands_have_what_was_typed_and_the_limits_of_the_path():
-    command = script()
+    command = runpy.run_path(str(ROOT / "scripts" / "trajectory.py"))
     typed = ["a.pt", "b.h5", "--snapshots", "run", "--seed", "3", "--argument", "depth=8", "--standardize"]
-    arguments = command.parser().parse_args([*typed, "--parameters", "a.*", "b"])
-    lines = command.commands(arguments, {"x": (-0.3, 1.7, 51), "y": (0, 1, 51)})
+    arguments = command["parser"]().parse_args([*typed, "--parameters", "a.*", "b"])
+    lines = command["commands"](arguments, {"x": (-0.3, 1.7, 51), "y": (0, 1, 51)})
     measured, drawn = map(shlex.split, lines)
     assert measured[2:13] == shlex.split("a.pt b.plane.h5 --along b.directions.pt --x -0.3 1.7 51 --y 0 1")
     rest = " ".join(measured[13:])

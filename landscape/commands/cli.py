@@ -84,7 +84,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
         return super()._format_usage(usage, needed, [], prefix).rstrip() + " [options]\n\n"
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, []):  # that says nothing
+        if action.default in (None, False, [], ()):  # that says nothing
             return action.help
         if isinstance(action.default, list | tuple):
             return f"{action.help} (default: {' '.join(map(str, action.default))})"

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from landscape.drawing.page import LINE, legend, loss_label, titles_of
-from landscape.drawing.style import COLORS, NOTE, STYLE, check_width, wrapped
+from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width, wrapped
 from landscape.errors import BadInput
 from landscape.table import Results
 

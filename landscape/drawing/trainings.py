@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, abreast, check_width
+from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, Figure, abreast, check_width
 from landscape.errors import BadInput
 from landscape.table import Results
 

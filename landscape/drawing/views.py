@@ -42,7 +42,9 @@ def shown(file: Results, variable: str) -> Results:
     left = {name: array for name, array in file.variables.items() if name != "interpolated"}
     # A loss of another kind than the first, such as weight decay besides, has units of its own.
     units = {"loss": file.metadata.get(variable, {})}
-    return replace(file, variables=left | there, attributes=file.attributes | told, metadata=file.metadata | units)
+    dims = file.dims | dict.fromkeys(there, file.dims[variable])
+    parts = {"variables": left | there, "dims": dims}
+    return replace(file, **parts, attributes=file.attributes | told, metadata=file.metadata | units)
 
 
 def averaged(file: Results) -> Results:
