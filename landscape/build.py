@@ -33,12 +33,21 @@ from landscape.evaluation import Evaluation
 from landscape.filters import Parameters, Which, conventions, matching, naming, warn_of_unknown
 from landscape.plane import Plane, shift
 from landscape.statistics import POLICIES, has_statistics, interpolated, norms_of, of_each_batch, recalibrated
-from landscape.validate import one_of
+from landscape.validate import one_of, whole
 
 if TYPE_CHECKING:
     from landscape.evaluator import Evaluator
 
-__all__ = ["PlaneWithStatistics", "RandomPlanes", "build_plane", "plane_along", "plane_to", "random_plane"]
+__all__ = [
+    "PlaneWithStatistics",
+    "RandomPlanes",
+    "build_plane",
+    "plane_along",
+    "plane_to",
+    "random_plane",
+    "seed_of",
+    "sources_of",
+]
 
 # A file, a network, or its weights by name.
 End = str | os.PathLike | nn.Module | Mapping[str, Tensor]
@@ -185,7 +194,7 @@ def plane_along(
     BadInput
         In that call: a direction is of another network.
     """
-    sources = _sources(directions, "plane_along")
+    sources = sources_of(directions, "plane_along")
 
     def through(network: nn.Module) -> Plane:
         loaded = _directions(sources, network, "the network")
@@ -234,7 +243,7 @@ def build_plane(
         Options that do not go together, or checkpoints or directions of another network.
     """
     network, label = evaluation.network, evaluator.label
-    to, along = _sources(to, "to"), _sources(along, "along")
+    to, along = sources_of(to, "to"), sources_of(along, "along")
     if normalize is not None:
         one_of("normalize", normalize, NORMALIZATIONS)
     if batchnorm is not None:
@@ -347,6 +356,14 @@ def _through(plane: Plane | PlaneMaker, network: nn.Module) -> Plane:
     return plane
 
 
+def seed_of(evaluator: Evaluator, seed: int | None = None, plane: object = None) -> int:
+    """The seed that is given, or else that of a plane, or else that of the evaluator."""
+    if seed is not None:
+        return whole("seed", seed, 0)
+    own = getattr(plane, "seed", None)
+    return evaluator.seed if own is None else own
+
+
 def _first(plane: Plane, dimensions: int) -> Plane:
     """As many directions as there are axes."""
     if len(plane.directions) < dimensions:
@@ -359,7 +376,7 @@ def _first(plane: Plane, dimensions: int) -> Plane:
     return replace(plane, directions=plane.directions[:dimensions], ends=plane.ends[:dimensions])
 
 
-def _sources(given: object, name: str) -> list:
+def sources_of(given: object, name: str) -> list:
     """Files, networks or weights, one or several."""
     if given is None:
         return []

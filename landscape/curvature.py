@@ -11,7 +11,7 @@ also where pieces meet, of which no Hessian knows: a curve through a plane may b
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,9 +30,10 @@ __all__ = [
     "Eigenpairs",
     "NotFinite",
     "direction_of",
-    "eigenpairs",
-    "hessian",
+    "hessian_eigenpairs",
+    "hessian_operator",
     "hessian_product",
+    "one_thread",
     "vector_of",
 ]
 
@@ -98,6 +99,17 @@ def _product(network: nn.Module, batches: Batches, direction: Weights, loss: Los
     return dict(zip(direction, total, strict=True))
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for the length of a ``with``: several sum gradients in an order that depends on their number."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _attention() -> contextlib.AbstractContextManager:
     """Attention written out: its fused forms have no second derivatives."""
     try:
@@ -132,7 +144,7 @@ def _check(direction: Weights, parameters: Weights) -> None:
             raise BadInput(f"{name} is {parameters[name].dtype}; curvature needs a network in float32 or float64")
 
 
-def hessian(
+def hessian_operator(
     network: nn.Module,
     batches: Batches,
     loss: Loss = LOSSES["cross_entropy"],
@@ -234,7 +246,7 @@ class Eigenpairs:
     products: int
 
 
-def eigenpairs(
+def hessian_eigenpairs(
     network: nn.Module,
     batches: Batches,
     number: int = 1,
@@ -250,7 +262,7 @@ def eigenpairs(
     Parameters
     ----------
     network, batches, loss, which
-        See `hessian`.
+        See `hessian_operator`.
     number : int
         How many; fewer than there are parameters.
     end : "largest", "smallest" or "magnitude"
@@ -265,13 +277,13 @@ def eigenpairs(
     Raises
     ------
     BadInput
-        A number or an end that there is not, a Hessian of zero; and as `hessian`.
+        A number or an end that there is not, a Hessian of zero; and as `hessian_operator`.
     """
     kinds = {"largest": "LA", "smallest": "SA", "magnitude": "LM"}
     if end not in kinds:
         raise BadInput(f"there is no end {end!r}; use {', '.join(kinds)}")
     which = selected(network, which)
-    operator = hessian(network, batches, loss, which, keep=True)
+    operator = hessian_operator(network, batches, loss, which, keep=True)
     n, products = operator.shape[0], 0
     if not 1 <= number < n:
         raise BadInput(f"{number} eigenvalues of {n} parameters; ask for 1 to {n - 1}")

@@ -88,7 +88,7 @@ class Evaluator:
     checkpoint : Checkpoint
         Its `title` is what figures call the network.
     device : torch.device
-    seed : int
+    dtype, tolerance, seed : as above
 
     Raises
     ------
@@ -217,7 +217,7 @@ class Evaluator:
             say(comm, *(f"{path}: {line}" for line in stored.notes))
             stored.weights = {}  # the network has them now
             evaluator._set(module, stored, on, outputs, tolerance)
-            number = batch_size or _size(loaded[0], evaluator._dtype, on, tolerance)
+            number = batch_size or _size(loaded[0], evaluator.dtype, on, tolerance)
             evaluator.sources = [
                 Source(
                     each.name, each.split, datasets.batches(each, number, on), each.classes, each.inputs, each.digest
@@ -256,8 +256,8 @@ class Evaluator:
                 self.losses,
                 metrics=self.metrics,
                 device=self.device,
-                dtype=self._dtype,
-                tolerance=self._tolerance,
+                dtype=self.dtype,
+                tolerance=self.tolerance,
                 outputs=self._outputs,
                 seed=self.seed,
                 digest=self._digest or digest(_numbers(self.network)),
@@ -266,6 +266,17 @@ class Evaluator:
             if why and comm is not None:
                 say(comm, f"{self.checkpoint.title} is measured {why}", level=logging.DEBUG)
             yield evaluation
+
+    def require_exact(self, what: str) -> None:
+        """Refuse a reduced type and a part of the examples, for what takes derivatives.
+
+        Raises
+        ------
+        BadInput
+            The evaluator has one of them.
+        """
+        if self.dtype != "float32" or self.tolerance is not None:
+            raise BadInput(f"{what} is taken in float32 over all examples; leave out --dtype and --tolerance")
 
     def other(self, path: Path, lazy: bool = False) -> Checkpoint:
         """Another checkpoint of this network, or weights alone that are taken for one."""
@@ -284,7 +295,7 @@ class Evaluator:
         return datasets.stratified_order(targets, how["seed"])[: how["examples"]].numpy()
 
     def _settle(self, dtype: str, seed: int, examples: int | None, batch_size: int | None) -> None:
-        self._dtype = one_of("type", dtype, DTYPES)
+        self.dtype = one_of("type", dtype, DTYPES)
         self.seed = whole("seed", seed, 0, LARGEST_SEED)
         for name, value in (("examples", examples), ("batch_size", batch_size)):
             if value is not None:
@@ -293,12 +304,12 @@ class Evaluator:
     def _set(self, network: nn.Module, checkpoint: Checkpoint, device: torch.device, outputs, tolerance) -> None:
         self.network, self.checkpoint, self.device = network, checkpoint, device
         self._outputs = int(outputs) if isinstance(outputs, str) and outputs.isdigit() else outputs
-        self._tolerance = tolerance
+        self.tolerance = tolerance
 
     def _source(self, batches, split: str, data: str, unpack, examples, batch_size) -> Source:
         pairs = held(self.network, batches, unpack, self.device)
         sha = digest_of(pairs)
-        pairs = arranged(pairs, examples, batch_size, self._tolerance is not None, self.seed)
+        pairs = arranged(pairs, examples, batch_size, self.tolerance is not None, self.seed)
         return Source(data, split, pairs, None, "as they are", sha)
 
     def _score(self, loss: Losses, metrics: Metrics) -> None:

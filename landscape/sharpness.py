@@ -23,25 +23,34 @@ hundredths, since what it does to one layer is multiplied by what it does to the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 
 import numpy as np
 import torch
 from torch import nn
 
+from landscape.build import seed_of
 from landscape.calling import functional
-from landscape.curvature import direction_of, vector_of
+from landscape.curvature import direction_of, one_thread, vector_of
 from landscape.directions import weights_of
 from landscape.errors import BadInput
-from landscape.filters import Parameters, selected
+from landscape.evaluator import Evaluator
+from landscape.filters import Parameters, naming, say_parameters, selected, with_filters
+from landscape.log import Report
+from landscape.losses import in_units
 from landscape.measure import LOSSES, Batches, Loss, each_of, evaluating, measure
 from landscape.nested import length
 from landscape.plane import Plane, shift
+from landscape.ranks import agreed, communicator
+from landscape.results import Results
+from landscape.run import run
 from landscape.sweep import Function
+from landscape.validate import real, whole
 from landscape.vectors import norm
 
-__all__ = ["KINDS", "RISE", "STEP", "ascend", "draw", "gradient", "scale", "sharpness"]
+__all__ = ["KINDS", "RISE", "STEP", "ascend", "draw", "gradient", "rises", "scale", "sharpness"]
 
 KINDS = ("random", "ascent", "adaptive random", "adaptive ascent")
 STEP = 1.0  # of an ascent, as a part of the radius
@@ -50,6 +59,91 @@ RISE = {"rise": ("f8", np.nan, {"long_name": "rise of the loss above that of the
 
 
 def sharpness(
+    evaluate: Evaluator,
+    *,
+    rho: float | Sequence[float] = (0.01, 0.02, 0.05, 0.1),
+    trials: int = 20,
+    steps: int = 20,
+    all_parameters: bool = False,
+    parameters: Parameters = None,
+    seed: int | None = None,
+    out: str | os.PathLike | None = None,
+    comm=None,
+    quiet: bool = False,
+    dry_run: bool = False,
+) -> Results | Report:
+    """Measure how far the loss rises within balls around a network's weights. Collective.
+
+    Parameters
+    ----------
+    evaluate : Evaluator
+        The network, its data and loss.
+    rho : radii, relative, in ascending order
+    trials : random directions, the same for each kind and radius
+    steps : of an ascent; each costs a forward and a backward pass over all examples
+    all_parameters : not only those with filters, which planes move
+    parameters : which parameters move, see `landscape.build.random_plane`
+    seed : of the directions; by default that of `evaluate`
+    out, comm, quiet, dry_run : see `landscape.run.run`
+
+    Returns
+    -------
+    Results
+        Over ``kind`` (see `KINDS`), ``rho`` and ``trial``: what `evaluate` measures there, and its ``rise``.
+
+    Raises
+    ------
+    BadInput
+        Radii, trials or steps that are none, parameters that are all 0, or a file of another measurement.
+
+    Examples
+    --------
+    >>> network = torch.nn.Linear(4, 3)
+    >>> batches = [(torch.randn(8, 4), torch.arange(8) % 3)]
+    >>> sharpness(Evaluator(network, batches), rho=0.1, trials=2, quiet=True)["rise"].shape
+    (4, 1, 2)
+    """
+    comm = communicator(comm)
+    with agreed(comm):
+        radii = np.array([real("rho", each) for each in (rho if isinstance(rho, Iterable) else [rho])])
+        if not (len(radii) and np.isfinite(radii).all() and (np.diff(radii, prepend=0) > 0).all()):
+            listed = " ".join(f"{each:g}" for each in radii) or "empty"
+            raise BadInput(f"--rho is {listed}; give positive radii in ascending order")
+        trials, steps, seed = whole("trials", trials), whole("steps", steps), seed_of(evaluate, seed)
+        evaluate.require_exact("sharpness")
+    with evaluate.ready(comm) as evaluation:
+        network = evaluation.network
+        with agreed(comm):
+            which = selected(network, parameters, filters=not all_parameters)
+            data = evaluation.batches, evaluation.loss
+            function = rises(network, *data, which, steps, seed, evaluation.measure)
+        say_parameters(comm, network, parameters, one_dimensional=all_parameters)
+        trial = np.arange(trials)
+        points = np.stack(np.meshgrid(np.arange(len(KINDS)), radii, trial, indexing="ij"), axis=-1).reshape(-1, 3)
+        return run(
+            function,
+            points,
+            label="points",
+            kind="sharpness",
+            dims=("kind", "rho", "trial"),
+            coordinates={"kind": KINDS, "rho": radii, "trial": trial},
+            measured=evaluation.variables | in_units(RISE, evaluation.metadata["loss"]),
+            attributes={
+                **evaluation.metadata,
+                "seed": seed,
+                "parameters": "all" if all_parameters else with_filters(network),
+                **naming(parameters),
+                "steps": steps,
+                "step": STEP,
+            },
+            out=out,
+            comm=comm,
+            quiet=quiet,
+            dry_run=dry_run,
+        )
+
+
+def rises(
     network: nn.Module,
     batches: Batches,
     loss: Loss = LOSSES["cross_entropy"],
@@ -243,7 +337,7 @@ def gradient(
     if not examples:
         raise BadInput("there are no examples to take the loss of; give a batch or more")
     values, which = [], selected(network, which)
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(network), _one_thread():
+    with torch.inference_mode(False), torch.enable_grad(), evaluating(network), one_thread():
         # Not the network's own: whether they require gradients, and have some, is the user's.
         parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
         chosen = {name: p.requires_grad_() for name, p in parameters.items() if which is None or which(name, p)}
@@ -257,13 +351,3 @@ def gradient(
                     sum_ += part
     with np.errstate(invalid="ignore"):
         return float(np.concatenate(values).mean()), vector_of(total)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

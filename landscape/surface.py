@@ -11,7 +11,7 @@ import torch
 from landscape.adaptive import INTERPOLATED, fill, remaining
 from landscape.auto_range import auto_range as ranged
 from landscape.axes import Ends, axes_of, ends_of
-from landscape.build import End, PlaneMaker, build_plane
+from landscape.build import End, PlaneMaker, build_plane, seed_of
 from landscape.diagnose import diagnose as diagnosis
 from landscape.directions import squared_norm
 from landscape.errors import BadInput
@@ -26,7 +26,7 @@ from landscape.reduced import FLOAT32, difference, sample
 from landscape.results import Results
 from landscape.run import run
 from landscape.table import read
-from landscape.validate import real, whole
+from landscape.validate import real
 
 __all__ = ["surface"]
 
@@ -109,7 +109,7 @@ def surface(
     """
     comm, out = communicator(comm), None if out is None else Path(out)
     with agreed(comm):
-        ends, seed = ends_of(x, y, z), _seed(evaluate, plane, seed)
+        ends, seed = ends_of(x, y, z), seed_of(evaluate, seed, plane)
         axes_of(ends, repeats)  # what is wrong with them is said at once
         miss = _miss(adaptive)
         _check(evaluate, weight_decay, miss, space=z is not None)
@@ -175,13 +175,6 @@ def surface(
             dry_run=dry_run,
             **more,
         )
-
-
-def _seed(evaluate: Evaluator, plane: object, seed: int | None) -> int:
-    if seed is not None:
-        return whole("seed", seed, 0)
-    own = getattr(plane, "seed", None)
-    return evaluate.seed if own is None else own
 
 
 def _miss(adaptive: float | bool | None) -> float | None:

@@ -1,20 +1,12 @@
-"""The path of a training through weight space, and the plane that shows most of it.
-
-A path is n checkpoints and then the final one. Its points are taken as differences to the final weights (Li et al.
-2018, 1712.09913 §7), which are the origin of the plane: coordinates are along two directions from there. Principal
-components are those of all n + 1 points about their mean. Norms are Euclidean, over the parameters that `final`
-names; buffers, such as BatchNorm's statistics, are no part of the path.
-
-Everything comes from inner products, and these are sums over parameters: a run of any length is read a piece of all
-checkpoints at a time, a few times over. BLAS makes the products, so that their last bits may depend on the machine.
-"""
+"""The path of a training: how far it leaves a plane, and the loss on it and at the nearest points of the plane."""
 
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,259 +14,199 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape import saved
+from landscape.axes import Ends
+from landscape.build import End, PlaneWithStatistics, build_plane
 from landscape.directions import Weights
 from landscape.errors import BadInput
+from landscape.evaluation import Evaluation
+from landscape.evaluator import Evaluator
+from landscape.filters import Parameters, matching, naming, say_parameters, selected, with_filters
+from landscape.log import Report
+from landscape.principal_components import PathInPlane, padded_limits, path_in_plane
+from landscape.ranks import agreed, communicator
+from landscape.results import Results
+from landscape.run import run
+from landscape.statistics import has_statistics, norms_of
+from landscape.table import read
+from landscape.validate import one_of
+from landscape.waypoints import Checkpoints, Waypoint, fitting, opened, waypoints_of
 
-__all__ = [
-    "Projection",
-    "Trajectory",
-    "components",
-    "explained",
-    "gram",
-    "loaded",
-    "project",
-    "random_walk",
-    "snapshots",
-    "step_lengths",
-    "trajectory",
-    "window",
-]
+__all__ = ["around", "loaded", "principal_directions", "trajectory"]
 
-# Each gives the weights of one checkpoint, anew at every call: mapped from a file, they need no memory.
-Points = Mapping[str, Callable[[], Mapping[str, Tensor]]]
-
-ROOM = 2**28  # bytes of weights held at once; a checkpoint is opened once for each piece of this size
-BLOCK = 2**25  # bytes of differences in float64, of that piece
-SUFFIXES = (".pt", ".pth", ".safetensors")
-SHOWN = 10  # components whose variance is told
-LINE = 1e-13  # of the variance: what rounding to float32 leaves of a second component
+STEEP = 2.0  # how many times the loss on the path that in the plane may be without a word
+LENGTHS = "alpha, beta, off_plane and distance are Euclidean norms of weights, from the final checkpoint"
+KNOWN = ("epoch", "alpha", "beta", "off_plane", "distance", "explained", "explained_random_walk")
 
 
-class Projection(NamedTuple):
-    """Points of a path in a plane, and off it.
+def trajectory(
+    evaluate: Evaluator,
+    checkpoints: Checkpoints,
+    *,
+    along: End | list[End] | None = None,
+    directions: str | os.PathLike | None = None,
+    filters_only: bool = False,
+    parameters: Parameters = None,
+    batchnorm: str = "frozen",
+    calibration: int | None = None,
+    out: str | os.PathLike | None = None,
+    comm=None,
+    quiet: bool = False,
+    dry_run: bool = False,
+) -> Results | Report:
+    """Measure the path of a training to a network, in the plane of its first two principal components. Collective.
 
-    Attributes
-    ----------
-    coordinates : ndarray, shape (n + 1, k), along the k directions, in units of their lengths
-    off_plane : ndarray, shape (n + 1,), distance from the plane; known to 1e-7 of the distance
-    distance : ndarray, shape (n + 1,), from the final weights
-    metric : ndarray, shape (k, k), inner products of the directions
-    """
-
-    coordinates: np.ndarray
-    off_plane: np.ndarray
-    distance: np.ndarray
-    metric: np.ndarray
-
-
-class Trajectory(NamedTuple):
-    """A path and its plane.
-
-    Attributes
-    ----------
-    directions : two of Weights
-    projection : Projection
-    explained : ndarray, shape (k,), part of the path's variance that each of its first principal components has
-    explained_random_walk : ndarray, shape (k,), the same of a random walk, see `random_walk`
-    captured : part of the path's variance that lies in the plane
-    """
-
-    directions: tuple[Weights, ...]
-    projection: Projection
-    explained: np.ndarray
-    explained_random_walk: np.ndarray
-    captured: float
-
-
-def snapshots(paths: Sequence[Path], final: Path) -> list[Path]:
-    """The files of checkpoints that `paths` name, in the order of the training.
+    The plane goes through the network, which is the end of the path (Li et al. 2018, 1712.09913 §7). The loss is that
+    of each checkpoint, with its own statistics of BatchNorm, and that of the nearest point in the plane. See `around`
+    for a surface there.
 
     Parameters
     ----------
-    paths : folders, whose files are taken in the order of the numbers in their names, and files
-    final : passed over, as are files of directions, which trajectory.py may have put there itself
+    evaluate : Evaluator
+        The trained network, its data and loss.
+    checkpoints : path of a folder, or list of paths, state dicts or networks, or dict of these by name
+        On the way to the network, in order. State dicts must be copies: those of ``state_dict()`` follow the network.
+    along : two directions, instead of the principal components; see `landscape.build.plane_along`
+    directions : path, optional
+        Where the components are saved; by default beside `out`, as OUT.directions.pt, if there is an `out`. Without a
+        file see `principal_directions`.
+    filters_only : the path of parameters that have filters, without biases
+    parameters : the path of chosen parameters, see `landscape.build.random_plane`
+    batchnorm : {"frozen", "recalibrated"}
+        Statistics in the plane: those of the network, or measured anew.
+    calibration : number of examples used to re-estimate them, by default 1024
+    out, comm, quiet, dry_run : see `landscape.run.run`
+
+    Returns
+    -------
+    Results
+        Over the checkpoints, the network last: what `evaluate` measures, the same with ``plane_`` before it, and
+        ``alpha``, ``beta``, ``off_plane`` and ``distance``.
 
     Raises
     ------
     BadInput
-        There is no such file, a folder has none, or one is named twice.
+        Checkpoints of another network, or that make no path; or a file of another measurement.
     """
-    found = []
-    for path in paths:
-        if not path.is_dir():
-            if not path.is_file():
-                raise BadInput(f"there is no checkpoint {path}; keep some with scripts/train.py --snapshots {path}")
-            found.append(path)
-            continue
-        inside = [p for p in path.iterdir() if p.suffix in SUFFIXES and p.name[0] != "." and p.is_file()]
-        inside = [p for p in inside if not p.name.endswith(".directions.pt")]
-        if not inside:
-            raise BadInput(f"{path} has no checkpoints; keep some with scripts/train.py --snapshots {path}")
-        found += sorted(inside, key=_numbers)
-    places = [path.resolve() for path in found]
-    if twice := [path for path, place in zip(found, places, strict=True) if places.count(place) > 1]:
-        raise BadInput(f"{twice[0]} is named twice; name each checkpoint once, alone or by its folder")
-    return [path for path, place in zip(found, places, strict=True) if place != final.resolve()]
+    comm, out = communicator(comm), None if out is None else Path(out)
+    with agreed(comm):
+        one_of("batchnorm", batchnorm, ("frozen", "recalibrated"))
+        if evaluate.dtype != "float32":
+            raise BadInput("a path has few points; they are measured in float32: leave out --dtype")
+        if along is not None and (directions is not None or filters_only):
+            raise BadInput("--directions and --filters-only are for principal components; leave them out with --along")
+        if out is not None and not out.parent.is_dir():
+            raise BadInput(f"output folder {out.parent} does not exist; create it: mkdir -p {out.parent}")
+        waypoints = waypoints_of(checkpoints, Path(evaluate.label))
+        file = Path(directions) if directions is not None else out and out.with_suffix(".directions.pt")
+    with evaluate.ready(comm) as evaluation:
+        network = evaluation.network
 
+        def plane_along(directions) -> PlaneWithStatistics:
+            how = {"parameters": parameters, "batchnorm": batchnorm, "calibration": calibration}
+            return build_plane(evaluate, evaluation, along=directions, dimensions=2, seed=evaluate.seed, **how)
 
-def trajectory(points: Points, final: Weights, directions: Sequence[Weights] | None = None) -> Trajectory:
-    """A path in the plane of its first two principal components, or in another one.
-
-    Parameters
-    ----------
-    points : n checkpoints in their order, the final one not among them
-    final : on the CPU; the path is that of the parameters named here
-    directions : two, instead of the principal components; need not be orthogonal
-
-    Raises
-    ------
-    BadInput
-        Fewer than two checkpoints, a path of one point or on a line, weights that are not finite, directions that
-        span no plane.
-    """
-    if len(points) < 2:
-        raise BadInput(
-            f"a path needs 2 checkpoints or more before the final one, got {len(points)}; "
-            "give those that scripts/train.py --snapshots kept"
-        )
-    imaginary = [name for name, w in final.items() if w.is_complex()]
-    if imaginary:  # a complex weight is two real ones
-        points = {name: partial(_in_real, point) for name, point in points.items()}
-        final = _in_real(lambda weights=final: weights)
-        directions = directions and [_in_real(lambda direction=direction: direction) for direction in directions]
-    products = gram(points, final)
-    variance = explained(products)
-    if directions is None:
-        if variance[1] < LINE:
-            raise BadInput(
-                "the path lies on a line, which has no second component; measure it with surface.py --to instead"
+        with agreed(comm):
+            matching(network, parameters)
+            if batchnorm == "recalibrated":  # what would be found only after the long work
+                norms_of(network)
+                evaluation.calibration(calibration)
+        say_parameters(comm, network, parameters, one_dimensional=not filters_only)
+        plan = None
+        with agreed(comm):
+            plane = None if along is None else plane_along(along)
+            if comm.rank == 0:
+                waypoints = fitting(evaluate, waypoints)
+                own = None if plane is None else plane.plane.directions
+                choice = {"filters_only": filters_only, "parameters": parameters}
+                plan = _planned(evaluate, evaluation, waypoints, own, file, out, dry_run, **choice)
+        number, sha, given, captured, axes = comm.bcast(plan)
+        with agreed(comm):
+            plane = plane or plane_along(axes)
+        coordinates = np.stack([given["alpha"][1], given["beta"][1]], axis=1)
+        names = [*(waypoint.name for waypoint in waypoints[:number]), Path(evaluate.label).stem]
+        nearest = {
+            f"plane_{name}": (
+                dtype,
+                fill,
+                {**shown, "long_name": f"{shown['long_name']}, at the nearest point of the plane"},
             )
-        directions = components(points, final, products)
-    projection = project(points, final, directions)
-    offsets = projection.coordinates - projection.coordinates.mean(axis=0)
-    inside = np.einsum("ik,kl,il->", offsets, projection.metric, offsets)
-    walk = explained(random_walk(step_lengths(products)))
-    k = min(SHOWN, len(points))
-    captured = float(inside / np.trace(_centred(products)))
-    directions = [d | {name: torch.view_as_complex(d[name]) for name in imaginary} for d in directions]
-    return Trajectory(tuple(directions), projection, variance[:k], walk[:k], captured)
+            for name, (dtype, fill, shown) in evaluation.variables.items()
+            if name != "examples"
+        }
+
+        def losses(rows):
+            for (row,) in rows:
+                state = opened(evaluate, waypoints[row]).weights if row < number else network.state_dict()
+                with loaded(network, state):
+                    measured = evaluation.measure()
+                with plane.at(network, coordinates[row]):
+                    there = evaluation.measure()
+                yield measured | {name: there[name.removeprefix("plane_")] for name in nearest}
+
+        def finish(table) -> Iterator[str]:
+            yield from _summary({name: array for name, (_, array) in given.items()}, names, captured, along)
+            stale = batchnorm == "frozen" and has_statistics(network)
+            yield from height(table.values, names, stale)
+
+        return run(
+            losses,
+            np.arange(number + 1),
+            label="checkpoints",
+            kind="trajectory",
+            dims=("checkpoint",),
+            coordinates={"checkpoint": names, "component": np.arange(1, len(given["explained"][1]) + 1)},
+            given=given,
+            measured=evaluation.variables | nearest,
+            attributes={
+                **evaluation.metadata,
+                **plane.metadata,
+                "directions": "principal components of the path" if along is None else "saved",
+                "parameters": with_filters(network) if filters_only else "all",
+                **naming(parameters),
+                "snapshots": sha,
+                "lengths": LENGTHS,
+                "captured": captured,
+            },
+            finish=finish,
+            out=out,
+            comm=comm,
+            quiet=quiet,
+            dry_run=dry_run,
+        )
 
 
-def _in_real(point: Callable[[], Mapping[str, Tensor]]) -> Weights:
-    return {name: torch.view_as_real(w.resolve_conj()) if w.is_complex() else w for name, w in point().items()}
+def principal_directions(
+    evaluate: Evaluator, checkpoints: Checkpoints, *, filters_only: bool = False, parameters: Parameters = None
+) -> tuple[Weights, Weights]:
+    """The first two principal components of the path of a training: what `trajectory` saves.
 
-
-def gram(points: Points, final: Weights) -> np.ndarray:
-    """Inner products of the differences of all points to the final one, itself the last.
+    Parameters
+    ----------
+    evaluate, checkpoints, filters_only, parameters
+        See `trajectory`.
 
     Returns
     -------
-    ndarray, shape (n + 1, n + 1), float64; the last row and column are 0
+    two dicts from parameter names to tensors
+        Of unit length; for `landscape.build.plane_along`.
+
+    Examples
+    --------
+    A surface around a path::
+
+        path, directions = trajectory(evaluate, checkpoints), principal_directions(evaluate, checkpoints)
+        surface(evaluate, plane_along(*directions), **around(path))
     """
-    products = np.zeros((len(points) + 1, len(points) + 1))
-    for _, d in _differences(points, final):  # (n, columns)
-        products[:-1, :-1] += d @ d.T
-    return products
+    with evaluate.ready() as evaluation:
+        waypoints = fitting(evaluate, waypoints_of(checkpoints, Path(evaluate.label)))
+        return tuple(_path(evaluate, evaluation, waypoints, filters_only, parameters).directions)
 
 
-def explained(products: np.ndarray) -> np.ndarray:
-    """Parts of a path's variance about its mean that its principal components have, the largest first.
-
-    Raises
-    ------
-    BadInput
-        All points are the same.
-    """
-    values = np.linalg.eigvalsh(_centred(products))[::-1].clip(min=0)
-    if not values.sum() > 0:
-        raise BadInput("all checkpoints have the same weights: there is no path; give those of a training")
-    return values / values.sum()
-
-
-def components(points: Points, final: Weights, products: np.ndarray, number: int = 2) -> list[Weights]:
-    """The first principal components of a path, of unit length; the path's start has no negative coordinate.
-
-    Parameters
-    ----------
-    points, final : see `trajectory`
-    products : of `gram`
-    """
-    values, vectors = np.linalg.eigh(_centred(products))
-    # The components are right singular vectors of the centred points, and centring is lost on what sums to 0.
-    weights = (vectors[:, ::-1] / np.sqrt(values[::-1].clip(min=np.finfo(float).tiny)))[:, :number].T
-    weights = weights - weights.mean(axis=1, keepdims=True)
-    weights *= np.where(weights @ products[0] < 0, -1.0, 1.0)[:, None]
-    found = [{name: torch.empty(w.shape, dtype=w.dtype) for name, w in final.items()} for _ in range(number)]
-    for columns, d in _differences(points, final):
-        for direction, piece in zip(found, torch.from_numpy(weights[:, :-1] @ d), strict=True):
-            for name, inside, place in _parts(final, columns):
-                direction[name].view(-1)[inside] = piece[place].to(direction[name])
-    return found
-
-
-def project(points: Points, final: Weights, directions: Sequence[Weights]) -> Projection:
-    """The nearest points of a plane to those of a path, by least squares.
-
-    Parameters
-    ----------
-    points, final : see `trajectory`
-    directions : linearly independent, of any lengths and angles
-
-    Raises
-    ------
-    BadInput
-        The directions are zero, or parallel.
-    """
-    k = len(directions)
-    inner, metric, squares = np.zeros((len(points) + 1, k)), np.zeros((k, k)), np.zeros(len(points) + 1)
-    for columns, d in _differences(points, final):
-        v = torch.stack([_gather(direction, final, columns) for direction in directions]).double().numpy()
-        inner[:-1] += d @ v.T
-        metric += v @ v.T
-        squares[:-1] += np.einsum("ij,ij->i", d, d)
-    lengths = np.sqrt(np.diag(metric))
-    if not lengths.all() or np.linalg.eigvalsh(metric / np.outer(lengths, lengths))[0] < 1e-10:
-        raise BadInput("the directions are parallel, or zero, and span no plane; give others")
-    coordinates = np.linalg.solve(metric, inner.T).T + 0.0  # no −0
-    off = squares - np.einsum("ik,ik->i", coordinates, inner)
-    return Projection(coordinates, np.sqrt(off.clip(min=0)), np.sqrt(squares), metric)
-
-
-def step_lengths(products: np.ndarray) -> np.ndarray:
-    """Distances from each point of a path to the next, shape (n,), from its `gram`."""
-    squares = np.diag(products)
-    return np.sqrt((squares[:-1] + squares[1:] - 2 * np.diag(products, 1)).clip(min=0))
-
-
-def random_walk(lengths: np.ndarray) -> np.ndarray:
-    """Inner products of the points of a random walk with steps of these lengths, in many dimensions.
-
-    There its steps are orthogonal: two points have in common the steps before the earlier one, and their product is the
-    sum of those steps' squares. A walk's first two components have three quarters of its variance, although it goes
-    nowhere (Antognini and Sohl-Dickstein 2018, 1806.08805), so this is what a path's have to be compared with.
-
-    Returns
-    -------
-    ndarray, shape (n + 1, n + 1), from the walk's start
-    """
-    covered = np.concatenate([[0.0], np.cumsum(np.square(lengths))])
-    return np.minimum.outer(covered, covered)
-
-
-def window(coordinates: np.ndarray, margin: float = 0.15) -> list[tuple[float, float]]:
-    """Ends of axes, of about one length, that hold a path with a margin; to two digits.
-
-    Parameters
-    ----------
-    coordinates : ndarray, shape (n + 1, k)
-    margin : on either side, as a part of the path's longest extent
-    """
-    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
-    half = (0.5 + margin) * ((high - low).max() or 1.0)
-    step = 10.0 ** (np.floor(np.log10(2 * half)) - 1)
-    middle = (low + high) / 2
-    ends = zip(np.floor((middle - half) / step), np.ceil((middle + half) / step), strict=True)
-    return [(float(f"{a * step:.6g}"), float(f"{b * step:.6g}")) for a, b in ends]
+def around(path: Results, points: int = 51) -> dict[str, Ends]:
+    """The axes of a surface that holds a path of `trajectory` with a margin: x and y, by name."""
+    limits = padded_limits(np.stack([path["alpha"], path["beta"]], axis=1))
+    return {name: (*ends, points) for name, ends in zip("xy", limits, strict=True)}
 
 
 @contextlib.contextmanager
@@ -296,65 +228,128 @@ def loaded(network: nn.Module, state: Mapping[str, Tensor]) -> Iterator[nn.Modul
                 tensor.copy_(kept[name])
 
 
-def _differences(points: Points, final: Weights) -> Iterator[tuple[slice, np.ndarray]]:
-    """Blocks of the differences to the final weights, all parameters as one vector: shape (n, columns), float64."""
-    total, dtype = sum(w.numel() for w in final.values()), _dtype(final)
-    held = max(1, ROOM // (dtype.itemsize * len(points)))
-    step = max(1, BLOCK // (8 * len(points)))
-    rows = [torch.empty(min(held, total), dtype=dtype) for _ in points]  # apart, they fit where memory has been freed
-    for start in range(0, total, held):
-        piece = slice(start, min(start + held, total))
-        for row, point in zip(rows, points.values(), strict=True):
-            _gather(point(), final, piece, row)
-        for first in range(start, piece.stop, step):
-            columns = slice(first, min(first + step, piece.stop))
-            block = torch.stack([row[first - start : columns.stop - start] for row in rows]).double()
-            block -= _gather(final, final, columns)
-            finite = block.isfinite().all(dim=1)
-            if not finite.all():
-                name = list(points)[int(finite.int().argmin())]
-                raise BadInput(f"{name}, or the final checkpoint, has weights that are not finite; leave it out")
-            yield columns, block.numpy()
+def height(table: Mapping[str, np.ndarray], names: Sequence[str], stale: bool) -> list[str]:
+    """Whether contours show the loss that the training passed; `stale`: with statistics that do not follow."""
+    loss, plane = table["loss"], np.nan_to_num(table["plane_loss"], nan=np.inf)
+    worst = int((plane - STEEP * loss).argmax())
+    if plane[worst] <= STEEP * loss[worst]:
+        return []
+    cure = ", with BatchNorm's statistics of the end: --batchnorm recalibrated measures them anew" if stale else ""
+    return [
+        f"contours do not show the loss on the path: at {names[worst]} it is {loss[worst]:.3g}, "
+        f"and {plane[worst]:.3g} in the plane{cure}"
+    ]
 
 
-def _gather(weights: Mapping[str, Tensor], final: Weights, columns: slice, out: Tensor | None = None) -> Tensor:
-    """A piece of weights, laid out as one vector in the order of the final ones."""
-    out = torch.empty(columns.stop - columns.start, dtype=_dtype(final)) if out is None else out
-    for name, inside, place in _parts(final, columns):
-        out[place] = _elements(weights[name], inside)
-    return out
+class _Plan(NamedTuple):
+    """What rank 0 finds out beforehand.
+
+    Attributes
+    ----------
+    number : of checkpoints before the final one
+    digest : of these
+    given : variables, name -> (dimensions, values)
+    captured : part of the path's variance that lies in the plane
+    axes : principal components, or where they are saved
+    """
+
+    number: int
+    digest: str
+    given: dict[str, tuple]
+    captured: float
+    axes: list
 
 
-def _parts(final: Weights, columns: slice) -> Iterator[tuple[str, slice, slice]]:
-    """The parameters that have a part in a piece of the vector: which of their elements, and where these lie in it."""
-    end = 0
-    for name, w in final.items():
-        begin, end = end, end + w.numel()
-        first, last = max(begin, columns.start), min(end, columns.stop)
-        if first < last:
-            yield name, slice(first - begin, last - begin), slice(first - columns.start, last - columns.start)
+def _planned(
+    evaluate: Evaluator,
+    evaluation: Evaluation,
+    waypoints: list[Waypoint],
+    directions: Sequence[Weights] | None,
+    file: Path | None,
+    out: Path | None,
+    dry_run: bool,
+    **choice,
+) -> _Plan:
+    """The path in the plane of directions, or else of its principal components, which are saved in a file if any.
+
+    Sums of products may differ in their last bits from machine to machine, so what an earlier run has found is taken
+    from its file, if it is of the same checkpoints.
+    """
+    sha = hashlib.sha256("".join(waypoint.digest for waypoint in waypoints).encode()).hexdigest()
+    if out is not None and out.exists():
+        before = _before(out, sha, waypoints)
+        if directions is None and not file.is_file():
+            raise BadInput(f"{file} with the directions of {out} is gone; bring it back, or remove {out} to start anew")
+        given = {name: (before.dims[name], before[name]) for name in KNOWN if name in before.variables}
+        return _Plan(len(waypoints), sha, given, before.attributes["captured"], [file])
+    path = _path(evaluate, evaluation, waypoints, directions=directions, **choice)
+    axes = list(path.directions)
+    if directions is None and file is not None and not dry_run:
+        saved.save(axes, file)
+        axes = [file]
+    alpha, beta = path.projection.coordinates.T
+    over = {"alpha": alpha, "beta": beta, "off_plane": path.projection.off_plane, "distance": path.projection.distance}
+    histories = [*(opened(evaluate, waypoint).history for waypoint in waypoints), evaluate.checkpoint.history]
+    if all(history.get("epoch") for history in histories):
+        over = {"epoch": np.array([history["epoch"][-1] for history in histories]), **over}
+    given = {name: (("checkpoint",), array) for name, array in over.items()}
+    for name in ("explained", "explained_random_walk"):
+        given[name] = (("component",), getattr(path, name))
+    return _Plan(len(waypoints), sha, given, path.captured, axes)
 
 
-def _elements(tensor: Tensor, inside: slice) -> Tensor:
-    """Some elements in C order. However a mapped tensor lies in its file, only the rows that hold them are read."""
-    if tensor.ndim < 2:
-        return tensor.reshape(-1)[inside]
-    size = tensor[0].numel()
-    skipped = inside.start // size
-    rows = tensor[skipped : -(-inside.stop // size)].reshape(-1)
-    return rows[inside.start - skipped * size : inside.stop - skipped * size]
+def _path(
+    evaluate: Evaluator,
+    evaluation: Evaluation,
+    waypoints: list[Waypoint],
+    filters_only: bool,
+    parameters: Parameters,
+    directions: Sequence[Weights] | None = None,
+) -> PathInPlane:
+    network = evaluation.network
+    which = selected(network, parameters, filters=filters_only)
+    final = {n: p.detach().cpu() for n, p in network.named_parameters() if which is None or which(n, p)}
+    points = {w.label: lambda w=w: opened(evaluate, w).weights for w in waypoints}
+    return path_in_plane(points, final, directions and [{n: d.cpu() for n, d in each.items()} for each in directions])
 
 
-def _dtype(final: Weights) -> torch.dtype:
-    return torch.float64 if any(w.dtype == torch.float64 for w in final.values()) else torch.float32
+def _before(out: Path, sha: str, waypoints: list[Waypoint]) -> Results:
+    """What an earlier run has found."""
+    before = read(out)
+    if before.kind != "trajectory" or before.attributes["snapshots"] != sha:
+        what = f"a {before.kind}, and this is a trajectory"
+        if before.kind == "trajectory":
+            names = list(before.coordinates["checkpoint"])[:-1], [waypoint.name for waypoint in waypoints]
+            what = f"of other snapshots: {_differing(*names)}"
+        raise BadInput(f"{out} is {what}; give another output file, or remove this one to start anew")
+    return before
 
 
-def _centred(products: np.ndarray) -> np.ndarray:
-    """Inner products of points about their mean, from those about any other point."""
-    rows = products - products.mean(axis=0)
-    return rows - rows.mean(axis=1, keepdims=True)
+def _differing(there: list[str], here: list[str]) -> str:
+    """Which snapshots a file has, and which others are given."""
+
+    def listed(names: list[str]) -> str:
+        return f"{len(names)}: {' … '.join([names[0], names[-1]]) if len(names) > 2 else ', '.join(names)}"
+
+    if there == here:
+        return f"it has {listed(there)}; given are the same names with other weights"
+    first = next(i for i, (one, other) in enumerate(zip_longest(there, here), 1) if one != other)
+    return f"it has {listed(there)}; given are {listed(here)}; they differ from number {first} on"
 
 
-def _numbers(path: Path) -> list:
-    """Text and numbers in a file's name, so that 10 comes after 9."""
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", path.name))]
+def _summary(given: Mapping[str, np.ndarray], names: list[str], captured: float, along: object) -> list[str]:
+    """How much of the path the plane shows."""
+    off, distance = given["off_plane"], given["distance"]
+    nearness = off[:-1] / np.where(distance[:-1] > 0, distance[:-1], 1.0)
+    far, least = off.argmax(), nearness.argmax()
+    first, second = (100 * given[name][:2].sum() for name in ("explained", "explained_random_walk"))
+    lines = [
+        f"two principal components have {first:.1f} % of the path's variance, of a random walk's with steps of these "
+        f"lengths {second:.1f} %",
+        f"farthest off the plane is {names[far]}: by {off[far]:.3g}, at {distance[far]:.3g} from the end; for its "
+        f"distance from there, {names[least]}: by {100 * nearness[least]:.0f} %",
+    ]
+    if along is not None:
+        of = along if isinstance(along, str | os.PathLike) else "the given directions"
+        lines.insert(1, f"the plane of {of} holds {100 * captured:.1f} % of it")
+    return lines

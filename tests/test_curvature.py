@@ -11,7 +11,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.func import hessian as dense_hessian
 
-from landscape.curvature import direction_of, eigenpairs, hessian, hessian_product, vector_of
+from landscape.curvature import direction_of, hessian_eigenpairs, hessian_operator, hessian_product, vector_of
 from landscape.density import density, moment, quadrature, smoothed
 from landscape.directions import digest, random_direction, weights_of
 from landscape.errors import BadInput
@@ -108,7 +108,7 @@ def first(outputs, targets):
 
 @pytest.mark.parametrize("sizes", CUTS.values(), ids=CUTS)
 def test_products_and_ends_are_those_of_the_dense_hessian_however_batches_are_cut(network, data, exact, sizes):
-    operator = hessian(network, cut(data, *sizes))
+    operator = hessian_operator(network, cut(data, *sizes))
     some = np.random.default_rng(0).standard_normal((len(exact), 12))
     assert operator.matmat(some) == pytest.approx(exact @ some, abs=1e-13 * np.abs(exact).max())
     eigenvalues = np.linalg.eigvalsh(exact)
@@ -126,7 +126,7 @@ def test_kept_slopes_change_no_bit_and_save_forwards(network, data, sizes):
     images, counts = [], []
     try:
         for keep in (False, True):
-            operator = hessian(network, cut(data, *sizes), keep=keep)
+            operator = hessian_operator(network, cut(data, *sizes), keep=keep)
             images.append([operator.matvec(v) for v in vectors])
             counts.append(len(forwards) - sum(counts))
     finally:
@@ -139,20 +139,20 @@ def test_one_made_at_other_weights_is_the_hessian_there(network, data):
     origin = weights_of(network)
     plane = Plane(origin, (random_direction(origin, 0),))
     with shift(network, plane, [0.1]):
-        there, here = dense(network, data), hessian(network, [data], keep=True)
+        there, here = dense(network, data), hessian_operator(network, [data], keep=True)
         assert written_out(here) == pytest.approx(there, abs=1e-12 * np.abs(there).max())
     assert not np.allclose(there, dense(network, data), rtol=1e-3)
 
 
 def test_squared_error_and_a_loss_of_the_users(network, data):
-    assert written_out(hessian(network, [data], LOSSES["mse"])) == pytest.approx(
+    assert written_out(hessian_operator(network, [data], LOSSES["mse"])) == pytest.approx(
         dense(network, data, LOSSES["mse"]), abs=1e-15
     )
 
 
 def test_a_subset_is_the_block_of_the_dense_hessian(network, data, exact):
     chosen = np.concatenate([np.full(p.numel(), p.ndim >= 2) for p in network.parameters()])
-    block = hessian(network, [data], which="filters")
+    block = hessian_operator(network, [data], which="filters")
     assert block.shape[0] == chosen.sum() < len(chosen)
     assert np.abs(written_out(block) - exact[np.ix_(chosen, chosen)]).max() < 1e-14 * np.abs(exact).max()
     direction = random_direction({"8.weight": network[8].weight}, 3)
@@ -165,20 +165,20 @@ def test_a_subset_is_the_block_of_the_dense_hessian(network, data, exact):
 
 def test_eigenpairs_are_directions_of_the_dense_hessian(network, data, exact):
     eigenvalues, vectors = np.linalg.eigh(exact)
-    largest = eigenpairs(network, cut(data, 30, 10), 3, tolerance=1e-10)
+    largest = hessian_eigenpairs(network, cut(data, 30, 10), 3, tolerance=1e-10)
     assert largest.converged and largest.residuals.max() < 1e-9
     assert largest.values == pytest.approx(eigenvalues[:-4:-1], rel=1e-10)
     for direction, vector in zip(largest.directions, vectors.T[::-1], strict=False):
         assert abs(vector_of(direction) @ vector) == pytest.approx(1, abs=1e-9)
-    smallest = eigenpairs(network, [data], 2, end="smallest", tolerance=1e-10)
+    smallest = hessian_eigenpairs(network, [data], 2, end="smallest", tolerance=1e-10)
     assert smallest.values == pytest.approx(eigenvalues[:2], rel=1e-10)
-    magnitude = eigenpairs(network, [data], 4, end="magnitude", tolerance=1e-10)
+    magnitude = hessian_eigenpairs(network, [data], 4, end="magnitude", tolerance=1e-10)
     assert magnitude.values == pytest.approx(eigenvalues[np.abs(eigenvalues).argsort()[:-5:-1]], rel=1e-10)
 
 
 def test_along_an_eigenvector_the_loss_bends_as_its_eigenvalue_says(network, data):
     """On a plane of landscape.plane, by finite differences; parameters that are not chosen stay."""
-    found = eigenpairs(network, [data], which="filters", tolerance=1e-10)
+    found = hessian_eigenpairs(network, [data], which="filters", tolerance=1e-10)
     plane = Plane(weights_of(network), found.directions)
     assert plane.moved == tuple(name for name, p in network.named_parameters() if p.ndim >= 2)
     losses, h = [], 1e-5  # so near that no ReLU turns
@@ -189,7 +189,7 @@ def test_along_an_eigenvector_the_loss_bends_as_its_eigenvalue_says(network, dat
 
 
 def test_the_operator_follows_a_network_that_moves(network, data, exact):
-    operator = hessian(network, [data])
+    operator = hessian_operator(network, [data])
     origin = weights_of(network)
     with shift(network, Plane(origin, (random_direction(origin, 5),)), [0.1]):
         there = dense(network, data)
@@ -213,7 +213,7 @@ QUADRATICS = {
 def test_the_ends_of_known_spectra(eigenvalues):
     # unequal examples, of mean 1: what counts is the mean over them all
     inputs = torch.tensor([0.25, 2.5, 0.5, 0.75], dtype=torch.float64)
-    operator = hessian(Quadratic(eigenvalues), cut((inputs, inputs), 3, 1), first)
+    operator = hessian_operator(Quadratic(eigenvalues), cut((inputs, inputs), 3, 1), first)
     found = ends(operator, tolerance=1e-10)
     scale = max(map(abs, eigenvalues))
     assert found.values == pytest.approx([min(eigenvalues), max(eigenvalues)], rel=1e-6, abs=1e-12 * scale)
@@ -229,7 +229,7 @@ def test_residuals_and_convergence_are_told_as_they_are():
     assert (nearest <= short.residuals).all() and (np.abs(short.values) < 1).all()
     converged = ends(operator)
     assert converged.converged and converged.residuals.max() <= 1e-4
-    with_few = eigenpairs(Quadratic(eigenvalues), [(torch.ones(1), torch.ones(1))], 2, first, restarts=1)
+    with_few = hessian_eigenpairs(Quadratic(eigenvalues), [(torch.ones(1), torch.ones(1))], 2, first, restarts=1)
     assert not with_few.converged and len(with_few.values) == len(with_few.directions) < 2
 
 
@@ -279,7 +279,7 @@ def test_a_trace_of_low_rank_or_of_few_parameters_is_exact(network, data, exact)
     low = with_spectrum([4, -3, 2, *[0] * 97])
     assert trace(low, 15).value == pytest.approx(3, rel=1e-12)
     assert trace(low, 15).standard_error < 1e-12
-    operator = Counted(hessian(network, cut(data, 25, 15)))
+    operator = Counted(hessian_operator(network, cut(data, 25, 15)))
     whole = trace(operator, 1000)
     assert whole.value == pytest.approx(np.trace(exact), rel=1e-12)
     assert whole.standard_error == 0 and operator.products == len(exact)
@@ -324,7 +324,7 @@ def test_densities_and_their_moments_are_in_their_intervals(spectra, name):
 
 
 def test_a_density_is_one_in_all_and_says_its_width(network, data, exact):
-    operator = Counted(hessian(network, [data]))
+    operator = Counted(hessian_operator(network, [data]))
     found = density(operator, 4, 30)
     assert trapezoid(found.values, found.grid) == pytest.approx(1, abs=1e-8)
     assert found.weights.sum(axis=1) == pytest.approx(1, abs=1e-12)
@@ -348,11 +348,11 @@ def test_a_degenerate_spectrum_has_the_density_of_its_few_values():
 
 
 def test_the_same_seed_gives_the_same_bits_and_torch_is_not_drawn_from(network, data):
-    operator = hessian(network, cut(data, 20, 20))
+    operator = hessian_operator(network, cut(data, 20, 20))
     before = torch.random.get_rng_state()
 
     def everything(seed):
-        d, pairs = density(operator, 2, 10, seed=seed), eigenpairs(network, [data], 2, seed=seed)
+        d, pairs = density(operator, 2, 10, seed=seed), hessian_eigenpairs(network, [data], 2, seed=seed)
         e, t = ends(operator, seed=seed), trace(operator, 15, seed=seed)
         arrays = d.grid, d.values, d.standard_error, d.nodes, e.values, e.residuals, pairs.values
         return [a.tobytes() for a in arrays], t, digest(*pairs.directions)
@@ -376,10 +376,10 @@ def test_the_network_is_left_as_it_was(network, data):
     modes = [module.training for module in network.modules()]
     try:
         with torch.inference_mode():
-            eigenpairs(network, [data], 1)
-        ends(hessian(network, [data], which="filters"))
+            hessian_eigenpairs(network, [data], 1)
+        ends(hessian_operator(network, [data], which="filters"))
         with pytest.raises(BadInput, match="does not reduce"):
-            hessian(network, [data], lambda outputs, targets: outputs.sum()).matvec(np.ones(178))
+            hessian_operator(network, [data], lambda outputs, targets: outputs.sum()).matvec(np.ones(178))
         assert digest(network.state_dict()) == state
         assert [module.training for module in network.modules()] == modes
         assert [p.requires_grad for p in network.parameters()] == [False] + [True] * 8
@@ -395,9 +395,9 @@ def test_losses_without_curvature_and_parameters_without_use():
     linear = nn.ModuleDict({"used": nn.Linear(3, 1), "unused": nn.Linear(2, 2)}).double()
     linear.forward = lambda inputs: linear["used"](inputs)
     batches = [(torch.randn(4, 3, dtype=torch.float64), torch.zeros(4))]
-    assert not written_out(hessian(linear, batches, lambda o, t: o.flatten())).any()
-    assert not written_out(hessian(linear, batches, lambda o, t: t)).any()
-    bent = written_out(hessian(linear, batches, lambda o, t: o.flatten() ** 2))
+    assert not written_out(hessian_operator(linear, batches, lambda o, t: o.flatten())).any()
+    assert not written_out(hessian_operator(linear, batches, lambda o, t: t)).any()
+    bent = written_out(hessian_operator(linear, batches, lambda o, t: o.flatten() ** 2))
     assert bent[:4, :4].any() and not bent[4:].any()
 
 
@@ -406,11 +406,11 @@ def test_attention_and_float32():
     layers = nn.TransformerEncoderLayer(8, 2, 8, batch_first=True), nn.Flatten(), nn.Linear(24, 3)
     data = torch.randn(6, 3, 8), torch.randint(3, (6,))
     network = nn.Sequential(*layers)
-    single = hessian(network, [data])
+    single = hessian_operator(network, [data])
     one, other = np.random.default_rng(0).standard_normal((2, single.shape[0]))
     in_single = single.matvec(one)
     assert other @ in_single == pytest.approx(one @ single.matvec(other), rel=1e-4)
-    double = hessian(network.double(), [(data[0].double(), data[1])]).matvec(one)
+    double = hessian_operator(network.double(), [(data[0].double(), data[1])]).matvec(one)
     assert in_single == pytest.approx(double, abs=1e-5 * np.abs(double).max())
 
 
@@ -424,19 +424,21 @@ def test_bad_input_is_told_with_its_cure(network, data):
         "no parameter nonsense": lambda: product(direction={"nonsense": torch.ones(1)}),
         "does not fit the network at 0.weight": lambda: product(direction={"0.weight": torch.ones(1)}),
         "give one or more": lambda: product(direction={}),
-        "choose one or more": lambda: hessian(network, [data], which=lambda name, p: False),
+        "choose one or more": lambda: hessian_operator(network, [data], which=lambda name, p: False),
         "choose as for the operator": lambda: direction_of(np.ones(3), network),
         "float32 or float64": lambda: hessian_product(nn.Linear(2, 2).bfloat16(), [data], {"bias": torch.ones(2)}),
-        "not finite": lambda: ends(hessian(network, [(data[0] * torch.inf, data[1])])),
-        "ask for 1 to 177": lambda: eigenpairs(network, [data], 178),
-        "use largest, smallest, magnitude": lambda: eigenpairs(network, [data], end="top"),
-        "the Hessian is zero": lambda: eigenpairs(Quadratic([0, 0, 0]), [(torch.ones(1), torch.ones(1))], 1, first),
-        "leave 2 or more": lambda: trace(hessian(network, [data]), 9, 4),
-        "give a positive one": lambda: ends(hessian(network, [data]), tolerance=0),
-        "give a positive width": lambda: density(hessian(network, [data]), width=0),
-        "probes is 1": lambda: density(hessian(network, [data]), 1),
+        "not finite": lambda: ends(hessian_operator(network, [(data[0] * torch.inf, data[1])])),
+        "ask for 1 to 177": lambda: hessian_eigenpairs(network, [data], 178),
+        "use largest, smallest, magnitude": lambda: hessian_eigenpairs(network, [data], end="top"),
+        "the Hessian is zero": lambda: hessian_eigenpairs(
+            Quadratic([0, 0, 0]), [(torch.ones(1), torch.ones(1))], 1, first
+        ),
+        "leave 2 or more": lambda: trace(hessian_operator(network, [data]), 9, 4),
+        "give a positive one": lambda: ends(hessian_operator(network, [data]), tolerance=0),
+        "give a positive width": lambda: density(hessian_operator(network, [data]), width=0),
+        "probes is 1": lambda: density(hessian_operator(network, [data]), 1),
         "probes is 0": lambda: smoothed(np.zeros((0, 3)), np.zeros((0, 3)), 10),
-        "0 steps give no spectrum": lambda: ends(hessian(network, [data]), steps=0),
+        "0 steps give no spectrum": lambda: ends(hessian_operator(network, [data]), steps=0),
     }
     for message, attempt in tries.items():
         with pytest.raises(BadInput, match=message) as raised:
@@ -451,9 +453,9 @@ def test_another_library_agrees(network, data):
         network, nn.CrossEntropyLoss(), list(network.parameters()), batches, check_deterministic=False
     )
     vector = np.random.default_rng(0).standard_normal(178)
-    assert hessian(network, batches).matvec(vector) == pytest.approx(
+    assert hessian_operator(network, batches).matvec(vector) == pytest.approx(
         (theirs @ torch.from_numpy(vector)).detach().numpy(), rel=1e-10, abs=1e-13
     )
     outermost = eigsh(theirs.to_scipy(), 5, which="LM", return_eigenvectors=False)
-    ours = eigenpairs(network, batches, 5, end="magnitude", tolerance=1e-10)
+    ours = hessian_eigenpairs(network, batches, 5, end="magnitude", tolerance=1e-10)
     assert np.sort(ours.values) == pytest.approx(np.sort(outermost), rel=1e-8)

@@ -11,21 +11,27 @@ from ensemble.identity import identity
 from ensemble.path_spectrum import path_spectrum
 from ensemble.reuse import reuse
 from landscape.comparison import compare
+from landscape.curvature_maps import curvature
 from landscape.evaluator import Evaluator
+from landscape.sharpness import sharpness
 from landscape.surface import surface
 from landscape.train import train
 from landscape.trainings import trainings
+from landscape.trajectory import trajectory
 
 # Script: the functions that it calls, the measurement first.
 CALLED = {
     "compare": (compare,),
+    "curvature": (curvature, Evaluator.from_checkpoint),
     "flow": (gradient_flow,),
     "identity": (identity,),
     "paths": (path_spectrum, Evaluator.from_checkpoint),
     "reuse": (reuse,),
+    "sharpness": (sharpness, Evaluator.from_checkpoint),
     "surface": (surface, Evaluator.from_checkpoint),
     "train": (train,),
     "trainings": (trainings,),
+    "trajectory": (trajectory, Evaluator.from_checkpoint),
 }
 OF_COMMANDS = {"help", "verbose", "csv", "latex"}  # what is said and written besides
 OF_CALLS = {"comm", "evaluate", "plane"}  # objects

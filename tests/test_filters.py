@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from landscape import checkpoint as checkpoints
-from landscape.curvature import hessian
+from landscape.curvature import hessian_operator
 from landscape.data import load
 from landscape.directions import (
     cosine,
@@ -27,9 +27,9 @@ from landscape.directions import (
 from landscape.errors import BadInput, UnknownLayer
 from landscape.filters import conventions, frozen, listing, matching, selected, warn_of_unknown
 from landscape.networks import NETWORKS, build
-from landscape.sharpness import sharpness
+from landscape.principal_components import path_in_plane
+from landscape.sharpness import rises
 from landscape.table import read
-from landscape.trajectory import trajectory
 
 
 class Conv1D(nn.Module):
@@ -332,8 +332,8 @@ def test_a_path_of_complex_weights_is_that_of_their_real_and_imaginary_parts():
     def parts(weights):
         return {n: torch.view_as_real(w).clone() if w.is_complex() else w for n, w in weights.items()}
 
-    one = trajectory({str(i): lambda step=step: step for i, step in enumerate(steps)}, final)
-    other = trajectory({str(i): lambda step=step: parts(step) for i, step in enumerate(steps)}, parts(final))
+    one = path_in_plane({str(i): lambda step=step: step for i, step in enumerate(steps)}, final)
+    other = path_in_plane({str(i): lambda step=step: parts(step) for i, step in enumerate(steps)}, parts(final))
     np.testing.assert_allclose(one.projection.coordinates, other.projection.coordinates)
     np.testing.assert_allclose(one.explained, other.explained)
     for d, d_parts in zip(one.directions, other.directions, strict=True):
@@ -461,7 +461,7 @@ def test_a_network_of_complex_weights_has_a_surface_and_no_hessian(tmp_path):
     d = d * (w.norm(dim=1) / d.norm(dim=1))[:, None]
     expected = by_hand(network, data, {"weight": d}, np.linspace(-1, 1, 5))
     np.testing.assert_allclose(line(network, data, tmp_path / "a.h5")["loss"], expected, rtol=1e-6)
-    for refused in (lambda: hessian(network, [data]).matvec(np.ones(18)), lambda: sharpness(network, [data])):
+    for refused in (lambda: hessian_operator(network, [data]).matvec(np.ones(18)), lambda: rises(network, [data])):
         with pytest.raises(BadInput, match="float32 or float64"):
             refused()
 

@@ -2,25 +2,22 @@
 
 import copy
 import dataclasses
-import runpy
 
 import h5py
 import numpy as np
 import pytest
+import tiny
 import torch
-from conftest import ROOT, command, contents, same
+from conftest import ROOT, command, same
 from scipy.optimize import brentq
 from torch import nn
 
-from landscape import checkpoint as checkpoints
-from landscape.data import load
 from landscape.directions import digest, weights_of
 from landscape.drawing import sharpnesses
 from landscape.errors import BadInput
 from landscape.geometry import interval
 from landscape.measure import LOSSES, measure
-from landscape.ranks import Alone
-from landscape.sharpness import KINDS, ascend, draw, gradient, scale, sharpness
+from landscape.sharpness import KINDS, ascend, draw, gradient, rises, scale, sharpness
 from landscape.table import read
 
 MSE, CROSS_ENTROPY = LOSSES["mse"], LOSSES["cross_entropy"]
@@ -84,7 +81,7 @@ def quadratic():
 def test_the_mean_random_rise_is_the_scaled_trace(quadratic, adaptive):
     """E[gᵀu + ½ uᵀHu] = ½ ρ² tr H over the sphere, in relative changes; plain: ½ tr(H) ρ²‖θ‖²/n."""
     _, h, _ = quadratic.in_changes(adaptive)
-    found = sharpness(quadratic.network, [quadratic.data], MSE)
+    found = rises(quadratic.network, [quadratic.data], MSE)
     for rho in (0.3, 1.0):
         rise = rises_of(found, ADAPTIVE_RANDOM if adaptive else RANDOM, rho, 2000)
         # 2000 trials know the mean to some per cent
@@ -102,7 +99,7 @@ def test_the_mean_random_rise_is_the_scaled_trace(quadratic, adaptive):
 def test_an_ascent_finds_the_exact_maximum_and_never_exceeds_it(quadratic, adaptive, rho):
     exact = quadratic.highest(adaptive, rho)
     kind = ADAPTIVE_ASCENT if adaptive else ASCENT
-    rise = rises_of(sharpness(quadratic.network, [quadratic.data], MSE), kind, rho, 10)
+    rise = rises_of(rises(quadratic.network, [quadratic.data], MSE), kind, rho, 10)
     assert rise.max() <= exact * (1 + 1e-12)
     assert rise.min() >= 0.99 * exact
 
@@ -118,7 +115,7 @@ def test_at_a_minimum_an_ascent_finds_the_largest_eigenvalue():
         quadratic.network.bias.copy_(solution[:, 7])
     exact = 0.5 * np.linalg.eigvalsh(quadratic.hessian)[-1] * (0.1 * np.linalg.norm(solution[:, :7])) ** 2
     # Far fewer steps do where there is a slope: here the largest eigenvalue alone leads the way.
-    rise = rises_of(sharpness(quadratic.network, [quadratic.data], MSE, steps=80), ASCENT, 0.1, 5)
+    rise = rises_of(rises(quadratic.network, [quadratic.data], MSE, steps=80), ASCENT, 0.1, 5)
     assert (0.99 * exact < rise).all() and (rise <= exact * (1 + 1e-9)).all()
 
 
@@ -212,9 +209,7 @@ def test_the_gradient_is_that_of_the_mean_by_finite_differences(images, which):
 def test_how_the_examples_are_cut_into_batches_does_not_matter(images):
     network, data = convolutional(), (images[0].double(), images[1])
     points = np.array([(kind, 0.1, 0) for kind in range(4)])
-    one, many = (
-        [m["rise"] for m in sharpness(network, batches)(points)] for batches in ([data], cut(data, 3, 40, 1, 6))
-    )
+    one, many = ([m["rise"] for m in rises(network, batches)(points)] for batches in ([data], cut(data, 3, 40, 1, 6)))
     assert one == pytest.approx(many, rel=1e-9)
     assert min(one[1::2]) > 1e-3  # an ascent that stays would agree as well
 
@@ -227,7 +222,7 @@ def test_rescaling_layers_changes_plain_rises_and_leaves_adaptive_ones():
     with torch.no_grad():
         other[0].weight.mul_(c), other[0].bias.mul_(c), other[2].weight.div_(c)
     for which in ("filters", None):
-        before, after = (sharpness(n, [data], which=which) for n in (network, other))
+        before, after = (rises(n, [data], which=which) for n in (network, other))
         for kind, name in enumerate(KINDS):
             one, two = (rises_of(f, kind, 0.05, 3) for f in (before, after))
             if name.startswith("adaptive"):
@@ -238,7 +233,7 @@ def test_rescaling_layers_changes_plain_rises_and_leaves_adaptive_ones():
 
 def test_an_ascent_rises_above_its_random_start_and_with_the_radius(images):
     network, batches = convolutional(), [(images[0].double(), images[1])]
-    function, start = sharpness(network, batches), sharpness(network, batches, steps=0)
+    function, start = rises(network, batches), rises(network, batches, steps=0)
     for random in (RANDOM, ADAPTIVE_RANDOM):
         there = rises_of(start, random, 0.1, 4)
         assert (rises_of(start, random + 1, 0.1, 4) == np.maximum(there, 0)).all() and there.max() > 0
@@ -251,9 +246,9 @@ def test_a_network_that_the_loss_does_not_feel_is_flat(images):
     network = convolutional(torch.float32)
     with torch.no_grad():
         network[8].weight.zero_()
-    zero = [m["rise"] for m in sharpness(network, [images], lambda o, t: 0 * o.sum(1))(all_kinds(0.1))]
+    zero = [m["rise"] for m in rises(network, [images], lambda o, t: 0 * o.sum(1))(all_kinds(0.1))]
     assert zero == [0, 0, 0, 0]
-    without = [m["rise"] for m in sharpness(network, [images], lambda o, t: torch.ones(len(t)))(all_kinds(0.1))]
+    without = [m["rise"] for m in rises(network, [images], lambda o, t: torch.ones(len(t)))(all_kinds(0.1))]
     assert without == [0, 0, 0, 0]
 
 
@@ -267,7 +262,7 @@ def test_the_unchanged_network_is_in_the_ball():
     x = torch.ones(3, 2, dtype=torch.float64)
     at_top = network(x).detach()
     down, up = all_kinds(0.1)[[RANDOM]], all_kinds(0.1)[[ASCENT]]
-    function = sharpness(network, [(x, at_top)], lambda o, t: 1 - (o - t).square().flatten())
+    function = rises(network, [(x, at_top)], lambda o, t: 1 - (o - t).square().flatten())
     assert next(function(down))["rise"] < 0
     found = next(function(up))
     assert (found["rise"], found["loss"], found["examples"]) == (0, 1, 3)
@@ -275,7 +270,7 @@ def test_the_unchanged_network_is_in_the_ball():
 
 def test_losses_that_are_not_finite_are_results(images):
     network = convolutional(torch.float32)
-    far = [m for m in sharpness(network, [images])(all_kinds(1e30))]
+    far = [m for m in rises(network, [images])(all_kinds(1e30))]
     assert len(far) == 4 and not any(np.isfinite(m["rise"]) for m in far)
     home = measure(network, [images])["loss"]
 
@@ -284,9 +279,9 @@ def test_losses_that_are_not_finite_are_results(images):
         each = CROSS_ENTROPY(outputs, targets)
         return torch.where(each.mean() > home + 0.01, torch.inf, each)
 
-    rise = [m["rise"] for m in sharpness(network, [images], walled)(all_kinds(0.1))]
+    rise = [m["rise"] for m in rises(network, [images], walled)(all_kinds(0.1))]
     assert rise[ASCENT] == rise[ADAPTIVE_ASCENT] == np.inf
-    lost = [m["rise"] for m in sharpness(network, [images], lambda o, t: o.sum(1) * torch.nan)(all_kinds(0.1))]
+    lost = [m["rise"] for m in rises(network, [images], lambda o, t: o.sum(1) * torch.nan)(all_kinds(0.1))]
     assert np.isnan(lost).all()
 
 
@@ -298,7 +293,7 @@ def test_the_unchanged_loss_is_measured_once_whatever_the_chunks(images):
         return measure(network, [(images[0].double(), images[1])])
 
     state = digest(weights_of(network))
-    function = sharpness(network, [(images[0].double(), images[1])], measuring=measuring)
+    function = rises(network, [(images[0].double(), images[1])], measuring=measuring)
     points = all_kinds(0.1, 3)
     whole = [*function(points)]
     assert sum(calls) == 1 and len(calls) == 13
@@ -310,16 +305,16 @@ def test_the_bits_depend_on_neither_threads_nor_torchs_generator(images):
     network = convolutional(torch.float32)
     data = images[0].repeat(20, 1, 2, 2), images[1].repeat(20)
     before = torch.random.get_rng_state()
-    one = [*sharpness(network, [data], steps=3)(all_kinds(0.1))]
+    one = [*rises(network, [data], steps=3)(all_kinds(0.1))]
     assert torch.equal(before, torch.random.get_rng_state())
     torch.manual_seed(9)
     torch.set_num_threads(2)
     try:
-        assert [*sharpness(network, [data], steps=3)(all_kinds(0.1))] == one
+        assert [*rises(network, [data], steps=3)(all_kinds(0.1))] == one
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
-    other = [*sharpness(network, [data], steps=3, seed=1)(all_kinds(0.1))]
+    other = [*rises(network, [data], steps=3, seed=1)(all_kinds(0.1))]
     assert all(a["rise"] != b["rise"] for a, b in zip(one, other, strict=True))
 
 
@@ -339,9 +334,9 @@ def test_the_network_is_left_as_it_was_on_an_error_too(images):
         return CROSS_ENTROPY(outputs, targets)
 
     with pytest.raises(RuntimeError, match="lost"):
-        [*sharpness(network, [images], failing)(all_kinds(0.1)[[ASCENT]])]
+        [*rises(network, [images], failing)(all_kinds(0.1)[[ASCENT]])]
     assert calls == 4
-    [*sharpness(network, [images], which=None, steps=2)(all_kinds(0.1))]
+    [*rises(network, [images], which=None, steps=2)(all_kinds(0.1))]
     assert digest(network.state_dict()) == state
     assert not network[0].training and all(m.training for m in list(network)[1:])
     assert [p.requires_grad for p in network.parameters()] == [False] + [True] * 6
@@ -356,8 +351,8 @@ def test_bad_input_is_told_with_its_cure(images):
     empty = nn.Linear(3, 2)
     nn.init.zeros_(empty.weight)
     tries = {
-        "choose one or more": lambda: sharpness(network, [images], which=lambda name, p: False),
-        "are all 0": lambda: sharpness(empty, [images]),
+        "choose one or more": lambda: rises(network, [images], which=lambda name, p: False),
+        "are all 0": lambda: rises(empty, [images]),
         "give a batch": lambda: gradient(network, []),
         "does not reduce": lambda: gradient(network, [images], lambda o, t: o.sum()),
     }
@@ -367,77 +362,93 @@ def test_bad_input_is_told_with_its_cure(images):
         assert "\n" not in str(raised.value)
 
 
-# The command
+# The measurement
 
-HOW = ("--rho", 0.05, 0.2, "--trials", 2, "--steps", 2, "--examples", 60)
+HOW = {"rho": (0.05, 0.2), "trials": 2, "steps": 2}
 
 
 @pytest.fixture(scope="module")
-def file(trained, tmp_path_factory):
-    path = tmp_path_factory.mktemp("sharpness") / "a.h5"
-    command("sharpness", trained / "resnet.pt", path, *HOW)
-    return path
+def evaluate():
+    return tiny.with_digits(tiny.network(width=4))
 
 
-def test_a_file_holds_rises_above_the_loss_of_the_unchanged_network(trained, file):
-    results = read(file)
+@pytest.fixture(scope="module")
+def results(evaluate, tmp_path_factory):
+    return sharpness(evaluate, **HOW, out=tmp_path_factory.mktemp("sharpness") / "a.h5")
+
+
+def test_results_hold_rises_above_the_loss_of_the_unchanged_network(evaluate, results):
     assert results.kind == "sharpness" and results.dims["rise"] == ("kind", "rho", "trial")
     assert results.coordinates["kind"].tolist() == list(KINDS)
-    unchanged = results["loss"] - results["rise"]
-    network, data = (
-        checkpoints.load(trained / "resnet.pt").restore(),
-        load("digits", "train", examples=60, standardize=True),
-    )
-    assert unchanged == pytest.approx(measure(network, [(data.images, data.labels)])["loss"], rel=1e-5)
+    data = tiny.digits()
+    unchanged = measure(evaluate.network, [(data.images, data.labels)])["loss"]
+    assert results["loss"] - results["rise"] == pytest.approx(unchanged, rel=1e-5)
     assert (results["rise"][1::2] > 0).all() and results["done"].all()
     assert (results["examples"] == 60).all()
     means = results["rise"].mean(axis=-1)  # (kind, rho)
     assert means[1, 1] > means[1, 0] > means[0, 0]
 
 
-@pytest.mark.mpi
-def test_any_number_of_ranks_gives_the_same_file(trained, file, tmp_path):
-    command("sharpness", trained / "resnet.pt", tmp_path / "a.h5", *HOW, ranks=2)
-    same(file, tmp_path / "a.h5")
+def test_in_memory_the_rises_are_those_of_the_file(evaluate, results):
+    memory = sharpness(evaluate, **HOW, quiet=True)
+    assert memory.path is None
+    np.testing.assert_array_equal(memory["rise"], results["rise"])
 
 
-def test_an_interrupted_run_goes_on_and_a_finished_one_does_nothing(trained, file, tmp_path):
+def test_an_interrupted_run_goes_on_and_a_finished_one_does_nothing(evaluate, results, tmp_path, caplog):
     path = tmp_path / "a.h5"
-    path.write_bytes(file.read_bytes())
+    path.write_bytes(results.path.read_bytes())
     with h5py.File(path, "r+") as half:
         half["done"][1:3, :, 1] = False
         half["rise"][1:3, :, 1] = np.nan
-    command("sharpness", trained / "resnet.pt", path, *HOW)
-    same(file, path)
+    sharpness(evaluate, **HOW, out=path)
+    same(results.path, path)
     before = path.read_bytes()
-    assert "complete already" in command("sharpness", trained / "resnet.pt", path, *HOW).stdout
+    caplog.set_level("INFO", "skipscape")
+    sharpness(evaluate, **HOW, out=path)
+    assert "complete already" in caplog.text
     assert path.read_bytes() == before
-    refused = command("sharpness", trained / "resnet.pt", path, *HOW, "--all-parameters", check=False)
-    assert refused.returncode == 2 and "its parameters is of two dimensions or more" in refused.stderr
+    with pytest.raises(BadInput, match="its parameters is of two dimensions or more"):
+        sharpness(evaluate, **HOW, out=path, all_parameters=True)
 
 
-def test_all_parameters_are_others(trained, file, tmp_path):
-    command("sharpness", trained / "resnet.pt", tmp_path / "a.h5", *HOW, "--all-parameters")
-    assert (contents(tmp_path / "a.h5")["rise"] != contents(file)["rise"]).all()
+def test_all_parameters_and_another_seed_are_others(evaluate, results):
+    for how in ({"all_parameters": True}, {"seed": 1}):
+        other = sharpness(evaluate, **HOW, **how, quiet=True)
+        assert (other["rise"] != results["rise"]).all()
+    assert other.attributes["seed"] == 1
 
 
-def test_what_cannot_be_measured_is_refused(tmp_path):
-    """Before anything is read: neither file is there."""
-    script = runpy.run_path(str(ROOT / "scripts" / "sharpness.py"))
-    tries = {
-        "--rho 0": "ascending order",
-        "--rho 0.1 0.1": "ascending order",
-        "--rho nan": "ascending order",
-        "--trials 0": "1 or more",
-        "--steps 0": "1 or more",
-        "--dtype bfloat16": "leave out --dtype",
-        "--tolerance 0.1": "leave out --dtype",
-    }
-    for how, message in tries.items():
-        arguments = script["parser"]().parse_args(["a.pt", str(tmp_path / "a.h5"), *how.split()])
-        with pytest.raises(BadInput, match=message):
-            script["main"](arguments, Alone())
+def test_what_cannot_be_measured_is_refused_in_one_line(evaluate, tmp_path):
+    tries = [
+        ({"rho": 0}, "rho is 0; give positive radii in ascending order"),
+        ({"rho": (0.1, 0.1)}, "ascending order"),
+        ({"rho": [float("nan")]}, "ascending order"),
+        ({"rho": ()}, "ascending order"),
+        ({"rho": "0.1"}, "give a number"),
+        ({"trials": 0}, "trials is 0; give 1 or more"),
+        ({"steps": 0}, "steps is 0; give 1 or more"),
+    ]
+    for how, message in tries:
+        with pytest.raises(BadInput, match=message) as raised:
+            sharpness(evaluate, **HOW | how, out=tmp_path / "a.h5")
+        assert "\n" not in str(raised.value)
+    for how in ({"dtype": "bfloat16"}, {"tolerance": 0.1}):
+        with pytest.raises(BadInput, match="leave out dtype and tolerance"):
+            sharpness(tiny.with_digits(evaluate.network, **how), **HOW, out=tmp_path / "a.h5")
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.mpi
+def test_a_command_on_any_number_of_ranks_gives_the_results_of_the_call(evaluate, results, tmp_path):
+    path = tiny.checkpoint(evaluate.network, tmp_path / "a.pt", width=4)
+    how = ("--rho", 0.05, 0.2, "--trials", 2, "--steps", 2, "--examples", 60)
+    command("sharpness", path, tmp_path / "a.h5", *how)
+    command("sharpness", path, tmp_path / "b.h5", *how, ranks=2)
+    for name in ("a", "b"):
+        same(tmp_path / f"{name}.h5", results.path)
+    done = command("sharpness", path, tmp_path / "c.h5", *how, "--dtype", "bfloat16", check=False)
+    assert done.returncode == 2 and "leave out --dtype and --tolerance" in done.stderr
 
 
 def of_sharpness(rise):

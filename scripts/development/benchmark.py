@@ -33,7 +33,7 @@ from ensemble.walk import Walk, branches, order
 from landscape import checkpoint as checkpoints
 from landscape import data as datasets
 from landscape.commands.cli import Parser, run
-from landscape.curvature import hessian
+from landscape.curvature import hessian_operator
 from landscape.directions import filter_normalize, random_direction, weights_of
 from landscape.errors import BadInput
 from landscape.estimate import Tolerance
@@ -327,7 +327,7 @@ def training(it: Trial):
 def curvature(it: Trial):
     """Products with the Hessian at one point, of 32 images."""
     batches = [(it.images[:32], it.labels[:32])]
-    made = {keep: hessian(it.network, batches, cross_entropy, "filters", keep) for keep in (False, True)}
+    made = {keep: hessian_operator(it.network, batches, cross_entropy, "filters", keep) for keep in (False, True)}
     vector = np.random.default_rng(0).standard_normal(made[True].shape[0])
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the command does
