@@ -11,9 +11,10 @@ import contextlib
 import math
 from pathlib import Path
 
-from landscape.command import Parser, note, run, say
+from landscape.commands.cli import Parser, run
 from landscape.comparison import compare
 from landscape.errors import BadInput
+from landscape.log import note, say
 from landscape.numbers import KINDS, Levels, noiseless
 from landscape.ranks import agreed
 from landscape.table import Results, read

@@ -29,7 +29,7 @@ from ensemble.drawing_paths import paths
 from ensemble.drawing_redundancy import redundancies
 from ensemble.drawing_surviving import survivors
 from ensemble.html import lesion_page
-from landscape.command import Parser, note, run
+from landscape.commands.cli import Parser, run
 from landscape.drawing import (
     PARTS,
     check_output,
@@ -48,6 +48,7 @@ from landscape.drawing import (
 from landscape.drawing.document import check_page, save_page
 from landscape.drawing.html import line_page, surface_page
 from landscape.errors import BadInput
+from landscape.log import note
 from landscape.table import read
 
 WIDTHS = {"neurips": 5.5, "icml": 3.25, "icml-wide": 6.75}  # inches: of a text, a column, both columns
@@ -72,6 +73,12 @@ def parser() -> Parser:
         help=f"of the figure, or {', '.join(f'{name} ({width:g})' for name, width in WIDTHS.items())} (default: 5.5)",
     )
     g.add_argument("--dpi", type=float, metavar="PIXELS", help="an inch; not of lines in .pdf and .svg (default: 300)")
+    g = p.add_argument_group("surfaces and lesions")
+    g.add_argument(
+        "--variable",
+        metavar="NAME",
+        help="test_loss, mse, objective, kl, … where measured (default: loss; of lesions the error)",
+    )
     g = p.add_argument_group("lesions")
     g.add_argument("--by-depth", action="store_true", help="single deletions of many networks, by size")
     g = p.add_argument_group("flows")
@@ -80,7 +87,6 @@ def parser() -> Parser:
     g.add_argument("--vmin", type=float, metavar="LOSS", help="lower end of the scale (default: from the losses)")
     g.add_argument("--vmax", type=float, metavar="LOSS", help="upper end of the scale (default: from the losses)")
     g.add_argument("--linear", action="store_true", help="a linear scale (default: logarithmic)")
-    g.add_argument("--variable", metavar="NAME", help="test_loss, mse, objective, … where measured (default: loss)")
     g = p.add_argument_group("surfaces over a plane")
     g.add_argument(
         "--levels", nargs="+", type=float, metavar="LOSS", help="contours (default: 1, 2, 5, 10 … or decades)"
@@ -148,7 +154,7 @@ def drawing(files, by_depth: bool = False) -> tuple:
     if "lesion" in kinds:
         pairs, in_orders = ([name in file.variables for file in files] for name in ("interaction", "turn"))
         draw = resilience if by_depth else interactions if all(pairs) else values if any(in_orders) else lesions
-        return draw, {"titles", "width"}
+        return draw, {"titles", "width", "variable"} if draw is lesions else {"titles", "width"}
     if "trainings" in kinds:
         return trainings, {"titles", "width"}
     if "curvature" in kinds:
