@@ -126,7 +126,7 @@ def what_is_left(axes: Axes, spectrum: Results, lesions: Sequence[Results], erro
 def _check(file: Results, number: int) -> None:
     """Refuse what is no deletion of any of the network's blocks."""
     if (change := change_of(file)).variable != "deleted":
-        raise BadInput(f"{file.path} has blocks {change.label}, and paths die by deletions; give deletions")
+        raise BadInput(f"{file.path} has lesions of another kind ({change.label}), and paths die by deletions; give deletions")
     if len(file.coordinates["block"]) != number:
         raise BadInput(
             f"{file.path} deletes among {len(file.coordinates['block'])} blocks, the paths are of {number}; "

@@ -200,7 +200,7 @@ def _check(files: Sequence[Results]) -> None:
     first = files[0]
     for file in files:
         if (change := change_of(file)).variable != "deleted":
-            raise BadInput(f"{file.path} has blocks {change.label}, and a page shows deletions; draw it as a PDF")
+            raise BadInput(f"{file.path} has lesions of another kind ({change.label}), and a page shows deletions; draw it as a PDF")
         if not file["done"].any():
             raise BadInput(f"{file.path} has no trial that is measured yet; let the measuring go on")
         told = {name: [str(each.attributes.get(name)) for each in (first, file)] for name in SAME}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import command, same
 
-from ensemble.interaction import INTERACTION, interaction, matrix, summary
+from ensemble.interaction import INTERACTION, interaction, interactions, summary
 from landscape import checkpoint
 from landscape import data as datasets
 from landscape.measure import cross_entropy
@@ -48,16 +48,16 @@ def file_of(value, se, alone=(0.1, 0.2, 0.0)):
 
 
 def test_a_pair_is_significant_where_the_false_discovery_rate_allows_it():
-    found = matrix(file_of([0.1, -0.2, 0.01], [0.01, 0.02, 0.01]))
+    found = interactions(file_of([0.1, -0.2, 0.01], [0.01, 0.02, 0.01]))
     np.testing.assert_array_equal(found.significant, [[0, 1, 1], [1, 0, 0], [1, 0, 0]])
     np.testing.assert_allclose(found.value, [[0.1, 0.1, -0.2], [0.1, 0.2, 0.01], [-0.2, 0.01, 0.0]], atol=1e-15)
     # p = 0.04, 0.03, 0.9: each would pass alone, together they do not
     z = [2.0537489, 2.1700904, 0.1256613]
-    assert not matrix(file_of(np.array(z) * 0.01, [0.01] * 3)).significant.any()
+    assert not interactions(file_of(np.array(z) * 0.01, [0.01] * 3)).significant.any()
 
 
 def test_a_pair_without_any_spread_is_not_significant():
-    found = matrix(file_of([0.0, 0.1, 0.1], [0.0, np.nan, 0.001]))
+    found = interactions(file_of([0.0, 0.1, 0.1], [0.0, np.nan, 0.001]))
     np.testing.assert_array_equal(found.significant, [[0, 0, 0], [0, 0, 1], [0, 1, 0]])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import command, same
 
-from ensemble.shapley import of_file, orders, payoff, places, remaining, sets, values
+from ensemble.shapley import orders, payoff, places, remaining, sets, shapley_values, values
 from landscape.errors import BadInput
 from landscape.table import read
 
@@ -133,7 +133,7 @@ def test_values_of_a_network_agree_with_all_its_subsets_from_any_number_of_ranks
     told = command("lesion", six, tmp_path / "one.h5", "--shapley", 200, *few).stdout
     command("lesion", six, tmp_path / "two.h5", "--shapley", 200, *few, ranks=2)
     same(tmp_path / "one.h5", tmp_path / "two.h5")
-    found = of_file(read(tmp_path / "one.h5"))
+    found = shapley_values(read(tmp_path / "one.h5"))
     assert found.pairs == 100 and "from 200 orders" in told
     assert (np.abs(found.mean - truth) <= 1.5 * found.half).all()
     assert found.mean.sum() == pytest.approx(game[frozenset(range(6))] - game[frozenset()], abs=1e-6)
@@ -151,7 +151,7 @@ def test_a_precision_ends_early_and_the_same_command_does_nothing_more(six, tmp_
     assert "complete already" in again and out.read_bytes() == before
     assert told.splitlines()[-1] == again.splitlines()[-1]
     file = read(out)
-    assert file.known.all() and of_file(file).half.max() <= 0.05 and of_file(file).pairs < 200
+    assert file.known.all() and shapley_values(file).half.max() <= 0.05 and shapley_values(file).pairs < 200
     drawn = command("figure", tmp_path / "a.png", out)
     assert not drawn.stderr
     refused = command("lesion", six, tmp_path / "b.h5", "--delete", 1, "--precision", 0.1, check=False)
