@@ -32,11 +32,11 @@ docs: venv
 	$(BIN)/jupyter-execute --timeout=900 build/notebook/five-minutes.ipynb
 
 demo: venv
-	RANKS=$(RANKS) PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
+	$(BIN)/python scripts/demo.py results/demo --ranks $(RANKS)
 
-# Figures, tables and numbers of results/study, anew from its results files. From nothing, in hours: scripts/study.sh
+# Figures, tables and numbers of results/study, anew from its results files. From nothing, in hours: scripts/studies/study.sh
 study: venv
-	PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/study_figures.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/studies/study_figures.sh
 
 # Not part of the tests, half an hour: kill runs at random moments, fill disks, take files away, stop ranks, and see
 # what becomes of the results. A few minutes: make faults FAULTS=--quick. As root, on small file systems too.
@@ -53,7 +53,7 @@ hosts: venv
 
 # Not part of the tests: what is quicker than what, as ratios.
 benchmark: venv
-	$(BIN)/python scripts/benchmark.py
+	$(BIN)/python scripts/development/benchmark.py
 
 clean:
 	rm -rf .venv *.egg-info build

@@ -13,18 +13,18 @@ from itertools import pairwise
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ensemble.drawing_measure import LOST, SAME, as_errors, bounded, interval, label, lost, measured, wilson
 from ensemble.kinds import change_of
 from landscape.drawing.page import titles_of
-from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width, wrapped
+from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, Figure, check_width, wrapped
 from landscape.drawing.views import shown
+from landscape.errors import BadInput
 from landscape.table import Results
 
-__all__ = ["by_block", "by_kind", "by_number", "by_order", "depth_order", "lesions", "wilson"]
+__all__ = ["blocks", "by_block", "by_kind", "by_number", "by_order", "depth_order", "lesions", "wilson"]
 
 ROUNDING = 1e-6
 CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "fashionmnist": 10}
@@ -229,6 +229,33 @@ def lesions(
         if notes:
             figure.legend(handles=notes, loc="outside lower center", ncols=2 if stacked else 4, fontsize=NOTE)
     return figure
+
+
+def blocks(axes: Axes, files: Sequence[Results], *, titles: Sequence[str] | None = None) -> Axes:
+    """Draw the error after each single deletion onto axes.
+
+    Parameters
+    ----------
+    axes : Axes
+    files : tables of single deletions
+    titles : as for `lesions`
+
+    Returns
+    -------
+    Axes
+        The ones given; every network has a label, for ``axes.legend()``.
+    """
+    for file in files:
+        if _side(file) is not _singles:
+            raise BadInput(
+                f"{file.source} has more than single deletions, which are drawn as a whole figure; leave out ax"
+            )
+    titles, errors = titles_of(files, titles, SAME), as_errors(files)
+    color = dict(zip(dict.fromkeys(titles), COLORS * len(files), strict=False))
+    _singles(axes, list(zip(files, titles, strict=True)), color, errors)
+    for title, one in color.items():
+        axes.plot([], [], "o", color=one, markersize=2.6, label=title)
+    return axes
 
 
 def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:

@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, SymLogNorm
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -18,7 +17,7 @@ from ensemble.drawing import depth_order
 from ensemble.drawing_measure import SAME, as_errors, measured
 from ensemble.interaction import Matrix
 from landscape.drawing.page import loss_label, split_of, titles_of
-from landscape.drawing.style import COLORS, NOTE, STYLE, abreast, check_width
+from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, abreast, check_width
 from landscape.errors import BadInput
 from landscape.table import Results
 
@@ -172,7 +171,7 @@ def by_value(axes: Axes, file: Results, order: Sequence[str], errors: bool | Non
         return {"Shapley value, 95 % interval": axes.errorbar(place, factor * found.mean, factor * found.half, **look)}
     if file["deleted"].sum(axis=1).max() > 1:
         raise BadInput(
-            f"{file.path} deletes several blocks at once; beside Shapley values draw those of single deletions"
+            f"{file.source} deletes several blocks at once; beside Shapley values draw those of single deletions"
         )
     alone = np.flatnonzero(file["deleted"].any(axis=1) & file["done"])
     intact = payoff[~file["deleted"].any(axis=1)][0]

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, abreast, check_width, wrapped
+from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, wrapped
 from landscape.errors import BadInput
 from landscape.table import Results
 

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from ensemble.drawing_measure import as_errors, bounded, label, measured
 from landscape.drawing.page import titles_of
-from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width
+from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, Figure, check_width
 from landscape.errors import BadInput
 from landscape.table import Results
 
@@ -38,7 +37,7 @@ def damages(file: Results, errors: bool | None = None) -> tuple[np.ndarray, floa
     error = measured(file, errors)
     one, none = error[number == 1], error[number == 0]
     if not (np.isfinite(one).any() and np.isfinite(none).any()):
-        raise BadInput(f"{file.path} has no deletions of single blocks; measure them first")
+        raise BadInput(f"{file.source} has no deletions of single blocks; measure them first")
     return one[np.isfinite(one)], float(none[0])
 
 
@@ -89,8 +88,7 @@ def resilience(files: Sequence[Results], *, titles: Sequence[str] | None = None,
     -------
     Figure
     """
-    networks = [str(file.attributes.get("network", file.path.stem)) for file in files]
-    names = titles_of(files, list(titles) if titles else [re.sub(r"-\d+$", "", network) for network in networks])
+    names = titles_of(files, list(titles) if titles else [re.sub(r"-\d+$", "", file.network) for file in files])
     errors = as_errors(files)
     kinds = list(dict.fromkeys(names))
     with matplotlib.rc_context(STYLE):

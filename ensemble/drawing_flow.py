@@ -8,16 +8,15 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ensemble.profile import JACOBIANS
-from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, abreast, check_width, wrapped
+from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, Figure, abreast, check_width, wrapped
 from landscape.errors import BadInput
 from landscape.table import Results
 
 __all__ = ["SHOWN", "by_position", "flows"]
 
-MOMENTS = {"initial": "at initialisation", "trained": "trained"}
+MOMENTS = {"initial": "at initialisation", "trained": "trained", "given": "as given"}
 STATISTICS = {
     "batch": "BatchNorm with each batch's statistics",
     "recalibrated": "BatchNorm with statistics of these images",
@@ -72,7 +71,7 @@ def flows(
         raise BadInput(f"there is no {show!r} to show; use {', '.join(SHOWN)}")
     if show not in file.variables:
         cure = "measure it with --jacobians" if show in JACOBIANS else "show something else"
-        raise BadInput(f"{file.path} has no {show}; {cure}")
+        raise BadInput(f"{file.source} has no {show}; {cure}")
     variants = list(dict.fromkeys(file["variant"]))
     names = list(titles or variants)
     if len(names) != len(variants):

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from landscape.drawing.page import split_of, titles_of
-from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width
+from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, Figure, check_width
 from landscape.errors import BadInput
 from landscape.table import Results
 
@@ -33,7 +32,7 @@ def paths(files: Sequence[Results], *, titles: Sequence[str] | None = None, widt
     titles = titles_of(files, titles)
     for file in files:
         if not (file["done"].any() and np.isfinite(file["norm"][file["done"]]).all() and file["norm"].any()):
-            raise BadInput(f"{file.path} has no finite gradient to draw; measure a network whose loss is finite")
+            raise BadInput(f"{file.source} has no finite gradient to draw; measure a network whose loss is finite")
     with matplotlib.rc_context(STYLE):
         stacked = check_width(width) < 4.5
         shape = (3, 1) if stacked else (1, 3)

@@ -9,13 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from ensemble.drawing_measure import Z95
 from ensemble.redundancy import association
 from landscape.drawing.page import split_of, titles_of
-from landscape.drawing.style import NOTE, STYLE, check_width, colormap
+from landscape.drawing.style import NOTE, STYLE, Figure, check_width, colormap
 from landscape.errors import BadInput
 from landscape.table import Results
 
@@ -41,7 +40,7 @@ def redundancies(files: Sequence[Results], *, titles: Sequence[str] | None = Non
     titles = titles_of(files, titles)
     for file in files:
         if not np.isfinite(file["rise"][file["done"]]).any():
-            raise BadInput(f"{file.path} has no finite rise of the loss to draw; measure a block first")
+            raise BadInput(f"{file.source} has no finite rise of the loss to draw; measure a block first")
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width, 5), 0.9 + 1.45 * len(files)), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.04)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -16,7 +15,7 @@ from ensemble.drawing_measure import as_errors, bounded, label
 from ensemble.kinds import change_of
 from ensemble.surviving import of_file
 from landscape.drawing.page import titles_of
-from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, check_width
+from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, Figure, check_width
 from landscape.errors import BadInput
 from landscape.table import Results
 
@@ -52,7 +51,7 @@ def survivors(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
             partner = "paths" if file.kind == "lesion" else "deletions"
             others = ", ".join(_named(other) for other in files if other.kind != file.kind)
             raise BadInput(
-                f"{file.path} is of {_named(file)}, the others are of {others}; add a file of {partner} of that one"
+                f"{file.source} is of {_named(file)}, the others are of {others}; add a file of {partner} of that one"
             )
     titles = titles_of(spectra, titles)
     of_lesions = [file for group in groups for file in group]
@@ -126,16 +125,17 @@ def what_is_left(axes: Axes, spectrum: Results, lesions: Sequence[Results], erro
 def _check(file: Results, number: int) -> None:
     """Refuse what is no deletion of any of the network's blocks."""
     if (change := change_of(file)).variable != "deleted":
-        raise BadInput(f"{file.path} has lesions of another kind ({change.label}), and paths die by deletions; give deletions")
+        other = f"{file.source} has lesions of another kind ({change.label})"
+        raise BadInput(f"{other}, and paths die by deletions; give deletions")
     if len(file.coordinates["block"]) != number:
         raise BadInput(
-            f"{file.path} deletes among {len(file.coordinates['block'])} blocks, the paths are of {number}; "
+            f"{file.source} deletes among {len(file.coordinates['block'])} blocks, the paths are of {number}; "
             "measure both with the same blocks"
         )
 
 
 def _same(one: Results, other: Results) -> bool:
-    return one.attributes.get("checkpoint", one.path) == other.attributes.get("checkpoint")
+    return one.attributes.get("checkpoint", one.source) == other.attributes.get("checkpoint")
 
 
 def _named(file: Results) -> str:

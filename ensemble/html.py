@@ -45,7 +45,7 @@ def lesion_page(files: Sequence[Results], *, titles: Sequence[str] | None = None
     """
     first = files[0]
     _check(files)
-    titles = titles_of(files, titles or [file.path.stem for file in files])
+    titles = titles_of(files, titles or [file.path.stem if file.path else file.network for file in files])
     table = trials(files)
     blocks = [str(name) for name in first.coordinates["block"]]
     errors = as_errors(files)
@@ -78,7 +78,7 @@ def lesion_page(files: Sequence[Results], *, titles: Sequence[str] | None = None
         "titles": titles,
     }
     style = (resources(__package__) / "lesion.css").read_text("utf-8")
-    title = f"Deleted blocks: {first.attributes.get('network', first.path.stem)}"
+    title = f"Deleted blocks: {first.network}"
     script = (resources(__package__) / "lesion.js").read_text("utf-8")
     return document(title, "\n".join([f"<style>{style}</style>", *body]), data, script)
 
@@ -200,14 +200,15 @@ def _check(files: Sequence[Results]) -> None:
     first = files[0]
     for file in files:
         if (change := change_of(file)).variable != "deleted":
-            raise BadInput(f"{file.path} has lesions of another kind ({change.label}), and a page shows deletions; draw it as a PDF")
+            other = f"{file.source} has lesions of another kind ({change.label})"
+            raise BadInput(f"{other}, and a page shows deletions; draw it as a PDF")
         if not file["done"].any():
-            raise BadInput(f"{file.path} has no trial that is measured yet; let the measuring go on")
+            raise BadInput(f"{file.source} has no trial that is measured yet; let the measuring go on")
         told = {name: [str(each.attributes.get(name)) for each in (first, file)] for name in SAME}
         told["blocks"] = [", ".join(map(str, each.coordinates["block"])) for each in (first, file)]
         for name, (one, other) in told.items():
             if one != other:
                 raise BadInput(
-                    f"{first.path} and {file.path} are not of one network measured in one way: their {name} is "
+                    f"{first.source} and {file.source} are not of one network measured in one way: their {name} is "
                     f"{one:.60} and {other:.60}; make a page for each"
                 )

@@ -8,20 +8,108 @@ input, and a ReLU keeps x as the pair of max(x, 0) and max(−x, 0). What differ
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape.errors import BadInput
+from landscape.log import Report
 from landscape.networks import Block
 from landscape.networks.joins import Add
 from landscape.networks.network import Network
+from landscape.place import restored
+from landscape.ranks import agreed, communicator
+from landscape.results import Results
+from landscape.run import run
+from landscape.validate import different, numbers, one_of, real, whole
 
-__all__ = ["KINDS", "identity_network", "regress"]
+__all__ = ["KINDS", "identity", "identity_network", "regress"]
 
 KINDS = ("plain", "plain, BatchNorm", "residual", "residual, BatchNorm")
 INPUTS = 16
 WIDTH = 4 * INPUTS
+MEASURED = {
+    "error": ("f8", float("nan"), {"long_name": "squared error relative to the input's square", "units": "1"}),
+    "error_se": ("f8", float("nan"), {"long_name": "standard error of that over examples", "units": "1"}),
+}
+
+
+def identity(
+    *,
+    kinds: Sequence[str] = KINDS,
+    depth: int | Sequence[int] = (2, 5, 10, 20, 50),
+    learning_rate: float | Sequence[float] = (1e-3, 1e-2, 1e-1),
+    seeds: int = 3,
+    steps: int = 1000,
+    out: str | os.PathLike | None = None,
+    comm=None,
+    quiet: bool = False,
+    dry_run: bool = False,
+) -> Results | Report:
+    """Train networks of every kind and depth, with every learning rate, to put out their own input. Collective.
+
+    Each training runs on one thread, so that the numbers are those of any number of ranks.
+
+    Parameters
+    ----------
+    kinds : some of `KINDS`
+    depth : number of blocks, one or several
+    learning_rate : of Adam, falling to 0; one or several
+    seeds : how many trainings of each: seeds 0, 1, …
+    steps : of 128 new examples each
+    out, comm, quiet, dry_run : see `landscape.run.run`
+
+    Returns
+    -------
+    Results
+        Over (network, depth, learning_rate, seed): ``error`` and ``error_se``, see `regress`.
+
+    Raises
+    ------
+    BadInput
+        There is no such kind, one is there twice, a number is too small, or the file holds others.
+
+    Examples
+    --------
+    >>> identity(kinds=["plain"], depth=2, learning_rate=0.01, seeds=1, steps=1, quiet=True)["error"].shape
+    (1, 1, 1, 1)
+    """
+    comm = communicator(comm)
+    with agreed(comm):
+        depths = different(numbers("depth", depth))
+        rates = [real("learning_rate", rate) for rate in np.atleast_1d(learning_rate).tolist()]
+        for name, value in (("seeds", seeds), ("steps", steps), *(("depth", each) for each in depths)):
+            whole(name, value)
+        if min(different(rates)) <= 0:
+            raise BadInput(f"--learning-rate is {min(rates)}; give more than 0")
+        for kind in different(list(kinds)):
+            one_of("kind of network", kind, KINDS)
+    rows = list(product(kinds, depths, rates, range(seeds)))
+    with restored():
+        torch.set_num_threads(1)
+        return run(
+            lambda points: (regress(*rows[int(row)], steps=steps) for (row,) in points),
+            np.arange(len(rows)),
+            label="trainings",
+            kind="identity",
+            dims=("network", "depth", "learning_rate", "seed"),
+            coordinates={"network": list(kinds), "depth": depths, "learning_rate": rates, "seed": np.arange(seeds)},
+            measured=MEASURED,
+            attributes={
+                "network": "; ".join(kinds),
+                "data": f"{INPUTS} standard normal numbers",
+                "width": WIDTH,
+                "steps": steps,
+            },
+            out=out,
+            comm=comm,
+            quiet=quiet,
+            dry_run=dry_run,
+        )
 
 
 def identity_network(kind: str, depth: int) -> Network:

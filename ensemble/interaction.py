@@ -91,7 +91,7 @@ def interactions(study: Results, loss: bool | None = None) -> Matrix:
     loss = not study.has_accuracy if loss is None else loss
     name = "interaction" if loss else "error_interaction"
     if name not in study:
-        raise BadInput(f"{study.path or 'this study'} has no interactions; measure pairs and each alone: --delete 1 2")
+        raise BadInput(f"{study.source} has no interactions; measure pairs and each alone: --delete 1 2")
     number = len(study.coordinates["block"])
     value, se = np.full((number, number), np.nan), np.full((number, number), np.nan)
     measured = study["loss"] if loss else 1 - study["accuracy"]

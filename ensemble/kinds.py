@@ -394,4 +394,4 @@ def change_of(results: Results) -> Change:
     for kind in KINDS.values():
         if lesion in kind.changes:
             return kind.changes[lesion]
-    raise BadInput(f"{results.path} has lesions of an unknown kind, {lesion}; update skipscape")
+    raise BadInput(f"{results.source} has lesions of an unknown kind, {lesion}; update skipscape")

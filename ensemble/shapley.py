@@ -162,7 +162,7 @@ def shapley_values(study: Results) -> Values:
         Blocks were not deleted in orders.
     """
     if "turn" not in study:
-        raise BadInput(f"{study.path or 'this study'} has no orders of deletion; measure a study that has: --shapley")
+        raise BadInput(f"{study.source} has no orders of deletion; measure a study that has: --shapley")
     ways = study["turn"].argsort(axis=1)
     cost = payoff(study["loss"], study.variables.get("accuracy"), study["done"])
     precision = study.attributes.get("precision")

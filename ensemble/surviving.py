@@ -89,12 +89,12 @@ def of_file(file: Results) -> Surviving:
     """
     number = len(file.coordinates["length"]) - 1
     if not file["done"].all():
-        raise BadInput(f"{file.path} is not finished: {(~file['done']).sum()} lengths are missing; measure them too")
+        raise BadInput(f"{file.source} is not finished: {(~file['done']).sum()} lengths are missing; measure them too")
     if not np.array_equal(file["paths"], [float(comb(number, length)) for length in range(number + 1)]):
         raise BadInput(
-            f"{file.path} is of a network with plain blocks, which every path takes: of {number} blocks and "
+            f"{file.source} is of a network with plain blocks, which every path takes: of {number} blocks and "
             f"{file['paths'].sum():g} paths, none or all survive; give the paths of a residual network"
         )
     if not np.isfinite(file["share_each"]).all(axis=0).any():
-        raise BadInput(f"{file.path} has no finite gradient; measure a network whose loss is finite")
+        raise BadInput(f"{file.source} has no finite gradient; measure a network whose loss is finite")
     return surviving(file["share_each"])

@@ -30,7 +30,7 @@ from landscape.ranks import agreed, communicator
 from landscape.reduced import FLOAT32, difference
 from landscape.run import run
 from landscape.statistics import norms_of
-from landscape.table import Results, Table, read, results_of
+from landscape.table import Results, Table, results_of
 from landscape.validate import one_of, whole
 
 __all__ = ["Described", "lesions", "ready", "shapley"]
@@ -165,7 +165,7 @@ def lesions(
             derived=values_of_blocks.SPARED if in_orders else None,
             attributes=attributes,
             choose=_in_orders(asked, order, precision) if in_orders else lambda table: order[~table.done.flat[order]],
-            finish=lambda table: _summary(table, out, evaluation, asked),
+            finish=lambda table: _summary(table, evaluation, asked),
             out=out,
             comm=comm,
             quiet=quiet,
@@ -215,15 +215,14 @@ def _variables(evaluation: Evaluation, more: Mapping[str, tuple]) -> dict[str, t
     return evaluation.variables | in_units(beside, evaluation.metadata["loss"])
 
 
-def _summary(table: Table, out: Path | None, evaluation: Evaluation, asked: Study) -> Iterable[str]:
+def _summary(table: Table, evaluation: Evaluation, asked: Study) -> Iterable[str]:
     """What the blocks are worth, whether they act alone, and how far a reduced type is off."""
     in_orders = "turn" in asked.given
     if in_orders:
         table.derive(spared=~table.done)
         table.flush()
     if in_orders or asked.measured:
-        results = results_of(table) if out is None else read(out)
-        yield (values_of_blocks if in_orders else interaction).summary(results)
+        yield (values_of_blocks if in_orders else interaction).summary(results_of(table))
     if evaluation.dtype != torch.float32:
         yield difference(evaluation.metadata["dtype"], table.values["loss"], table.values["loss_float32"])
 

@@ -1,28 +1,20 @@
-"""Whether a results file is whole: complete, as it was written, and of values that can be.
-
-A file is looked at in a process of its own, see `landscape.apart`.
-"""
+"""Whether a results file is whole: complete, as it was written, and of values that can be."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
-import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 import numpy as np
 
-from landscape.apart import limit
+from landscape.atomic import write_atomically
 from landscape.errors import BadInput
+from landscape.lock import acquire
 from landscape.results import FLAGS, Results, damaged, load, place
-from landscape.running import claim
-from landscape.whole import written
 
 __all__ = ["Verdict", "check", "flaws", "repair"]
 
@@ -56,36 +48,18 @@ class Verdict(NamedTuple):
 
 
 def check(path: str | os.PathLike, checkpoint: str | None = None) -> Verdict:
-    """Look at a file, whatever it may hold.
+    """Look at a file.
 
     Parameters
     ----------
-    path : of the file
+    path : of the file, whatever it may hold
     checkpoint : SHA-256 of the checkpoint that it should be of, if that is known
     """
-    # A new process, not a copy of this one: it would hold all that this one does, and its limits are its own.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
-        try:
-            return apart.submit(_limited, Path(path), checkpoint).result()
-        except BrokenProcessPool:
-            return Verdict(2, [f"{path} is damaged: HDF5 breaks down over it; take another copy"])
-
-
-def _limited(path: Path, checkpoint: str | None) -> Verdict:
-    size = path.stat().st_size if path.is_file() else 0
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # a library's last words
-    limit(size)
     try:
         results = load(path)
-        return _judged(results, checkpoint)
+        done, rows = results["done"], damaged(results)
     except BadInput as error:
         return Verdict(2, [str(error)])
-    except MemoryError:
-        return Verdict(2, [f"{path} needs more memory than its size can explain; take another copy"])
-
-
-def _judged(results: Results, checkpoint: str | None) -> Verdict:
-    path, done, rows = results.path, results["done"], damaged(results)
     found = [f"{path}: {flaw}" for flaw in flaws(results, rows, checkpoint)]
     lines = list(found)
     for name in _named(results, "loss"):
@@ -159,11 +133,11 @@ def repair(path: str | os.PathLike, rows: np.ndarray) -> None:
     """
     path = Path(path)
     try:
-        mark, _ = claim(path)
+        lock, _ = acquire(path)
     except OSError as error:
         raise BadInput(f"cannot write beside {path}: {error.strerror}; mend that, or repair a copy") from error
     try:
-        with written(path, "mend that, or repair a copy") as draft:
+        with write_atomically(path, "mend that, or repair a copy") as draft:
             shutil.copy(path, draft)
             with h5py.File(draft, "r+", locking=False) as file:
                 file["done"][...] = file["done"][...] & ~rows
@@ -171,4 +145,4 @@ def repair(path: str | os.PathLike, rows: np.ndarray) -> None:
                     if flag in file:
                         file[flag][...] = False
     finally:
-        mark.release()
+        lock.release()

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from landscape.atomic import write_atomically
 from landscape.data import KNOWN
 from landscape.entries import averages_in, completed, entry_for, flat, nearest, parts_of
 from landscape.errors import BadInput
@@ -23,7 +24,6 @@ from landscape.foreign_names import entry_of, renamed
 from landscape.networks import NETWORKS, build, titled
 from landscape.networks.bounded import TooLarge, at_most
 from landscape.tensors import Unsound, files_of, plain, read, sound
-from landscape.whole import written
 
 __all__ = ["Checkpoint", "Foreign", "load", "save", "sha256_of"]
 
@@ -230,7 +230,7 @@ def save(checkpoint: Checkpoint, path: str | os.PathLike) -> None:
     BadInput
         The file cannot be written.
     """
-    with written(path, "the file before it, if any, is whole") as draft, open(draft, "wb") as file:
+    with write_atomically(path, "the file before it, if any, is whole") as draft, open(draft, "wb") as file:
         torch.save(_stored(checkpoint), file)  # not by name, which would go into the file
 
 

@@ -13,6 +13,7 @@ and shares an interval is approximate: repeats that agree leave it no width.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,8 +21,10 @@ import numpy as np
 
 from landscape.errors import BadInput
 from landscape.geometry import difference, interval
-from landscape.numbers import KINDS, Levels, Row, changed
-from landscape.table import Results
+from landscape.log import note
+from landscape.numbers import KINDS, Levels, Row, changed, noiseless
+from landscape.table import Results, read
+from landscape.tables import as_csv, as_latex, as_text
 
 __all__ = ["Comparison", "Estimate", "Line", "compare"]
 
@@ -75,46 +78,91 @@ class Line(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Networks, in the order of their files, and the lines of their table."""
+    """Networks, in the order of their files, and the lines of their table; shown as text."""
 
     networks: tuple[str, ...]
     lines: list[Line]
 
+    def __repr__(self) -> str:
+        return "\n".join(as_text(self))
 
-def compare(files: Sequence[Results], levels: Levels) -> Comparison:
+    def to_csv(self) -> str:
+        """One record for each number of each network, and for each difference of two; see `landscape.tables`."""
+        return as_csv(self)
+
+    def to_latex(self) -> str:
+        """A tabular, which needs the package booktabs."""
+        return as_latex(self)
+
+
+def compare(
+    results: Sequence[Results | str | os.PathLike], *, loss_level: float | None = None, error_level: float = 50.0
+) -> Comparison:
     """Numbers of networks side by side.
 
     Parameters
     ----------
-    files : of the kinds in `KINDS`
-    levels : of basins, common to all networks
+    results : results, or paths of their files
+        Of the kinds in `KINDS`; others are left out if there are any of these. A warning says which, and what is
+        missing or unknown in the rest.
+    loss_level : float, optional
+        Basins are where the loss is less; by default than that of guessing, ln(classes).
+    error_level : percent; basins are where the error is less
+
+    Returns
+    -------
+    Comparison
+        Its text is the table; it has ``to_csv()`` and ``to_latex()``.
 
     Raises
     ------
     BadInput
-        A file of another kind, or two files that are the same repeat of the same measurement.
+        None is of a known kind, or two are the same repeat of the same measurement.
     """
+    levels = Levels(loss_level, error_level)
+    if not (math.isfinite(levels.loss or 0) and 0 < levels.error <= 100):
+        raise BadInput("--loss-level is a finite loss, --error-level more than 0 and at most 100 percent")
+    files = [each if isinstance(each, Results) else read(each) for each in results]
     titles: dict[str, str] = {}
-    found: dict[tuple[str, str, str], dict[str, list[Row]]] = {}
+    rows: dict[tuple[str, str, str], dict[str, list[Row]]] = {}
     drawn: dict[tuple, Results] = {}
-    for results in files:
-        if results.kind not in KINDS:
-            raise BadInput(f"{results.path} is of kind {results.kind}; there are numbers of {', '.join(KINDS)}")
-        network, part = results.attributes["checkpoint"], _part(results)
-        titles[network] = results.attributes["network"]
-        twin = drawn.setdefault((part, network, _drawn(results)), results)
-        if twin is not results:
+    for file in _usable(files):
+        network, part = file.attributes["checkpoint"], _part(file)
+        titles[network] = file.attributes["network"]
+        twin = drawn.setdefault((part, network, _drawn(file)), file)
+        if twin is not file:
             raise BadInput(
-                f"{twin.path} and {results.path} are one measurement, not two repeats: {_told(results)}; leave one out"
+                f"{twin.source} and {file.source} are one measurement, not two repeats: {_told(file)}; leave one out"
             )
-        for row in KINDS[results.kind](results, levels):
-            found.setdefault((part, row.name, row.unit), {}).setdefault(network, []).append(row)
-    parts = list(dict.fromkeys(part for part, *_ in found))
+        for row in KINDS[file.kind](file, levels):
+            rows.setdefault((part, row.name, row.unit), {}).setdefault(network, []).append(row)
+        _warn(file)
+    parts = list(dict.fromkeys(part for part, *_ in rows))
     # A network's files may add a row to a part that others began.
-    lines = [_line(*key, found[key], list(titles)) for key in sorted(found, key=lambda key: parts.index(key[0]))]
+    lines = [_line(*key, rows[key], list(titles)) for key in sorted(rows, key=lambda key: parts.index(key[0]))]
     names = list(titles.values())
     unique = (name if names.count(name) == 1 else f"{name} {network[:7]}" for network, name in titles.items())
     return Comparison(tuple(unique), lines)
+
+
+def _usable(files: list[Results]) -> list[Results]:
+    """Files of known kinds; a warning tells of the others."""
+    known = [file for file in files if file.kind in KINDS]
+    for file in files:
+        if file.kind not in KINDS:
+            other = f"{file.source} is of kind {file.kind}; there are numbers of {', '.join(KINDS)}"
+            if not known:
+                raise BadInput(other)
+            note(f"{other}: left out")
+    return known
+
+
+def _warn(file: Results) -> None:
+    """Of points that are missing, and of noise that is unknown."""
+    if file.kind == "surface" and noiseless(file):
+        note(f"{file.source}: the noise of its losses is unknown, so minima and roughness above it are left out")
+    if missing := (~file.known).sum():
+        note(f"{file.source}: {missing} of {file['done'].size} points are not measured yet")
 
 
 def _part(results: Results) -> str:

@@ -5,9 +5,14 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from difflib import get_close_matches
 
-__all__ = ["COMMAND", "BadInput", "Stopped", "UnknownLayer", "meant"]
+__all__ = ["COMMAND", "SCRIPT", "BadInput", "Stopped", "UnknownLayer", "addressed", "meant"]
 
 COMMAND: ContextVar[bool] = ContextVar("command", default=False)  # whether a command is running, not a call from Python
+SCRIPT: ContextVar[bool] = ContextVar("script", default=False)  # whether it was started as scripts/NAME.py
+TYPED = re.compile(r"(python -m mpi4py |python )?scripts/(?!development|studies)([a-z]+)\.py")
+NAMED = re.compile(
+    r"(?<![\w/.-])(surface|lesion|train|trainings|curvature|trajectory|convert|figure|flow|paths|check)\.py\b"
+)
 OPTION = re.compile(r"(?<![\w-])(?<!\.py )--([a-z][a-z0-9]*(?:-[a-z0-9]+)*)")
 
 
@@ -27,7 +32,7 @@ class BadInput(ValueError):
     agreed = False
 
     def __str__(self) -> str:
-        text = super().__str__()
+        text = addressed(super().__str__())
         return text if COMMAND.get() else OPTION.sub(lambda option: option[1].replace("-", "_"), text)
 
     def _render_traceback_(self) -> list[str]:
@@ -44,6 +49,18 @@ class Stopped(KeyboardInterrupt):
 
 class UnknownLayer(UserWarning):
     """A layer holds parameters whose filters had to be assumed. Commands print it as one line on standard error."""
+
+
+def addressed(text: str) -> str:
+    """Text that names commands, as the reader has them: scripts of a clone, or those of the installed package."""
+    if SCRIPT.get():
+        return text
+
+    def installed(command: re.Match) -> str:
+        ranks = "python -m mpi4py -m " if command[1] and "mpi4py" in command[1] else ""
+        return f"{ranks}skipscape {command[2]}"
+
+    return NAMED.sub(r"skipscape \1", TYPED.sub(installed, text))
 
 
 def meant(word: str, known: Iterable[str]) -> str:

@@ -25,7 +25,7 @@ from landscape.nested import Nested, cat, leaves, length, mapped, split, take
 from landscape.reference import REFERRING, Reference
 from landscape.table import MEASURED
 
-__all__ = ["Evaluation", "Source", "Split", "assembled", "batch_size", "compiled", "fits", "unfused"]
+__all__ = ["Evaluation", "Source", "Split", "assembled", "batch_size", "check_gradients", "compiled", "fits", "unfused"]
 
 
 class Split(NamedTuple):
@@ -159,9 +159,14 @@ class Evaluation:
 
 
 def fits(
-    checkpoint: Checkpoint, network: nn.Module, sources: Sequence[Source], losses: Mapping[str, Loss], outputs: object
+    checkpoint: Checkpoint,
+    network: nn.Module,
+    sources: Sequence[Source],
+    losses: Mapping[str, Loss],
+    metrics: Mapping[str, Loss],
+    outputs: object,
 ) -> dict[str, Fit]:
-    """How each loss, or metric, scores the outputs of a network on data; found out on two examples.
+    """How each loss, and each metric, scores the outputs of a network on data; found out on two examples.
 
     Raises
     ------
@@ -172,6 +177,11 @@ def fits(
     inputs, targets = (take(each, slice(2)) for each in data.batches[0])
     how = {"outputs": outputs, "classes": data.classes, "data": data.name}
     scored = {name: fit(checkpoint.title, network, inputs, targets, name, loss, **how) for name, loss in losses.items()}
+    for name, metric in metrics.items():
+        try:
+            scored[name] = fit(checkpoint.title, network, inputs, targets, name, metric, **how)
+        except BadInput as error:
+            raise BadInput(f"the metric {name}: {error.args[0].replace('the loss ', 'it ', 1)}") from error
     shapes = {tuple(t.shape[1:] for t in leaves(inputs))}
     for more_inputs, _ in (batch for source in sources for batch in source.batches):
         if (shape := tuple(t.shape[1:] for t in leaves(more_inputs))) not in shapes:  # as where lengths differ
@@ -230,7 +240,7 @@ def assembled(
     if tolerance is not None and not 0 < tolerance < 1:
         raise BadInput(f"tolerance is {tolerance}; give a relative error between 0 and 1, like 0.02")
     own = {name: metric for name, metric in metrics.items() if not isinstance(metric, str)}
-    scored = fits(checkpoint, network, sources, {**losses, **own}, outputs)
+    scored = fits(checkpoint, network, sources, losses, own, outputs)
     inputs = take(data.batches[0][0], slice(2))
     with_accuracy = scored[main].accuracy is not None
     for source in sources:
@@ -295,6 +305,21 @@ def assembled(
         Split(batches[1], tolerances[1]) if others else None,
     )
     return evaluation, why
+
+
+def check_gradients(evaluation: Evaluation) -> None:
+    """Refuse what gradients are not measured with: they are those of one loss, on one split.
+
+    Raises
+    ------
+    BadInput
+        There is more than that, or less.
+    """
+    if evaluation.dtype != torch.float32 or evaluation.tolerance is not None:
+        raise BadInput("gradients have types of their own and take all examples; leave out --dtype and --tolerance")
+    more = [*evaluation.extra, *(["the test split"] if evaluation.test else [])]
+    if more:
+        raise BadInput(f"gradients are those of one loss on one split; leave out {', '.join(more)}")
 
 
 def unfused(evaluation: Evaluation) -> Evaluation:

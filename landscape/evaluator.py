@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from landscape.batches import arranged, held
 from landscape.batches import digest as digest_of
 from landscape.borrowing import borrowed, channels_last
 from landscape.checkpoint import Checkpoint
+from landscape.data.sources import source
 from landscape.directions import digest
 from landscape.errors import BadInput, meant
 from landscape.evaluation import Evaluation, Source, assembled, batch_size, fits
@@ -28,11 +30,11 @@ from landscape.forward import DTYPES, reduced_type
 from landscape.imported import imported
 from landscape.log import say
 from landscape.losses import Loss, loss_named
-from landscape.nested import leaves, mapped, take
+from landscape.nested import leaves, length, mapped, take
 from landscape.place import place
 from landscape.ranks import agreed, communicator
 from landscape.reference import REFERRING
-from landscape.shared import once_a_machine
+from landscape.shared_memory import load_once_per_node
 from landscape.validate import LARGEST_SEED, one_of, whole
 
 __all__ = ["Evaluator", "Losses", "Metrics"]
@@ -134,7 +136,8 @@ class Evaluator:
                 if part is not None
             ]
             self._score(loss, metrics)
-            fits(self.checkpoint, network, self.sources, self._checked(), outputs)
+            own = {name: metric for name, metric in self.metrics.items() if not isinstance(metric, str)}
+            fits(self.checkpoint, network, self.sources, self.losses, own, self._outputs)
 
     @classmethod
     def from_checkpoint(
@@ -271,6 +274,15 @@ class Evaluator:
             path, self._factory or self.checkpoint.network, lazy=lazy, entry=entry, like=self.network
         )
 
+    def numbers(self) -> np.ndarray:
+        """Where each example stands in the stored order of its split; of batches in memory, in their own order."""
+        name, split, how = getattr(self, "_data", (None, None, {}))
+        if how.get("examples") is None:
+            return np.arange(sum(length(targets) for _, targets in self.sources[0].batches))
+        _, parts = source(name, root=how["root"], size=how["size"])
+        _, targets, *_ = parts("train" if split == "both" else split)
+        return datasets.stratified_order(targets, how["seed"])[: how["examples"]].numpy()
+
     def _settle(self, dtype: str, seed: int, examples: int | None, batch_size: int | None) -> None:
         self._dtype = one_of("type", dtype, DTYPES)
         self.seed = whole("seed", seed, 0, LARGEST_SEED)
@@ -293,9 +305,6 @@ class Evaluator:
         targets = self.sources[0].batches[0][1]
         self.losses = _named(loss, "loss") or {(name := default_loss(targets)): loss_named(name)}
         self.metrics = _named(metrics, "metric")
-
-    def _checked(self) -> dict[str, Loss]:
-        return self.losses | {name: metric for name, metric in self.metrics.items() if not isinstance(metric, str)}
 
 
 def _named(functions, noun: str) -> dict:
@@ -366,7 +375,7 @@ def _data(name: str, split: str, how: Mapping, in_order: bool, comm) -> datasets
         frame = mapped(lambda tensor: tensor.new_empty(0), both)  # small, unlike the arrays
         return (replace(data, images=None, labels=None), frame), [tensor.numpy() for tensor in leaves(both)]
 
-    (data, frame), arrays = once_a_machine(comm, make)
+    (data, frame), arrays = load_once_per_node(comm, make)
     each = iter(arrays)
     images, labels = mapped(lambda _: torch.from_numpy(next(each)), frame)
     return replace(data, images=images, labels=labels)

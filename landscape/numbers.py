@@ -152,7 +152,7 @@ def lesion(results: Results, levels: Levels) -> list[Row]:
     rows = _medians(results, what, unit, measured, ends)
     for name in (*_listed(results, "further_losses"), *_listed(results, "metrics")):
         name = name.rpartition(":")[2]
-        unit = results.told.get(name, {}).get("units", "")
+        unit = results.metadata.get(name, {}).get("units", "")
         rows += _medians(results, name, unit if unit not in ("", "as the loss") else name, results[name], REAL)
     return rows
 
@@ -265,10 +265,14 @@ def changed(results: Results) -> tuple[np.ndarray, str]:
 def _axes(results: Results) -> tuple[np.ndarray, np.ndarray | None]:
     """Coordinates x, and y for a plane."""
     if "gates" in results.attributes:
-        raise BadInput(f"{results.path} is over gates of blocks; there are numbers of directions in weight space only")
+        raise BadInput(
+            f"{results.source} is over gates of blocks; there are numbers of directions in weight space only"
+        )
     dims = [name for name in results.dims["loss"] if name != "repeat"]
     if dims not in (["x"], ["y", "x"]):
-        raise BadInput(f"{results.path} is over ({', '.join(dims)}); there are numbers of lines (x) and planes (y, x)")
+        raise BadInput(
+            f"{results.source} is over ({', '.join(dims)}); there are numbers of lines (x) and planes (y, x)"
+        )
     return results.coordinates["x"], results.coordinates.get("y")
 
 

@@ -6,13 +6,14 @@ import contextlib
 import ctypes
 import os
 import socket
+from collections.abc import Iterator
 
 import torch
 
 from landscape.errors import BadInput
 from landscape.ranks import share
 
-__all__ = ["keep_freed_memory", "place", "room", "whereabouts"]
+__all__ = ["keep_freed_memory", "place", "restored", "room", "whereabouts"]
 
 
 def place(comm, device: str = "auto") -> torch.device:
@@ -45,6 +46,19 @@ def place(comm, device: str = "auto") -> torch.device:
         torch.set_num_threads(mine.cores)
     keep_freed_memory()
     return torch.device("cpu")
+
+
+@contextlib.contextmanager
+def restored() -> Iterator[None]:
+    """The number of torch's threads and the state of its generators are, after a ``with``, what they were before."""
+    threads = torch.get_num_threads()
+    # What has not been initialised has no state yet.
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def keep_freed_memory() -> None:

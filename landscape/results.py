@@ -1,8 +1,9 @@
 """A results file as arrays, read by anyone at any time, and never silently wrong.
 
-A file may come from anywhere. It is taken only if it is what `landscape.table` writes: labelled arrays in the file
-itself, in one piece each. What it is not, or no longer is, ends with one line: HDF5 is given no file whose seal
-is broken, and nobody is given values of a row that are not those that were written.
+A file may be damaged, half copied or another program's. It is taken only if it is what `landscape.table` writes; else
+reading it ends with one line: HDF5 is given no file whose seal is broken, and nobody is given values of a row that are
+not those that were written. Files of version 0.1 have neither seal nor checksums: damage of their structure is noticed,
+that of their values cannot be.
 """
 
 from __future__ import annotations
@@ -10,19 +11,26 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Collection, Iterator, KeysView
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, KeysView, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
-from landscape.apart import survives
 from landscape.checksum import sealed, sums
 from landscape.errors import BadInput
-from landscape.labelled import Odd, labelled
+from landscape.hdf5 import UnexpectedContent, read_all
+from landscape.notebook import as_html
 
-__all__ = ["FLAGS", "FORMAT", "Results", "attempt", "damaged", "load", "read"]
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+
+__all__ = ["FLAGS", "FORMAT", "Results", "attempt", "check_types", "damaged", "load", "read"]
 
 FORMAT = 2  # 1: without seal and checksums
 
@@ -67,29 +75,47 @@ PAUSE = 0.3  # seconds between them
 
 
 class Contents(dict):
-    """What a file holds, by name; what it does not hold is the file's fault."""
+    """What results hold, by name; what they do not hold is the fault of the results."""
 
-    def __init__(self, path: Path, what: str, found: dict):
-        super().__init__(found)
-        self.path, self.what = path, what
+    def __init__(self, source: str, what: str, contents: dict):
+        super().__init__(contents)
+        self.source, self.what = source, what
 
     def __missing__(self, name: str):
-        raise BadInput(f"{self.path} has no {self.what} {name}, which is needed here; name another file")
+        raise BadInput(f"{self.source} has no {self.what} {name}, which is needed here; name another file")
 
 
 @dataclass(frozen=True)
 class Results:
-    """A results file as arrays: everything a figure or a number is made from."""
+    """Labelled arrays of one measurement: everything a figure or a number is made from.
 
-    path: Path
+    Attributes
+    ----------
+    path : Path, optional
+        Of the file that they are from; None if they have never been in one.
+    kind : "surface", "lesion", …
+    coordinates : 1-D array for each dimension
+    variables, dims : arrays by name, and the names of their dimensions
+    attributes : provenance
+    metadata : of each variable: long_name, units
+    crc : checksums of the rows, see `landscape.checksum.sums`; None where there are none
+    summed : the variables that they are of
+    """
+
+    path: Path | None
     kind: str
     coordinates: dict[str, np.ndarray]
     variables: dict[str, np.ndarray]
     dims: dict[str, tuple[str, ...]]
     attributes: dict
-    told: dict[str, dict] = field(default_factory=dict)  # of each variable: long_name, units
-    crc: np.ndarray | None = None  # checksums of the rows, see `landscape.checksum.sums`
-    summed: tuple[str, ...] = ()  # the variables that they are of
+    metadata: dict[str, dict] = field(default_factory=dict)
+    crc: np.ndarray | None = None
+    summed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = {"coordinates": "coordinate", "variables": "variable", "dims": "variable", "attributes": "attribute"}
+        for name, what in names.items():
+            object.__setattr__(self, name, Contents(self.source, what, getattr(self, name)))
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.variables[name]
@@ -102,11 +128,24 @@ class Results:
 
     def __repr__(self) -> str:
         axes = ", ".join(f"{name}: {len(values)}" for name, values in self.coordinates.items())
-        return f"<{self.kind} {self.path} ({axes}) with {', '.join(self.variables)}>"
+        return f"<{self.kind} {self.path or 'in memory'} ({axes}) with {', '.join(self.variables)}>"
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     def keys(self) -> KeysView[str]:
         """Names of the variables."""
         return self.variables.keys()
+
+    @property
+    def source(self) -> str:
+        """What messages call these results: the path of their file, where they have one."""
+        return "<results in memory>" if self.path is None else str(self.path)
+
+    @property
+    def network(self) -> str:
+        """What the network is called, or else the file, or else the kind of results."""
+        return str(self.attributes.get("network", self.kind if self.path is None else self.path.stem))
 
     def accuracy(self, split: str = "") -> np.ndarray:
         """The accuracy, NaN where it is not defined; that of the second split for "test_"."""
@@ -125,7 +164,7 @@ class Results:
     def unit(self) -> str:
         """What the loss is measured in: "nats" if it is the cross-entropy, else its own unit, or its name."""
         loss = str(self.attributes.get("loss", "cross_entropy"))
-        units = str(self.told.get("loss", {}).get("units", ""))
+        units = str(self.metadata.get("loss", {}).get("units", ""))
         if units not in (*UNNAMED, "nats"):
             return units
         # Files of version 0.1 have "nats" for every loss.
@@ -135,6 +174,68 @@ class Results:
     def known(self) -> np.ndarray:
         """Where nothing is missing: measured, interpolated between what was measured, or not needed."""
         return np.logical_or.reduce([self["done"], *(self[name] for name in FLAGS if name in self.variables)])
+
+    def isel(self, **indices: int | slice | Sequence[int]) -> Results:
+        """A part of the results, by places along dimensions, such as ``isel(repeat=0, x=slice(10, 20))``.
+
+        An integer takes its dimension away; a slice, or several integers, keep it. Checksums are left out.
+
+        Raises
+        ------
+        BadInput
+            There is no such dimension, or no such place along it.
+        """
+        coordinates, variables = dict(self.coordinates), dict(self.variables)
+        dims = {name: self.dims[name] for name in variables}
+        for dim, index in indices.items():
+            if dim not in coordinates:
+                raise BadInput(f"{self.source} has no dimension {dim}; it has {', '.join(coordinates)}")
+            values = coordinates.pop(dim)
+            try:
+                places = np.arange(len(values))[index]
+            except IndexError as error:
+                raise BadInput(
+                    f"{self.source} has {len(values)} places along {dim}, from 0; {index} is none"
+                ) from error
+            if places.ndim:
+                coordinates[dim] = values[places]
+            for name, over in dims.items():
+                for axis in reversed([axis for axis, along in enumerate(over) if along == dim]):
+                    variables[name] = variables[name].take(places, axis)
+                dims[name] = over if places.ndim else tuple(along for along in over if along != dim)
+        coordinates = {name: coordinates[name] for name in self.coordinates if name in coordinates}
+        parts = {"coordinates": coordinates, "variables": variables, "dims": dims}
+        return replace(self, **parts, crc=None, summed=())
+
+    def to_xarray(self) -> xarray.Dataset:
+        """An `xarray.Dataset`: what xarray opens the file as, but for the checksums of its rows.
+
+        Raises
+        ------
+        BadInput
+            xarray is not installed.
+        """
+        xarray = _optional("xarray")
+        return xarray.Dataset(
+            {name: (self.dims[name], array, self.metadata.get(name)) for name, array in self.variables.items()},
+            {name: (name, array, self.metadata.get(name)) for name, array in self.coordinates.items()},
+            self.attributes,
+        )
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A `pandas.DataFrame` with a row for each point: the columns of a .csv file, see `landscape.formats.tidy`.
+
+        Coordinates come first, then the variables. Sets of blocks are texts that name them; other variables with
+        further dimensions have a column for each of their values, and those that are not over the points are left out.
+
+        Raises
+        ------
+        BadInput
+            pandas is not installed.
+        """
+        from landscape.formats.tidy import columns  # above this module, which reads files and no more
+
+        return _optional("pandas").DataFrame(columns(self)[0])
 
 
 def read(path: str | os.PathLike) -> Results:
@@ -165,8 +266,6 @@ def load(path: str | os.PathLike) -> Results:
         raise BadInput(f"there is no file {path}")
     try:
         whole = sealed(path)
-        if whole is None and not survives(path):
-            raise BadInput(f"{path} is damaged: HDF5 breaks down over it; take another copy")
         if whole is not False:
             results = attempt(path)
             if whole or results.crc is None:  # what has checksums has a seal
@@ -178,13 +277,13 @@ def load(path: str | os.PathLike) -> Results:
         if not _is_hdf5(path):
             raise BadInput(f"{path} is not an HDF5 file; name another one") from error
         said = " ".join(str(error).split())[:120]
-        if isinstance(error, Odd):
+        if isinstance(error, UnexpectedContent):
             raise BadInput(f"{path} is not what skipscape writes: {said}; name another one") from error
         raise BadInput(f"{path} is damaged ({said}); take another copy") from error
 
 
 def attempt(path: Path) -> Results:
-    """What `load` gives, from a file that HDF5 may break down over."""
+    """What `load` gives, without a look at the seal."""
     with h5py.File(path, "r", locking=False) as file:
         return _results(path, file)
 
@@ -207,8 +306,8 @@ def place(results: Results, rows: np.ndarray) -> str:
     """Where the first of some rows is: "at y = -1, x = 0.5"."""
     first = np.argwhere(rows)[0]
     names = results.dims["done"]
-    told = ((name, results.coordinates[name][i]) for name, i in zip(names, first, strict=True))
-    return "at " + ", ".join(f"{name} = {value}" for name, value in told)
+    values = ((name, results.coordinates[name][i]) for name, i in zip(names, first, strict=True))
+    return "at " + ", ".join(f"{name} = {value}" for name, value in values)
 
 
 def _results(path: Path, file: h5py.File) -> Results:
@@ -219,28 +318,36 @@ def _results(path: Path, file: h5py.File) -> Results:
     if not isinstance(form, int | np.integer) or form > FORMAT:
         raise BadInput(f"{path} has file format {form}, this version reads up to {FORMAT}; update")
     # Another process may be writing: values are in the file before what vouches for them, so they are read after it.
-    arrays, dims, attributes, told = labelled(file, first=("done", *FLAGS))
+    arrays, dims, attributes, metadata = read_all(file, first=("done", *FLAGS))
     along, crc, names = dims["done"], None, ()
     if form > 1 or "crc" in arrays:
-        crc, names = arrays.pop("crc"), told.pop("crc")["of"]
+        crc, names = arrays.pop("crc"), metadata.pop("crc")["of"]
     texts = {*arrays} - {*names} if form > 1 else {*EARLY}
-    _typed(attributes.get("kind"), arrays, attributes, texts)
+    check_types(attributes.get("kind"), arrays, attributes, texts)
     if crc is not None and (dims.pop("crc") != along or any(dims[name][: len(along)] != along for name in names)):
-        raise Odd("its checksums are not of its rows")
+        raise UnexpectedContent("its checksums are not of its rows")
     return Results(
         path,
         attributes["kind"],
-        Contents(path, "coordinate", {name: array for name, array in arrays.items() if name not in dims}),
-        Contents(path, "variable", {name: array for name, array in arrays.items() if name in dims}),
-        Contents(path, "variable", dims),
-        Contents(path, "attribute", attributes),
-        told,
+        {name: array for name, array in arrays.items() if name not in dims},
+        {name: array for name, array in arrays.items() if name in dims},
+        dims,
+        attributes,
+        metadata,
         crc,
         tuple(names),
     )
 
 
-def _typed(kind: object, arrays: dict[str, np.ndarray], attributes: dict, texts: Collection[str]) -> None:
+def _optional(package: str) -> ModuleType:
+    """A package that only some users have."""
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise BadInput(f"{package} is not installed here: pip install 'skipscape[{package}]'") from error
+
+
+def check_types(kind: object, arrays: dict[str, np.ndarray], attributes: dict, texts: Collection[str]) -> None:
     """See that everything is of the type that files of ours have under its name.
 
     Parameters
@@ -251,7 +358,7 @@ def _typed(kind: object, arrays: dict[str, np.ndarray], attributes: dict, texts:
 
     Raises
     ------
-    Odd
+    UnexpectedContent
         Something is not.
     """
     ours = isinstance(kind, str) and kind in COUNTS
@@ -260,13 +367,13 @@ def _typed(kind: object, arrays: dict[str, np.ndarray], attributes: dict, texts:
         others = "biufO" if name in texts and name not in counts else "biuf"
         kinds = next((kinds for names, kinds in held.items() if name in names), others)
         if array.dtype.kind not in kinds:
-            raise Odd(f"{name} has values of type {array.dtype}")
+            raise UnexpectedContent(f"{name} has values of type {array.dtype}")
         if ours and name in AXES and not np.isfinite(array).all():
-            raise Odd(f"{name} has values that are not finite")
+            raise UnexpectedContent(f"{name} has values that are not finite")
     for names, said in ((SAID, str), (COUNTED, int | float | np.number)):
         for name in names:
             if name in attributes and not isinstance(attributes[name], said):
-                raise Odd(f"the attribute {name} is {attributes[name]}")
+                raise UnexpectedContent(f"the attribute {name} is {attributes[name]}")
 
 
 def _is_hdf5(path: Path) -> bool:

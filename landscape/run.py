@@ -17,12 +17,12 @@ import numpy as np
 from landscape import __version__
 from landscape.dry import foretell
 from landscape.errors import COMMAND, BadInput, Stopped
+from landscape.lock import Lock, acquire
 from landscape.log import ANSWER, Report, say, wanted
 from landscape.place import whereabouts
 from landscape.progress import Rounds
 from landscape.ranks import agreed, alike, communicator
 from landscape.results import Results
-from landscape.running import Mark, claim
 from landscape.sweep import Function, sweep
 from landscape.table import Table, prepare, read, results_of
 
@@ -135,13 +135,13 @@ def _filled(function, rows, path, comm, label, choose, finish, quiet, plan) -> T
     with contextlib.ExitStack() as held:
         with agreed(comm):
             if comm.rank == 0:
-                mark, notes, obstacle = (None, [], "") if path is None else _claimed(path)
-                if mark is not None:
-                    held.callback(mark.release)
+                lock, notes, obstacle = (None, [], "") if path is None else _acquired(path)
+                if lock is not None:
+                    held.callback(lock.release)
                 table, warnings = prepare(path, rows, **plan)
-                table.mark = mark
+                table.lock = lock
                 missing, before = choose(table), table.done.sum()
-                if len(missing) and obstacle:  # who has nothing to write needs no mark
+                if len(missing) and obstacle:  # who has nothing to write needs no lock
                     raise BadInput(obstacle)
                 say(comm, *notes, *warnings)
         try:
@@ -185,13 +185,13 @@ def _versions() -> dict[str, str]:
     return {"version_skipscape": __version__} | {f"version_{n}": metadata.version(n) for n in ("torch", "numpy")}
 
 
-def _claimed(out: Path) -> tuple[Mark | None, list[str], str]:
-    """This job's mark beside its output, what is to be said of it, and why there can be none."""
+def _acquired(out: Path) -> tuple[Lock | None, list[str], str]:
+    """This job's lock on its output, what is to be said of it, and why there can be none."""
     try:
-        return *claim(out), ""
+        return *acquire(out), ""
     except OSError as error:
         cure = "mend that, or give another output file"
-        return None, [], f"cannot write beside {out}, where a running job leaves its mark: {error.strerror}; {cure}"
+        return None, [], f"cannot write beside {out}, where a running job leaves its marker: {error.strerror}; {cure}"
 
 
 def _named_by_first(function: Function, rows, path: Path | None, others: Iterable[str], comm) -> tuple[Function, dict]:

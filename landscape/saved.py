@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from landscape.atomic import write_atomically
 from landscape.directions import Weights
 from landscape.errors import BadInput
 from landscape.tensors import Unsound, read, sound
-from landscape.whole import written
 
 __all__ = ["load", "save"]
 
@@ -32,7 +32,7 @@ def save(directions: Sequence[Weights], path: str | os.PathLike) -> None:
         The file cannot be written.
     """
     content = [{name: d.detach().cpu() for name, d in direction.items()} for direction in directions]
-    with written(path) as draft, open(draft, "wb") as file:  # not by name, which would go into the file
+    with write_atomically(path) as draft, open(draft, "wb") as file:  # not by name, which would go into the file
         torch.save(content, file)
 
 

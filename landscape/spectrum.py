@@ -132,7 +132,7 @@ def density_of(
     """
     done = file["done"]
     if done.sum() < 2:
-        raise BadInput(f"{file.path} has {done.sum()} probes so far; a density needs 2 or more, so let it go on")
+        raise BadInput(f"{file.source} has {done.sum()} probes so far; a density needs 2 or more, so let it go on")
     nodes, weights, n = file["node"][done], file["weight"][done], int(file.attributes["parameters"])
     if linear is None:
         return smoothed(nodes, weights, n, grid, width)

@@ -18,21 +18,21 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from landscape.atomic import write_atomically
 from landscape.checksum import blank, seal, vouched
 from landscape.errors import BadInput
-from landscape.labelled import Odd
-from landscape.results import FORMAT, Results, attempt, read
-from landscape.running import Mark
-from landscape.whole import written
+from landscape.hdf5 import METADATA, UnexpectedContent
+from landscape.lock import Lock
+from landscape.results import FORMAT, Results, attempt, check_types, read
 
-__all__ = ["MEASURED", "Results", "Table", "prepare", "read", "title_before"]
+__all__ = ["MEASURED", "Results", "Table", "prepare", "read", "results_of", "title_before"]
 
 # name: (dtype, value before it is measured, what readers show beside it); where a row's value is an array, then also
 # the names of its dimensions
@@ -59,6 +59,7 @@ class Table:
     Attributes
     ----------
     path : Path
+        None for a table in memory, of which nothing is ever written.
     points : ndarray, shape (rows, k)
         What is measured at each row; the engine hands these to the function.
     values : dict of ndarray, each of the file's grid shape, or that and the shape of one row's value
@@ -66,18 +67,21 @@ class Table:
     derived : dict of ndarray, of the grid shape
         What is worked out from all values in the end, see `derive`.
     crc : ndarray of uint32, of the grid shape
-        Checksums of the rows; None in a file that was begun without.
-    mark : Mark
+        Checksums of the rows; None in memory, and in a file that was begun without.
+    lock : Lock
         Of the job that may write the file; None if nobody asks.
+    outline : Results
+        Of a table in memory what its results are besides the values, of which it has the table's own arrays.
     """
 
-    path: Path
+    path: Path | None
     points: np.ndarray
     values: dict[str, np.ndarray]
     done: np.ndarray
     derived: dict[str, np.ndarray] = field(default_factory=dict)
     crc: np.ndarray | None = None
-    mark: Mark | None = None
+    lock: Lock | None = None
+    outline: Results | None = None
 
     def __post_init__(self) -> None:
         self._unwritten: set[int] = set()  # indices along the first axis
@@ -119,12 +123,14 @@ class Table:
     def flush(self) -> None:
         """Write what has been recorded since the last flush: values and checksums, then what vouches for them.
 
+        In memory there is nothing to do.
+
         Raises
         ------
         BadInput
             The file cannot be written (gone, disk full, no permission), or is no longer this job's to write.
         """
-        if not self._unwritten:
+        if self.path is None or not self._unwritten:
             return
         checked = {}
         if self.crc is not None:
@@ -133,8 +139,8 @@ class Table:
             checked = {"crc": self.crc}
         runs = _runs(sorted(self._unwritten), NEAR // max(1, self.done[0].size))
         try:
-            if self.mark is not None:
-                self.mark.check()
+            if self.lock is not None:
+                self.lock.check()
             # Another process may be reading: that is safe here, and a lock held by a dead job is no reason to stop.
             with h5py.File(self.path, "r+", locking=False) as file:
                 self._check(file)
@@ -168,7 +174,7 @@ class Table:
 
 
 def prepare(
-    path: str | os.PathLike,
+    path: str | os.PathLike | None,
     points: np.ndarray,
     *,
     kind: str,
@@ -179,11 +185,11 @@ def prepare(
     derived: Mapping[str, tuple] | None = None,
     attributes: Mapping | None = None,
 ) -> tuple[Table, list[str]]:
-    """Create a results file, or take up the one that is there.
+    """Create a results file, or take up the one that is there; or plan one that stays in memory.
 
     Parameters
     ----------
-    path : path of the file
+    path : path of the file; None to touch no disk, see `results_of`
     points : ndarray, shape (rows, k)
         One row for each cell of the grid over `dims`, in C order.
     kind : "surface", "lesion", …
@@ -203,15 +209,15 @@ def prepare(
     BadInput
         The folder does not exist, the file is not a results file, or it holds another measurement.
     """
-    path = Path(path)
+    path = None if path is None else Path(path)
     given, derived = dict(given or {}), dict(derived or {})
     attributes = {"kind": kind, "format": FORMAT, **(attributes or {})}
     shape = tuple(len(coordinates[d]) for d in dims)
     if len(points) != np.prod(shape):
         raise ValueError(f"{len(points)} points for a grid of {shape}")
-    if path.exists():
+    if path is not None and path.exists():
         return _take_up(path, points, coordinates, given, measured, derived, attributes)
-    if not path.parent.is_dir():
+    if path is not None and not path.parent.is_dir():
         raise BadInput(f"output folder {path.parent} does not exist; create it: mkdir -p {path.parent}")
     variables = {**measured, **derived}
     over = {name: (*dims, *(variable[3] if len(variable) > 3 else ())) for name, variable in variables.items()}
@@ -222,11 +228,16 @@ def prepare(
         }
         for part in (measured, derived)
     )
-    done, crc = np.zeros(shape, bool), np.zeros(shape, "<u4")
-    changing = {**values, **worked_out, "done": done, "crc": crc}
-    told = {name: variables[name][2] for name in (*measured, *derived)}
-    told["done"] = {"long_name": "whether the row has been measured"}
-    told["crc"] = {
+    done = np.zeros(shape, bool)
+    changing = {**values, **worked_out, "done": done}
+    metadata = {name: variables[name][2] for name in (*measured, *derived)}
+    metadata["done"] = {"long_name": "whether the row has been measured"}
+    if path is None:
+        dims = {**dict.fromkeys(changing, dims), **over}
+        outline = _outline(coordinates, given, changing, dims, metadata, attributes)
+        return Table(None, points, values, done, worked_out, outline=outline), []
+    crc = changing["crc"] = np.zeros(shape, "<u4")
+    metadata["crc"] = {
         "long_name": "CRC-32 of the row's number (int64) and its values, little-endian; inverted where not done",
         "of": [*measured],
     }
@@ -239,18 +250,49 @@ def prepare(
             _attach(file, _create(file, name, array), along)
         for name, array in changing.items():
             dataset = _create(file, name, array)
-            dataset.attrs.update(told[name])
+            dataset.attrs.update(metadata[name])
             _attach(file, dataset, over.get(name, dims))
         file.attrs.update(attributes)
         places = [(d.id.get_offset(), d.id.get_storage_size()) for d in map(file.get, changing) if d.size]
-    with written(path, "mend that, or give another output file") as draft:
+    with write_atomically(path, "mend that, or give another output file") as draft:
         draft.write_bytes(image.getbuffer())
         seal(draft, [OPEN, *places])
         try:
             attempt(draft)  # what cannot be read again is refused now, not after hours of measuring
-        except Odd as odd:
-            raise BadInput(f"{path} could not be read again: {odd}; give another name, or other values") from odd
+        except UnexpectedContent as error:
+            raise BadInput(f"{path} could not be read again: {error}; give another name, or other values") from error
     return Table(path, points, values, done, worked_out, crc), []
+
+
+def results_of(table: Table) -> Results:
+    """What a table of `prepare` holds by now: what `read` makes of its file, and in memory the same without a file."""
+    if table.path is not None:
+        return read(table.path)
+    return replace(table.outline, variables={name: array.copy() for name, array in table.outline.variables.items()})
+
+
+def _outline(coordinates, given, changing, dims, metadata, attributes) -> Results:
+    """Results in memory, as they would be read from a file; those of `changing` are the arrays given."""
+    coordinates = _stored(coordinates)
+    variables = {**_stored({name: array for name, (_, array) in given.items()}), **changing}
+    dims = {name: tuple(along) for name, along in {**{name: over for name, (over, _) in given.items()}, **dims}.items()}
+    attributes = _stored({name: value for name, value in attributes.items() if name not in OWN})
+    arrays = {**coordinates, **variables}
+    try:
+        check_types(attributes["kind"], arrays, attributes, coordinates.keys() | given.keys())
+    except UnexpectedContent as odd:
+        raise BadInput(f"a file of these results could not be read: {odd}; give another name, or other values") from odd
+    metadata = {
+        name: {key: value for key, value in metadata.get(name, {}).items() if key in METADATA} for name in arrays
+    }
+    parts = (dict(sorted(part.items())) for part in (coordinates, variables, dims, attributes))
+    return Results(None, attributes["kind"], *parts, metadata)
+
+
+def _stored(contents: Mapping) -> dict:
+    """Arrays and attributes as HDF5 gives them back: texts as objects of type str, numbers as NumPy's."""
+    arrays = {name: np.array(value) for name, value in contents.items()}
+    return {name: (array.astype(object) if array.dtype.kind == "U" else array)[()] for name, array in arrays.items()}
 
 
 def _take_up(path, points, coordinates, given, measured, derived, attributes) -> tuple[Table, list[str]]:
@@ -366,7 +408,3 @@ def _brief(array) -> str:
 
 def _reason(error: OSError | RuntimeError) -> str:
     return getattr(error, "strerror", None) or str(error).splitlines()[0]
-
-
-def results_of(table):
-    raise NotImplementedError

@@ -9,8 +9,10 @@ import re
 import textwrap
 from collections.abc import Callable
 from itertools import chain, groupby
+from typing import TYPE_CHECKING
 
-from landscape.comparison import Comparison, Estimate, Line
+if TYPE_CHECKING:
+    from landscape.comparison import Comparison, Estimate, Line
 
 __all__ = ["as_csv", "as_latex", "as_text", "notes"]
 

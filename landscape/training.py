@@ -23,7 +23,7 @@ from landscape.measure import measure
 from landscape.networks.block import Block
 from landscape.recorded import Recorded
 
-__all__ = ["RECIPES", "one_cycle", "steps", "train"]
+__all__ = ["RECIPES", "one_cycle", "steps", "train_epochs"]
 
 Schedule = Callable[[float], float]
 
@@ -53,7 +53,7 @@ RECIPES: dict[str, dict] = {
 }
 
 
-def train(
+def train_epochs(
     network: nn.Module,
     training: Data,
     test: Data,

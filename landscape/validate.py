@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from landscape.errors import BadInput, meant
 
-__all__ = ["axis_ends", "numbers", "one_of", "real", "whole"]
+__all__ = ["axis_ends", "different", "numbers", "one_of", "real", "whole"]
 
 LARGEST_SEED = 2**62  # what generators take, with room for those that follow from it
 
@@ -55,6 +55,19 @@ def numbers(name: str, values: object) -> list[int]:
         if isinstance(value, str | bool) or not hasattr(value, "__index__"):
             raise BadInput(f"--{_dashed(name)} is {values!r}; give a whole number, or several")
     return [int(value) for value in many]
+
+
+def different(values: Sequence) -> Sequence:
+    """Values of which none is there twice.
+
+    Raises
+    ------
+    BadInput
+        One is.
+    """
+    if len(set(values)) < len(values):
+        raise BadInput(f"{' '.join(map(str, values))}: one is there twice; give each once")
+    return values
 
 
 def one_of(name: str, value: str, choices: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ __all__ = ["recipe", "trained_here", "variant"]
 
 
 def recipe(name: str, epochs: int, batch_size: int, learning_rate: float | None = None) -> dict:
-    """What `landscape.training.train` is told by a recipe and what is changed of it; the seed is another matter."""
+    """Arguments of `landscape.training.train_epochs`: a recipe's, and what is changed of them; all but the seed."""
     settings = RECIPES[one_of("recipe", name, RECIPES)] | {"epochs": epochs, "batch_size": batch_size}
     return settings if learning_rate is None else settings | {"learning_rate": learning_rate}
 

@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 from landscape.check import check, repair
-from landscape.command import Parser, note, run, say
+from landscape.commands.cli import Parser, run
+from landscape.log import note, say
 from landscape.ranks import agreed
 
 

@@ -8,23 +8,20 @@ their seeds, are repeats: of them there are means and 95 % intervals, and two ne
 """
 
 import contextlib
-import math
 from pathlib import Path
 
-from landscape.commands.cli import Parser, run
+from landscape.atomic import write_atomically
+from landscape.commands.cli import Parser, chosen, run
 from landscape.comparison import compare
 from landscape.errors import BadInput
-from landscape.log import note, say
-from landscape.numbers import KINDS, Levels, noiseless
+from landscape.log import say
+from landscape.numbers import KINDS
 from landscape.ranks import agreed
-from landscape.table import Results, read
-from landscape.tables import as_csv, as_latex, as_text
-from landscape.whole import written
 
 
 def parser() -> Parser:
     p = Parser(prog="compare.py", description=__doc__)
-    p.add_argument("files", metavar="FILE.h5", nargs="+", type=Path, help=f"results files: {', '.join(KINDS)}")
+    p.add_argument("results", metavar="FILE.h5", nargs="+", type=Path, help=f"results files: {', '.join(KINDS)}")
     g = p.add_argument_group("basins")
     guessing = "by default ln(classes), that of guessing"
     g.add_argument("--loss-level", type=float, metavar="LOSS", help=f"are where the loss is less ({guessing})")
@@ -39,36 +36,16 @@ def main(arguments, comm) -> None:
     with agreed(comm):
         if comm.rank:
             return
-        levels = Levels(arguments.loss_level, arguments.error_level)
-        if not (math.isfinite(levels.loss or 0) and 0 < levels.error <= 100):
-            raise BadInput("--loss-level is a finite loss, --error-level more than 0 and at most 100 percent")
         for path, suffix in ((arguments.csv, ".csv"), (arguments.latex, ".tex")):
             if path and path.suffix != suffix:
                 raise BadInput(f"{path} would become a {suffix} file; name it so")
-        table = compare(usable([read(path) for path in arguments.files]), levels)
-        wanted = {arguments.csv: as_csv, arguments.latex: as_latex}
+        table = compare(**chosen(arguments, compare))
+        forms = {arguments.csv: table.to_csv, arguments.latex: table.to_latex}
         with contextlib.ExitStack() as both:  # or none
-            for path, form in wanted.items():
+            for path, form in forms.items():
                 if path:
-                    both.enter_context(written(path)).write_text(form(table), encoding="utf-8")
-        say(comm, *as_text(table))
-
-
-def usable(files: list[Results]) -> list[Results]:
-    """Files of known kinds; of the others, of points that are missing and of noise that is unknown, a line tells."""
-    known = [file for file in files if file.kind in KINDS]
-    for file in files:
-        said = f"{file.path} is of kind {file.kind}; there are numbers of {', '.join(KINDS)}"
-        if not known:
-            raise BadInput(said)
-        if file.kind not in KINDS:
-            note(f"{said}: left out")
-            continue
-        if file.kind == "surface" and noiseless(file):
-            note(f"{file.path}: the noise of its losses is unknown, so minima and roughness above it are left out")
-        if left := (~file.known).sum():
-            note(f"{file.path}: {left} of {file['done'].size} points are not measured yet")
-    return known
+                    both.enter_context(write_atomically(path)).write_text(form(), encoding="utf-8")
+        say(comm, repr(table))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ import torch
 
 from landscape import checkpoint as checkpoints
 from landscape import saved
-from landscape.command import Parser, note, run, say
+from landscape.atomic import write_atomically
+from landscape.commands.cli import Parser, run
 from landscape.data import sources
 from landscape.drawing.views import shown
 from landscape.errors import BadInput
@@ -34,8 +35,8 @@ from landscape.formats.checked import opened, results
 from landscape.formats.mesh import write_obj, write_stl
 from landscape.formats.tidy import write_csv, write_npz
 from landscape.formats.vtk import write_vtp, write_vts
+from landscape.log import note, say
 from landscape.ranks import agreed
-from landscape.whole import written
 
 RELIEF = {"linear", "clip", "height"}
 # By the ending of OUT: what writes results, and the options that it has.
@@ -95,7 +96,7 @@ def main(arguments, comm) -> None:
         notes, write, known = reader(source, kind, ending, options)
         if unknown := options.keys() - known:
             raise BadInput(f"--{min(unknown)} does not apply to {kind} as {ending}; leave it out")
-        with written(out) as draft:
+        with write_atomically(out) as draft:
             notes += write(draft, options) or []
             if out.exists() and out.suffix in (".h5", ".pt") and out.read_bytes() != draft.read_bytes():
                 raise BadInput(f"{out} exists, and may hold hours of work; give another output file, or remove it")

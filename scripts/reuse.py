@@ -10,23 +10,9 @@ A row of the file is a stage. How alike the features of any network are from blo
 
 from pathlib import Path
 
-import numpy as np
-
-from ensemble.similarity import source_weights
-from landscape.command import Parser, run
-from landscape.experiment import experiment
-from landscape.experiment import options as run_options
-from landscape.ranks import agreed
-from landscape.variants import trained_here
-
-MEASURED = {
-    "weight": (
-        "f8",
-        float("nan"),
-        {"long_name": "mean absolute weight of the connection", "units": "1"},
-        ("target", "source"),
-    ),
-}
+from ensemble.reuse import reuse
+from landscape.commands.cli import Parser, chosen, run
+from landscape.commands.options import run_options
 
 
 def parser() -> Parser:
@@ -38,26 +24,7 @@ def parser() -> Parser:
 
 
 def main(arguments, comm) -> None:
-    with agreed(comm):
-        found = trained_here(arguments.checkpoint)
-        weights = source_weights(found.restore())
-    stages, targets, sources = weights.shape
-    experiment(
-        lambda points: ({"weight": weights[int(stage)]} for (stage,) in points),
-        np.arange(stages)[:, None],
-        arguments,
-        comm,
-        label="stages",
-        kind="reuse",
-        dims=("stage",),
-        coordinates={
-            "stage": np.arange(1, stages + 1),
-            "target": np.arange(1, targets + 1),
-            "source": np.arange(sources),
-        },
-        measured=MEASURED,
-        attributes={"network": found.title, "data": found.data.get("name", ""), "checkpoint": found.sha256},
-    )
+    reuse(**chosen(arguments, reuse), comm=comm)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,7 @@ import math
 import numpy as np
 
 from landscape.comparison import compare
-from landscape.numbers import Levels
-from landscape.table import prepare, read
+from landscape.table import prepare, results_of
 
 X, Y = np.linspace(-1, 1, 41), np.linspace(-2, 2, 41)
 XX, YY = np.meshgrid(X, Y)
@@ -16,7 +15,8 @@ SURFACE = {"directions": "random, filter-normalised; parameters of one dimension
 
 
 def write(path, kind, dims, coordinates, values, given=None, **attributes):
-    """A results file without a network: cells are recorded as the commands do, `interpolated` ones derived."""
+    """Results without a network, in memory if there is no path: cells are recorded as the commands do, `interpolated`
+    ones derived."""
     shape = tuple(len(coordinates[name]) for name in dims)
     values = {name: np.broadcast_to(value, shape) for name, value in values.items()}
     derived = {name: values.pop(name) for name in ("interpolated",) if name in values}
@@ -36,7 +36,7 @@ def write(path, kind, dims, coordinates, values, given=None, **attributes):
         table.record(row, {name: value[row] for name, value in flat.items()})
     table.derive(**(values if left_out.any() else {}), **derived)
     table.flush()
-    return read(path)
+    return results_of(table)
 
 
 def maker(tmp_path):
@@ -59,16 +59,13 @@ def maker(tmp_path):
     return make
 
 
-GUESSING = Levels()
-
-
-def numbers(*files, levels=GUESSING):
+def numbers(*files, **levels):
     """What the first network's lines say, by name."""
-    return {line.name: line.estimates[0] for line in compare(files, levels).lines}
+    return {line.name: line.estimates[0] for line in compare(files, **levels).lines}
 
 
-def values(*files, levels=GUESSING):
-    return {name: estimate.mean for name, estimate in numbers(*files, levels=levels).items()}
+def values(*files, **levels):
+    return {name: estimate.mean for name, estimate in numbers(*files, **levels).items()}
 
 
 def lesions(path, deleted, error, more=None, **attributes):

@@ -26,7 +26,7 @@ WARM = Warm({**os.environ, **ENVIRONMENT})
 
 # The test files that take longest, longest first: who starts one of them last keeps the others waiting.
 LONGEST = ("commands", "public_networks", "kinds", "html", "training", "quick", "many", "hostile_commands")
-LONGEST += ("benchmark", "trajectory", "drawing", "hostile_data", "labelled", "dry", "curvature_map", "own")
+LONGEST += ("benchmark", "trajectory", "drawing", "hostile_data", "hdf5", "dry", "curvature_map", "own")
 LONGEST += ("hostile_checkpoints", "walk", "formats", "spectrum", "trainings", "adaptive", "check", "study", "paths")
 
 

@@ -1,27 +1,23 @@
-"""What strangers send, and what becomes of it: a refusal in one line, and nothing else.
+"""Input that cannot be used, and what becomes of it: a refusal in one line, and nothing else.
 
-`refused` runs a real command in this process, without more memory than it has a use for. `forged` writes what
-torch.save would never write.
+`refused` runs a real command in this process, without more memory than it has a use for.
 """
 
-import collections
 import contextlib
 import io
 import os
-import pickle
 import resource
 import runpy
 import signal
 import sys
 import warnings
-import zipfile
 from pathlib import Path
 from unittest import mock
 
 import torch
 from conftest import ROOT
 
-from landscape import command
+from landscape.commands import cli
 from landscape.errors import BadInput
 from landscape.ranks import Alone
 
@@ -77,14 +73,14 @@ def ran(name, *typed, folder):
             warnings.catch_warnings(),
             mock.patch.object(warnings, "showwarning", warn),
             mock.patch.object(sys, "argv", [f"{name}.py", *map(str, typed)]),
-            mock.patch.object(command, "world", Alone),
+            mock.patch.object(cli, "world", Alone),
             contextlib.redirect_stderr(said),
             contextlib.redirect_stdout(told := io.StringIO()),
         ):
             warnings.simplefilter("always")
             for hidden in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
                 warnings.simplefilter("ignore", hidden)
-            command.run(functions["main"], functions["parser"]())
+            cli.run(functions["main"], functions["parser"]())
     except SystemExit as end:
         assert all(line.isprintable() for line in told.getvalue().splitlines()), told.getvalue()
         return end.code, said.getvalue()
@@ -114,7 +110,7 @@ def complaint(function, *arguments, **options):
         with bounded():
             function(*arguments, **options)
     except BadInput as error:
-        said = command.printable(str(error))
+        said = cli.printable(str(error))
         assert said and len(said) < 10_000
         return said
     raise AssertionError("it was taken")
@@ -123,38 +119,6 @@ def complaint(function, *arguments, **options):
 def listed(folder):
     """Everything in a folder, with the times of the last change."""
     return sorted((str(path), path.lstat().st_mtime_ns, path.lstat().st_size) for path in Path(folder).rglob("*"))
-
-
-class Claim:
-    """A tensor as a file claims it: so many elements of a storage, seen with these sizes and strides."""
-
-    def __init__(self, size=(4,), stride=(1,), key="0", numel=4, offset=0, storage=torch.FloatStorage, place="cpu"):
-        self.storage = _Storage([("storage", storage, key, place, numel)])
-        self.view = offset, size, stride
-
-    def __reduce__(self):
-        return torch._utils._rebuild_tensor_v2, (self.storage, *self.view, False, collections.OrderedDict())
-
-
-class _Storage(tuple):
-    pass
-
-
-class _Pickler(pickle.Pickler):
-    def persistent_id(self, obj):
-        return tuple(obj[0]) if isinstance(obj, _Storage) else None
-
-
-def forged(path, content, storages=None, kind=zipfile.ZIP_STORED, more=None):
-    """Write an archive like those of torch.save, whatever it holds."""
-    stream = io.BytesIO()
-    _Pickler(stream, 2).dump(content)
-    entries = {"data.pkl": stream.getvalue(), "byteorder": b"little", "version": b"3\n", **(more or {})}
-    entries |= {f"data/{key}": value for key, value in (storages or {"0": bytes(16)}).items()}
-    with zipfile.ZipFile(path, "w", kind) as archive:
-        for name, value in entries.items():
-            archive.writestr(f"a/{name}", value)
-    return path
 
 
 class Call:

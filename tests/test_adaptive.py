@@ -1,20 +1,17 @@
 """Interpolation is where it does no harm, says how far off it is, and decides the same after an interruption."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from measured import surface
 
-from landscape import own
 from landscape.adaptive import ALLOWED, AUDIT, INTERPOLATED, decide, fill, interpolate, remaining
 from landscape.estimate import Tolerance
-from landscape.experiment import experiment
-from landscape.ranks import Alone
-from landscape.table import Table, read
+from landscape.run import run
+from landscape.table import MEASURED, Table, read
 
 
 def bowl(x, y):
@@ -258,7 +255,7 @@ def test_from_python_true_is_the_default_and_false_is_off(tmp_path):
     batches, line = [(torch.randn(64, 3), torch.randint(0, 2, (64,)))], {"x": (-1, 1, 129), "quiet": True}
     asked = {True: 0.02, 0.02: 0.02, False: None, None: None}
     for choice, kept in asked.items():
-        results = own.surface(network, batches, tmp_path / f"{choice}.h5", adaptive=choice, **line)
+        results = surface(network, batches, tmp_path / f"{choice}.h5", adaptive=choice, **line)
         assert results.attributes.get("adaptive") == kept and results["done"].all() == (kept is None)
 
 
@@ -289,11 +286,11 @@ def progress_lines(tmp_path, capsys, choose=None):
         for x, y in points:
             yield {"loss": bowl(x, y), "loss_se": 0.0, "accuracy": 1.0, "examples": 1}
 
-    experiment(
+    run(
         function,
         np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2),
-        SimpleNamespace(out=tmp_path / "bowl.h5", quiet=False, verbose=False, dry_run=False),
-        Alone(),
+        out=tmp_path / "bowl.h5",
+        measured=MEASURED,
         label="points",
         attributes={"network": "a bowl"},
         kind="surface",

@@ -8,7 +8,7 @@ FEW = ("--rounds", 1, "--images", 16, "--points", 1, "--seeds", 2)
 
 
 def test_without_a_checkpoint_what_depends_on_losses_is_left_out():
-    said = command("benchmark", "--only", "training", "coverage", *FEW).stdout
+    said = command("development/benchmark", "--only", "training", "coverage", *FEW).stdout
     assert "bfloat16, channels-last" in said
     assert "coverage: left out; it needs --checkpoint and --data" in said
 
@@ -23,7 +23,9 @@ def test_with_a_checkpoint_speeds_and_losses_are_compared(tmp_path):
     small = ("--depth", 8, "--width", 2, "--epochs", 1, "--quiet")
     command("train", tmp_path / "a.pt", "--data", tmp_path / "images", *small)
     its = ("--checkpoint", tmp_path / "a.pt", "--data", tmp_path / "images")
-    said = command("benchmark", *its, "--only", "speed", "tolerance", "coverage", "lesions", "curvature", *FEW).stdout
+    said = command(
+        "development/benchmark", *its, "--only", "speed", "tolerance", "coverage", "lesions", "curvature", *FEW
+    ).stdout
     assert "float32: " in said and "× baseline" in said and "of the matrix peak" in said
     assert "a point to 2 %" in said
     assert "coverage of 95 % intervals" in said
@@ -31,6 +33,6 @@ def test_with_a_checkpoint_speeds_and_losses_are_compared(tmp_path):
 
 
 def test_a_checkpoint_without_data_is_refused(tmp_path):
-    done = command("benchmark", "--checkpoint", tmp_path / "a.pt", check=False)
+    done = command("development/benchmark", "--checkpoint", tmp_path / "a.pt", check=False)
     assert done.returncode == 2
     assert "belong together" in done.stderr

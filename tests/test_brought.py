@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import command
+from measured import surface
 from plain import line, mean
 from torch.nn import functional as F
 
 from ensemble.drawing_measure import interval
 from landscape.errors import BadInput
 from landscape.imported import imported
-from landscape.own import surface
 from landscape.table import read
 
 MODULE = '''

@@ -1,7 +1,6 @@
 """check.py says whether files are whole, marks what is not, and the command that made a file mends it."""
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -124,27 +123,7 @@ def test_what_cannot_be_read_ends_with_status_2_in_one_line(tmp_path):
     assert [line.startswith("check.py: error: ") for line in wrong.splitlines()] == [True] * len(names)
 
 
-def test_a_library_that_breaks_down_or_never_ends_takes_nothing_with_it(tmp_path, monkeypatch):
-    (tmp_path / "a.h5").touch()
-    for how in ("crash", "hang"):
-        monkeypatch.setattr(module, "_limited", {"crash": _crash, "hang": _hang}[how])
-        assert check(tmp_path / "a.h5").lines == [
-            f"{tmp_path / 'a.h5'} is damaged: HDF5 breaks down over it; take another copy"
-        ]
-
-
-def _crash(*_):
-    os.kill(os.getpid(), 11)
-
-
-def _hang(*_):
-    spent = resource.getrusage(resource.RUSAGE_SELF)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(spent.ru_utime + spent.ru_stime) + 1,) * 2)
-    while True:
-        pass
-
-
-RUNNING = "import sys; from landscape.running import claim; claim(sys.argv[1]); print(flush=True); input()"
+RUNNING = "import sys; from landscape.lock import acquire; lock = acquire(sys.argv[1]); print(flush=True); input()"
 
 
 def test_the_file_of_a_running_job_is_not_repaired(path):

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from ensemble.drawing_claims import best
 from ensemble.flow import stages
-from ensemble.identity import KINDS, identity_network, regress
+from ensemble.identity import KINDS, identity, identity_network, regress
 from ensemble.refinement import exits, refinement
+from ensemble.reuse import reuse
 from ensemble.similarity import alignment, covariances, similarity, source_weights
 from landscape.data import load
 from landscape.errors import BadInput
@@ -20,7 +21,7 @@ from landscape.measure import measure
 from landscape.networks import Block, build
 from landscape.networks.joins import Add, ChannelGate, Concatenate, Scale
 from landscape.networks.network import Network
-from landscape.table import read
+from landscape.train import train
 from landscape.variants import variant
 
 
@@ -258,27 +259,49 @@ def test_the_best_learning_rate_is_that_of_the_least_mean_and_never_one_that_div
     np.testing.assert_array_equal(best(error), [[4, 2], [9, 8]])
 
 
-# The commands
+# The tables
 
 
 @pytest.mark.mpi
 def test_the_identity_is_regressed_alike_on_any_number_of_ranks(tmp_path):
-    few = ("--depth", 1, 3, "--learning-rate", 0.01, 1e20, "--seeds", 2, "--steps", 20, "--quiet")
-    for name, ranks in (("a.h5", None), ("b.h5", 2)):
-        command("identity", tmp_path / name, "--kinds", "plain", "residual, BatchNorm", *few, ranks=ranks)
+    few = {"depth": [1, 3], "learning_rate": [0.01, 1e20], "seeds": 2, "steps": 20, "quiet": True}
+    results = identity(kinds=["plain", "residual, BatchNorm"], **few, out=tmp_path / "a.h5")
+    words = ("--depth", 1, 3, "--learning-rate", 0.01, 1e20, "--seeds", 2, "--steps", 20, "--quiet")
+    command("identity", tmp_path / "b.h5", "--kinds", "plain", "residual, BatchNorm", *words, ranks=2)
     same(tmp_path / "a.h5", tmp_path / "b.h5")
-    results = read(tmp_path / "a.h5")
     assert results["error"].shape == (2, 2, 2, 2) and results["done"].all()
     command("figure", tmp_path / "a.png", tmp_path / "a.h5")
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
-def test_what_a_densenet_uses_is_two_commands_away(trained, tmp_path):
-    small = ("--network", "densenet", "--depth", 10, "--argument", "growth=3", "--epochs", 1, "--examples", 100)
-    command("train", tmp_path / "a.pt", *small, "--quiet")
-    command("reuse", tmp_path / "a.pt", tmp_path / "a.h5", "--quiet")
-    assert np.isfinite(read(tmp_path / "a.h5")["weight"]).sum() == 3 * 6
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"kinds": ["residual", "residal"]}, "there is no kind of network 'residal'.*did you mean residual"),
+        ({"kinds": ["plain", "plain"]}, "plain plain: one is there twice"),
+        ({"depth": [2, 0]}, "depth is 0; give 1 or more"),
+        ({"learning_rate": 0}, r"learning_rate is 0\.0; give more than 0"),
+        ({"steps": 0}, "steps is 0"),
+    ],
+)
+def test_an_identity_of_nothing_is_refused(wrong, said):
+    with pytest.raises(BadInput, match=said):
+        identity(**wrong, seeds=1, quiet=True)
+
+
+def test_what_a_densenet_uses_is_two_calls_away(trained, tmp_path):
+    small = {"depth": 10, "arguments": {"growth": 3}, "epochs": 1, "examples": 100, "quiet": True}
+    train(tmp_path / "a.pt", network="densenet", **small)
+    results = reuse(tmp_path / "a.pt", out=tmp_path / "a.h5", quiet=True)
+    assert np.isfinite(results["weight"]).sum() == 3 * 6
+    assert "complete already" in command("reuse", tmp_path / "a.pt", tmp_path / "a.h5").stdout
     command("figure", tmp_path / "a.png", tmp_path / "a.h5")
     assert (tmp_path / "a.png").stat().st_size > 10_000
-    refused = command("reuse", trained / "resnet.pt", tmp_path / "b.h5", check=False)
-    assert refused.returncode == 2 and "densenet" in refused.stderr and refused.stderr.count("\n") == 1
+    with pytest.raises(BadInput, match="densenet"):
+        reuse(trained / "resnet.pt", out=tmp_path / "b.h5")
+
+
+def test_a_densenet_need_not_be_in_a_file():
+    checkpoint = train(network="densenet", depth=7, epochs=1, examples=50, quiet=True)
+    results = reuse(checkpoint, quiet=True)
+    np.testing.assert_array_equal(results["weight"], source_weights(checkpoint.restore()))

@@ -8,12 +8,12 @@ import sys
 import pytest
 from conftest import ENVIRONMENT, ROOT
 
-from landscape.command import Parser
+from landscape.commands.cli import Parser
 from landscape.errors import BadInput
 
 SCRIPT = """
 import os, signal, sys
-from landscape.command import Parser, run
+from landscape.commands.cli import Parser, run
 
 def main(arguments, comm):
     number, swallowed = int(arguments.number), arguments.swallowed == "True"
@@ -54,7 +54,8 @@ def test_a_bug_is_told_with_its_traceback(tmp_path):
 
 
 TALKS = """
-from landscape.command import Parser, note, run, say
+from landscape.commands.cli import Parser, run
+from landscape.log import note, say
 
 def main(arguments, comm):
     note("about to talk")

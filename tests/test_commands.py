@@ -8,13 +8,12 @@ import time
 
 import numpy as np
 import pytest
-import torch
 from conftest import ENVIRONMENT, ROOT, command, same
 
 from landscape.checkpoint import load, save
 from landscape.directions import digest
-from landscape.networks import build
 from landscape.table import read
+from landscape.train import train
 
 GRID = ("--x", -1, 1, 5, "--y", -1, 1, 3, "--examples", 100)
 
@@ -181,7 +180,7 @@ def test_a_signal_writes_what_there_is_and_ends(trained, tmp_path, number, statu
 
 
 RETURNING = """
-from landscape.command import _abort
+from landscape.commands.cli import _abort
 
 class Comm:
     size = 2
@@ -234,11 +233,6 @@ def test_a_file_that_is_taken_away_ends_the_job_in_one_line(trained, tmp_path):
     assert "surface.py: error: cannot write" in said and "SIGINT" not in said and "Traceback" not in said
 
 
-def initial(path):
-    there = load(path)
-    return {"name": there.network, **there.arguments}
-
-
 def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path):
     small = ["--depth", 8, "--width", 4, "--epochs", 12, "--examples", 300, "--save-every", 0]
     script = [sys.executable, ROOT / "scripts/train.py", tmp_path / "a.pt", *small]
@@ -252,24 +246,8 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path):
     process.wait()
     assert 1 <= load(tmp_path / "a.pt").state["epoch"] < 12
     assert "going on from epoch" in command("train", tmp_path / "a.pt", *small).stdout
-    command("train", tmp_path / "b.pt", *small, "--snapshots", tmp_path / "every", "--quiet")
-    assert digest(load(tmp_path / "a.pt").weights) == digest(load(tmp_path / "b.pt").weights)
-    snapshots = sorted((tmp_path / "every").iterdir())
-    assert [path.name for path in snapshots] == [f"epoch-{epoch:04d}.pt" for epoch in range(13)]
-    torch.manual_seed(0)
-    assert digest(load(snapshots[0]).weights) == digest(build(**initial(snapshots[0])).state_dict())
-    assert digest(load(snapshots[-1]).weights) == digest(load(tmp_path / "b.pt").weights)
-    assert digest(load(snapshots[0]).weights) != digest(load(snapshots[1]).weights)
-
-
-def test_recipe_and_augmentation_are_the_ones_asked_for(tmp_path):
-    small = ["--depth", 8, "--width", 4, "--epochs", 2, "--examples", 300, "--recipe", "he", "--augment", "--quiet"]
-    command("train", tmp_path / "a.pt", *small)
-    training = load(tmp_path / "a.pt").training
-    assert (training["recipe"], training["weight_decay"], training["nesterov"]) == ("he", 1e-4, False)
-    assert (training["pad"], training["flip"]) == (1, True)
-    done = command("train", tmp_path / "a.pt", *small, "--no-augment", check=False)
-    assert "pad is 1, this command's is 0" in done.stderr
+    whole = train(depth=8, width=4, epochs=12, examples=300, quiet=True)
+    assert digest(load(tmp_path / "a.pt").weights) == digest(whole.weights)
 
 
 def test_training_is_not_silent_while_its_errors_are_measured(tmp_path):
@@ -301,17 +279,6 @@ def test_compare_prints_a_column_a_network(trained, surface, tmp_path):
     assert table.split("\n")[0].split() == ["resnet-8:width=4", "plain-8:width=4", "difference"]
     for row in ("training data", "loss at the centre (nats)", "convex part of the slice", "median error, 1 deleted"):
         assert row in table
-
-
-def test_how_a_network_is_trained_is_in_its_checkpoint(tmp_path):
-    small = ["--depth", 8, "--width", 4, "--epochs", 2, "--examples", 300, "--quiet"]
-    how = ["--optimizer", "adamw", "--micro-batch", 32, "--warm-up", 3, "--bfloat16", "--batch-size", 64]
-    command("train", tmp_path / "a.pt", *small, *how)
-    training = load(tmp_path / "a.pt").training
-    told = [training[name] for name in ("optimizer", "micro_batch", "warm_up", "bfloat16", "batch_size")]
-    assert told == ["adamw", 32, 3, True, 64]
-    command("train", tmp_path / "b.pt", *small)
-    assert digest(load(tmp_path / "a.pt").weights) != digest(load(tmp_path / "b.pt").weights)
 
 
 def test_a_figure_is_drawn_as_it_is_asked_for(surface, trained, tmp_path):

@@ -4,14 +4,14 @@ import math
 
 import numpy as np
 import pytest
-from analytic import BOWL, GUESSING, XX, YY, X, Y, bowls, lesions, maker, numbers, other, values
+from analytic import BOWL, XX, YY, X, Y, bowls, lesions, maker, numbers, other, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from landscape.comparison import _line, compare
 from landscape.errors import BadInput
-from landscape.numbers import Levels, Row
+from landscape.numbers import Row
 from landscape.tables import notes
 
 
@@ -23,9 +23,9 @@ def surface(tmp_path):
 def test_repeats_in_a_file_and_files_of_other_seeds_are_pooled(surface):
     """Areas πw² below 2, each from a circle on the grid of its own; an interval is Student's."""
     widths = [0.5, 0.6, 0.7, 0.8]
-    together = numbers(surface(bowls(*widths)), levels=Levels(2))
-    apart = numbers(*(surface(bowls(w)[0], seed=i) for i, w in enumerate(widths)), levels=Levels(2))
-    mixed = numbers(surface(bowls(*widths[:3])), surface(bowls(*widths[3:]), seed=1), levels=Levels(2))
+    together = numbers(surface(bowls(*widths)), loss_level=2)
+    apart = numbers(*(surface(bowls(w)[0], seed=i) for i, w in enumerate(widths)), loss_level=2)
+    mixed = numbers(surface(bowls(*widths[:3])), surface(bowls(*widths[3:]), seed=1), loss_level=2)
     assert repr(together) == repr(apart) == repr(mixed)  # NaN and all
     found = together["basin area around the centre, loss < 2 nats"]
     areas = math.pi * np.square(widths)
@@ -40,7 +40,7 @@ def test_repeats_in_a_file_and_files_of_other_seeds_are_pooled(surface):
 
 def test_largest_losses_have_a_geometric_mean(surface):
     tops = [10.0, 1000.0, 30.0]
-    lines = compare([surface(np.stack([top * (1 + BOWL) / 6 for top in tops]))], GUESSING).lines
+    lines = compare([surface(np.stack([top * (1 + BOWL) / 6 for top in tops]))]).lines
     (line,) = (line for line in lines if line.name.startswith("largest"))
     assert line.name == "largest loss, geometric mean" and line.geometric
     low, high = np.exp(stats.ttest_1samp(np.log(tops), 0).confidence_interval())
@@ -48,7 +48,7 @@ def test_largest_losses_have_a_geometric_mean(surface):
 
 
 def test_without_repeats_there_is_the_number_alone(surface):
-    for line in compare([surface(BOWL)], GUESSING).lines:
+    for line in compare([surface(BOWL)]).lines:
         assert np.isnan(line.estimates[0][1:3]).all() and line.difference is None
         assert "geometric" not in line.name
     assert values(surface(7.1 * (1 + BOWL), seed=1))["largest loss"] == 7.1 * 6
@@ -72,13 +72,13 @@ def test_intervals_end_where_numbers_do(surface):
 def test_what_does_not_exist_is_left_out_of_intervals(surface):
     loss = bowls(0.4, 0.5, 0.7)
     loss[1] = np.nan
-    found = numbers(surface(loss), levels=Levels(2))["basin area around the centre, loss < 2 nats"]
+    found = numbers(surface(loss), loss_level=2)["basin area around the centre, loss < 2 nats"]
     assert found.mean == pytest.approx(math.pi * (0.4**2 + 0.7**2) / 2, rel=0.01)
     assert (found.repeats, found.missing) == (2, 1)
 
 
 def test_basins_at_the_edge_make_the_mean_a_lower_bound(surface):
-    found = numbers(surface(bowls(0.4, 0.5, 3.0)), levels=Levels(2))["basin area around the centre, loss < 2 nats"]
+    found = numbers(surface(bowls(0.4, 0.5, 3.0)), loss_level=2)["basin area around the centre, loss < 2 nats"]
     assert found.mean == pytest.approx((math.pi * (0.4**2 + 0.5**2) + 8) / 3, rel=0.01)
     assert (found.high, found.censored, found.repeats) == (math.inf, 1, 3)
 
@@ -94,30 +94,29 @@ def test_an_infinite_barrier_is_an_infinite_mean(surface):
 def test_the_same_directions_twice_are_no_repeats(surface):
     a, b = surface(BOWL), surface(BOWL)
     with pytest.raises(BadInput, match="both have seed 0; leave one out"):
-        compare([a, b], GUESSING)
+        compare([a, b])
     way = {"directions": "to other checkpoints", "to": ["b.pt"]}
     one, two = (surface(X**2, y=None, direction_digest=digest, **way) for digest in "ab")
     assert numbers(one, two)["roughness, beyond the noise"].repeats == 2
     again = surface(X**2, y=None, direction_digest="b", seed=5, **way)
     with pytest.raises(BadInput, match="both go along the same directions"):
-        compare([one, two, again], GUESSING)
+        compare([one, two, again])
 
 
 def test_the_same_sets_of_blocks_twice_are_no_repeats(tmp_path):
     plan = np.vstack([np.zeros((1, 3), bool), np.eye(3, dtype=bool)])
     files = [lesions(tmp_path / f"{i}.h5", plan, [1, 2, 3, 4], seed=i) for i in range(2)]
     with pytest.raises(BadInput, match="both have the same lesions"):
-        compare(files, GUESSING)
+        compare(files)
 
 
 def test_a_difference_is_welchs(surface):
     a, b = [0.4, 0.5, 0.7, 0.9], [0.3, 0.35, 0.5]
-    table = compare([surface(bowls(*a)), other(surface, bowls(*b))], Levels(2))
+    table = compare([surface(bowls(*a)), other(surface, bowls(*b))], loss_level=2)
     assert table.networks == ("net", "other")
     (line,) = (line for line in table.lines if "loss < 2" in line.name)
     areas = [
-        [e.mean for e in (numbers(surface(bowls(w)[0], seed=9), levels=Levels(2))[line.name] for w in c)]
-        for c in (a, b)
+        [e.mean for e in (numbers(surface(bowls(w)[0], seed=9), loss_level=2)[line.name] for w in c)] for c in (a, b)
     ]
     welch = stats.ttest_ind(*areas, equal_var=False)
     assert line.difference[:3] == pytest.approx((np.mean(areas[0]) - np.mean(areas[1]), *welch.confidence_interval()))
@@ -131,11 +130,11 @@ def test_a_difference_is_welchs(surface):
 
 def test_only_what_was_measured_alike_is_set_against_each_other(surface):
     wide = other(surface, BOWL, 2 * X, Y)
-    table = compare([surface(BOWL), surface(X**2, y=None), wide, other(surface, X**2, y=None)], GUESSING)
+    table = compare([surface(BOWL), surface(X**2, y=None), wide, other(surface, X**2, y=None)])
     assert len({line.part for line in table.lines}) == 3
     compared = {line.part for line in table.lines if line.difference}
     assert compared == {"surface on analytic, training data, x −1 … 1 (41 points), random, filter-normalised"}
-    splits = compare([surface(BOWL), other(surface, BOWL, split="test")], GUESSING)
+    splits = compare([surface(BOWL), other(surface, BOWL, split="test")])
     assert not any(line.difference for line in splits.lines)
     assert notes(splits) == [
         ">, <: at least, at most, since a basin reaches the edge of what is known.",
@@ -149,7 +148,7 @@ def test_what_basins_at_the_edge_leave_open_is_not_told_apart(surface):
     name = "basin area around the centre, loss < 2 nats"
 
     def line(first, second):
-        lines = compare([surface(bowls(*first)), other(surface, bowls(*second))], Levels(2)).lines
+        lines = compare([surface(bowls(*first)), other(surface, bowls(*second))], loss_level=2).lines
         return next(line for line in lines if line.name == name)
 
     small, large, edge = (0.3, 0.31, 0.32), (0.9, 0.91, 0.92), (0.9, 0.91, 3.0)
@@ -165,13 +164,13 @@ def test_what_basins_at_the_edge_leave_open_is_not_told_apart(surface):
 
 
 def test_networks_of_one_name_stay_apart_by_their_checkpoints(surface):
-    table = compare([surface(BOWL), surface(BOWL, checkpoint="decaf" * 10)], GUESSING)
+    table = compare([surface(BOWL), surface(BOWL, checkpoint="decaf" * 10)])
     assert table.networks == ("net c0ffee", "net decafde")
 
 
 def test_three_networks_have_no_differences(surface):
     files = [surface(BOWL), other(surface, BOWL), surface(BOWL, checkpoint="third", network="third")]
-    assert all(line.difference is None for line in compare(files, GUESSING).lines)
+    assert all(line.difference is None for line in compare(files).lines)
 
 
 FINITE = st.floats(-1e3, 1e3).map(lambda v: round(v, 3))
@@ -209,7 +208,7 @@ def test_of_what_stands_above_an_unknown_noise_nothing_is_said(surface):
     assert ours["minima above the noise"] > 1
     for name in imported:
         assert imported[name] == pytest.approx(ours[name], nan_ok=True)
-    both = compare([surface(waves), other(surface, waves, se=np.nan)], GUESSING)
+    both = compare([surface(waves), other(surface, waves, se=np.nan)])
     (line,) = (line for line in both.lines if line.name == "minima above the noise")
     assert line.estimates[0].mean == ours["minima above the noise"] and line.estimates[1] is None
 
@@ -219,5 +218,5 @@ def test_a_heading_counts_the_trials_where_few_sets_are_all_there(tmp_path):
     singles, pairs = np.eye(4, dtype=bool), np.ones((5, 4), bool)
     pairs[:, 2:] = False
     plan = np.vstack([np.zeros((1, 4), bool), singles, pairs])
-    heading = {line.part for line in compare([lesions(tmp_path / "a.h5", plan, 5.0)], GUESSING).lines}
+    heading = {line.part for line in compare([lesions(tmp_path / "a.h5", plan, 5.0)]).lines}
     assert heading == {"lesion on analytic, test data, 5 trials of each number"}

@@ -1,6 +1,5 @@
 import dataclasses
 import os
-import runpy
 
 import conftest
 import matplotlib
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats
 
+from ensemble.draw import draw
 from ensemble.drawing import by_block, by_number, depth_order, lesions, wilson
 from landscape.drawing import (
     SUFFIXES,
@@ -495,7 +495,6 @@ def test_notes_of_a_cut_scale_stand_below_its_label(paths, width):
 def fits(paths, width):
     """No legend or note of a figure leaves it or lies on the label of an axis, and no title leaves it."""
     files = [read(conftest.ROOT / "results" / f"{path}.h5") for path in paths]
-    draw, _ = runpy.run_path(str(conftest.ROOT / "scripts" / "figure.py"))["drawing"](files)
     figure = draw(files, width=width)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

@@ -16,7 +16,7 @@ from landscape.networks.shortcuts import SHORTCUTS
 from landscape.plane import Plane, axis, grid, shift
 from landscape.sweep import sweep
 from landscape.table import prepare, read
-from landscape.training import train
+from landscape.training import train_epochs
 
 SMALL = {"depth": 8, "width": 4}
 NETWORKS = {
@@ -56,7 +56,9 @@ def test_it_trains_and_is_measured(digits, tmp_path, case):
     torch.manual_seed(0)
     network = build(name, channels=1, **arguments)
     before = weights_of(network)
-    records = [record for record, _ in train(network, *digits, epochs=2, seed=0, batch_size=50, learning_rate=0.02)]
+    records = [
+        record for record, _ in train_epochs(network, *digits, epochs=2, seed=0, batch_size=50, learning_rate=0.02)
+    ]
     assert np.isfinite([record["train_loss"] for record in records]).all()
     still = [name for name, weight in weights_of(network).items() if torch.equal(weight, before[name])]
     assert still == []
@@ -127,7 +129,7 @@ def test_1202_layers_take_a_step_and_are_measured_and_lesioned(digits):
     network = build("resnet", depth=1202, width=2, channels=1, zero_init=True, checkpointing=True)
     before = weights_of(network)
     few = load("digits", "train", examples=16)
-    ((record, _),) = train(network, few, few, epochs=1, seed=0, batch_size=16, schedule=lambda part: 1.0)
+    ((record, _),) = train_epochs(network, few, few, epochs=1, seed=0, batch_size=16, schedule=lambda part: 1.0)
     assert np.isfinite(record["train_loss"])
     last = {name: weight for name, weight in weights_of(network).items() if name.endswith("branch.4.weight")}
     assert len(last) == 600  # gradients came to every block: its last BatchNorm has left 0

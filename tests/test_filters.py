@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import command
+from measured import surface
 from torch import nn
 from torch.nn import functional as F
 
@@ -26,7 +27,6 @@ from landscape.directions import (
 from landscape.errors import BadInput, UnknownLayer
 from landscape.filters import conventions, frozen, listing, matching, selected, warn_of_unknown
 from landscape.networks import NETWORKS, build
-from landscape.own import surface
 from landscape.sharpness import sharpness
 from landscape.table import read
 from landscape.trajectory import trajectory

@@ -11,7 +11,12 @@ from torch.func import grad, vmap
 
 from ensemble.drawing_flow import SHOWN, flows
 from ensemble.flow import BATCHNORM, extremes, flow, relative, stages
+from ensemble.gradient_flow import gradient_flow
+from landscape.checkpoint import load as load_checkpoint
+from landscape.data import load
+from landscape.directions import digest
 from landscape.errors import BadInput
+from landscape.evaluator import Evaluator
 from landscape.measure import LOSSES
 from landscape.networks import Block, build
 from landscape.networks.joins import Add
@@ -220,23 +225,28 @@ def test_singular_values_are_those_of_the_whole_jacobian(name, arguments):
         assert smallest > 1 - 1e-12
 
 
-# The command
+# The table
 
-FEW = ("--width", 4, "--examples", 200, "--batches", 2, "--batch-size", 32)
-SMALL = ("plain", "resnet:order=pre", "--depth", 8, 14, "--seeds", 1, "--epochs", 1, *FEW)
+SMALL = {"width": 4, "examples": 200, "batches": 2, "batch_size": 32, "quiet": True}
+VARIANTS = ("plain", "resnet:order=pre")
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("flow") / "a.h5"
-    command("flow", path, *SMALL)
+    gradient_flow(VARIANTS, depth=[8, 14], seeds=1, epochs=1, **SMALL, out=path)
     return path
 
 
 @pytest.mark.mpi
-def test_any_number_of_ranks_gives_the_same_file(file, tmp_path):
-    command("flow", tmp_path / "a.h5", *SMALL, ranks=2)
+def test_any_number_of_ranks_gives_the_same_file_and_a_finished_one_is_left_alone(file, tmp_path):
+    words = ("--width", 4, "--examples", 200, "--batches", 2, "--batch-size", 32)
+    words = (*VARIANTS, "--depth", 8, 14, "--seeds", 1, "--epochs", 1, *words)
+    command("flow", tmp_path / "a.h5", *words, ranks=2)
     same(file, tmp_path / "a.h5")
+    before = (tmp_path / "a.h5").read_bytes()
+    assert "complete already" in command("flow", tmp_path / "a.h5", *words).stdout
+    assert (tmp_path / "a.h5").read_bytes() == before
 
 
 def test_a_row_is_a_network_at_a_moment(file):
@@ -254,23 +264,47 @@ def test_a_row_is_a_network_at_a_moment(file):
     assert (results["gradient"][:, 1, 0] < middle).all() and (middle < results["gradient"][:, 3, 0]).all()
 
 
-def test_a_finished_file_is_left_alone(file):
-    before = file.read_bytes()
-    assert "complete already" in command("flow", file, *SMALL).stdout
-    assert file.read_bytes() == before
-
-
-def test_a_checkpoint_is_measured_like_the_network_that_it_holds(trained, tmp_path):
-    """The same training by two commands; on several threads the last digits may differ."""
-    names = ("plain:width=4", "--depth", 8, "--epochs", 2, "--seeds", 1, "--checkpoints", trained / "plain.pt")
-    command("flow", tmp_path / "a.h5", *names, "--batches", 1, "--jacobians", "--quiet")
-    results = read(tmp_path / "a.h5")
+def test_a_checkpoint_is_measured_like_the_network_that_it_holds(trained):
+    """The same training by two functions; on several threads the last digits may differ."""
+    results = gradient_flow(
+        "plain:width=4",
+        checkpoints=[trained / "plain.pt"],
+        **{"depth": 8, "epochs": 2, "seeds": 1, "batches": 1, "jacobians": True, "quiet": True},
+    )
     assert results["variant"].tolist() == ["plain:width=4", "plain:width=4", "plain"]
     for name in ("gradient", "exit_loss", "sigma_max", "similarity"):
         np.testing.assert_allclose(results[name][1], results[name][2], rtol=1e-4, err_msg=name)
     assert (results["sigma_max"][:, :3] > results["sigma_min"][:, :3]).all()
     for show in SHOWN:
         assert flows([results], show=show).axes[0].get_title().split() == ["depth", "8,", "at", "initialisation"]
+
+
+def test_a_network_in_memory_is_measured_as_the_checkpoint_that_holds_it(trained):
+    checkpoint = load_checkpoint(trained / "resnet.pt")
+    data = load("digits", "train", **{name: checkpoint.data[name] for name in ("mean", "std")})
+    evaluate = Evaluator(checkpoint.restore(), [(data.images, data.labels)], name="mine")
+    before = digest(dict(evaluate.network.state_dict()))
+    own = gradient_flow(evaluate, batches=2, batch_size=32, quiet=True)
+    held = gradient_flow(checkpoints=[trained / "resnet.pt"], batches=2, batch_size=32, quiet=True)
+    assert (own["variant"].item(), own["moment"].item(), held["moment"].item()) == ("mine", "given", "trained")
+    for name in ("gradient", "parameter_gradient", "share", "exit_loss", "similarity", "loss"):
+        np.testing.assert_allclose(own[name], held[name], rtol=1e-5, atol=1e-6, err_msg=name)
+    assert digest(dict(evaluate.network.state_dict())) == before
+    assert "as given" in flows([own]).axes[0].get_title()
+
+
+def test_what_gradients_do_not_go_with_is_refused():
+    batches = [(torch.randn(32, 1, 8, 8), torch.arange(32) % 10)]
+    network = build("resnet", depth=8, width=4, channels=1)
+    for options, said in (
+        ({"tolerance": 0.1}, "leave out dtype and tolerance"),
+        ({"metrics": ["agreement"]}, "one loss on one split; leave out agreement"),
+        ({"test": batches}, "leave out the test split"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            gradient_flow(Evaluator(network, batches, **options), batches=1, batch_size=32)
+    with pytest.raises(BadInput, match="are 64 examples, and there are 32; give fewer batches"):
+        gradient_flow(Evaluator(network, batches), batches=2, batch_size=32)
 
 
 def test_a_figure_is_one_command(file, tmp_path):
@@ -280,10 +314,12 @@ def test_a_figure_is_one_command(file, tmp_path):
         flows([read(file)], show="sigma_max")
 
 
-def test_a_mistake_is_told_in_one_line(tmp_path):
+def test_a_mistake_is_refused_in_one_line(tmp_path):
     done = command("flow", tmp_path / "a.h5", "plain", "--batches", 99, "--quiet", check=False)
     assert done.returncode == 2 and "fewer --batches" in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "a.h5").exists()
+    with pytest.raises(BadInput, match="nothing to measure"):
+        gradient_flow()
 
 
 def test_more_networks_than_colours_can_be_told_apart():

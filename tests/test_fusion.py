@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from measured import surface
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize, prune
@@ -13,7 +14,6 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from landscape.agreement import agree
 from landscape.directions import filter_normalize, random_direction, weights_of
 from landscape.forward import Fused, forward, fused
-from landscape.own import surface
 from landscape.plane import Plane, shift
 
 

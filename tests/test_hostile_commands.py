@@ -1,6 +1,7 @@
 """Whatever is typed, a command does it or refuses it: in one line, with status 2, and with no file changed."""
 
 import argparse
+import logging
 import os
 import shlex
 import shutil
@@ -14,11 +15,13 @@ from hostile import SCRIPTS, complaint, listed, ran, refused, script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landscape import command
+from landscape import log
 from landscape.arguments import parsed
 from landscape.checkpoint import Checkpoint, save
+from landscape.commands import cli
 from landscape.errors import BadInput
 from landscape.networks import build
+from landscape.ranks import Alone
 
 NAMES = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 HUGE = "9" * 5000
@@ -110,7 +113,7 @@ def needed(name):
 def test_a_value_that_an_option_cannot_take_is_refused(folder, name):
     parser = script(name)["parser"]()
     for option, values in options(name):
-        said = complaint(command._parsed, parser, [*needed(name), f"{option}={values[0]}", *values[1:]])
+        said = complaint(cli._parsed, parser, [*needed(name), f"{option}={values[0]}", *values[1:]])
         assert said.isprintable()
 
 
@@ -430,7 +433,7 @@ def test_what_the_machine_refuses_is_one_line(tmp_path, error, words):
     def main(arguments, comm):
         raise error
 
-    SCRIPTS["failing"] = {"main": main, "parser": lambda: command.Parser(prog="failing.py")}
+    SCRIPTS["failing"] = {"main": main, "parser": lambda: cli.Parser(prog="failing.py")}
     assert words in refused("failing", folder=tmp_path)
 
 
@@ -439,14 +442,15 @@ def test_a_bug_keeps_its_traceback(tmp_path, error):
     def main(arguments, comm):
         raise error
 
-    SCRIPTS["failing"] = {"main": main, "parser": lambda: command.Parser(prog="failing.py")}
+    SCRIPTS["failing"] = {"main": main, "parser": lambda: cli.Parser(prog="failing.py")}
     status, said = ran("failing", folder=tmp_path)
     assert status == 1 and "Traceback" in said and type(error).__name__ in said
 
 
 def test_what_is_said_keeps_its_lines_and_no_control_characters(capsys):
-    command.say(command.Alone(), "a\nb", "c\x1b[31m\r", "λ = 1 · 10⁷")
-    command.note("d\x1b[31m\ne")
+    with cli._printing(logging.INFO):
+        log.say(Alone(), "a\nb", "c\x1b[31m\r", "λ = 1 · 10⁷")
+        log.note("d\x1b[31m\ne")
     assert capsys.readouterr() == ("a\nb\nc\\x1b[31m\\r\nλ = 1 · 10⁷\n", "d\\x1b[31m\\ne\n")
 
 
@@ -466,7 +470,7 @@ def test_numbers_that_can_be_meant_are_taken():
         "--examples",
         "10000000",
     ]
-    found = command._parsed(parser, typed)
+    found = cli._parsed(parser, typed)
     assert (found.seed, found.x, found.weight_decay) == (2**62, [-1e-30, 1e30, 3.0], 0)
 
 
@@ -513,9 +517,9 @@ def test_any_words_are_a_command_line_or_refused(name, data):
     known = [word for action in parser._actions for word in action.option_strings if "-h" not in word]
     words = data.draw(st.lists(st.sampled_from(known + WILD) | st.text(max_size=8), max_size=8))
     try:
-        command._parsed(parser, words)
+        cli._parsed(parser, words)
     except (BadInput, OSError) as error:
-        assert command.printable(command._complaint(error)).isprintable()
+        assert cli.printable(cli._complaint(error)).isprintable()
     except SystemExit:  # --help, abbreviated by nothing
         assert "-h" in words or "--help" in words
 

@@ -373,10 +373,12 @@ def test_the_command_makes_pages_of_surfaces_lines_and_lesions(tmp_path):
 
 def test_what_has_no_page_and_options_without_a_meaning_are_told(tmp_path):
     alone, file = path(tmp_path / "path.h5").path, surface(tmp_path / "a.h5", BOWL).path
+    line = surface(tmp_path / "line.h5", BOWL[3]).path
     for told, arguments in {
-        "a page shows surfaces over planes, with the paths in them, or surfaces along lines, or lesions": [alone],
+        "a page shows surfaces over planes, with the paths in them, or surfaces along lines, or lesions": [file, line],
+        "no surface here is in the plane of .*path.h5": [alone],
         "--view does not apply": [file, "--view", 1, 2],
-        "--by-depth is for figures": [file, "--by-depth"],
+        "--by-depth does not apply": [file, "--by-depth"],
         "output folder .* does not exist": [file],
     }.items():
         out = tmp_path / "new" / "out.html" if "folder" in told else tmp_path / "out.html"
@@ -389,7 +391,7 @@ def test_without_plotly_one_line_says_what_to_install(tmp_path):
     surface(tmp_path / "a.h5", BOWL)
     (tmp_path / "plotly.py").write_text("raise ImportError('no plotly here')")
     arguments = [sys.executable, SCRIPT]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (tmp_path, SCRIPT.parents[1])))}
     run = {"capture_output": True, "text": True, "cwd": tmp_path, "env": environment}
     done = subprocess.run([*arguments, "a.html", "a.h5"], **run)
     assert done.returncode == 2 and "pip install 'skipscape[html]'" in done.stderr and done.stderr.count("\n") == 1

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import command
+from measured import lesions, surface
 from torch import nn
 
-from ensemble.own import lesions
 from landscape import checkpoint
 from landscape import data as datasets
+from landscape.borrowing import borrowed
 from landscape.errors import BadInput
-from landscape.own import borrowed, surface
 from landscape.table import read
 
 
@@ -108,7 +108,8 @@ def test_blocks_of_an_unknown_network_are_described(tmp_path):
 def test_a_network_and_its_data_are_called_what_the_caller_calls_them(resnet, tmp_path):
     network, batches = resnet
     line = {"x": (-1, 1, 3), "name": "ours", "data": "photos", "quiet": True}
-    assert surface(network, batches("train"), tmp_path / "a.h5", **line, dry_run=True) is None
+    report = surface(network, batches("train"), tmp_path / "a.h5", **line, dry_run=True)
+    assert report.startswith(f"{tmp_path / 'a.h5'}: 3 points")
     assert not any(tmp_path.iterdir())
     found = surface(network, batches("train"), tmp_path / "a.h5", **line)
     assert (found.attributes["network"], found.attributes["data"]) == ("ours", "photos")
@@ -118,7 +119,7 @@ def test_a_network_and_its_data_are_called_what_the_caller_calls_them(resnet, tm
 
 def test_what_cannot_be_is_said(resnet, tmp_path):
     network, batches = resnet
-    with pytest.raises(TypeError, match="no option nonsense"):
+    with pytest.raises(TypeError, match="nonsense"):
         surface(network, batches("train"), tmp_path / "a.h5", nonsense=1)
     with pytest.raises(BadInput, match="no batches"):
         surface(network, [], tmp_path / "a.h5")

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import command, resealed
+from measured import surface
 from torch.nn import functional as F
 
 from landscape import checkpoint
 from landscape import data as datasets
-from landscape.command import Parser
 from landscape.errors import BadInput
+from landscape.evaluator import _data
 from landscape.nested import mapped
-from landscape.own import surface
-from landscape.subject import _data, options
 from landscape.table import read
 
 ELSEWHERE = '''
@@ -511,11 +510,8 @@ def test_every_kind_is_measured_by_command_as_by_plain_pytorch(kinds, tmp_path, 
 @pytest.mark.parametrize("name", ["masks", "two", "named", "several_targets", "tokens"])
 def test_structures_survive_being_shared_between_ranks(kinds, name, monkeypatch):
     """Ranks share arrays; their structure travels beside them."""
-    monkeypatch.setattr("landscape.subject.once_a_machine", lambda _, make: pickle.loads(pickle.dumps(make())))
-    parser = Parser()
-    options(parser, "test")
-    arguments = parser.parse_args(["a.pt", "a.h5", "--tolerance", "0.1", "--seed", "3"])
-    shared = _data(f"kinds:{name}", "test", arguments, checkpoint.Checkpoint("", {}, {}), None)
+    monkeypatch.setattr("landscape.evaluator.load_once_per_node", lambda _, make: pickle.loads(pickle.dumps(make())))
+    shared = _data(f"kinds:{name}", "test", {"seed": 3}, in_order=True, comm=None)
     alone = datasets.load(f"kinds:{name}", "test")
     order = datasets.stratified_order(alone.labels, 3)
     for found, expected in ((shared.images, alone.images), (shared.labels, alone.labels)):

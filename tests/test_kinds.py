@@ -18,14 +18,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from measured import lesions, surface
 from plain import line, mean, parts, without
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from ensemble.own import lesions
 from landscape.errors import BadInput
-from landscape.own import surface
 
 N = 12
 SIZES = (7, 5)  # batches are not of one size

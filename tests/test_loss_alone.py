@@ -19,7 +19,6 @@ from landscape.adaptive import INTERPOLATED
 from landscape.comparison import compare
 from landscape.drawing import save
 from landscape.drawing.page import loss_label, titles_of
-from landscape.numbers import Levels
 from landscape.table import MEASURED, prepare, read
 
 X, Y, Z = np.linspace(-1, 1, 5), np.linspace(-1, 1, 4), np.linspace(-1, 1, 3)
@@ -115,7 +114,7 @@ def test_a_surface_is_drawn_put_on_a_page_and_compared(tmp_path, over, nan):
         made("figure", out, "a.h5", folder=tmp_path)
         assert (tmp_path / out).stat().st_size > 1000
     if "z" not in over:
-        rows = compare([read(tmp_path / "a.h5")], Levels()).lines
+        rows = compare([read(tmp_path / "a.h5")]).lines
         assert rows and not any("error" in line.name for line in rows)
         assert {line.unit for line in rows if line.name.startswith("smallest loss")} == {"mse"}
 
@@ -217,7 +216,7 @@ def test_a_page_of_deletions_shows_losses(tmp_path):
 
 
 def test_numbers_of_lesions_are_losses_in_their_unit(tmp_path):
-    lines = compare([lesion(tmp_path / "a.h5", SINGLE)], Levels()).lines
+    lines = compare([lesion(tmp_path / "a.h5", SINGLE)]).lines
     assert [(line.name, line.unit) for line in lines] == [("loss, intact", "mse"), ("median loss, 1 deleted", "mse")]
     assert lines[1].estimates[0].mean == pytest.approx(0.3 + np.median(np.linspace(0.1, 0.6, 6)))
 

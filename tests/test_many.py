@@ -104,7 +104,7 @@ def test_both_splits_and_several_losses_are_what_each_is_alone(trained, tmp_path
         np.testing.assert_array_equal(both[f"test_{name}"], test[name])
     np.testing.assert_array_equal(both["mse"], squares["loss"])
     np.testing.assert_array_equal(both["mse_se"], squares["loss_se"])
-    assert both.told["test_mse"] == {"long_name": "test split: mse, mean per example", "units": "as the loss"}
+    assert both.metadata["test_mse"] == {"long_name": "test split: mse, mean per example", "units": "as the loss"}
     for variable in ("test_loss", "mse", "test_mse"):
         command("figure", tmp_path / f"{variable}.png", tmp_path / "d.h5", "--variable", variable)
     done = command("figure", tmp_path / "x.png", tmp_path / "d.h5", "--variable", "accuracy", check=False)

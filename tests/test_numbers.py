@@ -6,12 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from analytic import BOWL, GUESSING, SURFACE, XX, YY, X, Y, lesions, maker, numbers, values, write
+from analytic import BOWL, SURFACE, XX, YY, X, Y, lesions, maker, numbers, values, write
 from scipy import stats
 
 from landscape.comparison import compare
 from landscape.errors import BadInput
-from landscape.numbers import Levels
 from landscape.table import prepare, read
 
 
@@ -21,7 +20,7 @@ def surface(tmp_path):
 
 
 def test_a_bowl_in_numbers(surface):
-    found = values(surface(BOWL, error=100 * BOWL / 5), levels=Levels(0.5, 10))
+    found = values(surface(BOWL, error=100 * BOWL / 5), loss_level=0.5, error_level=10)
     area = math.pi * 0.5
     assert found == {
         "loss at the centre": 0,
@@ -42,7 +41,7 @@ def test_a_bowl_in_numbers(surface):
 
 def test_an_ellipse_has_its_area_and_a_saddle_no_convex_point(surface):
     loss = (XX / 0.5) ** 2 + (YY / 1.2) ** 2
-    found = values(surface(loss), levels=Levels(1))
+    found = values(surface(loss), loss_level=1)
     assert found["basin area around the centre, loss < 1 nats"] == pytest.approx(math.pi * 0.5 * 1.2, rel=0.01)
     found = values(surface(XX**2 - YY**2 + 5))
     assert found["convex part of the slice"] == 0
@@ -93,7 +92,7 @@ def test_a_rim_that_is_not_finite_is_counted_and_outside(surface):
     assert found["largest loss"] == pytest.approx(0.95**2 + 1.9**2)
     assert found["convex part of the slice"] == 100
     assert found["minima above the noise"] == 1
-    lines = compare([surface(loss, seed=1)], GUESSING).lines
+    lines = compare([surface(loss, seed=1)]).lines
     assert {line.unit for line in lines if line.name == "points not finite"} == {"of 1681"}
 
 
@@ -144,7 +143,7 @@ def test_levels_are_those_of_guessing_unless_given(surface):
 
     assert named("loss <", surface(BOWL, classes=100)) == ["basin area around the centre, loss < 4.605 nats"]
     assert named("loss <", surface(BOWL, loss="mse", seed=1)) == []
-    given = named("loss <", surface(BOWL, loss="mse", seed=2), levels=Levels(0.1))
+    given = named("loss <", surface(BOWL, loss="mse", seed=2), loss_level=0.1)
     assert given == ["basin area around the centre, loss < 0.1 mse"]
     assert named("error", surface(BOWL, error=np.nan)) == []  # regression
 
@@ -174,7 +173,7 @@ def test_lesions_have_a_median_for_each_number_of_blocks(tmp_path):
         lesions(tmp_path / "b.h5", some, [2, 30, 10, 50, 40]),
         lesions(tmp_path / "c.h5", some[:, ::-1], [2, 12, 14, 30, 20], seed=1),
     ]
-    lines = compare(files, GUESSING).lines
+    lines = compare(files).lines
     found = [(line.part.rpartition(", ")[2], line.name, line.estimates[0].mean) for line in lines]
     assert found == [
         ("every set of blocks", "error, intact", pytest.approx(2)),
@@ -210,14 +209,14 @@ def test_blocks_changed_otherwise_are_not_intact(tmp_path, how, name, given, exp
 def test_gates_are_no_directions(tmp_path):
     file = write(tmp_path / "a.h5", "surface", ("x",), {"x": X}, {"loss": 1.0}, gates=["b0"])
     with pytest.raises(BadInput, match="over gates of blocks"):
-        compare([file], GUESSING)
+        compare([file])
 
 
 def test_surfaces_over_a_space_are_refused(tmp_path):
     axes = {"z": X[:2], "y": X[:2], "x": X[:2]}
     file = write(tmp_path / "a.h5", "surface", ("z", "y", "x"), axes, {"loss": 1.0}, **SURFACE)
     with pytest.raises(BadInput, match=r"is over \(z, y, x\)"):
-        compare([file], GUESSING)
+        compare([file])
 
 
 def test_numbers_need_no_torch():
@@ -248,7 +247,7 @@ def test_a_density_gives_its_ends_its_trace_and_how_much_of_it_is_flat(tmp_path)
     axes = {"probe": np.arange(2), "step": np.arange(3)}
     values = {"node": (node, "step"), "weight": (weight, "step")}
     file = at_checkpoint(tmp_path / "a.h5", "density", ("probe",), axes, values, parameters=50)
-    lines = {line.name: line.estimates[0] for line in compare([file], Levels()).lines}
+    lines = {line.name: line.estimates[0] for line in compare([file]).lines}
     assert lines["λ_min"].mean == -2 and lines["λ_max"].mean == 10
     assert lines["trace of the Hessian"].mean == pytest.approx(50 * ((weight * node).sum(axis=1)).mean())
     assert lines["eigenvalues within ±0.01 λ_max"].mean == pytest.approx(75)
@@ -258,7 +257,7 @@ def test_eigenvalues_that_did_not_converge_are_no_numbers(tmp_path):
     values = {"eigenvalue": (np.array([3.0, 2.0]),), "converged": (np.array([True, False]),)}
     axes = {"eigenpair": np.array([1, 2])}
     file = at_checkpoint(tmp_path / "a.h5", "eigenvalues", ("eigenpair",), axes, values, end="largest")
-    lines = {line.name: line.estimates[0] for line in compare([file], Levels()).lines}
+    lines = {line.name: line.estimates[0] for line in compare([file]).lines}
     assert lines["eigenvalue 1 (largest)"].mean == 3
     assert lines.get("eigenvalue 2 (largest)") is None or np.isnan(lines["eigenvalue 2 (largest)"].mean)
 
@@ -276,7 +275,7 @@ def test_probes_and_trials_are_the_repeats_of_what_is_measured_at_a_checkpoint(t
         )
         ball = {"kind": np.array(["ascent"]), "rho": np.array([0.1, 0.2]), "trial": np.arange(6)}
         files.append(at_checkpoint(tmp_path / f"s{name}.h5", "sharpness", tuple(ball), ball, {"rise": (rise,)}, name))
-    lines = {line.name: line for line in compare(files, Levels()).lines}
+    lines = {line.name: line for line in compare(files).lines}
     welch = stats.ttest_ind(*probes, equal_var=False).confidence_interval()
     trace = lines["trace of the Hessian"]
     assert trace.estimates[0].mean == pytest.approx(probes[0].mean())

@@ -13,14 +13,15 @@ from torch.nn import functional as F
 
 from landscape import data as datasets
 from landscape.checkpoint import load
-from landscape.command import Parser
+from landscape.commands.cli import Parser, chosen
+from landscape.commands.options import evaluator_options
 from landscape.directions import digest
 from landscape.errors import BadInput
+from landscape.evaluator import Evaluator
 from landscape.imported import imported
 from landscape.measure import loss_named
 from landscape.networks import build
 from landscape.ranks import Alone
-from landscape.subject import options, subject
 from landscape.table import read
 
 MINE = """
@@ -219,9 +220,11 @@ def test_weights_alone_come_in_many_wrappings(tmp_path, wrap):
 def refused(*arguments):
     """What a command answers to these, said in this process."""
     parser = Parser()
-    options(parser, "train")
+    evaluator_options(parser, "train")
     with pytest.raises(BadInput) as caught:
-        subject(parser.parse_args(list(map(str, arguments))), Alone())
+        given = chosen(parser.parse_args(list(map(str, arguments))), Evaluator.from_checkpoint)
+        with Evaluator.from_checkpoint(**given, comm=Alone()).ready():
+            pass
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

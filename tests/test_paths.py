@@ -8,14 +8,15 @@ import pytest
 import torch
 import xarray
 from conftest import command, same
-from hostile import script
 from torch import nn
 
+from ensemble.path_spectrum import PATHS, path_spectrum
 from ensemble.paths import Chain, Step, chain, counts, effective, mean_length
 from ensemble.spectrum import _frozen, _walk, components, drawn, products, sampled, spectrum
 from landscape import data as datasets
 from landscape.directions import digest
 from landscape.errors import BadInput
+from landscape.evaluator import Evaluator
 from landscape.measure import LOSSES
 from landscape.networks import Block, build
 from landscape.table import prepare, read
@@ -338,14 +339,19 @@ def test_effective_lengths_are_the_shortest_range_that_holds_enough():
         effective([1, 2], 1.5)
 
 
-HOW = ("--examples", 6, "--draws", 2)
+HOW = {"examples": 6, "draws": 2, "quiet": True}
+WORDS = ("--examples", 6, "--draws", 2)
+
+
+def evaluator(path):
+    return Evaluator.from_checkpoint(path, split="test", examples=6)
 
 
 @pytest.fixture(scope="module")
 def file(trained, tmp_path_factory):
     path = tmp_path_factory.mktemp("paths") / "a.h5"
-    done = command("paths", trained / "resnet.pt", path, *HOW)
-    assert "6 products" in done.stdout and "2 backward passes" in done.stdout
+    printed = command("paths", trained / "resnet.pt", path, *WORDS).stdout
+    assert "6 products" in printed and "2 backward passes" in printed
     return path
 
 
@@ -364,6 +370,21 @@ def test_a_file_holds_every_length_with_the_exact_and_the_sampled_gradient(train
         np.testing.assert_array_equal(results.sampled_se == 0, [True, False, False, True])
 
 
+def test_the_call_takes_the_subset_that_the_command_does(trained, file, tmp_path):
+    """From the whole split, in whatever batches; in memory examples are counted."""
+    evaluate = Evaluator.from_checkpoint(trained / "resnet.pt", split="test")
+    results = path_spectrum(evaluate, **HOW, out=tmp_path / "a.h5")
+    same(file, tmp_path / "a.h5")
+    network = evaluate.network
+    for pieces in (1, 2):
+        (inputs, targets), *_ = evaluate.sources[0].batches
+        images, labels = inputs[results.coordinates["example"]], targets[results.coordinates["example"]]
+        batches = list(zip(images.split(6 // pieces), labels.split(6 // pieces), strict=True))
+        held = path_spectrum(Evaluator(network, batches), **HOW)
+        assert held.coordinates["example"].tolist() == list(range(6))
+        np.testing.assert_allclose(held["norm_each"], results["norm_each"], rtol=1e-10)
+
+
 def test_examples_are_numbered_as_they_stand_in_the_split_and_older_files_are_gone_on_with(trained, file, tmp_path):
     whole, part = (datasets.load("digits", "test", examples=examples) for examples in (None, 6))
     example = read(file).coordinates["example"]
@@ -376,28 +397,28 @@ def test_examples_are_numbered_as_they_stand_in_the_split_and_older_files_are_go
         dims=("length",),
         coordinates={"length": np.arange(4), "example": np.arange(6)},
         given={"paths": (("length",), there["paths"])},
-        measured=script("paths")["PATHS"],
+        measured=PATHS,
         attributes={name: value for name, value in there.attributes.items() if name not in ("kind", "format", "seal")},
     )
-    command("paths", trained / "resnet.pt", tmp_path / "old.h5", *HOW)
-    again = read(tmp_path / "old.h5")
+    again = path_spectrum(evaluator(trained / "resnet.pt"), **HOW, out=tmp_path / "old.h5")
     assert again["done"].all() and again.coordinates["example"].tolist() == list(range(6))
 
 
 @pytest.mark.mpi
 def test_any_number_of_ranks_gives_the_same_spectrum_and_a_finished_one_is_left_alone(trained, file, tmp_path):
-    command("paths", trained / "resnet.pt", tmp_path / "a.h5", *HOW, ranks=2)
+    command("paths", trained / "resnet.pt", tmp_path / "a.h5", *WORDS, ranks=2)
     same(file, tmp_path / "a.h5")
     before = (tmp_path / "a.h5").read_bytes()
-    assert "complete already" in command("paths", trained / "resnet.pt", tmp_path / "a.h5", *HOW).stdout
+    path_spectrum(evaluator(trained / "resnet.pt"), **HOW, out=tmp_path / "a.h5")
     assert (tmp_path / "a.h5").read_bytes() == before
-    other = command("paths", trained / "resnet.pt", tmp_path / "a.h5", *HOW, "--image", check=False)
-    assert other.returncode == 2 and "gradient_at" in other.stderr
+    with pytest.raises(BadInput, match="its gradient_at is first block, this command's is image"):
+        path_spectrum(evaluator(trained / "resnet.pt"), **HOW, image=True, out=tmp_path / "a.h5")
+    with pytest.raises(BadInput, match="its seed is 0, this command's is 1"):
+        path_spectrum(evaluator(trained / "resnet.pt"), **HOW, seed=1, out=tmp_path / "a.h5")
 
 
 def test_a_plain_network_has_one_path_that_carries_everything(trained, file, tmp_path):
-    command("paths", trained / "plain.pt", tmp_path / "plain.h5", *HOW)
-    results = read(tmp_path / "plain.h5")
+    results = path_spectrum(evaluator(trained / "plain.pt"), **HOW, out=tmp_path / "plain.h5")
     assert results["paths"].tolist() == [0, 0, 0, 1]
     np.testing.assert_allclose(results["share"], [0, 0, 0, 1], rtol=1e-12)
     np.testing.assert_allclose(results["sampled_norm"], results["norm"], rtol=1e-4)
@@ -405,8 +426,17 @@ def test_a_plain_network_has_one_path_that_carries_everything(trained, file, tmp
     assert (tmp_path / "a.png").stat().st_size > 20_000
 
 
-@pytest.mark.parametrize("how", [("--dtype", "bfloat16"), ("--tolerance", 0.1), ("--draws", 1)])
-def test_what_gradients_do_not_go_with_is_refused(trained, tmp_path, how):
-    done = command("paths", trained / "resnet.pt", tmp_path / "a.h5", *HOW, *how, check=False)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert not (tmp_path / "a.h5").exists()
+@pytest.mark.parametrize(
+    ("settings", "how", "said"),
+    [
+        ({"dtype": "bfloat16"}, {}, "leave out dtype and tolerance"),
+        ({"tolerance": 0.1}, {}, "leave out dtype and tolerance"),
+        ({"metrics": ["kl"]}, {}, "leave out kl"),
+        ({}, {"draws": 1}, "draws is 1; an error needs 2 or more"),
+        ({}, {"examples": 0}, "examples is 0"),
+    ],
+)
+def test_what_gradients_do_not_go_with_is_refused(settings, how, said):
+    evaluate = Evaluator(made(*NETWORKS["plain"]), [batch()], **settings)
+    with pytest.raises(BadInput, match=said):
+        path_spectrum(evaluate, **HOW | how)

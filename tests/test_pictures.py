@@ -5,7 +5,6 @@ The pictures in ``tests/pictures`` were looked at. After a change that is meant,
     python tests/test_pictures.py
 """
 
-import runpy
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from matplotlib.testing.compare import calculate_rms
 from PIL import Image
 
+from ensemble.draw import draw
 from landscape.drawing import save
 from landscape.table import read
 
@@ -58,12 +58,8 @@ KINDS = {  # files, options
 def picture(kind: str, folder: Path) -> Path:
     """Draw it as figure.py does."""
     paths, options = KINDS[kind]
-    options = dict(options)
-    files = [read(path) for path in paths]
-    draw, known = runpy.run_path(str(ROOT / "scripts" / "figure.py"))["drawing"](files, options.pop("by_depth", False))
-    assert options.keys() <= known
     path = folder / f"{kind.replace(' ', '-')}.png"
-    save(draw(files, **options), path, dpi=60)
+    save(draw([read(path) for path in paths], **options), path, dpi=60)
     return path
 
 

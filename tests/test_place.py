@@ -3,11 +3,14 @@
 import pytest
 import torch
 
+from ensemble.gradient_flow import gradient_flow
+from ensemble.identity import identity
 from landscape import place as placing
 from landscape.errors import BadInput
-from landscape.place import place
+from landscape.place import place, restored
 from landscape.progress import bar
 from landscape.ranks import Alone, Share
+from landscape.trainings import trainings
 
 
 @pytest.fixture
@@ -32,6 +35,28 @@ def test_a_number_of_threads_that_the_user_sets_is_obeyed(monkeypatch):
     monkeypatch.setattr(placing, "share", lambda comm: Share(0, 3))
     place(Alone(), "cpu")
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.usefixtures("threads")
+def test_threads_and_random_numbers_are_given_back_after_an_error_too():
+    torch.set_num_threads(2)
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    with pytest.raises(ZeroDivisionError), restored():
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == 2 and torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_measurement_on_one_thread_gives_the_others_back():
+    torch.set_num_threads(2)
+    identity(kinds=["plain"], depth=1, learning_rate=0.1, seeds=1, steps=1, quiet=True)
+    trainings("plain", depth=8, width=2, seeds=1, epochs=1, examples=20, quiet=True)
+    gradient_flow("plain", depth=8, width=2, seeds=1, batches=1, batch_size=4, quiet=True)
+    assert torch.get_num_threads() == 2
 
 
 def test_ranks_take_the_gpus_of_their_machine_in_turn(monkeypatch):

@@ -13,14 +13,13 @@ from fnmatch import fnmatchcase
 import numpy as np
 import pytest
 import torch
+from measured import lesions, surface
 from plain import called, line, mean, parts, without
 from torch import nn
 from torch.nn import functional as F
 
 from ensemble.blocks import blocks, check
-from ensemble.own import lesions
 from landscape.errors import BadInput
-from landscape.own import surface
 
 N, SIZES = 8, (5, 3)
 TOKENS, LENGTH, CLASSES = 31, 7, 5

@@ -2,10 +2,9 @@
 
 import torch
 from conftest import command
+from measured import lesions, surface
 
-from ensemble.own import lesions
 from landscape.networks import build
-from landscape.own import surface
 
 FEW = ("--examples", 20, "--device", "cpu")
 LINE = ("--x", -1, 1, 3)
@@ -32,7 +31,7 @@ def test_what_was_asked_for_and_errors_are_printed_in_any_case(trained, tmp_path
     assert other.returncode == 2 and other.stderr.count("\n") == 1 and not other.stdout
 
 
-def test_a_quiet_call_prints_nothing_and_the_next_one_is_heard(tmp_path, capfd):
+def test_a_call_prints_nothing_and_logs_what_it_does(tmp_path, capfd, caplog):
     torch.manual_seed(0)
     network = build("resnet", depth=8, width=2, channels=1, classes=2).eval()
     batches = [(torch.randn(8, 1, 8, 8), torch.randint(0, 2, (8,)))]
@@ -40,5 +39,6 @@ def test_a_quiet_call_prints_nothing_and_the_next_one_is_heard(tmp_path, capfd):
         surface(network, batches, tmp_path / "a.h5", x=(-1, 1, 3), quiet=True)
         lesions(network, batches, tmp_path / "b.h5", delete=[1], quiet=True)
     assert capfd.readouterr() == ("", "")
-    surface(network, batches, tmp_path / "a.h5", x=(-1, 1, 3))
-    assert "complete already" in capfd.readouterr().out
+    with caplog.at_level("INFO", logger="skipscape"):
+        surface(network, batches, tmp_path / "a.h5", x=(-1, 1, 3), quiet=True)
+    assert "complete already" in caplog.text and capfd.readouterr().out == ""

@@ -11,10 +11,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *(ROOT / "re
 TEXT = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
 SOURCES = {
     **TEXT,
-    **{path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted((ROOT / "scripts").glob("*.py"))},
-    **{path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted((ROOT / "scripts").glob("*.sh"))},
+    **{path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted((ROOT / "scripts").rglob("*.py"))},
+    **{path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted((ROOT / "scripts").rglob("*.sh"))},
 }
-TYPED = re.compile(r"^ *(?:mpiexec -n \d+ |srun )?python (?:-m mpi4py )?scripts/(\w+)\.py (.*)$", re.MULTILINE)
+TYPED = re.compile(r"^ *(?:mpiexec -n \d+ |srun )?python (?:-m mpi4py )?scripts/([\w/]+)\.py (.*)$", re.MULTILINE)
 COMMANDS = [
     (page, script, re.split(r" {2,}", words)[0])  # what follows is said of it
     for page, text in SOURCES.items()
@@ -40,7 +40,7 @@ def test_links_lead_to_files_that_are_there(page):
 
 
 def test_the_gallery_has_every_figure_that_its_script_draws():
-    gallery, script = ROOT / "results" / "gallery", SOURCES["scripts/gallery.sh"]
+    gallery, script = ROOT / "results" / "gallery", SOURCES["scripts/studies/gallery.sh"]
     drawn = {
         name.replace("$show", show)
         for name in re.findall(r"^ *draw ([\w$-]+) ", script, re.MULTILINE)

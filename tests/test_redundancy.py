@@ -12,7 +12,7 @@ from torch import nn
 
 from ensemble.blocks import blocks
 from ensemble.drawing_redundancy import against, redundancies
-from ensemble.redundancy import DRAWS, association, redundancy, summary
+from ensemble.redundancy import DRAWS, association, summary
 from ensemble.scores import SCORES, scores
 from landscape.directions import digest
 from landscape.drawing import save

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas
 import pytest
+import xarray
 from hostile import complaint, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ from landscape import results as module
 from landscape.adaptive import INTERPOLATED
 from landscape.errors import BadInput
 from landscape.results import damaged, load, place, read
-from landscape.table import Table, prepare
+from landscape.table import Table, prepare, results_of
 
 ARCHIVE = Path(__file__).parent / "archive"
 AXES = {"y": np.array([-1.0, 1]), "x": np.array([-0.5, 0, 0.5]), "block": np.array(["a.b", "é"])}
@@ -87,7 +89,7 @@ def same(one, other, but=()):
     def told(results):
         arrays = {**results.coordinates, **results.variables}
         plain = {n: (a.dtype, a.shape, a.tolist() if a.dtype.kind == "O" else a.tobytes()) for n, a in arrays.items()}
-        rest = results.kind, results.dims, results.told, results.summed, repr(results.attributes)
+        rest = results.kind, results.dims, results.metadata, results.summed, repr(results.attributes)
         return {name: value for name, value in plain.items() if name not in but}, rest
 
     return told(one) == told(other)
@@ -373,3 +375,67 @@ def test_a_file_that_is_being_filled_is_never_called_damaged(tmp_path):
         said, wrong = reader.communicate(timeout=60)
     assert reader.returncode == 0, wrong
     assert int(said) > 3
+
+
+# What people do with results
+
+
+@pytest.mark.parametrize("path", sorted(ARCHIVE.glob("*.h5")), ids=lambda path: path.stem)
+def test_to_xarray_gives_what_xarray_opens(path):
+    ours = read(path).to_xarray()
+    with xarray.open_dataset(path, engine="h5netcdf") as opened:
+        theirs = opened.load().drop_vars("crc", errors="ignore")
+    one, other = (repr({n: np.atleast_1d(v).tolist() for n, v in each.attrs.items()}) for each in (ours, theirs))
+    assert one == other
+    ours.attrs = theirs.attrs  # h5netcdf makes a text of a list of one
+    xarray.testing.assert_identical(ours, theirs)
+
+
+def test_to_dataframe_has_a_row_for_each_point(tmp_path):
+    results = results_of(finished(tmp_path / "a.h5"))
+    frame = results.to_dataframe()
+    xarrays = results.to_xarray()[["loss", "accuracy", "done"]].to_dataframe()  # the oracle
+    pandas.testing.assert_frame_equal(frame.set_index(["y", "x"])[["loss", "accuracy", "done"]], xarrays)
+    assert frame["deleted"].tolist() == ["a.b"] * 3 + ["é"] * 3
+
+
+@pytest.mark.parametrize(
+    "indices",
+    [
+        {"x": 1},
+        {"x": -1, "y": 0},
+        {"x": slice(1, None)},
+        {"x": [2, 0], "y": slice(None, None, -1)},
+        {"block": np.array([True, False])},
+        {"y": 0, "block": 1, "x": slice(0, 0)},
+        {},
+    ],
+    ids=str,
+)
+def test_isel_takes_the_parts_that_xarray_takes(tmp_path, indices):
+    results = results_of(finished(tmp_path / "a.h5"))
+    part = results.isel(**indices)
+    xarray.testing.assert_identical(part.to_xarray(), results.to_xarray().isel(indices, drop=True))
+    assert part.crc is None and part.path == results.path and results["loss"].shape == (2, 3)
+
+
+def test_isel_says_what_there_is(tmp_path):
+    results = results_of(finished(tmp_path / "a.h5"))
+    with pytest.raises(BadInput, match=r"a\.h5 has no dimension z; it has block, x, y"):
+        results.isel(z=0)
+    with pytest.raises(BadInput, match=r"a\.h5 has 3 places along x, from 0; 3 is none"):
+        results.isel(x=3)
+
+
+@pytest.mark.parametrize("method, package", [("to_xarray", "xarray"), ("to_dataframe", "pandas")])
+def test_a_package_that_is_not_installed_is_named_with_its_cure(method, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(BadInput, match=rf"{package} is not installed here: pip install 'skipscape\[{package}\]'"):
+        getattr(read(ARCHIVE / "surface.h5"), method)()
+
+
+def test_results_in_memory_have_a_name_in_messages_and_titles():
+    results = results_of(surface(None))
+    assert results.path is None and results.network == "resnet-8" and "<surface in memory (" in repr(results)
+    with pytest.raises(BadInput, match="<results in memory> has no variable nothing, which is needed here"):
+        results["nothing"]

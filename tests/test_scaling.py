@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from landscape.sweep import CHUNK, FLUSH
 
-spec = importlib.util.spec_from_file_location("scaling", Path(__file__).parents[1] / "scripts" / "scaling.py")
+spec = importlib.util.spec_from_file_location(
+    "scaling", Path(__file__).parents[1] / "scripts" / "development" / "scaling.py"
+)
 scaling = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(scaling)
 simulate, Costs = scaling.simulate, scaling.Costs
@@ -115,10 +117,10 @@ def test_the_spreads_have_mean_1():
 
 def test_the_command_says_the_same_again_and_why_there_is_no_more_to_gain():
     few = ["--ranks", 1, 64, 4000, "--sides", 51, "--means", 0.01, 1, "--costs", 2e-5, 0, 1e-5, 1e-6, 0.01, 1e-5]
-    first, again = (command("scaling", *few).stdout for _ in range(2))
+    first, again = (command("development/scaling", *few).stdout for _ in range(2))
     assert first == again
     assert "not enough rows" in first
-    assert first != command("scaling", *few, "--seed", 1).stdout
+    assert first != command("development/scaling", *few, "--seed", 1).stdout
 
 
 def test_the_costs_are_timed_on_the_engine():

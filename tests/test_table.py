@@ -15,7 +15,7 @@ from landscape import table
 from landscape.errors import BadInput
 from landscape.ranks import Alone
 from landscape.sweep import sweep
-from landscape.table import MEASURED, prepare, read
+from landscape.table import MEASURED, OWN, prepare, read, results_of
 
 ROW = {"loss": 1.5, "loss_se": 0.1, "accuracy": 0.5, "examples": 10}
 
@@ -343,3 +343,68 @@ def test_results_are_a_mapping_of_their_variables(tmp_path):
     assert "loss" in file and "nothing" not in file
     assert [*file] == [*file.keys()] and {*file} == {"loss", "loss_se", "accuracy", "examples", "done"}
     assert len(repr(file)) < 200 and "surface" in repr(file) and "x: 2" in repr(file)
+
+
+# In memory, where there is no file
+
+
+def everything(path):
+    """A table with all that a file can hold, some of it measured."""
+    table, _ = prepare(
+        path,
+        np.zeros((6, 2)),
+        kind="mine",
+        dims=("layer", "x"),
+        coordinates={"layer": ["é", "a.b"], "x": np.array([-0.5, 0, 0.5]), "block": np.arange(2)},
+        given={"picked": (("layer", "block"), np.eye(2, dtype=bool)), "role": (("x",), np.array(["in", "", "out"]))},
+        measured={**MEASURED, "each": ("f4", 0.0, {"units": "1", "note": "no reader is told"}, ("block",))},
+        derived={"interpolated": ("?", False, {"long_name": "whether interpolated"})},
+        attributes={"network": "net", "seed": 3, "cosine": 0.1, "along": ["a", "b"], "ends": (0.5, 1.5), "whole": True},
+    )
+    for row in (4, 0, 5):
+        table.record(row, {**ROW, "loss": 1.5 + row, "each": [row, -row]})
+    table.flush()
+    table.derive(interpolated=~table.done)
+    table.flush()
+    return table
+
+
+def described(results):
+    """Everything that results say, with types and bytes."""
+    arrays = {**results.coordinates, **results.variables}
+    values = {n: (a.dtype.str, a.tolist() if a.dtype.kind == "O" else a.tobytes()) for n, a in arrays.items()}
+    attributes = {n: (type(v), np.asarray(v).dtype, repr(v)) for n, v in results.attributes.items() if n not in OWN}
+    dims = {n: over for n, over in results.dims.items()}
+    return results.kind, [*results.coordinates], [*results], values, dims, attributes, results.metadata
+
+
+def test_a_table_in_memory_gives_what_its_file_reads(tmp_path):
+    file = results_of(everything(tmp_path / "a.h5"))
+    memory = results_of(everything(None))
+    assert memory.path is None and memory.crc is None and file.crc is not None
+    assert described(memory) == described(file) == described(read(tmp_path / "a.h5"))
+
+
+def test_a_table_in_memory_touches_no_disk(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(h5py, "File", lambda *_, **__: pytest.fail("a file was opened"))
+    assert results_of(everything(None))["done"].sum() == 3
+    assert not list(tmp_path.iterdir())
+
+
+def test_results_in_memory_stay_as_they_were_when_the_table_goes_on():
+    table = everything(None)
+    before = results_of(table)
+    table.record(1, {**ROW, "each": [0, 0]})
+    assert before["done"].sum() == 3 and results_of(table)["done"].sum() == 4
+
+
+def test_a_sweep_fills_a_table_in_memory():
+    table, _ = surface(None)
+    sweep(lambda points: (ROW for _ in points), table, Alone())
+    assert results_of(table)["loss"].tolist() == [[1.5] * 3] * 2
+
+
+def test_what_no_file_could_hold_is_refused_in_memory_too():
+    with pytest.raises(BadInput, match="x has values of type object"):
+        prepare(None, np.zeros((2, 1)), kind="surface", dims=("x",), coordinates={"x": ["a", "b"]})

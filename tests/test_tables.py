@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import math
 import re
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 from analytic import (
     BOWL,
-    GUESSING,
     SURFACE,
     X,
     Y,
@@ -24,7 +24,7 @@ from conftest import command
 
 from landscape.comparison import compare
 from landscape.errors import BadInput
-from landscape.numbers import KINDS, Levels
+from landscape.numbers import KINDS
 from landscape.ranks import Alone
 from landscape.table import prepare, read
 from landscape.tables import as_csv, as_latex, as_text, notes
@@ -54,7 +54,7 @@ def two(surface, tmp_path):
 
 
 def test_the_terminal_shows_intervals_bounds_and_what_tells_two_networks_apart(two):
-    lines = as_text(compare(two, Levels(2)))
+    lines = as_text(compare(two, loss_level=2))
     assert lines[0].split() == ["net", r"50%_&\net", "difference"]
     shown = {line.partition(" (")[0]: re.split(r"  +", line)[1:] for line in lines}
     assert shown["loss at the centre"] == ["1", "1", "0"]
@@ -68,15 +68,15 @@ def test_the_terminal_shows_intervals_bounds_and_what_tells_two_networks_apart(t
 
 
 def test_without_repeats_the_last_line_says_what_intervals_take(surface):
-    lines = as_text(compare([surface(BOWL), other(surface, 2 * BOWL)], GUESSING))
+    lines = as_text(compare([surface(BOWL), other(surface, 2 * BOWL)]))
     assert "No difference has an interval" in lines[-1] and "--repeats" in lines[-1]
     assert "[" not in "".join(lines)
-    alone = as_text(compare([surface(BOWL)], GUESSING))
+    alone = as_text(compare([surface(BOWL)]))
     assert "difference" not in "".join(alone)
 
 
 def test_csv_holds_every_number_to_the_last_digit(two):
-    table = compare(two, Levels(2))
+    table = compare(two, loss_level=2)
     records = list(csv.DictReader(as_csv(table).splitlines()))
     assert list(records[0]) == ["part", "number", "unit", "network", "mean", "low", "high", "repeats", "censored"]
     keyed = {(r["part"], r["number"], r["network"]): r for r in records}
@@ -102,7 +102,7 @@ def columns(row):
 def test_latex_is_a_whole_tabular_with_its_signs_escaped(two, tmp_path):
     values = {"loss": 1.0, "lambda_min": -1e-7, "lambda_max": 2.0, "converged": True}
     hessian = write(tmp_path / "h.h5", "curvature", ("x",), {"x": X}, values, **SURFACE, hessian_parameters="all")
-    text = as_latex(compare([*two, hessian], Levels(2)))
+    text = as_latex(compare([*two, hessian], loss_level=2))
     lines = [line for line in text.splitlines() if not line.startswith("%")]
     assert (lines[0], lines[-1]) == (r"\begin{tabular}{lrrr}", r"\end{tabular}")
     assert lines[1] == r"\toprule" and lines[-2] == r"\bottomrule"
@@ -126,7 +126,7 @@ def test_a_mark_tells_what_separates_two_networks(surface):
         surface(bowls(0.3, 0.31, 0.32) * (1 + rough[:3]), se=0.02 * bowls(0.3, 0.31, 0.32)),
         other(surface, bowls(0.9, 0.91, 0.92) * (1 + rough[3:]), se=0.02 * bowls(0.9, 0.91, 0.92)),
     ]
-    table = compare(files, Levels(2))
+    table = compare(files, loss_level=2)
     *_, last = notes(table)
     named = ["largest loss, geometric mean", "convex part of the slice", "basin area around the centre, loss < 2 nats"]
     assert last == f"*: 3 of 10 numbers differ beyond their intervals: {'; '.join(named)}."
@@ -163,28 +163,32 @@ def test_on_two_ranks_the_table_is_the_same_and_printed_once(surface, tmp_path):
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
 
 
-def test_levels_are_given_on_the_command_line(surface, capsys):
-    file = surface(BOWL, error=BOWL).path
-    call(file, "--loss-level", 0.5, "--error-level", 2)
-    said = capsys.readouterr().out
-    assert "loss < 0.5 nats" in said and "error < 2 %" in said
-    for wrong in (["--error-level", 0], ["--error-level", "nan"], ["--loss-level", "inf"]):
-        with pytest.raises(BadInput, match="--error-level more than 0"):
-            call(file, *wrong)
+def test_basins_lie_below_the_levels_that_are_given(surface):
+    file = surface(BOWL, error=BOWL)
+    text = repr(compare([file], loss_level=0.5, error_level=2))
+    assert "loss < 0.5 nats" in text and "error < 2 %" in text
+    for wrong in ({"error_level": 0}, {"error_level": math.nan}, {"loss_level": math.inf}):
+        with pytest.raises(BadInput, match="error_level more than 0"):
+            compare([file], **wrong)
 
 
-def test_other_kinds_are_left_out_with_a_line(surface, tmp_path, capsys):
+def test_a_comparison_is_shown_as_its_text_and_takes_paths_for_their_results(two):
+    table = compare([file.path for file in two], loss_level=2)
+    assert repr(table).split("\n") == as_text(compare(two, loss_level=2))
+    assert (table.to_csv(), table.to_latex()) == (as_csv(table), as_latex(table))
+
+
+def test_other_kinds_are_left_out_with_a_warning(surface, tmp_path, caplog):
     stranger = write(tmp_path / "stranger.h5", "astrology", ("x",), {"x": X}, {"loss": 1.0}).path
-    call(surface(BOWL).path, stranger)
-    said = capsys.readouterr()
-    told = f"{stranger} is of kind astrology; there are numbers of {', '.join(KINDS)}"
-    assert said.err == f"{told}: left out\n"
-    assert "convex part of the slice" in said.out
-    with pytest.raises(BadInput, match=re.escape(told)):
-        call(stranger)
+    text = repr(compare([surface(BOWL), stranger]))
+    warning = f"{stranger} is of kind astrology; there are numbers of {', '.join(KINDS)}"
+    assert caplog.messages == [f"{warning}: left out"]
+    assert "convex part of the slice" in text
+    with pytest.raises(BadInput, match=re.escape(warning)):
+        compare([stranger])
 
 
-def test_a_surface_that_is_not_finished_says_so(surface, tmp_path, capsys):
+def test_a_surface_that_is_not_finished_says_so(surface, tmp_path, caplog):
     file = surface(BOWL)
     plan = {"dims": ("y", "x"), "coordinates": {"y": Y, "x": X}}
     attributes = {name: value for name, value in file.attributes.items() if name not in ("kind", "format")}
@@ -192,9 +196,8 @@ def test_a_surface_that_is_not_finished_says_so(surface, tmp_path, capsys):
     for row in range(0, 21 * 41):
         table.record(row, {"loss": BOWL.flat[row], "loss_se": 0, "accuracy": 1, "examples": 1})
     table.flush()
-    call(tmp_path / "half.h5")
-    assert capsys.readouterr().err == f"{tmp_path / 'half.h5'}: 820 of 1681 points are not measured yet\n"
-    found = numbers(read(tmp_path / "half.h5"))
+    found = numbers(tmp_path / "half.h5")
+    assert caplog.messages == [f"{tmp_path / 'half.h5'}: 820 of 1681 points are not measured yet"]
     assert found["convex part of the slice"].mean == 100
     assert found["points not finite"].mean == 0
     assert found["basin area around the centre, loss < 2.303 nats"].censored == 1

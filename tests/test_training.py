@@ -13,7 +13,7 @@ from landscape.data import load
 from landscape.directions import digest
 from landscape.errors import BadInput
 from landscape.networks import build
-from landscape.training import RECIPES, one_cycle, steps, train
+from landscape.training import RECIPES, one_cycle, steps, train_epochs
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def small(**arguments):
 
 def run(digits, network=None, state=None, epochs=3, **options):
     network = network or small()
-    records = list(train(network, *digits, epochs=epochs, seed=1, batch_size=64, state=state, **options))
+    records = list(train_epochs(network, *digits, epochs=epochs, seed=1, batch_size=64, state=state, **options))
     return network, records
 
 
@@ -36,7 +36,7 @@ def test_a_resumed_run_ends_with_the_bits_of_a_whole_one(digits, tmp_path):
     options = {"pad": 1, "flip": True}
     whole, records = run(digits, small(survival=0.7), **options)
     begun = small(survival=0.7)
-    for record, state in train(begun, *digits, epochs=3, seed=1, batch_size=64, **options):
+    for record, state in train_epochs(begun, *digits, epochs=3, seed=1, batch_size=64, **options):
         if record["epoch"] == 2:
             torch.save({"weights": begun.state_dict(), "state": state}, tmp_path / "a.pt")
             break
@@ -134,7 +134,7 @@ def test_200_steps_are_those_of_torchs_own_parts():
     outputs = []
     network.register_forward_hook(lambda module, _, out: outputs.append(out.detach()) if module.training else None)
     he = RECIPES["he"] | {"epochs": epochs}
-    records = [record for record, _ in train(network, data, data, seed=1, batch_size=32, **he)]
+    records = [record for record, _ in train_epochs(network, data, data, seed=1, batch_size=32, **he)]
     losses = [F.cross_entropy(out, data.labels[c]).item() for out, c in zip(outputs, orders, strict=True)]
     assert len(losses) == 200
     assert losses == pytest.approx(expected, rel=1e-5, abs=1e-5)
@@ -222,4 +222,4 @@ def test_a_step_that_cannot_be_recorded_ends_with_one_line(digits, monkeypatch):
 def test_a_network_that_draws_its_blocks_is_not_recorded(digits, arguments):
     network = build("resnet", depth=8, channels=1, **arguments)
     with pytest.raises(BadInput, match="drawn anew"):
-        next(train(network, *digits, epochs=1, seed=0, recorded=True, device="cuda"))
+        next(train_epochs(network, *digits, epochs=1, seed=0, recorded=True, device="cuda"))

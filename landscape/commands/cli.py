@@ -19,12 +19,12 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
-from landscape.errors import COMMAND, BadInput, UnknownLayer, meant
+from landscape.errors import COMMAND, SCRIPT, BadInput, UnknownLayer, addressed, meant
 from landscape.log import ANSWER, LOG, note
 from landscape.ranks import Alone, agreed, world
 
@@ -54,6 +54,9 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str):
         raise _Mistyped(f"{message} (see --help)")
 
+    def format_help(self) -> str:
+        return addressed(super().format_help())
+
     def exit(self, status: int = 0, message: str | None = None):
         sys.stdout.flush()  # of --help: here it is heard of if nobody reads it, see `run`
         super().exit(status, message)
@@ -81,7 +84,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
         return super()._format_usage(usage, needed, [], prefix).rstrip() + " [options]\n\n"
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, []):  # that says nothing
+        if action.default in (None, False, [], ()):  # that says nothing
             return action.help
         if isinstance(action.default, list | tuple):
             return f"{action.help} (default: {' '.join(map(str, action.default))})"
@@ -98,24 +101,26 @@ class _Stopped(KeyboardInterrupt):
         self.number = number
 
 
-def run(main: Callable, parser: Parser) -> None:
+def run(main: Callable, parser: Parser, words: Sequence[str] | None = None) -> None:
     """Run ``main(arguments, communicator)`` as a command on every rank, and exit.
 
     Parameters
     ----------
     main : the command. It may raise `BadInput` on all ranks alike (from `agreed`) or on one.
     parser : reads the command line
+    words : what is typed after the command's name; by default a script's own arguments
     """
     comm = Alone()
     STOPPED.clear()
     before = COMMAND.set(True)
+    as_script = SCRIPT.set(words is None)
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _stop)
         comm = world()
         warnings.showwarning = partial(_shown, comm, warnings.showwarning)
         with agreed(comm):
-            arguments = _parsed(parser, sys.argv[1:])
+            arguments = _parsed(parser, sys.argv[1:] if words is None else list(words))
         quiet, verbose = (getattr(arguments, name, False) for name in ("quiet", "verbose"))
         with _printing(ANSWER if quiet else logging.DEBUG if verbose else logging.INFO):
             main(arguments, comm)
@@ -127,6 +132,7 @@ def run(main: Callable, parser: Parser) -> None:
         signalled = STOPPED and not getattr(error, "genuine", isinstance(error, BadInput))
         status = _stopped(comm, parser, STOPPED[0]) if signalled else _failed(comm, parser, error)
     COMMAND.reset(before)
+    SCRIPT.reset(as_script)
     for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to write: die quietly
         signal.signal(number, signal.SIG_DFL)
     # mpi4py's runner would answer a status other than 0 with an MPI_Abort and its noise.
@@ -174,7 +180,7 @@ class _Terminal(logging.Handler):
     """Prints what is logged, warnings on standard error. An error in printing is the command's to handle."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        text = addressed(record.getMessage())
         if record.levelno < logging.WARNING:
             print("\n".join(map(printable, text.split("\n"))), flush=True)
         else:

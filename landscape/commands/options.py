@@ -242,7 +242,7 @@ def variant_options(parser: Parser, epochs: int, data: str | None) -> None:
     epochs, data : defaults
     """
     g = parser.add_argument_group("networks and data")
-    g.add_argument("--depth", type=int, nargs="+", default=[20], help="weight layers")
+    g.add_argument("--depth", type=int, nargs="+", default=(20,), help="weight layers")
     g.add_argument("--width", type=int, default=16, help="channels of the first stage")
     g.add_argument("--seeds", type=int, default=3, help="of each network: seeds 0, 1, …")
     g.add_argument("--data", default=data, help="as for train.py")

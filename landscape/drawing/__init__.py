@@ -1,12 +1,14 @@
 """Figures of loss surfaces and of trainings, for papers.
 
 Functions draw onto the axes that they are given and return them; `planes`, `profiles`, `curvature`, `sharpnesses`,
-`trainings` and `trajectories` compose whole figures of them, and only a script saves one. Losses are in the unit of
+`trainings` and `trajectories` compose whole figures of them, and `draw` finds which of these it takes. Only a script
+saves one. Losses are in the unit of
 their file; colours and heights of all the networks in a figure stand on one scale, a matplotlib norm.
 """
 
 from landscape.drawing.curvature import curvature
-from landscape.drawing.page import PARTS, planes, profiles
+from landscape.drawing.drawings import DRAWINGS, ONTO, draw
+from landscape.drawing.page import PARTS, contour, curves, planes, profiles
 from landscape.drawing.scale import common_norm, extension, label_of, levels_of
 from landscape.drawing.several import repeats, spaces
 from landscape.drawing.sharpness import sharpnesses
@@ -18,14 +20,19 @@ from landscape.drawing.trajectory import trajectories
 
 __all__ = [
     "COLORS",
+    "DRAWINGS",
+    "ONTO",
     "PARTS",
     "STYLE",
     "SUFFIXES",
     "check_output",
     "common_norm",
+    "contour",
     "contours",
     "curvature",
+    "curves",
     "densities",
+    "draw",
     "eigenvalues",
     "extension",
     "label_of",

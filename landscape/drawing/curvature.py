@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -18,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from landscape.drawing.page import titles_of, unit_of
 from landscape.drawing.scale import label_of
 from landscape.drawing.spectrum import note_of
-from landscape.drawing.style import NOTE, STYLE, check_width
+from landscape.drawing.style import NOTE, STYLE, Figure, check_width
 from landscape.drawing.surface import MISSING
 from landscape.errors import BadInput
 from landscape.geometry import convex
@@ -44,7 +43,7 @@ def curvature(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     """
     for file in files:
         if file.dims["lambda_min"] != ("y", "x") or min(file["lambda_min"].shape) < 2:
-            raise BadInput(f"{file.path} is not over a plane; maps need 2 points or more each way, x and y")
+            raise BadInput(f"{file.source} is not over a plane; maps need 2 points or more each way, x and y")
     least = [np.where(file.known, file["lambda_min"], np.nan) for file in files]
     ratios = [ratio(low, file["lambda_max"]) for low, file in zip(least, files, strict=True)]
     norms = LogNorm(LITTLE, 1), signed_norm(least)

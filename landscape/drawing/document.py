@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from landscape.atomic import write_atomically
 from landscape.errors import BadInput
 from landscape.table import Results
-from landscape.whole import written
 
 __all__ = ["FONT", "check_page", "document", "packed", "plain", "plotly", "provenance", "save_page"]
 
@@ -57,7 +57,7 @@ def check_page(path: str | os.PathLike) -> Path:
 
 def save_page(text: str, path: str | os.PathLike) -> None:
     """Save a page, whole or not at all."""
-    with written(check_page(path)) as draft:
+    with write_atomically(check_page(path)) as draft:
         draft.write_bytes(text.encode(errors="replace"))
 
 
@@ -123,5 +123,6 @@ def provenance(files: Sequence[Results]) -> str:
     lines = []
     for file in files:
         told = [how.format(str(file.attributes[name])) for name, how in SHOWN.items() if name in file.attributes]
-        lines.append(f'<p class="provenance">{escape(file.path.name)}: {escape(" · ".join(told))}</p>')
+        source = file.path.name if file.path else file.source
+        lines.append(f'<p class="provenance">{escape(source)}: {escape(" · ".join(told))}</p>')
     return "\n".join(lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from html import escape
 from importlib.resources import files as resources
 
@@ -61,7 +60,7 @@ def surface_page(
     planes = [_planes(shown(file, variable)) for file in surfaces]
     for file in surfaces:
         if min(file["loss"].shape[-2:]) < 2:
-            raise BadInput(f"{file.path} is {file['loss'].shape[-2:]} points; a relief needs 2 or more each way")
+            raise BadInput(f"{file.source} is {file['loss'].shape[-2:]} points; a relief needs 2 or more each way")
     label = loss_label([shown(file, variable) for file in surfaces])
     panels, body = [], []
     for i, (surface, title, layers) in enumerate(zip(surfaces, titles, planes, strict=True)):
@@ -141,17 +140,7 @@ def _planes(file: Results) -> list[tuple[str, Results]]:
     if over not in ("repeat", "z"):
         return [("", file)]
     name = "γ = {:.4g}" if over == "z" else "directions {}"
-    return [(name.format(place), _one(file, over, i)) for i, place in enumerate(file.coordinates[over])]
-
-
-def _one(file: Results, over: str, i: int) -> Results:
-    """Place `i` along the first dimension."""
-    along = {name for name, dims in file.dims.items() if dims[:1] == (over,)}
-    return replace(
-        file,
-        variables={name: array[i] if name in along else array for name, array in file.variables.items()},
-        dims={name: dims[1:] if name in along else dims for name, dims in file.dims.items()},
-    )
+    return [(name.format(place), file.isel(**{over: i})) for i, place in enumerate(file.coordinates[over])]
 
 
 def _paths(surfaces: Sequence[Results], paths: Sequence[Results], variable: str) -> list[list[Results]]:
@@ -161,13 +150,15 @@ def _paths(surfaces: Sequence[Results], paths: Sequence[Results], variable: str)
         mine = [i for i, s in enumerate(surfaces) if s.dims["loss"] == ("y", "x") and _plane(s) == _plane(file)]
         if not mine:
             raise BadInput(
-                f"no surface here is in the plane of {file.path}, their checkpoint or direction_digest differ; "
+                f"no surface here is in the plane of {file.source}, their checkpoint or direction_digest differ; "
                 "give the surface measured along the directions of that path"
             )
         loss = surfaces[mine[0]].attributes["loss"]
         if variable != "loss" or loss != file.attributes["loss"]:
             one = loss if variable == "loss" else variable
-            raise BadInput(f"the path {file.path} is of {file.attributes['loss']}, the surface of {one}; give one loss")
+            raise BadInput(
+                f"the path {file.source} is of {file.attributes['loss']}, the surface of {one}; give one loss"
+            )
         on[mine[0]].append(file)
     return on
 

@@ -14,15 +14,14 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, LogNorm
-from matplotlib.figure import Figure
+from matplotlib.colors import Colormap, LogNorm, Normalize
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
 from landscape.directions import NORMALIZATIONS
 from landscape.drawing.scale import common_norm, extension, labels_of, levels_of
-from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, abreast, check_width, colormap, wrapped
+from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, colormap, wrapped
 from landscape.drawing.surface import MISSING, contours, profile, relief
 from landscape.drawing.views import averaged, shown
 from landscape.errors import BadInput
@@ -33,6 +32,8 @@ __all__ = [
     "PARTS",
     "arranged",
     "colour_bar",
+    "contour",
+    "curves",
     "legend",
     "loss_label",
     "notes_of",
@@ -95,8 +96,7 @@ def planes(
     """
     files = [shown(file, variable) for file in files]
     for file in files:
-        if min(file["loss"].shape) < 2:
-            raise BadInput(f"{file.path} is a grid of {file['loss'].shape} points; contours need 2 or more each way")
+        _check_grid(file)
     losses = [_measured(file) for file in files]
     norm = common_norm(losses, vmin, vmax, linear)
     beyond = extension(norm, losses)
@@ -156,34 +156,14 @@ def profiles(
     files = [
         averaged(shown(file, variable)) if n else shown(file, variable) for file, n in zip(files, repeated, strict=True)
     ]
-    losses = [_measured(file) for file in files]
-    norm = common_norm(losses, vmin, vmax, linear)
+    norm = common_norm([_measured(file) for file in files], vmin, vmax, linear)
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width), 2.7))
         axes = panel(figure, 0.6, 0.6, width - 1.1, 1.8)
         right = axes.twinx()
-        for i, (file, loss, title) in enumerate(zip(files, losses, titles_of(files, titles), strict=True)):
-            x, color = file.coordinates["x"], COLORS[i % len(COLORS)]
-            band = [np.where(file["done"], file[end], np.nan) for end in ("low", "high")] if repeated[i] else None
-            profile(axes, x, loss, file["loss_se"], color=color, label=title, band=band)
-            right.plot(x, 100 * (1 - file.accuracy()), color=color, **ERROR)
-            # A cross on the upper rim is a loss that is not finite; a mere gap is not measured yet.
-            lost = x[file.known & ~np.isfinite(loss)]
-            rim = {"transform": axes.get_xaxis_transform(), "clip_on": False}
-            axes.plot(lost, np.ones(len(lost)), color=color, **LOST, **rim)
-        ends = [end for file in files for end in file.coordinates["x"][[0, -1]]]
-        axes.set(xlim=(min(ends), max(ends)), ylim=(norm.vmin, norm.vmax))
-        one, *others = {_axis("α", file) for file in files}
-        axes.set(xlabel="α" if others else one, ylabel=loss_label(files))
-        axes.xaxis.set_major_formatter("{x:.4g}")
-        axes.axvline(0, color="0.8", linewidth=0.5, zorder=0)
-        if isinstance(norm, LogNorm):
-            levels = levels_of(norm)
-            ticks = [level for level in levels if _is_decade(level)]
-            ticks = ticks if len(ticks) > 2 else levels
-            axes.set(yscale="log", ylim=(norm.vmin, norm.vmax))
-            axes.yaxis.set_minor_formatter(NullFormatter())
-            axes.set_yticks(ticks, labels=labels_of(ticks))
+        _curves(axes, files, titles_of(files, titles), norm)
+        for i, file in enumerate(files):
+            right.plot(file.coordinates["x"], 100 * (1 - file.accuracy()), color=COLORS[i % len(COLORS)], **ERROR)
         several = sorted({n for n in repeated if n})
         of = " of its logarithm" * isinstance(norm, LogNorm)
         band = f"{several[0]} directions: mean ± standard deviation{of}" if several else "± standard error"
@@ -207,6 +187,96 @@ def profiles(
     return figure
 
 
+def contour(
+    axes: Axes,
+    files: Sequence[Results],
+    *,
+    levels: Sequence[float] | None = None,
+    vmin: float | None = None,
+    vmax: float | None = None,
+    linear: bool = False,
+    cmap: str = "viridis",
+    variable: str = "loss",
+) -> Axes:
+    """Draw one surface onto axes as contours, without a colour bar.
+
+    Parameters
+    ----------
+    axes : Axes
+    files : one surface over (y, x)
+    levels, vmin, vmax, linear, cmap, variable : as for `planes`
+
+    Returns
+    -------
+    Axes
+        The ones given; a colour bar can be made of their first collection, ``axes.collections[0]``.
+    """
+    if len(files) != 1:
+        raise BadInput(f"one axes shows one surface over a plane, got {len(files)}; draw each onto axes of its own")
+    (file,) = [shown(file, variable) for file in files]
+    _check_grid(file)
+    x, y, loss, network = file.coordinates["x"], file.coordinates["y"], _measured(file), "gates" not in file.attributes
+    norm = common_norm([loss], vmin, vmax, linear)
+    contours(axes, x, y, loss, norm, done=file.known, levels=levels, cmap=colormap(cmap), mark=network)
+    axes.set(xlabel=_axis("α", file), ylabel=_axis("β", file))
+    return axes
+
+
+def curves(
+    axes: Axes,
+    files: Sequence[Results],
+    *,
+    titles: Sequence[str] | None = None,
+    vmin: float | None = None,
+    vmax: float | None = None,
+    linear: bool = False,
+    variable: str = "loss",
+) -> Axes:
+    """Draw losses along one direction onto axes, with their bands.
+
+    Parameters
+    ----------
+    axes : Axes
+    files, titles, vmin, vmax, linear, variable : as for `profiles`
+
+    Returns
+    -------
+    Axes
+        The ones given; the lines have labels, for ``axes.legend()``.
+    """
+    files = [
+        averaged(shown(file, variable)) if "repeat" in file.coordinates else shown(file, variable) for file in files
+    ]
+    norm = common_norm([_measured(file) for file in files], vmin, vmax, linear)
+    return _curves(axes, files, titles_of(files, titles), norm)
+
+
+def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: Normalize) -> Axes:
+    """Losses, bands and axis of `profiles`."""
+    for i, (file, title) in enumerate(zip(files, titles, strict=True)):
+        x, loss, color = file.coordinates["x"], _measured(file), COLORS[i % len(COLORS)]
+        band = [np.where(file["done"], file[end], np.nan) for end in ("low", "high")] if "low" in file else None
+        profile(axes, x, loss, file["loss_se"], color=color, label=title, band=band)
+        # A cross on the upper rim is a loss that is not finite; a mere gap is not measured yet.
+        lost = x[file.known & ~np.isfinite(loss)]
+        rim = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+        axes.plot(lost, np.ones(len(lost)), color=color, **LOST, **rim)
+    ends = [end for file in files for end in file.coordinates["x"][[0, -1]]]
+    axes.set(xlim=(min(ends), max(ends)), ylim=(norm.vmin, norm.vmax))
+    one, *others = {_axis("α", file) for file in files}
+    axes.set(xlabel="α" if others else one, ylabel=loss_label(files))
+    axes.xaxis.set_major_formatter("{x:.4g}")
+    axes.axvline(0, color="0.8", linewidth=0.5, zorder=0)
+    if isinstance(norm, LogNorm):
+        levels = levels_of(norm)
+        ticks = [level for level in levels if _is_decade(level)]
+        ticks = ticks if len(ticks) > 2 else levels
+        axes.set(yscale="log", ylim=(norm.vmin, norm.vmax))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_yticks(ticks, labels=labels_of(ticks))
+    return axes
+
+
 def titles_of(
     files: Sequence[Results], titles: Sequence[str] | None = None, shared: Sequence[str] | None = None
 ) -> list[str]:
@@ -222,7 +292,7 @@ def titles_of(
         raise BadInput(f"{len(titles)} titles were given for {len(files)} files; give one a file")
     if titles:
         return list(titles)
-    names = [str(file.attributes.get("network", file.path.stem)) for file in files]
+    names = [file.network for file in files]
     one = [i if shared is None else _values(file, shared) for i, file in enumerate(files)]
     found = list(names)
     for name in {name for name in names if names.count(name) > 1}:
@@ -248,8 +318,8 @@ def _apart(files: Sequence[Results], groups: Sequence) -> list[list[str]]:
                 each.append(form.format(value))
     if settled():
         return told
-    told = [[file.path.stem] for file in files]
-    return told if settled() else [[str(file.path)] for file in files]
+    told = [[file.path.stem if file.path else str(number)] for number, file in enumerate(files, 1)]
+    return told if settled() else [[file.source] for file in files]
 
 
 def _values(file: Results, names: Sequence[str]) -> tuple[str, ...]:
@@ -260,6 +330,11 @@ def split_of(files: Sequence[Results]) -> str:
     """ "training ", "test ", or nothing if the files differ."""
     split = {str(file.attributes.get("split")) for file in files}
     return {"train": "training ", "test": "test "}.get(split.pop(), "") if len(split) == 1 else ""
+
+
+def _check_grid(file: Results) -> None:
+    if min(file["loss"].shape) < 2:
+        raise BadInput(f"{file.source} is a grid of {file['loss'].shape} points; contours need 2 or more each way")
 
 
 def _measured(file: Results) -> np.ndarray:
@@ -368,7 +443,7 @@ def loss_label(files: Sequence[Results], scale: str = "") -> str:
     ((loss, unit),) = losses.items()
     name = "loss"
     if all(loss in np.atleast_1d(file.attributes.get("metrics", [])) for file in files):
-        name, unit = loss, str(files[0].told.get("loss", {}).get("units", "")).removeprefix("1")
+        name, unit = loss, str(files[0].metadata.get("loss", {}).get("units", "")).removeprefix("1")
     elif unit in ("nats", loss):  # of no unit, the name tells what is measured
         unit = UNITS.get(loss, loss if loss.isidentifier() or " " in loss else "")
     told = ", ".join(filter(None, [unit, scale.removeprefix(", ")]))

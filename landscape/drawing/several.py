@@ -8,12 +8,11 @@ import matplotlib
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from landscape.drawing.page import colour_bar, loss_label, titles_of
 from landscape.drawing.scale import common_norm, extension
-from landscape.drawing.style import NOTE, STYLE, check_width, colormap
+from landscape.drawing.style import NOTE, STYLE, Figure, check_width, colormap
 from landscape.drawing.surface import contours
 from landscape.drawing.views import averaged, shown, slices
 from landscape.table import Results

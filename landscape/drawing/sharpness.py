@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from landscape.drawing.page import LINE, legend, loss_label, titles_of
-from landscape.drawing.style import COLORS, NOTE, STYLE, check_width, wrapped
+from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width, wrapped
 from landscape.errors import BadInput
 from landscape.table import Results
 
@@ -38,7 +37,7 @@ def sharpnesses(files: Sequence[Results], *, titles: Sequence[str] | None = None
     """
     names = titles_of(files, titles)
     if not any(_shown(file["rise"]).any() for file in files):
-        raise BadInput(f"no loss of {files[0].path} has risen yet; measure more, or larger radii")
+        raise BadInput(f"no loss of {files[0].source} has risen yet; measure more, or larger radii")
     colors = COLORS * len(files)
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width), 2.6), layout="constrained")

@@ -9,14 +9,13 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from landscape.density import Density
 from landscape.drawing.page import split_of, titles_of, unit_of
 from landscape.drawing.scale import label_of, levels_of
-from landscape.drawing.style import COLORS, NOTE, STYLE, check_width
+from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width
 from landscape.errors import BadInput
 from landscape.spectrum import density_of
 from landscape.table import Results
@@ -107,14 +106,14 @@ def eigenvalues(files: Sequence[Results], *, titles: Sequence[str] | None = None
     titles : one a file; by default the networks' names
     width : of the figure, in inches
     """
-    ends = {str(file.attributes["end"]): file.path for file in files}
+    ends = {str(file.attributes["end"]): file.source for file in files}
     if len(ends) > 1:
         told = ", ".join(f"{path} has the {end}" for end, path in ends.items())
         raise BadInput(f"one figure shows one end of the spectrum, but {told}; draw them apart")
     names, (end,) = titles_of(files, titles), ends
     known = np.concatenate([file["eigenvalue"][np.isfinite(file["eigenvalue"])] for file in files])
     if not known.size:
-        raise BadInput(f"{files[0].path} has no eigenvalue that has converged; there is nothing to draw")
+        raise BadInput(f"{files[0].source} has no eigenvalue that has converged; there is nothing to draw")
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width), 2.5), layout="constrained")
         axes = figure.subplots()

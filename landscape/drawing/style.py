@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import textwrap
@@ -9,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+import matplotlib.figure
 import numpy as np
 from matplotlib.colors import Colormap
-from matplotlib.figure import Figure
 
+from landscape.atomic import write_atomically
 from landscape.errors import BadInput
-from landscape.whole import written
 
 __all__ = [
     "COLORS",
@@ -23,6 +24,7 @@ __all__ = [
     "NOTE",
     "STYLE",
     "SUFFIXES",
+    "Figure",
     "abreast",
     "check_output",
     "check_width",
@@ -35,6 +37,7 @@ LEGEND = 7  # points
 NOTE = 6.5  # points; the smallest text of a figure
 LETTER = 0.56  # of the size: how wide a letter is
 DASHES = (4, 2)
+SHOWN = 150  # dots an inch, in a notebook
 
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
@@ -72,6 +75,19 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#00
 
 # What each format would say about the clock and must not.
 SUFFIXES = {".pdf": {"CreationDate": None}, ".png": {}, ".svg": {"Date": None}}
+
+
+class Figure(matplotlib.figure.Figure):
+    """A figure that keeps this look wherever it is drawn, and that a notebook shows without pyplot."""
+
+    def draw(self, renderer) -> None:
+        with matplotlib.rc_context(STYLE):  # ticks are made while drawing
+            super().draw(renderer)
+
+    def _repr_png_(self) -> bytes:
+        image = io.BytesIO()
+        self.savefig(image, format="png", dpi=SHOWN)
+        return image.getvalue()
 
 
 def check_output(path: str | os.PathLike) -> Path:
@@ -120,12 +136,12 @@ def wrapped(text: str, width: float, size: float = NOTE) -> str:
     return textwrap.fill(text, max(20, int(72 * width / (LETTER * size))))
 
 
-def save(figure: Figure, path: str | os.PathLike, dpi: float = 300) -> None:
+def save(figure: matplotlib.figure.Figure, path: str | os.PathLike, dpi: float = 300) -> None:
     """Save a figure, whole or not at all; the same figure is saved as the same bytes.
 
     Parameters
     ----------
-    figure : Figure
+    figure : matplotlib.figure.Figure
     path : path
         Its suffix is the format, one of `SUFFIXES`.
     dpi : of pixels, an inch: of a PNG, and of those parts of the others that are not lines
@@ -139,5 +155,5 @@ def save(figure: Figure, path: str | os.PathLike, dpi: float = 300) -> None:
     if not 10 <= dpi <= 2400:
         raise BadInput(f"{dpi:g} pixels an inch make no picture; give 10 to 2400")
     # Ticks are made while drawing, so the style must hold here too.
-    with written(path) as draft, matplotlib.rc_context(STYLE):
+    with write_atomically(path) as draft, matplotlib.rc_context(STYLE):
         figure.savefig(draft, format=path.suffix[1:], metadata=SUFFIXES[path.suffix], dpi=dpi)

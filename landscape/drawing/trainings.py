@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, abreast, check_width
+from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, Figure, abreast, check_width
 from landscape.errors import BadInput
 from landscape.table import Results
 
@@ -34,7 +33,7 @@ def trainings(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
         raise BadInput(f"a figure of trainings shows one file, got {len(files)}; draw them apart")
     (file,) = files
     if not file.has_accuracy:
-        raise BadInput(f"{file.path} has no accuracy, and figures of trainings show errors; read its losses instead")
+        raise BadInput(f"{file.source} has no accuracy, and figures of trainings show errors; read its losses instead")
     names = list(titles or file.coordinates["variant"])
     if len(names) != len(file.coordinates["variant"]):
         raise BadInput(f"{len(names)} titles for {len(file.coordinates['variant'])} variants; give one each")

@@ -9,14 +9,13 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from landscape.drawing.page import LINE, arranged, colour_bar, legend, loss_label, notes_of, panel, split_of, titles_of
 from landscape.drawing.scale import common_norm, extension
-from landscape.drawing.style import COLORS, NOTE, STYLE, check_width, colormap
+from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width, colormap
 from landscape.drawing.surface import contours
 from landscape.errors import BadInput
 from landscape.table import Results
@@ -162,21 +161,21 @@ def _surfaces(paths: Sequence[Results], surfaces: Sequence[Results]) -> list[Res
     for file in paths if surfaces else []:
         mine = [s for s in surfaces if _plane(s) == _plane(file)]
         if not mine:
-            others = ", ".join(str(s.path) for s in surfaces)
+            others = ", ".join(s.source for s in surfaces)
             raise BadInput(
-                f"{others}: no surface is in the plane of {file.path}, their checkpoint or direction_digest differ; "
+                f"{others}: no surface is in the plane of {file.source}, their checkpoint or direction_digest differ; "
                 "measure it along the directions of that path"
             )
         found.append(mine[0])
     if unused := [s for s in surfaces if not any(s is f for f in found)]:
-        raise BadInput(f"{unused[0].path} is not in the plane of a path, or one more in the same; leave it out")
+        raise BadInput(f"{unused[0].source} is not in the plane of a path, or one more in the same; leave it out")
     for surface, file in zip(found, paths, strict=False):
         if surface.dims["loss"] != ("y", "x") or min(surface["loss"].shape) < 2:
-            raise BadInput(f"{surface.path} is not over a plane; contours need 2 points or more each way, x and y")
+            raise BadInput(f"{surface.source} is not over a plane; contours need 2 points or more each way, x and y")
         if surface.attributes["loss"] != file.attributes["loss"]:
             told = f"{surface.attributes['loss']} and {file.attributes['loss']}"
             raise BadInput(
-                f"{surface.path} and {file.path} have losses of different kinds, {told}; measure one of both"
+                f"{surface.source} and {file.source} have losses of different kinds, {told}; measure one of both"
             )
     return found
 

@@ -27,7 +27,7 @@ def shown(file: Results, variable: str) -> Results:
     losses = [name for name in file.variables if f"{name}_se" in file.variables or name in NAMES]
     losses = [name for name in losses if not name.endswith("accuracy")]
     if variable not in losses:
-        raise BadInput(f"{file.path} has no loss {variable!r}; it has {', '.join(losses)}")
+        raise BadInput(f"{file.source} has no loss {variable!r}; it has {', '.join(losses)}")
     split = variable.startswith("test_")
     kind = variable.removeprefix("test_")
     there = {
@@ -41,8 +41,10 @@ def shown(file: Results, variable: str) -> Results:
     # What is interpolated is so for the loss alone.
     left = {name: array for name, array in file.variables.items() if name != "interpolated"}
     # A loss of another kind than the first, such as weight decay besides, has units of its own.
-    units = {"loss": file.told.get(variable, {})}
-    return replace(file, variables=left | there, attributes=file.attributes | told, told=file.told | units)
+    units = {"loss": file.metadata.get(variable, {})}
+    dims = file.dims | dict.fromkeys(there, file.dims[variable])
+    parts = {"variables": left | there, "dims": dims}
+    return replace(file, **parts, attributes=file.attributes | told, metadata=file.metadata | units)
 
 
 def averaged(file: Results) -> Results:
@@ -75,14 +77,4 @@ def slices(file: Results, number: int = 5) -> list[tuple[float, Results]]:
     """Planes of a space over (z, y, x), at so many of its z at most: both ends and evenly between."""
     z = file.coordinates["z"]
     places = np.unique(np.linspace(0, len(z) - 1, min(number, len(z))).round().astype(int))
-    return [
-        (
-            float(z[i]),
-            replace(
-                file,
-                variables={name: array[i] for name, array in file.variables.items()},
-                dims={name: over[1:] for name, over in file.dims.items()},
-            ),
-        )
-        for i in places
-    ]
+    return [(float(z[i]), file.isel(z=i)) for i in places]

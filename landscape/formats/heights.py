@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from landscape.errors import BadInput
@@ -29,16 +27,14 @@ def plane(results: Results, repeat: int | None = None) -> Results:
     if over == ("repeat", "y", "x"):
         number = len(results.coordinates["repeat"])
         if repeat is None or not 0 <= repeat < number:
-            raise BadInput(f"{results.path} has {number} surfaces; say which with --repeat 0 … {number - 1}")
-        variables = {name: array[repeat] for name, array in results.variables.items()}
-        dims = {name: dims[1:] for name, dims in results.dims.items()}
-        results, over, repeat = replace(results, variables=variables, dims=dims), over[1:], None
+            raise BadInput(f"{results.source} has {number} surfaces; say which with --repeat 0 … {number - 1}")
+        results, over, repeat = results.isel(repeat=repeat), over[1:], None
     if repeat is not None:
-        raise BadInput(f"{results.path} has no repeats; leave out --repeat")
+        raise BadInput(f"{results.source} has no repeats; leave out --repeat")
     if over != ("y", "x") or min(results["loss"].shape) < 2:
         size = " × ".join(map(str, results["loss"].shape)) if over else "no"
         raise BadInput(
-            f"{results.path} is a {results.kind} with {size} losses over ({', '.join(over)}); a relief needs a plane "
+            f"{results.source} is a {results.kind} with {size} losses over ({', '.join(over)}); a relief needs a plane "
             "(y, x), two points each way or more: write .csv or .npz instead"
         )
     return results
@@ -83,5 +79,5 @@ def heights(
             loss = np.where(low, positive.min(), loss)
         loss = np.log10(np.where(loss > 0, loss, np.nan))
     if not np.isfinite(loss).any():
-        raise BadInput(f"{results.path} has no loss with a height; measure it first, or use --linear")
+        raise BadInput(f"{results.source} has no loss with a height; measure it first, or use --linear")
     return height * loss, notes

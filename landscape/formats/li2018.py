@@ -60,7 +60,7 @@ def write(results: Results, path: Path, repeat: int | None = None) -> list[str]:
     if results.dims.get("loss") != ("x",):
         results = plane(results, repeat)
     if results.kind != "surface":
-        raise BadInput(f"{results.path} is a {results.kind}; that layout holds a surface or a trajectory")
+        raise BadInput(f"{results.source} is a {results.kind}; that layout holds a surface or a trajectory")
     x, *y = (results.coordinates[name] for name in ("x", "y") if name in results.dims["loss"])
     arrays = {"xcoordinates": x} | ({"ycoordinates": y[0]} if y else {})
     shape = (len(x), *map(len, y))
@@ -190,7 +190,7 @@ def save(results: Results, path: Path) -> list[str]:
         kind=results.kind,
         dims=over,
         coordinates=results.coordinates,
-        measured={name: (*MEASURED[name.removeprefix("test_")][:2], results.told[name]) for name in names},
+        measured={name: (*MEASURED[name.removeprefix("test_")][:2], results.metadata[name]) for name in names},
         attributes=results.attributes,
     )
     flat = {name: results[name].ravel() for name in names}

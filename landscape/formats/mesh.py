@@ -91,7 +91,7 @@ def write_obj(
     up, notes = heights(results, linear, clip, height)
     mesh = surface(results.coordinates["x"], results.coordinates["y"], up)
     if not len(mesh.triangles):
-        raise BadInput(f"{results.path} has no three neighbours with a height; measure more of it first")
+        raise BadInput(f"{results.source} has no three neighbours with a height; measure more of it first")
     if holes := (~np.isfinite(up)).sum():
         notes.append(f"points not finite or not measured: {holes} of {up.size}; they are holes")
     lines = ["# x, y: the plane; z: the loss" if linear else "# x, y: the plane; z: log10 of the loss"]
@@ -123,7 +123,9 @@ def write_stl(
     """
     results = plane(results, repeat)
     if left := (~results.known).sum():
-        raise BadInput(f"{results.path}: {left} of {results['done'].size} points are not measured yet; finish it first")
+        raise BadInput(
+            f"{results.source}: {left} of {results['done'].size} points are not measured yet; finish it first"
+        )
     up, notes = heights(results, linear, clip, height)
     if (lost := ~np.isfinite(up)).any():
         notes.append(f"losses not finite: {lost.sum()} of {up.size}; they lie at the greatest height")
@@ -134,7 +136,7 @@ def write_stl(
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
     if not np.isfinite(corners).all() or not (lengths > 0).all():
-        raise BadInput(f"{results.path} has points too close or too far for STL's single precision; use .obj")
+        raise BadInput(f"{results.source} has points too close or too far for STL's single precision; use .obj")
     facets = np.zeros(len(corners), [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
     facets["normal"], facets["corners"] = normals / lengths, corners
     with open(path, "wb") as file:

@@ -74,7 +74,7 @@ def write_vtp(
     linear, clip, height : see `landscape.formats.heights.heights`
     """
     if results.kind != "trajectory":
-        raise BadInput(f"{results.path} is a {results.kind}; a .vtp file holds the path of a trajectory: use .vts")
+        raise BadInput(f"{results.source} is a {results.kind}; a .vtp file holds the path of a trajectory: use .vts")
     up, notes = heights(results, linear, clip, height)
     if (lost := ~np.isfinite(up)).any():
         notes.append(f"losses not finite or not measured: {lost.sum()} of {up.size}; they lie at the greatest height")

@@ -40,7 +40,7 @@ def noted_sweep(function, table, comm=None, **options):
     sweep.sweep(noted, table, comm, **options)
 
 
-def noted_train(*arguments, train=training.train, **options):
+def noted_train(*arguments, train=training.train_epochs, **options):
     note("begun")
     for record, state in train(*arguments, **options):
         note(record["epoch"])
@@ -51,6 +51,6 @@ if "SHORT" in os.environ:
     for name in ("BEAT", "SILENCE", "STALL"):
         setattr(sweep, name, getattr(sweep, name) / float(os.environ["SHORT"]))
 experiment.sweep = noted_sweep
-training.train = noted_train
+training.train_epochs = noted_train
 sys.path[0] = str(Path(sys.argv[0]).parent)
 runpy.run_path(sys.argv[0], run_name="__main__")

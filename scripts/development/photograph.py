@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Take pictures of pages to explore, as an installed Chromium shows them: PAGE.png beside each PAGE.html.
 
-    python scripts/photograph.py surfaces.html lesions.html
+    python scripts/development/photograph.py surfaces.html lesions.html
 
 Needs playwright (pip install 'skipscape[browser]') and Chromium (apt install chromium), no screen and no network.
 """
@@ -10,8 +10,9 @@ import argparse
 import shutil
 from pathlib import Path
 
-from landscape.command import Parser, run, say
+from landscape.commands.cli import Parser, run
 from landscape.errors import BadInput
+from landscape.log import say
 from landscape.ranks import agreed
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -3,7 +3,7 @@
 # the scale of a laptop: scikit-learn's digits, three seeds. A quarter of an hour on two quiet cores.
 # Interrupted, it goes on where it stopped.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 out=results/training
 train="mpiexec -n ${RANKS:-2} python -m mpi4py scripts/trainings.py"
 mkdir -p $out

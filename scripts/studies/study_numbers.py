@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tell the study's numbers, as tables in Markdown, from its results files.
 
-    python scripts/study_numbers.py results/study
+    python scripts/studies/study_numbers.py results/study
 
 What is not measured yet is left out.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from ensemble import interaction, shapley
-from landscape.command import Parser, run
+from landscape.commands.cli import Parser, run
 from landscape.errors import BadInput
 from landscape.ranks import agreed
 from landscape.spectrum import convexity, ratio
@@ -23,7 +23,7 @@ RISE = 0.5  # nats; how far the loss may rise in what is called the width of a m
 
 def parser() -> Parser:
     p = Parser(prog="study_numbers.py", description=__doc__)
-    p.add_argument("folder", metavar="FOLDER", type=Path, help="what scripts/study.sh has filled")
+    p.add_argument("folder", metavar="FOLDER", type=Path, help="what scripts/studies/study.sh has filled")
     return p
 
 
@@ -34,7 +34,7 @@ def main(arguments, comm) -> None:
         files = {path.stem: read(path) for path in sorted(arguments.folder.glob("*.h5"))}
         if not files:
             raise BadInput(
-                f"{arguments.folder} holds no results files; give the folder that scripts/study.sh has filled"
+                f"{arguments.folder} holds no results files; give the folder that scripts/studies/study.sh has filled"
             )
         for tell in (errors, single, many, pairs, values, paths, path, curvature, interpolation, flow):
             tell(files)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Up to how many ranks does the engine scale? A simulation of its scheduling in virtual time.
 
-    python scripts/scaling.py
-    mpiexec -n 4 python -m mpi4py scripts/scaling.py
+    python scripts/development/scaling.py
+    mpiexec -n 4 python -m mpi4py scripts/development/scaling.py
 
 The policy is the engine's own; what the keeper needs for a message and a flush is timed here, on the
 engine's own code; what MPI and the network add is assumed. Rows differ in cost (lognormal, or Pareto
@@ -29,7 +29,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from landscape.command import Parser, run, say
+from landscape.commands.cli import Parser, run
+from landscape.log import say
 from landscape.sweep import CHUNK, FLUSH, POLL, _Keeper, piece, sweep
 from landscape.table import MEASURED, Table, prepare
 

@@ -2,14 +2,14 @@
 
 import pytest
 
+from landscape.atomic import write_atomically
 from landscape.errors import BadInput
-from landscape.whole import written
 
 
 def test_a_file_takes_its_place_when_all_is_written(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("before")
-    with written(path) as draft:
+    with write_atomically(path) as draft:
         draft.write_text("after")
         assert path.read_text() == "before"
     assert path.read_text() == "after"
@@ -19,7 +19,7 @@ def test_a_file_takes_its_place_when_all_is_written(tmp_path):
 def test_an_error_leaves_what_was_there(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("before")
-    with pytest.raises(ZeroDivisionError), written(path) as draft:
+    with pytest.raises(ZeroDivisionError), write_atomically(path) as draft:
         draft.write_text("aft")
         1 / 0  # noqa: B018
     assert path.read_text() == "before"
@@ -28,6 +28,6 @@ def test_an_error_leaves_what_was_there(tmp_path):
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(BadInput, match=r"cannot write .*: No such file or directory; name a file") as raised:  # noqa: SIM117
-        with written(tmp_path / "none" / "a.txt") as draft:
+        with write_atomically(tmp_path / "none" / "a.txt") as draft:
             draft.write_text("x")
     assert "\n" not in str(raised.value)

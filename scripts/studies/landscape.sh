@@ -2,11 +2,11 @@
 # What the landscape wing says of plain and residual networks, at the scale of a laptop (scikit-learn's digits): numbers
 # with intervals, the line from a small-batch to a large-batch solution, trajectories, maps of curvature, spectra.
 #
-#     sh scripts/landscape.sh [FOLDER]
+#     sh scripts/studies/landscape.sh [FOLDER]
 #
 # FOLDER is build/landscape by default. An hour or two on two cores. Interrupted, it goes on where it stopped.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 out=${1:-build/landscape}
 mkdir -p "$out"
 train() { name=$1; shift; python scripts/train.py "$out/$name.pt" --data digits --epochs 30 --seed 0 "$@"; }

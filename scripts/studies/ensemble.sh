@@ -3,11 +3,11 @@
 # digits): lesions of networks of 3 to 54 blocks, three trainings each; what blocks are worth and whether they act alone;
 # gradients by path length; gradients through depth; the identity; what a DenseNet uses again.
 #
-#     sh scripts/ensemble.sh [FOLDER]
+#     sh scripts/studies/ensemble.sh [FOLDER]
 #
 # FOLDER is build/ensemble by default. An hour or two on two cores. Interrupted, it goes on where it stopped.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 out=${1:-build/ensemble}
 mkdir -p "$out"
 export OMP_NUM_THREADS=1

@@ -1,4 +1,4 @@
-"""Large arrays once a machine: one rank there makes them, and the others look at its memory."""
+"""Keep large arrays once per machine: one rank loads them, the others use its memory."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 
 from landscape.ranks import agreed
 
-__all__ = ["once_a_machine"]
+__all__ = ["load_once_per_node"]
 
 Rest = TypeVar("Rest")
 LARGE = 2**24  # bytes; what is smaller every rank may have for itself
 WINDOWS = []  # shared memory lives as long as its MPI window, and that as long as the process
 
 
-def once_a_machine(
+def load_once_per_node(
     comm, make: Callable[[], tuple[Rest, list[np.ndarray]]], large: int = LARGE
 ) -> tuple[Rest, list[np.ndarray]]:
-    """Call a function on one rank of each machine; every rank must call this.
+    """Call a function on one rank of each machine, and share its arrays. Collective.
 
     Parameters
     ----------

@@ -1,12 +1,12 @@
 #!/bin/sh
 # Every kind of figure, as PNG, from the results files in results/ and a few small ones measured here.
 #
-#     sh scripts/gallery.sh [FOLDER]
+#     sh scripts/studies/gallery.sh [FOLDER]
 #
 # FOLDER is build/gallery by default. Some minutes on two cores. Interrupted, it goes on where it stopped. The
 # pictures of pages need playwright and an installed Chromium, and are left out without them.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 out=${1:-build/gallery}
 mkdir -p "$out"
 export OMP_NUM_THREADS=1
@@ -75,5 +75,5 @@ python scripts/figure.py "$out/page-trajectory.html" $surfaces/plane-resnet-56.h
 python scripts/figure.py "$out/page-lines.html" "$out/line-plain.h5" "$out/line-resnet.h5"
 python scripts/figure.py "$out/page-lesions.html" $lesions/single-resnet-20-0.h5 $lesions/pairs-resnet-20-0.h5 $lesions/random-resnet-20-0.h5
 if python -c "import playwright" 2>/dev/null && command -v chromium >/dev/null; then
-    python scripts/photograph.py "$out"/page-*.html --size 1000 700
+    python scripts/development/photograph.py "$out"/page-*.html --size 1000 700
 fi

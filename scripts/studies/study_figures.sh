@@ -2,11 +2,11 @@
 # The figures and numbers of the study, from its results files alone: no network, no data, a minute or two. What is not
 # measured yet is left out.
 #
-#     sh scripts/study_figures.sh [FOLDER]
+#     sh scripts/studies/study_figures.sh [FOLDER]
 #
-# FOLDER, results/study by default, is what scripts/study.sh has filled.
+# FOLDER, results/study by default, is what scripts/studies/study.sh has filled.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 out=${1:-results/study}
 there() { # whether all files among the words are there
     for word; do
@@ -75,4 +75,4 @@ for when in new trained; do
 done
 draw flow-cosine $(f flow-trained) --show cosine
 
-python scripts/study_numbers.py "$out" >"$out/numbers.md"
+python scripts/studies/study_numbers.py "$out" >"$out/numbers.md"

@@ -1,15 +1,15 @@
 #!/bin/sh
 # Plain against skip on CIFAR-10: the claims of He et al. 2016, Veit et al. 2016 and Li et al. 2018, measured by the
-# commands of this package. The numbers go to results files; scripts/study_figures.sh draws and tells them.
+# commands of this package. The numbers go to results files; scripts/studies/study_figures.sh draws and tells them.
 #
-#     sh scripts/study.sh DATA [FOLDER]
+#     sh scripts/studies/study.sh DATA [FOLDER]
 #
 # DATA is whatever train.py --data takes: cifar10, a folder, an .npz file. FOLDER is build/study by default. Both are
 # relative to the project's own folder. Some hours on two cores once the networks are trained. Training takes minutes
 # each on a GPU (RECORD=--record), and hours on two cores. Interrupted, it goes on where it stopped.
 set -eu
 data=${1:?which data? cifar10, a folder, an .npz file}
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 out=${2:-build/study}
 mkdir -p "$out"
 export OMP_NUM_THREADS=1

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measure what makes surfaces and lesions quick: ratios of things timed in one run on this machine.
 
-    python scripts/benchmark.py --checkpoint resnet56.pt --data cifar10-jpeg
-    python scripts/benchmark.py --only lesions engine
+    python scripts/development/benchmark.py --checkpoint resnet56.pt --data cifar10-jpeg
+    python scripts/development/benchmark.py --only lesions engine
 
 The checkpoint is a network for 32×32 colour images, and the data are a folder of image files, since part of
 what is compared to is decoding them. Without them an untrained ResNet-56 sees random images, and what
@@ -32,24 +32,25 @@ from ensemble.lesions import every
 from ensemble.walk import Walk, branches, order
 from landscape import checkpoint as checkpoints
 from landscape import data as datasets
-from landscape.command import Parser, run, say
+from landscape.commands.cli import Parser, run
 from landscape.curvature import hessian
 from landscape.directions import filter_normalize, random_direction, weights_of
 from landscape.errors import BadInput
 from landscape.estimate import Tolerance
+from landscape.evaluation import batch_size
 from landscape.forward import forward
+from landscape.log import say
 from landscape.measure import cross_entropy, measure, score
 from landscape.networks import build, summary
 from landscape.place import keep_freed_memory
 from landscape.plane import Plane, axis, grid, shift
 from landscape.reduced import sample
-from landscape.subject import batch_size
 from landscape.sweep import sweep
 from landscape.table import prepare, read
 
 SIDE = 51  # points of the surface that people publish, each way
 TOLERANCE = 0.02
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 
 def parser() -> Parser:

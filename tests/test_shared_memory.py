@@ -8,7 +8,7 @@ import pytest
 from conftest import BIN, command
 
 from landscape.ranks import Alone
-from landscape.shared import once_a_machine
+from landscape.shared_memory import load_once_per_node
 from landscape.table import read
 
 PROGRAM = r"""
@@ -17,7 +17,7 @@ import numpy as np
 from mpi4py import MPI
 from landscape.errors import BadInput
 from landscape.ranks import agreed
-from landscape.shared import once_a_machine
+from landscape.shared_memory import load_once_per_node
 
 comm = MPI.COMM_WORLD
 
@@ -28,7 +28,7 @@ def make():
 
 try:
     with agreed(comm):
-        pid, (a, b) = once_a_machine(comm, make, large=int(sys.argv[1]))
+        pid, (a, b) = load_once_per_node(comm, make, large=int(sys.argv[1]))
 except BadInput as error:
     sys.stdout.write(f"said {error}\n")
     sys.exit()
@@ -68,7 +68,7 @@ def test_what_is_wrong_on_one_rank_all_ranks_say(tmp_path):
 
 
 def test_a_single_process_needs_no_mpi():
-    assert once_a_machine(Alone(), lambda: ("a", [np.ones(2)]))[0] == "a"
+    assert load_once_per_node(Alone(), lambda: ("a", [np.ones(2)]))[0] == "a"
 
 
 @pytest.mark.mpi

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whenever the process ends."""
+"""Write a file completely or not at all, whenever the process ends."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from landscape.errors import BadInput
 
-__all__ = ["written"]
+__all__ = ["write_atomically"]
 
 
 @contextlib.contextmanager
-def written(path: str | os.PathLike, cure: str = "name a file in a folder that exists") -> Iterator[Path]:
-    """Give a draft to write instead of a path; it takes the path's place when the ``with`` ends well.
+def write_atomically(path: str | os.PathLike, cure: str = "name a file in a folder that exists") -> Iterator[Path]:
+    """Yield the path of a draft, which replaces `path` when the ``with`` block ends without an error.
 
     Parameters
     ----------

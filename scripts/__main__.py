@@ -1,0 +1,56 @@
+"""The installed command: ``skipscape surface …``, or ``python -m skipscape surface …``.
+
+Each command is a file beside this one, whose name is its own; it is run as if it had been started itself.
+"""
+
+from __future__ import annotations
+
+import ast
+import runpy
+import sys
+from pathlib import Path
+
+from landscape import __version__
+from landscape.errors import meant
+
+HERE = Path(__file__).parent
+
+
+def commands() -> dict[str, Path]:
+    """All commands by name."""
+    return {path.stem: path for path in sorted(HERE.glob("*.py")) if not path.stem.startswith("_")}
+
+
+def help() -> str:
+    """What there is, a line each."""
+    lines = ["usage: skipscape COMMAND [options]", "", "Loss surfaces and path lesions of residual networks.", ""]
+    for name, path in commands().items():
+        first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+        lines.append(f"  {name:<12} {first}")
+    lines += ["", "skipscape COMMAND --help tells the options of one. On many ranks:"]
+    lines += ["  mpiexec -n 4 python -m mpi4py -m skipscape surface …"]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the command that is named first."""
+    name, words = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
+    if name in ("-h", "--help"):
+        print(help())
+    elif name == "--version":
+        print(f"skipscape {__version__}")
+    elif name in commands():
+        sys.argv = ["skipscape", name, *words]
+        module = runpy.run_path(str(commands()[name]))
+        parser = module["parser"]()
+        parser.prog = f"skipscape {name}"
+        from landscape.commands.cli import run
+
+        run(module["main"], parser, words)
+    else:
+        print(f"skipscape: error: there is no command {name}{meant(name, commands())} (see --help)", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Make the figures of the README from nothing: train two networks, measure them, draw, in some minutes.
+
+    python scripts/demo.py results/demo
+
+On scikit-learn's digits, which need no download. Every step is a command that can be typed by hand, and is printed;
+interrupted, the same command goes on where it stopped. On as many ranks as there are cores, where MPI is installed.
+"""
+
+import importlib.util
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from landscape.commands.cli import Parser, run
+from landscape.errors import SCRIPT, BadInput
+from landscape.log import ANSWER, say
+
+SCRIPTS = Path(__file__).parent
+
+
+def parser() -> Parser:
+    p = Parser(prog="demo.py", description=__doc__)
+    p.add_argument("folder", metavar="FOLDER", type=Path, nargs="?", default=Path(), help="where the files go")
+    p.add_argument("--ranks", type=int, default=2, help="MPI ranks that measure; 1 where MPI is not installed")
+    return p
+
+
+def steps(folder: Path) -> list[tuple[str, bool, list]]:
+    """The commands in order: the name, whether on all ranks, and what is typed."""
+    nets = {name: folder / f"{name}.pt" for name in ("plain", "resnet")}
+    train = ["--depth", 56, "--width", 16, "--data", "digits", "--epochs", 30, "--seed", 0]
+    plane = ["--x", -1, 1, 25, "--y", -1, 1, 25, "--seed", 0, "--split", "train"]
+    surfaces = [folder / f"surface-{name}.h5" for name in nets]
+    single = {name: folder / f"lesion-{name}-single.h5" for name in nets}
+    many = folder / "lesion-resnet-random.h5"
+    figures = {"surfaces": surfaces, "lesions": [single["resnet"], single["plain"], many]}
+    return [
+        *[("train", False, [net, "--network", name, *train]) for name, net in nets.items()],
+        *[("surface", True, [nets[name], out, *plane]) for name, out in zip(nets, surfaces, strict=True)],
+        *[("lesion", True, [nets[name], out, "--delete", 1]) for name, out in single.items()],
+        ("lesion", True, [nets["resnet"], many, "--delete", 1, 10, "--trials", 30, "--seed", 0]),
+        *[
+            ("figure", False, [folder / f"{name}.{kind}", *files])
+            for kind in ("pdf", "png")
+            for name, files in figures.items()
+        ],
+        ("compare", False, [*surfaces, single["plain"], single["resnet"]]),
+    ]
+
+
+def main(arguments, comm) -> None:
+    if comm.size > 1:
+        raise BadInput("the demo starts its own ranks; start it without mpiexec, with --ranks")
+    folder = arguments.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    python = shlex.quote(Path(sys.executable).name)
+    for name, on_ranks, words in steps(folder):
+        words = list(map(str, words))
+        start, shown = [sys.executable], python
+        if on_ranks and (launcher := _launcher()) and arguments.ranks > 1:
+            start = [launcher, "-n", str(arguments.ranks), sys.executable, "-m", "mpi4py"]
+            shown = f"mpiexec -n {arguments.ranks} {python} -m mpi4py"
+        which = f"scripts/{name}.py" if SCRIPT.get() else f"-m skipscape {name}"
+        say(comm, f"\n{shown} {which} {shlex.join(words)}")
+        call = [str(SCRIPTS / f"{name}.py")] if SCRIPT.get() else ["-m", "skipscape", name]
+        if status := subprocess.run([*start, *call, *words]).returncode:
+            sys.exit(status)
+    say(comm, f"\nfigures: {folder / 'surfaces.pdf'}, {folder / 'lesions.pdf'}, and the same as .png", level=ANSWER)
+    say(comm, f'numbers: {folder}/*.h5, for xarray.open_dataset(path, engine="h5netcdf")', level=ANSWER)
+
+
+def _launcher() -> str | None:
+    """The mpiexec of this environment, or else the first on the path; None where mpi4py is not installed."""
+    if importlib.util.find_spec("mpi4py") is None:
+        return None
+    beside = Path(sys.executable).with_name("mpiexec")
+    return str(beside) if beside.is_file() else shutil.which("mpiexec")
+
+
+if __name__ == "__main__":
+    run(main, parser())

@@ -1,0 +1,60 @@
+"""What a command does is what the call does: every option is a keyword, with the same default."""
+
+import inspect
+import runpy
+
+import pytest
+from conftest import ROOT
+
+from ensemble.gradient_flow import gradient_flow
+from ensemble.identity import identity
+from ensemble.path_spectrum import path_spectrum
+from ensemble.reuse import reuse
+from landscape.comparison import compare
+from landscape.evaluator import Evaluator
+from landscape.surface import surface
+from landscape.train import train
+from landscape.trainings import trainings
+
+# Script: the functions that it calls, the measurement first.
+CALLED = {
+    "compare": (compare,),
+    "flow": (gradient_flow,),
+    "identity": (identity,),
+    "paths": (path_spectrum, Evaluator.from_checkpoint),
+    "reuse": (reuse,),
+    "surface": (surface, Evaluator.from_checkpoint),
+    "train": (train,),
+    "trainings": (trainings,),
+}
+OF_COMMANDS = {"help", "verbose", "csv", "latex"}  # what is said and written besides
+OF_CALLS = {"comm", "evaluate", "plane"}  # objects
+OTHERWISE = {("paths", "split")}  # of the evaluator: networks are trained on the other one
+
+
+def options(name):
+    """Each option of a command, or argument, by the name of its keyword."""
+    parser = runpy.run_path(str(ROOT / "scripts" / f"{name}.py"))["parser"]()
+    return {action.dest: action for action in parser._actions}
+
+
+def plain(value):
+    return tuple(value) if isinstance(value, list | tuple) else value
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_options_are_keywords(name):
+    keywords = {keyword for function in CALLED[name] for keyword in inspect.signature(function).parameters}
+    assert {*options(name)} - OF_COMMANDS == keywords - OF_CALLS
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_options_have_the_defaults_of_keywords(name):
+    defaults = {}
+    for function in CALLED[name]:
+        for keyword, parameter in inspect.signature(function).parameters.items():
+            if defaults.get(keyword) is None:  # a measurement may leave the choice to its evaluator
+                defaults[keyword] = parameter.default
+    for keyword, action in options(name).items():
+        if keyword in defaults and not action.required and (name, keyword) not in OTHERWISE:
+            assert plain(action.default) == plain(defaults[keyword]), keyword
