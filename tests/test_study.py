@@ -243,9 +243,7 @@ def test_a_kind_that_is_entered_in_the_table_is_measured_drawn_and_counted(evalu
         plan["gate"][chosen] = request.value
         return request.study(plan, {"scaled": chosen})
 
-    entry = Kind(
-        scale, "multiply every branch by C, one by one", {"type": float}, {"scale": Change("scaled", "scaled")}
-    )
+    entry = Kind(scale, "multiply each branch by C", {"type": float}, {"scale": Change("scaled", "scaled")})
     monkeypatch.setitem(kinds.KINDS, "scale", entry)
     file = measured(evaluate, scale=0.5)
     gates = [measured(evaluate, gate=name, alpha=(0.5, 1, 2))["loss"][0] for name in file.coordinates["block"]]
