@@ -14,6 +14,7 @@ from ensemble.lesions import Replacement, arranged, derangement, means
 from ensemble.paired import Recorder, rise
 from ensemble.plans import ALONE, MEAN, OTHER, deletions, intact
 from ensemble.walk import Walk, branches, order
+from landscape.evaluation import Evaluation
 from landscape.forward import reduced
 from landscape.measure import measure
 from landscape.nested import Nested, length
@@ -21,21 +22,22 @@ from landscape.networks import Block
 from landscape.networks.network import Network
 from landscape.reduced import sample
 from landscape.statistics import recalibrated
-from landscape.subject import Subject
 from landscape.sweep import Function
 
 __all__ = ["damages", "walkable"]
 
 
-def walkable(it: Subject, found: Mapping[str, Block | Foreign], plan: np.ndarray, calibration: object = None) -> bool:
+def walkable(
+    evaluation: Evaluation, blocks: Mapping[str, Block | Foreign], plan: np.ndarray, calibration: object = None
+) -> bool:
     """Whether trials can share their beginnings: blocks of ours in a row, whose statistics stay as they are."""
-    ours = isinstance(it.network, Network) and all(isinstance(block, Block) for block in found.values())
+    ours = isinstance(evaluation.network, Network) and all(isinstance(block, Block) for block in blocks.values())
     return ours and calibration is None and not (plan["pair"] != ALONE).any()
 
 
 def damages(
-    it: Subject,
-    found: Mapping[str, Block | Foreign],
+    evaluation: Evaluation,
+    blocks: Mapping[str, Block | Foreign],
     plan: np.ndarray,
     room: float,
     calibration: Sequence[Nested] | None = None,
@@ -45,8 +47,8 @@ def damages(
 
     Parameters
     ----------
-    it : a network, its data and loss
-    found : the network's blocks, see `ensemble.blocks.blocks`
+    evaluation : a network, its data, loss and metrics
+    blocks : the network's, see `ensemble.blocks.blocks`
     plan : moves, shape (trials, blocks), see `ensemble.plans`
     room : bytes of activations that may be kept between trials
     calibration : if given, batches of inputs that BatchNorm's statistics are measured on in every trial
@@ -65,30 +67,32 @@ def damages(
     BadInput
         A branch is to be replaced by what cannot be had.
     """
-    seed = it.settings["seed"]
+    seed = evaluation.metadata["seed"]
     if (plan["branch"] == OTHER).any():
-        for batch, _ in it.batches:
+        for batch, _ in evaluation.batches:
             derangement(length(batch), seed)  # there must be one
-    losses = {dtype: Recorder(it.loss, it.accuracy) for dtype in {it.dtype, torch.float32}}
+    extra = {evaluation.dtype: evaluation.extra}  # the check in float32 is of the loss alone
+    losses = {dtype: Recorder(evaluation.loss, evaluation.accuracy) for dtype in {evaluation.dtype, torch.float32}}
     replaced = np.unique(plan["block"][plan["branch"] == MEAN])
-    inputs = [batch for batch, _ in it.batches] if len(replaced) else []
+    inputs = [batch for batch, _ in evaluation.batches] if len(replaced) else []
     replacement = {
-        dtype: Replacement(means(reduced(it.runs, dtype), found, replaced, inputs), seed) for dtype in losses
+        dtype: Replacement(means(reduced(evaluation.runs, dtype), blocks, replaced, inputs), seed) for dtype in losses
     }
 
-    if walkable(it, found, plan, calibration):
+    if walkable(evaluation, blocks, plan, calibration):
         rows = order(plan)
         ahead = {trial.tobytes(): again for trial, again in zip(plan[rows], branches(plan[rows]), strict=True)}
         walks = {
             dtype: Walk(
-                it.network,
-                it.batches,
+                evaluation.network,
+                evaluation.batches,
                 loss,
-                it.tolerance,
+                evaluation.tolerance,
                 dtype,
-                room if dtype == it.dtype else 0,
+                room if dtype == evaluation.dtype else 0,
                 replacement[dtype],
-                it.accuracy,
+                evaluation.accuracy,
+                extra.get(dtype, {}),
             )
             for dtype, loss in losses.items()
         }
@@ -99,14 +103,14 @@ def damages(
         rows = np.arange(len(plan))
 
         def damage(trial, dtype, examples=None):
-            statistics = contextlib.nullcontext() if calibration is None else recalibrated(it.runs, calibration)
-            with arranged(it.network, found, trial, replacement[dtype]), statistics:
-                how = {"tolerance": it.tolerance, "examples": examples, "accuracy": it.accuracy}
-                return measure(reduced(it.runs, dtype), it.batches, losses[dtype], **how)
+            statistics = contextlib.nullcontext() if calibration is None else recalibrated(evaluation.runs, calibration)
+            with arranged(evaluation.network, blocks, trial, replacement[dtype]), statistics:
+                how = evaluation.tolerance, examples, extra.get(dtype), evaluation.accuracy
+                return measure(reduced(evaluation.runs, dtype), evaluation.batches, losses[dtype], *how)
 
     twice = {plan[row].tobytes() for row in sample((len(plan),), seed)}
-    unchanged = intact(len(found))
-    alone = deletions(np.eye(len(found), dtype=bool))
+    unchanged = intact(len(blocks))
+    alone = deletions(np.eye(len(blocks), dtype=bool))
     # What others are compared with: losses of each example, as far as they were needed
     references = {unchanged.tobytes(): np.zeros((2, 0))}
     if interactions:
@@ -116,26 +120,26 @@ def damages(
         each = references[trial.tobytes()]
         if each.shape[1] < number:
             # with room to grow, since trials that follow may need more examples
-            damage(trial, it.dtype, max(number, 2 * each.shape[1]))
-            each = references[trial.tobytes()] = losses[it.dtype].taken()
+            damage(trial, evaluation.dtype, max(number, 2 * each.shape[1]))
+            each = references[trial.tobytes()] = losses[evaluation.dtype].taken()
         return each[:, :number]
 
     def function(trials):
         for trial in trials:
-            measured = damage(trial, it.dtype)
-            each = losses[it.dtype].taken()
+            measured = damage(trial, evaluation.dtype)
+            each = losses[evaluation.dtype].taken()
             number = each.shape[1]
             if trial.tobytes() in references and references[trial.tobytes()].shape[1] < number:
                 references[trial.tobytes()] = each
-            measured |= rise(each[0], reference(unchanged, number)[0], it.tolerance)
+            measured |= rise(each[0], reference(unchanged, number)[0], evaluation.tolerance)
             if interactions:
                 pair = alone[trial["runs"] == 0]
                 if len(pair) == 2:
                     others = [reference(network, number) for network in (*pair, unchanged)]
-                    measured |= interaction(each, *others, it.tolerance)
+                    measured |= interaction(each, *others, evaluation.tolerance)
                 else:
                     measured |= UNKNOWN
-            if it.dtype != torch.float32:
+            if evaluation.dtype != torch.float32:
                 measured["loss_float32"] = np.nan
                 if trial.tobytes() in twice:
                     measured["loss_float32"] = damage(trial, torch.float32, measured["examples"])["loss"]

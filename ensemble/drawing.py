@@ -7,6 +7,7 @@ pass. A stage is what block names share before their last dot.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import matplotlib
@@ -16,21 +17,17 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ensemble.drawing_measure import LOST, SAME, as_errors, bounded, interval, label, lost, measured, wilson
+from ensemble.kinds import change_of
 from landscape.drawing.page import titles_of
 from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, Figure, check_width, wrapped
+from landscape.drawing.views import shown
 from landscape.errors import BadInput
 from landscape.table import Results
 
 __all__ = ["blocks", "by_block", "by_kind", "by_number", "by_order", "depth_order", "lesions", "wilson"]
 
+ROUNDING = 1e-6
 CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "fashionmnist": 10}
-KINDS = {  # the attribute "lesion": what a figure calls it, and the blocks that it concerns
-    "delete": ("left out", "deleted"),
-    "replace by mean": ("mean output", "replaced"),
-    "replace by other": ("another's output", "replaced"),
-    "repeat": ("twice", "repeated"),
-    "parallel": ("side by side", "parallel"),
-}
 
 
 def depth_order(names: Sequence[Sequence[str]]) -> list[str]:
@@ -180,7 +177,13 @@ def by_kind(axes: Axes, errors: Sequence[np.ndarray], *, color: str = "black", s
     return axes
 
 
-def lesions(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:
+def lesions(
+    files: Sequence[Results],
+    *,
+    titles: Sequence[str] | None = None,
+    width: float = 5.5,
+    variable: str | None = None,
+) -> Figure:
     """Draw lesion tables: a panel for single deletions, for deletions of many blocks, for other orders, and so on.
 
     Parameters
@@ -189,19 +192,21 @@ def lesions(files: Sequence[Results], *, titles: Sequence[str] | None = None, wi
         something else or stand side by side, bars compare that with single deletions.
     titles : one a file; by default the names of the networks. Files of one title share a colour.
     width : of the figure, in inches
+    variable : what is drawn, such as "loss", "kl" or another metric; by default the error
 
     Returns
     -------
     Figure
         Of errors; of losses if accuracy is not defined in one of the files.
     """
+    files = files if variable is None else [_of(file, variable) for file in files]
     titles, errors = titles_of(files, titles, SAME), as_errors(files)
     color = dict(zip(dict.fromkeys(titles), COLORS * len(files), strict=False))
-    sides: dict = {_singles: [], _multiples: [], _orders: [], _repeats: [], _kinds: []}
+    sides: dict = {_singles: [], _multiples: [], _orders: [], _counts: [], _kinds: []}
     for file, title in zip(files, titles, strict=True):
         sides[_side(file)].append((file, title))
     if sides[_kinds]:
-        sides[_kinds] = [*sides[_singles], *sides[_repeats], *sides[_kinds]]
+        sides[_kinds] = [*sides[_singles], *sides[_counts], *sides[_kinds]]
     sides = {draw: pairs for draw, pairs in sides.items() if pairs}
     with matplotlib.rc_context(STYLE):
         stacked = check_width(width) < 4.5
@@ -302,11 +307,12 @@ def _orders(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str],
     return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
 
 
-def _repeats(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
-    """The panel of blocks that run twice; returns its keys for the legend."""
-    for file, title in pairs:
-        by_number(axes, file, color=color[title], variable="repeated", errors=errors)
-    axes.set(xlabel="blocks applied twice")
+def _counts(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+    """The panel of numbers of blocks that are changed otherwise; returns its keys for the legend."""
+    changes = [change_of(file) for file, _ in pairs]
+    for (file, title), change in zip(pairs, changes, strict=True):
+        by_number(axes, file, color=color[title], variable=change.variable, errors=errors)
+    axes.set(xlabel=", ".join(dict.fromkeys(change.axis for change in changes)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
 
@@ -315,11 +321,10 @@ def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], 
     """The panel of bars; returns its keys for the legend."""
     found: dict[str, dict[str, list]] = {}
     for file, title in pairs:
-        name, variable = KINDS[_kind(file)]
-        error, number = measured(file, errors), file[variable].sum(axis=1)
-        counts = {"parallel": [2], "replaced": np.unique(number[number > 0])}.get(variable, [1])
-        for k in counts:
-            what = f"{k} blocks: {name}" if variable == "replaced" and k > 1 else name
+        change = change_of(file)
+        error, number = measured(file, errors), file[change.variable].sum(axis=1)
+        for k in [1] if change.axis else np.unique(number[number > 0]):  # more of them have a panel of their own
+            what = f"{k} blocks: {change.label}" if k > 1 else change.label
             found.setdefault(what, {}).setdefault(title, []).extend(error[(number == k) & np.isfinite(error)])
     networks = list(dict.fromkeys(title for _, title in pairs))
     shifts = np.linspace(-0.18, 0.18, len(networks)) if len(networks) > 1 else [0.0]
@@ -342,21 +347,23 @@ def _finished(axes: Axes, pairs: list[tuple[Results, str]], errors: bool, most: 
     return (_chance(axes, pairs) if errors else {}) | ({"not finite, in no median": LOST} if gone else {})
 
 
+def _of(file: Results, variable: str) -> Results:
+    """A file whose loss is another variable, and that has no accuracy."""
+    file = shown(file, variable)
+    variables = {name: array for name, array in file.variables.items() if name != "accuracy"}
+    if variable != "loss":  # what compares with the intact network is 0 there, but for rounding
+        variables["loss"] = np.where(np.abs(variables["loss"]) < ROUNDING, 0, variables["loss"])
+    return replace(file, variables=variables)
+
+
 def _side(file: Results):
     """The panel that a file belongs to."""
-    if "kendall_tau" in file.variables:
+    change = change_of(file)
+    if change.variable == "order":
         return _orders
-    if _kind(file) == "repeat":
-        return _repeats
-    if _kind(file) != "delete":
-        if _kind(file) not in KINDS:
-            raise BadInput(f"{file.source} has lesions of an unknown kind, {_kind(file)}; update skipscape")
-        return _kinds
-    return _multiples if file["deleted"].sum(axis=1).max(initial=0) > 1 else _singles
-
-
-def _kind(file: Results) -> str:
-    return str(file.attributes.get("lesion", "delete"))
+    if change.variable == "deleted":
+        return _multiples if file["deleted"].sum(axis=1).max(initial=0) > 1 else _singles
+    return _counts if change.axis else _kinds
 
 
 def _chance(axes: Axes, pairs: list[tuple[Results, str]]) -> dict[str, dict]:

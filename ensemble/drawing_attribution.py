@@ -12,10 +12,10 @@ from matplotlib.colors import Normalize, SymLogNorm
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ensemble import shapley
+from ensemble import interaction, shapley
 from ensemble.drawing import depth_order
 from ensemble.drawing_measure import SAME, as_errors, measured
-from ensemble.interaction import Matrix, matrix
+from ensemble.interaction import Matrix
 from landscape.drawing.page import loss_label, split_of, titles_of
 from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, abreast, check_width
 from landscape.errors import BadInput
@@ -39,11 +39,11 @@ def interactions(files: Sequence[Results], *, titles: Sequence[str] | None = Non
     -------
     Figure
         Of the error, in points; of the loss where targets are not classes. The diagonal is what the deletion of one
-        block costs. A cross marks a pair that cannot be told from 0, see `ensemble.interaction.matrix`. The scale is
-        linear up to a point and logarithmic beyond.
+        block costs. A cross marks a pair that cannot be told from 0, see `ensemble.interaction.interactions`. The
+        scale is linear up to a point and logarithmic beyond.
     """
     loss = not as_errors(files)
-    found = [matrix(file, loss) for file in files]
+    found = [interaction.interactions(file, loss) for file in files]
     factor = 1 if loss else 100
     most = max(float(np.nanmax(np.abs(np.where(np.isfinite(m.value), m.value, np.nan)), initial=0)) for m in found)
     norm = SymLogNorm(1, vmin=-max(factor * most, 1), vmax=max(factor * most, 1))

@@ -69,7 +69,7 @@ def against(axes: Axes, file: Results, name: str) -> Axes:
     ----------
     axes : Axes
     file : of kind "redundancy"
-    name : of the score, see `ensemble.redundancy.SCORES`
+    name : of the score, see `ensemble.scores.SCORES`
 
     Returns
     -------

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ensemble.drawing import by_number
 from ensemble.drawing_measure import as_errors, bounded, label
+from ensemble.kinds import change_of
 from ensemble.surviving import of_file
 from landscape.drawing.page import titles_of
 from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, Figure, check_width
@@ -123,9 +124,9 @@ def what_is_left(axes: Axes, spectrum: Results, lesions: Sequence[Results], erro
 
 def _check(file: Results, number: int) -> None:
     """Refuse what is no deletion of any of the network's blocks."""
-    lesion = str(file.attributes.get("lesion", "delete"))
-    if lesion != "delete":
-        raise BadInput(f"{file.source} holds lesions of kind {lesion}; paths die by deletions: give deletions")
+    if (change := change_of(file)).variable != "deleted":
+        other = f"{file.source} has lesions of another kind ({change.label})"
+        raise BadInput(f"{other}, and paths die by deletions; give deletions")
     if len(file.coordinates["block"]) != number:
         raise BadInput(
             f"{file.source} deletes among {len(file.coordinates['block'])} blocks, the paths are of {number}; "

@@ -10,6 +10,7 @@ from itertools import groupby
 import numpy as np
 
 from ensemble.drawing_measure import SAME, accuracy_interval, as_errors, interval, label
+from ensemble.kinds import change_of
 from landscape.drawing.document import FONT, document, packed, plain, plotly, provenance
 from landscape.drawing.page import loss_label, split_of, titles_of
 from landscape.drawing.style import COLORS
@@ -198,8 +199,9 @@ def _row(blocks: Sequence[str]) -> list[str]:
 def _check(files: Sequence[Results]) -> None:
     first = files[0]
     for file in files:
-        if (kind := str(file.attributes.get("lesion", "delete"))) != "delete":
-            raise BadInput(f"{file.source} has lesions of kind {kind!r}, and a page shows deletions; draw it as a PDF")
+        if (change := change_of(file)).variable != "deleted":
+            other = f"{file.source} has lesions of another kind ({change.label})"
+            raise BadInput(f"{other}, and a page shows deletions; draw it as a PDF")
         if not file["done"].any():
             raise BadInput(f"{file.source} has no trial that is measured yet; let the measuring go on")
         told = {name: [str(each.attributes.get(name)) for each in (first, file)] for name in SAME}

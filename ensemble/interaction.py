@@ -16,10 +16,11 @@ import numpy as np
 from scipy.stats import false_discovery_control, norm
 
 from ensemble.paired import mean_of
+from landscape.errors import BadInput
 from landscape.estimate import Tolerance
 from landscape.table import Results
 
-__all__ = ["INTERACTION", "UNKNOWN", "Matrix", "interaction", "matrix", "summary"]
+__all__ = ["INTERACTION", "UNKNOWN", "Matrix", "interaction", "interactions", "summary"]
 
 LEVEL = 0.05
 
@@ -68,24 +69,40 @@ def interaction(both: np.ndarray, one: np.ndarray, other: np.ndarray, intact: np
     return dict(zip(INTERACTION, found, strict=True))
 
 
-def matrix(file: Results, loss: bool = False) -> Matrix:
-    """The interactions in a file of ``lesion.py --delete 1 2``; of the error, or of the loss in nats.
+def interactions(study: Results, loss: bool | None = None) -> Matrix:
+    """The interactions of all pairs of blocks, as matrices.
 
-    Where the examples show no spread at all, the normal approximation has nothing to say, and the pair is not
-    significant.
+    Parameters
+    ----------
+    study : of all pairs and single deletions, ``lesions(evaluate, delete=[1, 2])``
+    loss : of the loss, in its unit, or of the error, a fraction; by default of the error where accuracy is defined
+
+    Returns
+    -------
+    Matrix
+        Where the examples show no spread at all, the normal approximation has nothing to say, and the pair is not
+        significant.
+
+    Raises
+    ------
+    BadInput
+        Interactions were not measured.
     """
+    loss = not study.has_accuracy if loss is None else loss
     name = "interaction" if loss else "error_interaction"
-    number = len(file.coordinates["block"])
+    if name not in study:
+        raise BadInput(f"{study.source} has no interactions; measure pairs and each alone: --delete 1 2")
+    number = len(study.coordinates["block"])
     value, se = np.full((number, number), np.nan), np.full((number, number), np.nan)
-    measured = file["loss"] if loss else 1 - file["accuracy"]
-    intact = np.flatnonzero(~file["deleted"].any(axis=1))[0]
-    for trial in np.flatnonzero(file["done"]):
-        blocks = np.flatnonzero(file["deleted"][trial])
+    measured = study["loss"] if loss else 1 - study["accuracy"]
+    intact = np.flatnonzero(~study["deleted"].any(axis=1))[0]
+    for trial in np.flatnonzero(study["done"]):
+        blocks = np.flatnonzero(study["deleted"][trial])
         if len(blocks) == 1:
             value[blocks[0], blocks[0]] = measured[trial] - measured[intact]
         elif len(blocks) == 2:
-            value[tuple(blocks)] = value[tuple(blocks[::-1])] = file[name][trial]
-            se[tuple(blocks)] = se[tuple(blocks[::-1])] = file[f"{name}_se"][trial]
+            value[tuple(blocks)] = value[tuple(blocks[::-1])] = study[name][trial]
+            se[tuple(blocks)] = se[tuple(blocks[::-1])] = study[f"{name}_se"][trial]
     upper = np.triu_indices(number, 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         p = 2 * norm.sf(np.abs(value[upper]) / se[upper])
@@ -101,7 +118,7 @@ def matrix(file: Results, loss: bool = False) -> Matrix:
 def summary(file: Results) -> str:
     """A line that says how far from 0 the interactions are."""
     loss = not file.has_accuracy
-    found = matrix(file, loss)
+    found = interactions(file, loss)
     upper = np.triu_indices(len(found.value), 1)
     known = np.isfinite(found.value[upper])
     pairs, alone = found.value[upper][known], np.diag(found.value)

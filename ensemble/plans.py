@@ -158,16 +158,15 @@ def contiguous(number: int, counts: Iterable[int]) -> np.ndarray:
     return _chosen(number, (range(start, start + k) for k in counts for start in range(number - k + 1)))
 
 
-def listed(names: Sequence[str], lines: Iterable[str]) -> np.ndarray:
-    """The intact network and then the set of blocks that each line names, apart by spaces; empty lines are nothing.
+def listed(names: Sequence[str], sets: Sequence[Sequence[str]]) -> np.ndarray:
+    """The intact network and then each set of blocks, given by their names.
 
     Raises
     ------
     BadInput
-        A line names what is no block, or there is no line.
+        A set names what is no block, or there is no set.
     """
     place = {name: number for number, name in enumerate(names)}
-    sets = [line.split() for line in lines if line.strip()]
     if unknown := [name for chosen in sets for name in chosen if name not in place]:
         raise BadInput(f"no removable block is called {unknown[0]}; there are {', '.join(names)}")
     if not sets:

@@ -20,7 +20,7 @@ from scipy.stats import t as student
 from landscape.errors import BadInput
 from landscape.table import Results
 
-__all__ = ["SPARED", "Values", "of_file", "orders", "payoff", "places", "remaining", "sets", "summary", "values"]
+__all__ = ["SPARED", "Values", "orders", "payoff", "places", "remaining", "sets", "shapley_values", "summary", "values"]
 
 STEP = 40  # orders between two looks at how well the values are known
 MOST = 100_000  # orders
@@ -149,16 +149,29 @@ def remaining(
     return np.zeros(0, int), found
 
 
-def of_file(file: Results) -> Values:
-    """The values in a file of ``lesion.py --shapley``; of the error, a fraction, or of the loss, see `payoff`."""
-    ways = file["turn"].argsort(axis=1)
-    found = payoff(file["loss"], file.variables.get("accuracy"), file["done"])
-    return remaining(found, file["done"], ways, places(ways, file["deleted"]), file.attributes.get("precision"))[1]
+def shapley_values(study: Results) -> Values:
+    """The Shapley values of all blocks, with their intervals: of the error, a fraction, or of the loss, see `payoff`.
+
+    Parameters
+    ----------
+    study : of blocks deleted in random orders, ``lesions(evaluate, shapley=1000)``
+
+    Raises
+    ------
+    BadInput
+        Blocks were not deleted in orders.
+    """
+    if "turn" not in study:
+        raise BadInput(f"{study.source} has no orders of deletion; measure a study that has: --shapley")
+    ways = study["turn"].argsort(axis=1)
+    cost = payoff(study["loss"], study.variables.get("accuracy"), study["done"])
+    precision = study.attributes.get("precision")
+    return remaining(cost, study["done"], ways, places(ways, study["deleted"]), precision)[1]
 
 
 def summary(file: Results) -> str:
     """A line that says what the blocks are worth together, and which of them most."""
-    found, names = of_file(file), file.coordinates["block"]
+    found, names = shapley_values(file), file.coordinates["block"]
     scale, unit = (100, "points of error") if file.has_accuracy else (1, file.unit)
     first = ", ".join(
         f"{block + 1} ({names[block]}) {scale * found.mean[block]:.3g} ± {scale * found.half[block]:.2g}"

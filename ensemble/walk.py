@@ -8,7 +8,8 @@ from the input.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -59,6 +60,7 @@ class Walk:
     room : bytes of activations to keep at most; with less, more is computed again
     replacement : where trials replace branches, see `ensemble.lesions`
     accuracy : of each example, see `landscape.measure.score`
+    extra : other losses, and metrics, by name, taken from the same outputs
     """
 
     def __init__(
@@ -71,9 +73,10 @@ class Walk:
         room: float = 2**31,
         replacement: Replacement = NONE,
         accuracy: Accuracy | None = None,
+        extra: Mapping[str, Loss] = MappingProxyType({}),
     ):
         self.batches, self.loss, self.tolerance, self.room = batches, loss, tolerance, room
-        self.accuracy = accuracy
+        self.accuracy, self.extra = accuracy, extra
         self.blocks, self.replacement = list(blocks(network).values()), replacement
         self.as_they_are = [reduced(block, dtype) for block in self.blocks]
         names = {id(block): number for number, block in enumerate(self.blocks)}
@@ -104,7 +107,7 @@ class Walk:
         steps = {self.place[block] for block in again}
         with torch.no_grad():
             outputs = (self._output(batch, trial, steps) for batch in range(len(self.batches)))
-            return score(outputs, self.batches, self.loss, self.tolerance, examples, accuracy=self.accuracy)
+            return score(outputs, self.batches, self.loss, self.tolerance, examples, self.extra, self.accuracy)
 
     def _output(self, batch: int, trial: np.ndarray, again: set[int]) -> Tensor:
         before, kept = self.kept.get(batch, (trial, []))

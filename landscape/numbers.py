@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 NONE = float("nan")
+REAL = {"least": -math.inf}  # values of either sign
 ROUNDING = 1e-6  # of a loss in single precision, relative
 INDEFINITE = 0.01  # of λ_max: a negative λ_min that is larger is no rounding, and no flat direction
 
@@ -147,7 +148,17 @@ def lesion(results: Results, levels: Levels) -> list[Row]:
     if results.has_accuracy:
         what, unit, ends, measured = "error", "%", {"most": 100}, 100 * (1 - results.accuracy())
     else:
-        what, unit, ends, measured = "loss", _unit(results), {"least": -math.inf}, results["loss"]
+        what, unit, ends, measured = "loss", _unit(results), REAL, results["loss"]
+    rows = _medians(results, what, unit, measured, ends)
+    for name in (*_listed(results, "further_losses"), *_listed(results, "metrics")):
+        name = name.rpartition(":")[2]
+        unit = results.metadata.get(name, {}).get("units", "")
+        rows += _medians(results, name, unit if unit not in ("", "as the loss") else name, results[name], REAL)
+    return rows
+
+
+def _medians(results: Results, what: str, unit: str, measured: np.ndarray, ends: dict) -> list[Row]:
+    """A number of the intact network, and its medians over the trials that change so many blocks."""
     measured = np.where(results["done"], measured, NONE)
     number, name = changed(results)
     medians = (
@@ -156,6 +167,11 @@ def lesion(results: Results, levels: Levels) -> list[Row]:
     )
     least = ends.get("least", 0.0)
     return [Row(f"{what}, intact", unit, [_median(measured[number == 0])], least=least, repeated=False), *medians]
+
+
+def _listed(results: Results, attribute: str) -> list[str]:
+    """Names in an attribute that not every file has."""
+    return np.atleast_1d(results.attributes.get(attribute, [])).tolist()
 
 
 def sharpness(results: Results, levels: Levels) -> list[Row]:
@@ -230,20 +246,20 @@ def noiseless(results: Results) -> bool:
 
 
 def changed(results: Results) -> tuple[np.ndarray, str]:
-    """How many blocks each trial of a lesion table changes (0 or 1: whether it does), and what that is called."""
-    how = results.attributes.get("lesion", "delete")
-    if how == "delete":
-        return results["deleted"].sum(axis=1), "{} deleted"
-    if how.startswith("replace"):
-        return results["replaced"].sum(axis=1), how.replace("replace", "{} replaced")
-    if how == "repeat":
-        return results["repeated"].sum(axis=1), "{} applied twice"
-    if how == "swap":
+    """How many blocks each trial of a lesion table changes (0 or 1: whether it does), and what that is called.
+
+    The table itself says so, whichever kinds of lesions there are: a variable over (trial, block) has what was done to
+    blocks for its name, and the attribute "lesion" is its verb and what more there is to say, "replace by mean".
+    """
+    verb, *how = str(results.attributes.get("lesion", "delete")).split()
+    if "swaps" in results:
         return results["swaps"], "{} swaps"
-    if how == "parallel":
-        return results["parallel"].any(axis=1).astype(int), "two in parallel"
-    order = results["order"]
-    return (order != np.arange(order.shape[1])).any(axis=1).astype(int), {"permute": "permuted"}.get(how, "reversed")
+    if "order" in results:
+        order = results["order"]
+        return (order != np.arange(order.shape[1])).any(axis=1).astype(int), f"{verb}d"
+    others = (n for n, dims in results.dims.items() if dims == ("trial", "block") and n != "deleted")
+    name = next(others, "deleted")
+    return results[name].sum(axis=1), " ".join(["{}", name, *how])
 
 
 def _axes(results: Results) -> tuple[np.ndarray, np.ndarray | None]:

@@ -50,6 +50,12 @@ def parser() -> Parser:
         help=f"of the figure, or {', '.join(f'{name} ({width:g})' for name, width in WIDTHS.items())} (default: 5.5)",
     )
     g.add_argument("--dpi", type=float, metavar="PIXELS", help="an inch; not of lines in .pdf and .svg (default: 300)")
+    g = p.add_argument_group("surfaces and lesions")
+    g.add_argument(
+        "--variable",
+        metavar="NAME",
+        help="test_loss, mse, objective, kl, … where measured (default: the loss; of lesions the error)",
+    )
     g = p.add_argument_group("lesions")
     g.add_argument("--by-depth", action="store_true", help="single deletions of many networks, by size")
     g = p.add_argument_group("flows")
@@ -58,7 +64,6 @@ def parser() -> Parser:
     g.add_argument("--vmin", type=float, metavar="LOSS", help="lower end of the scale (default: from the losses)")
     g.add_argument("--vmax", type=float, metavar="LOSS", help="upper end of the scale (default: from the losses)")
     g.add_argument("--linear", action="store_true", help="a linear scale (default: logarithmic)")
-    g.add_argument("--variable", metavar="NAME", help="test_loss, mse, objective, … where measured (default: loss)")
     g = p.add_argument_group("surfaces over a plane")
     g.add_argument(
         "--levels", nargs="+", type=float, metavar="LOSS", help="contours (default: 1, 2, 5, 10 … or decades)"

@@ -17,27 +17,53 @@ Trial 0 is the intact network. Interrupted, the same command goes on where it st
 does nothing. Without mpiexec it runs on one process, with the same results to the bit.
 """
 
-from ensemble.study import options
-from ensemble.trials import lesions
-from landscape.command import Parser, run
-from landscape.imported import imported
-from landscape.ranks import agreed
-from landscape.subject import options as subject_options
-from landscape.subject import subject
+from ensemble.kinds import KINDS, REPLACEMENTS
+from ensemble.trials import BATCHNORM, lesions
+from landscape.commands.cli import Parser, chosen, run
+from landscape.commands.options import blocks_options, evaluator_options, statistics_options
+from landscape.evaluator import Evaluator
 
 
 def parser() -> Parser:
     p = Parser(prog="lesion.py", description=__doc__)
-    subject_options(p, split="test")
-    options(p)
+    evaluator_options(p, split="test", several=True, both=False)
+    g = p.add_argument_group("the lesions, of one kind (by default: --delete 1)").add_mutually_exclusive_group()
+    for name, kind in KINDS.items():
+        g.add_argument(f"--{name}", help=kind.help, **kind.typed)
+    g = p.add_argument_group("which of them")
+    g.add_argument(
+        "--trials",
+        type=int,
+        help="random ones, so many for each K, drawn independently; of a K with no more sets of blocks than that, each "
+        "set once; without it every set there is",
+    )
+    g.add_argument("--contiguous", action="store_true", help="--delete only blocks that follow each other")
+    g.add_argument(
+        "--replace",
+        choices=REPLACEMENTS,
+        help="branches give their mean over the data, or what they give for another example, instead of nothing",
+    )
+    g.add_argument(
+        "--precision",
+        type=float,
+        metavar="P",
+        help="of --shapley: stop as soon as the 95 %% interval of each block's value is ± P, in the error's fraction; "
+        "by default all N orders",
+    )
+    g.add_argument(
+        "--alpha", nargs=3, type=float, metavar=("FROM", "TO", "POINTS"), help="of --gate; by default 0 to 1, 11 points"
+    )
+    blocks_options(p.add_argument_group("blocks"))
+    statistics_options(
+        p.add_argument_group("BatchNorm"), BATCHNORM, "frozen", "its own statistics, or measured anew in every trial"
+    )
     return p
 
 
 def main(arguments, comm) -> None:
-    with agreed(comm):
-        described = imported(arguments.blocks) if arguments.blocks else None
-        it = subject(arguments, comm)
-    lesions(it, described, arguments, comm)
+    evaluate = Evaluator.from_checkpoint(**chosen(arguments, Evaluator.from_checkpoint), comm=comm)
+    kinds = {name: getattr(arguments, name) for name in KINDS}
+    lesions(evaluate, **{**chosen(arguments, lesions), **kinds}, comm=comm)
 
 
 if __name__ == "__main__":

@@ -11,79 +11,22 @@ correlation with the rise of the loss is printed. Interrupted, the same command 
 does nothing. Without mpiexec it runs on one process, with the same results to the bit.
 """
 
-from functools import cache
-
-import numpy as np
-import torch
-
-from ensemble.blocks import blocks, check
-from ensemble.damage import damages, walkable
-from ensemble.paired import RISE
-from ensemble.plans import deletions
-from ensemble.redundancy import SCORES, redundancy, summary
-from landscape.command import Parser, run, say
-from landscape.experiment import experiment
-from landscape.imported import imported
-from landscape.place import room
-from landscape.ranks import agreed
-from landscape.reduced import FLOAT32, difference
-from landscape.subject import options, subject, unfused
-from landscape.table import MEASURED
+from ensemble.redundancy import redundancy
+from landscape.commands.cli import Parser, chosen, run
+from landscape.commands.options import blocks_options, evaluator_options
+from landscape.evaluator import Evaluator
 
 
 def parser() -> Parser:
     p = Parser(prog="redundancy.py", description=__doc__)
-    options(p, split="test")
-    g = p.add_argument_group("blocks")
-    g.add_argument(
-        "--blocks",
-        metavar="PACKAGE.MODULE:FUNCTION",
-        help="where branches end, for a network that is not known, see lesion.py; a block is scored if it is named "
-        "like the module that adds its branches",
-    )
-    g.add_argument("--layers", action="store_true", help="a transformer's layer is one block, not attention and MLP")
+    evaluator_options(p, split="test", several=True, both=False)
+    blocks_options(p.add_argument_group("blocks"))
     return p
 
 
 def main(arguments, comm) -> None:
-    with agreed(comm):
-        described = imported(arguments.blocks) if arguments.blocks else None
-        it = subject(arguments, comm)
-        found = blocks(it.network, described, arguments.layers)
-        check(it.network, found, it.batches[0][0][:3])
-        plan = deletions(np.eye(len(found), dtype=bool))
-    if not walkable(it, found, plan):
-        it = unfused(it)
-    with agreed(comm):
-        damage, order = damages(it, found, plan, room(comm, it.device))
-    reduced = it.dtype != torch.float32
-
-    @cache
-    def scores():
-        """Of all blocks at once; each rank for itself, since a pass costs no more than a deletion."""
-        return redundancy(it.network, found, it.batches)
-
-    def measured(trials):
-        for trial, numbers in zip(trials, damage(trials), strict=True):
-            yield scores().of(int(trial["runs"].argmin())) | numbers
-
-    table = experiment(
-        measured,
-        plan,
-        arguments,
-        comm,
-        label="blocks",
-        choose=lambda table: order[~table.done[order]],
-        kind="redundancy",
-        dims=("block",),
-        coordinates={"block": np.array(list(found))},
-        measured=SCORES | MEASURED | RISE | (FLOAT32 if reduced else {}),
-        attributes=it.settings,
-    )
-    if table:
-        say(comm, *summary(table.values, arguments.seed))
-    if table and reduced:
-        say(comm, difference(it.settings["dtype"], table.values["loss"], table.values["loss_float32"]))
+    evaluate = Evaluator.from_checkpoint(**chosen(arguments, Evaluator.from_checkpoint), comm=comm)
+    redundancy(evaluate, **chosen(arguments, redundancy), comm=comm)
 
 
 if __name__ == "__main__":

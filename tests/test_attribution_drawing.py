@@ -12,7 +12,7 @@ from ensemble import shapley
 from ensemble.drawing import lesions
 from ensemble.drawing_attribution import by_pair, by_value, interactions, values
 from ensemble.drawing_depth import by_depth, damages, resilience
-from ensemble.interaction import matrix
+from ensemble.interaction import interactions as matrix
 from landscape.drawing import save
 from landscape.errors import BadInput
 from landscape.table import Results

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import command, same
+from test_forward import trained_like
 
-from ensemble.interaction import INTERACTION, interaction, matrix, summary
-from landscape import checkpoint
-from landscape import data as datasets
+from ensemble.interaction import INTERACTION, interaction, interactions, summary
+from ensemble.trials import lesions
+from landscape.errors import BadInput
+from landscape.evaluator import Evaluator
 from landscape.measure import cross_entropy
-from landscape.table import Results, read
-
-FEW = ("--examples", 120)
+from landscape.networks import build
+from landscape.table import Results
 
 
 def test_the_interaction_is_the_mean_over_examples_and_its_error_is_paired():
@@ -48,16 +48,16 @@ def file_of(value, se, alone=(0.1, 0.2, 0.0)):
 
 
 def test_a_pair_is_significant_where_the_false_discovery_rate_allows_it():
-    found = matrix(file_of([0.1, -0.2, 0.01], [0.01, 0.02, 0.01]))
+    found = interactions(file_of([0.1, -0.2, 0.01], [0.01, 0.02, 0.01]))
     np.testing.assert_array_equal(found.significant, [[0, 1, 1], [1, 0, 0], [1, 0, 0]])
     np.testing.assert_allclose(found.value, [[0.1, 0.1, -0.2], [0.1, 0.2, 0.01], [-0.2, 0.01, 0.0]], atol=1e-15)
     # p = 0.04, 0.03, 0.9: each would pass alone, together they do not
     z = [2.0537489, 2.1700904, 0.1256613]
-    assert not matrix(file_of(np.array(z) * 0.01, [0.01] * 3)).significant.any()
+    assert not interactions(file_of(np.array(z) * 0.01, [0.01] * 3)).significant.any()
 
 
 def test_a_pair_without_any_spread_is_not_significant():
-    found = matrix(file_of([0.0, 0.1, 0.1], [0.0, np.nan, 0.001]))
+    found = interactions(file_of([0.0, 0.1, 0.1], [0.0, np.nan, 0.001]))
     np.testing.assert_array_equal(found.significant, [[0, 0, 0], [0, 0, 1], [0, 1, 0]])
 
 
@@ -74,66 +74,66 @@ def test_the_summary_counts_and_compares():
 
 
 @pytest.fixture(scope="module")
-def deep(tmp_path_factory):
-    """A network of six blocks, hardly trained."""
-    path = tmp_path_factory.mktemp("deep") / "a.pt"
-    command("train", path, *("--depth", 14, "--width", 4, "--epochs", 2, "--examples", 300, "--quiet"))
-    return path
+def evaluate():
+    """A network of six blocks on images."""
+    torch.manual_seed(0)
+    network = trained_like(build("resnet", depth=14, width=4, channels=1)).eval()
+    return Evaluator(network, [(torch.randn(120, 1, 8, 8), torch.arange(120) % 10)])
 
 
-@pytest.mark.mpi
-def test_all_pairs_of_a_network_are_compared_with_each_alone(deep, tmp_path):
-    told = command("lesion", deep, tmp_path / "a.h5", "--delete", 1, 2, *FEW).stdout
-    command("lesion", deep, tmp_path / "b.h5", "--delete", 1, 2, *FEW, ranks=3)
-    same(tmp_path / "a.h5", tmp_path / "b.h5")
-    file = read(tmp_path / "a.h5")
-    assert summary(file) in told
-    number = file["deleted"].sum(axis=1)
-    assert (np.isfinite(file["interaction"]) == (number == 2)).all() and (number == 2).sum() == 15
-    for variable, measured in (("interaction", file["loss"]), ("error_interaction", 1 - file["accuracy"])):
-        at = {frozenset(np.flatnonzero(d)): m for d, m in zip(file["deleted"], measured, strict=True)}
-        for trial in np.flatnonzero(number == 2):
-            i, j = (frozenset({b}) for b in np.flatnonzero(file["deleted"][trial]))
-            expected = at[i | j] - at[i] - at[j] + at[frozenset()]
-            assert file[variable][trial] == pytest.approx(expected, abs=1e-6)
+def test_all_pairs_of_a_network_are_compared_with_each_alone(evaluate, caplog):
+    with caplog.at_level("INFO", "skipscape"):
+        study = lesions(evaluate, delete=[1, 2], quiet=True)
+    assert summary(study) in caplog.text
+    number = study["deleted"].sum(axis=1)
+    assert (np.isfinite(study["interaction"]) == (number == 2)).all() and (number == 2).sum() == 15
+    for loss, measured in ((True, study["loss"]), (False, 1 - study["accuracy"])):
+        at = {frozenset(np.flatnonzero(d)): m for d, m in zip(study["deleted"], measured, strict=True)}
+        found = interactions(study, loss)
+        for i in range(6):
+            one = at[frozenset({i})] - at[frozenset()]
+            assert found.value[i, i] == pytest.approx(one, abs=1e-6)
+            for j in range(i):
+                expected = at[frozenset({i, j})] - at[frozenset({j})] - one
+                assert found.value[i, j] == found.value[j, i] == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    np.testing.assert_array_equal(interactions(study).value, interactions(study, False).value)
 
 
-def test_the_error_of_an_interaction_is_that_of_losses_taken_by_hand(deep, tmp_path):
-    command("lesion", deep, tmp_path / "a.h5", "--delete", 2, *FEW)
-    file = read(tmp_path / "a.h5")
-    found = checkpoint.load(deep)
-    network = found.restore().eval()
-    data = datasets.load("digits", "test", examples=120, **{k: found.data[k] for k in ("mean", "std")})
-    names = [name for name, module in network.named_modules() if type(module).__name__ == "Block"]
+def test_the_error_of_an_interaction_is_that_of_losses_taken_by_hand(evaluate):
+    study, network = lesions(evaluate, delete=2, quiet=True), evaluate.network
+    ((images, labels),) = evaluate.sources[0].batches
 
     def losses(*deleted):
-        saved = {}
-        for name in deleted:  # the last BatchNorm of the branch gives 0
-            norm = [m for m in network.get_submodule(name).branch.modules() if isinstance(m, torch.nn.BatchNorm2d)][-1]
-            saved[norm] = norm.weight.data.clone(), norm.bias.data.clone()
+        norms = [network.get_submodule(str(study.coordinates["block"][n])).branch[-1] for n in deleted]
+        saved = [(norm.weight.data.clone(), norm.bias.data.clone()) for norm in norms]
+        for norm in norms:  # the last BatchNorm of the branch gives 0
             norm.weight.data.zero_()
             norm.bias.data.zero_()
         with torch.no_grad():
-            each = cross_entropy(network(data.images), data.labels).double().numpy()
-        for norm, (weight, bias) in saved.items():
+            each = cross_entropy(network(images), labels).double().numpy()
+        for norm, (weight, bias) in zip(norms, saved, strict=True):
             norm.weight.data, norm.bias.data = weight, bias
         return each
 
-    trial = int(np.flatnonzero(file["deleted"][:, [1, 4]].all(axis=1))[0])
-    beyond = losses(names[1], names[4]) - losses(names[1]) - losses(names[4]) + losses()
-    assert file["interaction"][trial] == pytest.approx(beyond.mean(), rel=1e-4)
-    assert file["interaction_se"][trial] == pytest.approx(beyond.std(ddof=1) / np.sqrt(len(beyond)), rel=1e-4)
+    trial = int(np.flatnonzero(study["deleted"][:, [1, 4]].all(axis=1))[0])
+    beyond = losses(1, 4) - losses(1) - losses(4) + losses()
+    assert study["interaction"][trial] == pytest.approx(beyond.mean(), rel=1e-3, abs=1e-5)
+    assert study["interaction_se"][trial] == pytest.approx(beyond.std(ddof=1) / np.sqrt(len(beyond)), rel=1e-3)
+    assert interactions(study, loss=True).se[1, 4] == study["interaction_se"][trial]
 
 
-def test_random_or_replaced_pairs_have_no_interactions(deep, tmp_path):
-    command("lesion", deep, tmp_path / "a.h5", "--delete", 1, 2, "--trials", 3, *FEW)
-    command("lesion", deep, tmp_path / "b.h5", "--delete", 2, "--replace", "mean", *FEW)
-    for name in "ab":
-        assert not INTERACTION.keys() & read(tmp_path / f"{name}.h5").variables.keys()
+def test_random_or_replaced_pairs_have_no_interactions(evaluate):
+    for options in ({"delete": [1, 2], "trials": 3}, {"delete": 2, "replace": "mean"}):
+        study = lesions(evaluate, **options, quiet=True)
+        assert not INTERACTION.keys() & study.keys()
+        with pytest.raises(BadInput, match="has no interactions"):
+            interactions(study)
 
 
-def test_with_a_tolerance_pairs_are_compared_over_their_own_examples(deep, tmp_path):
-    command("lesion", deep, tmp_path / "a.h5", "--delete", 1, 2, "--split", "train", "--tolerance", 0.2, "--quiet")
-    file = read(tmp_path / "a.h5")
-    pairs = file["deleted"].sum(axis=1) == 2
-    assert np.isfinite(file["interaction"][pairs]).all() and (file["interaction_se"][pairs] >= 0).all()
+def test_with_a_tolerance_pairs_are_compared_over_their_own_examples(evaluate):
+    torch.manual_seed(1)
+    batches = [(torch.randn(1500, 1, 8, 8), torch.arange(1500) % 10)]
+    study = lesions(Evaluator(evaluate.network, batches, tolerance=0.1, batch_size=100), delete=[1, 2], quiet=True)
+    pairs = study["deleted"].sum(axis=1) == 2
+    assert study["examples"].min() < 1500
+    assert np.isfinite(study["interaction"][pairs]).all() and (study["interaction_se"][pairs] >= 0).all()

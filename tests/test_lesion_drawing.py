@@ -109,7 +109,7 @@ def test_bars_compare_lesions_of_one_block(files):
         "mean output",
         "another's output",
         "2 blocks: another's output",
-        "side by side",
+        "2 blocks: side by side",
     ]
     deleted = 100 * (1 - files["delete"]["accuracy"][1:])
     assert bars.patches[0].get_width() == pytest.approx(np.median(deleted))

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from ensemble import study
+from ensemble import kinds
 from ensemble.blocks import blocks, stages
 from ensemble.lesions import Replacement, arranged, derangement, every, lesion, means, sampled
-from ensemble.own import lesions
 from ensemble.plans import MEAN, OTHER, gates, intact, orders, pairs, repetitions, replacements
+from ensemble.trials import lesions
 from landscape.directions import digest
 from landscape.errors import BadInput
+from landscape.evaluator import Evaluator
 from landscape.measure import evaluating
 from landscape.networks import build
 
@@ -354,17 +355,17 @@ def test_where_there_are_no_more_sets_than_trials_each_is_there_once():
 @pytest.mark.parametrize("how", [{"delete": [1, 2]}, {"delete": [1, 2], "replace": "other"}, {"repeat": [1, 2]}])
 def test_a_file_whose_few_sets_were_drawn_again_and_again_is_gone_on_with(tmp_path, monkeypatch, how):
     network = trained_like("resnet", depth=20, width=2)
-    batches = [(torch.randn(8, 1, 8, 8), torch.arange(8) % 10)]
+    evaluate = Evaluator(network, [(torch.randn(8, 1, 8, 8), torch.arange(8) % 10)])
     arguments = {**how, "trials": 16, "quiet": True}
     with monkeypatch.context() as patch:
-        patch.setattr(study, "sampled", partial(sampled, again=True))
-        earlier = lesions(network, batches, tmp_path / "a.h5", **arguments)
-    now = lesions(network, batches, tmp_path / "a.h5", **arguments)
+        patch.setattr(kinds, "sampled", partial(sampled, again=True))
+        earlier = lesions(evaluate, out=tmp_path / "a.h5", **arguments)
+    now = lesions(evaluate, out=tmp_path / "a.h5", **arguments)
     assert len(now["done"]) == len(earlier["done"]) == 1 + 2 * 16
     np.testing.assert_array_equal(now["loss"], earlier["loss"])
-    assert len(lesions(network, batches, tmp_path / "b.h5", **arguments)["done"]) < len(now["done"])
+    assert len(lesions(evaluate, out=tmp_path / "b.h5", **arguments)["done"]) < len(now["done"])
     with pytest.raises(BadInput, match="holds another measurement"):
-        lesions(network, batches, tmp_path / "a.h5", seed=1, **arguments)
+        lesions(evaluate, out=tmp_path / "a.h5", seed=1, **arguments)
 
 
 @pytest.mark.parametrize(("counts", "trials"), [([0], 5), ([10], 5), ([], 5), ([1], 0), ([1], 10**9)])

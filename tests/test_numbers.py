@@ -190,8 +190,8 @@ def test_lesions_have_a_median_for_each_number_of_blocks(tmp_path):
         ("replace by mean", "replaced", [[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]], {
             "1 replaced by mean": 15, "2 replaced by mean": 40}),
         ("repeat", "repeated", [[False] * 3, [True, True, False], [False, True, True], [False, False, True]], {
-            "1 applied twice": 40, "2 applied twice": 15}),
-        ("parallel", "parallel", [[0, 0, 0], [1, 1, 0], [0, 1, 1], [1, 1, 0]], {"two in parallel": 20}),
+            "1 repeated": 40, "2 repeated": 15}),
+        ("parallel", "parallel", [[0, 0, 0], [1, 1, 0], [0, 1, 1], [1, 1, 0]], {"2 parallel": 20}),
         ("permute", "order", [[0, 1, 2], [1, 0, 2], [2, 0, 1], [0, 2, 1]], {"permuted": 20}),
         ("reverse", "order", [[0, 1, 2], [1, 0, 2], [2, 1, 0], [0, 2, 1]], {"reversed": 20}),
         ("swap", "swaps", [0, 1, 1, 2], {"1 swaps": 15, "2 swaps": 40}),

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import command
-from landscape.subject import Subject
 from scipy.stats import binomtest
 from test_forward import trained_like
 
@@ -17,19 +16,20 @@ from ensemble.plans import deletions, every, gates, pairs
 from landscape.accuracy import accuracy_for
 from landscape.data import batches, load
 from landscape.estimate import Tolerance
+from landscape.evaluation import Evaluation
 from landscape.losses import cross_entropy, mse
 from landscape.networks import build
 from landscape.table import read
 
 
-def subject(examples=200, tolerance=None, dtype=torch.float32, size=50):
+def evaluation(examples=200, tolerance=None, dtype=torch.float32, size=50):
     torch.manual_seed(0)
     network = trained_like(build("resnet", depth=14, width=4, channels=1))
     data = batches(load("digits", "train", examples=examples), size)
     targets = torch.cat([targets for _, targets in data])
     if tolerance is not None:
         tolerance = Tolerance(targets, tolerance)
-    return Subject(
+    return Evaluation(
         None, network, network, network, data, cross_entropy, torch.device("cpu"), dtype, tolerance, {"seed": 0}
     )
 
@@ -41,7 +41,7 @@ def each_loss(it, found, trial, n):
 
 @pytest.mark.parametrize("kind", ["walk", "hooks"])
 def test_the_rise_is_the_mean_difference_over_the_same_examples(kind):
-    it = subject()
+    it = evaluation()
     found = blocks(it.network)
     plan = deletions(every(6, [1])) if kind == "walk" else pairs(np.eye(6, dtype=bool)[[0]])
     plan = plan if kind == "walk" else np.concatenate([deletions(np.zeros((1, 6), bool)), plan])
@@ -59,7 +59,7 @@ def test_the_rise_is_the_mean_difference_over_the_same_examples(kind):
 
 
 def test_trials_in_any_order_and_alone_are_the_same_bits():
-    it = subject()
+    it = evaluation()
     found = blocks(it.network)
     plan = deletions(every(6, [1, 2]))
     function, rows = damages(it, found, plan, room=2**30)
@@ -72,7 +72,7 @@ def test_trials_in_any_order_and_alone_are_the_same_bits():
 
 def test_with_a_tolerance_the_first_examples_are_compared():
     """Trials take different numbers of examples; the error is the stratified one against all of them."""
-    it = subject(examples=1201, tolerance=0.04)
+    it = evaluation(examples=1201, tolerance=0.04)
     found = blocks(it.network)
     plan = deletions(every(6, [1]))
     function, rows = damages(it, found, plan, room=2**30)
@@ -126,7 +126,7 @@ def test_where_targets_are_not_classes_nothing_is_wrong_or_right():
 
 
 def test_a_reduced_type_is_compared_with_itself_and_with_float32():
-    it = subject(dtype=torch.bfloat16)
+    it = evaluation(dtype=torch.bfloat16)
     found = blocks(it.network)
     plan = gates(6, [1], np.linspace(0, 1, 5)[:, None])
     function, rows = damages(it, found, plan, room=2**30)

@@ -112,12 +112,12 @@ def test_blocks_in_a_row_are_every_run_once():
 
 
 def test_sets_are_read_a_line_each():
-    chosen = listed(NAMES, ["stages.0  stages.3", "", "stages.11\t"])
+    chosen = listed(NAMES, [["stages.0", "stages.3"], ["stages.11"]])
     assert [np.flatnonzero(row).tolist() for row in chosen] == [[], [0, 3], [11]]
     with pytest.raises(BadInput, match=r"no removable block is called stages\.12"):
-        listed(NAMES, ["stages.1 stages.12"])
+        listed(NAMES, [["stages.1", "stages.12"]])
     with pytest.raises(BadInput, match="empty"):
-        listed(NAMES, ["  "])
+        listed(NAMES, [])
 
 
 def test_neighbours_are_in_one_stage_and_follow_each_other():

@@ -12,7 +12,8 @@ from torch import nn
 
 from ensemble.blocks import blocks
 from ensemble.drawing_redundancy import against, redundancies
-from ensemble.redundancy import DRAWS, SCORES, association, redundancy, summary
+from ensemble.redundancy import DRAWS, association, summary
+from ensemble.scores import SCORES, scores
 from landscape.directions import digest
 from landscape.drawing import save
 from landscape.errors import BadInput
@@ -24,7 +25,7 @@ SMALL = {"depth": 14, "width": 4, "channels": 1, "classes": 4}
 
 def scored(network, x, described=None, layers=False, size=2):
     found = blocks(network, described, layers)
-    return redundancy(network, found, [(part, torch.zeros(len(part))) for part in x.split(size)])
+    return scores(network, found, [(part, torch.zeros(len(part))) for part in x.split(size)])
 
 
 def influence(x, y, axis):

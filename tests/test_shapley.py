@@ -5,11 +5,15 @@ from math import factorial
 
 import numpy as np
 import pytest
-from conftest import command, same
+import torch
+from conftest import command
+from test_forward import trained_like
 
-from ensemble.shapley import of_file, orders, payoff, places, remaining, sets, values
+from ensemble.shapley import orders, payoff, places, remaining, sets, shapley_values, values
+from ensemble.trials import lesions, shapley
 from landscape.errors import BadInput
-from landscape.table import read
+from landscape.evaluator import Evaluator
+from landscape.networks import build
 
 
 def exact(game):
@@ -113,48 +117,54 @@ def test_a_number_of_orders_that_cannot_be_is_refused(count):
 
 
 @pytest.fixture(scope="module")
-def six(tmp_path_factory):
-    """A network of six blocks, hardly trained."""
-    path = tmp_path_factory.mktemp("six") / "a.pt"
-    command("train", path, *("--depth", 14, "--width", 4, "--epochs", 3, "--examples", 400, "--quiet"))
-    return path
+def evaluate():
+    """A network of six blocks."""
+    torch.manual_seed(0)
+    network = trained_like(build("resnet", depth=14, width=4, channels=1))
+    images = torch.randn(120, 1, 8, 8)
+    with torch.no_grad():  # it is right about half of them
+        labels = torch.where(torch.arange(120) % 2 == 0, network.eval()(images).argmax(1), torch.arange(120) % 10)
+    return Evaluator(network, [(images, labels)])
 
 
-@pytest.mark.mpi
-def test_values_of_a_network_agree_with_all_its_subsets_from_any_number_of_ranks(six, tmp_path):
-    few = ("--examples", 120)
-    command("lesion", six, tmp_path / "all.h5", "--delete", 1, 6, *few)
-    every = read(tmp_path / "all.h5")
+def test_values_of_a_network_agree_with_all_its_subsets(evaluate, caplog):
+    every = lesions(evaluate, delete=[1, 6], quiet=True)
     game = {
         frozenset(np.flatnonzero(row)): 1 - accuracy
         for row, accuracy in zip(every["deleted"], every["accuracy"], strict=True)
     }
     truth = exact(game)
-    told = command("lesion", six, tmp_path / "one.h5", "--shapley", 200, *few).stdout
-    command("lesion", six, tmp_path / "two.h5", "--shapley", 200, *few, ranks=2)
-    same(tmp_path / "one.h5", tmp_path / "two.h5")
-    found = of_file(read(tmp_path / "one.h5"))
-    assert found.pairs == 100 and "from 200 orders" in told
+    with caplog.at_level("INFO", "skipscape"):
+        study = shapley(evaluate, 200, quiet=True)
+    found = shapley_values(study)
+    assert found.pairs == 100 and "from 200 orders" in caplog.text
     assert (np.abs(found.mean - truth) <= 1.5 * found.half).all()
     assert found.mean.sum() == pytest.approx(game[frozenset(range(6))] - game[frozenset()], abs=1e-6)
-    assert f"{100 * found.mean.sum():.4g} points of error" in told
+    assert f"{100 * found.mean.sum():.4g} points of error" in caplog.text
     first = int(found.mean.argmax())
-    assert f"of which blocks {first + 1} (stages." in told
+    assert f"of which blocks {first + 1} (stages." in caplog.text
+
+
+def test_a_precision_ends_early_and_the_same_call_does_nothing_more(evaluate, tmp_path, caplog):
+    how = {"precision": 0.1, "out": tmp_path / "a.h5", "quiet": True}
+    study = shapley(evaluate, 400, **how)
+    before = (tmp_path / "a.h5").read_bytes()
+    with caplog.at_level("INFO", "skipscape"):
+        shapley(evaluate, 400, **how)
+    assert "complete already" in caplog.text and (tmp_path / "a.h5").read_bytes() == before
+    assert study.known.all() and study["spared"].any()
+    assert shapley_values(study).half.max() <= 0.1 and shapley_values(study).pairs < 200
+
+
+def test_values_are_of_orders_alone(evaluate):
+    with pytest.raises(BadInput, match="no orders of deletion"):
+        shapley_values(lesions(evaluate, delete=1, quiet=True))
 
 
 @pytest.mark.mpi
-def test_a_precision_ends_early_and_the_same_command_does_nothing_more(six, tmp_path):
-    out, typed = tmp_path / "a.h5", ("--shapley", 400, "--precision", 0.05, "--examples", 60)
-    told = command("lesion", six, out, *typed, ranks=2).stdout
-    before = out.read_bytes()
-    again = command("lesion", six, out, *typed).stdout
-    assert "complete already" in again and out.read_bytes() == before
-    assert told.splitlines()[-1] == again.splitlines()[-1]
-    file = read(out)
-    assert file.known.all() and of_file(file).half.max() <= 0.05 and of_file(file).pairs < 200
-    drawn = command("figure", tmp_path / "a.png", out)
-    assert not drawn.stderr
-    refused = command("lesion", six, tmp_path / "b.h5", "--delete", 1, "--precision", 0.1, check=False)
-    assert refused.returncode == 2 and "--precision goes with --shapley" in refused.stderr
-    refused = command("lesion", six, tmp_path / "b.h5", "--shapley", 40, "--precision", 2, check=False)
-    assert refused.returncode == 2 and "--precision is 2.0" in refused.stderr
+def test_two_ranks_end_where_one_does_and_the_figure_is_drawn(trained, tmp_path):
+    typed = ("--shapley", 80, "--precision", 0.05, "--examples", 60)
+    told = command("lesion", trained / "resnet.pt", tmp_path / "a.h5", *typed, ranks=2).stdout
+    again = command("lesion", trained / "resnet.pt", tmp_path / "a.h5", *typed).stdout
+    assert "complete already" in again and told.splitlines()[-1] == again.splitlines()[-1]
+    assert not command("figure", tmp_path / "a.png", tmp_path / "a.h5").stderr

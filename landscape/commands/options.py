@@ -27,13 +27,14 @@ __all__ = [
 ]
 
 
-def evaluator_options(parser: Parser, split: str, several: bool = False) -> None:
+def evaluator_options(parser: Parser, split: str, several: bool = False, both: bool | None = None) -> None:
     """Those of `landscape.evaluator.Evaluator.from_checkpoint`.
 
     Parameters
     ----------
     split : the default
-    several : whether both splits and several losses can be asked for
+    several : whether several losses can be asked for
+    both : whether both splits can; by default as with losses
     """
     parser.add_argument(
         "checkpoint",
@@ -46,9 +47,11 @@ def evaluator_options(parser: Parser, split: str, several: bool = False) -> None
     group = parser.add_argument_group("what is measured")
     splits, losses = ["train", "test"], f"{', '.join(LOSSES)}, or package.module:function"
     if several:
-        splits, losses = [*splits, "both"], f"{losses}; several are measured in one pass, the first is the loss"
+        losses = f"{losses}; several are measured in one pass, the first is the loss"
+    if both := several if both is None else both:
+        splits = [*splits, "both"]
     group.add_argument(
-        "--split", choices=splits, default=split, help="of the data" + ("; both: the test split in test_…" * several)
+        "--split", choices=splits, default=split, help="of the data" + ("; both: the test split in test_…" * both)
     )
     group.add_argument("--examples", type=int, help="a stratified subset of so many; by default the whole split")
     group.add_argument(

@@ -436,15 +436,18 @@ def _interpolated(files) -> list[str]:
 
 
 def loss_label(files: Sequence[Results], scale: str = "") -> str:
-    """Such as "training loss (nats per example, log scale)"."""
+    """Such as "training loss (nats per example, log scale)"; of a metric "training kl (nats)"."""
     losses = {str(file.attributes.get("loss", "cross_entropy")): file.unit for file in files}
     if len(losses) > 1:
         raise BadInput(f"losses of different kinds ({', '.join(sorted(losses))}) have no common scale; draw them apart")
     ((loss, unit),) = losses.items()
-    if unit in ("nats", loss):  # of no unit, the name tells what is measured
+    name = "loss"
+    if all(loss in np.atleast_1d(file.attributes.get("metrics", [])) for file in files):
+        name, unit = loss, str(files[0].metadata.get("loss", {}).get("units", "")).removeprefix("1")
+    elif unit in ("nats", loss):  # of no unit, the name tells what is measured
         unit = UNITS.get(loss, loss if loss.isidentifier() or " " in loss else "")
     told = ", ".join(filter(None, [unit, scale.removeprefix(", ")]))
-    return f"{split_of(files)}loss" + (f" ({told})" if told else "")
+    return f"{split_of(files)}{name}" + (f" ({told})" if told else "")
 
 
 def unit_of(files: Sequence[Results]) -> str:
