@@ -1,9 +1,17 @@
 """The names of the library and where each lives; skipscape imports one when it is first asked for."""
 
+from ensemble.blocks import blocks as blocks
+from ensemble.draw import draw as draw
 from ensemble.gradient_flow import gradient_flow as gradient_flow
 from ensemble.identity import identity as identity
+from ensemble.interaction import interactions as interactions
+from ensemble.lesions import lesion as lesion
 from ensemble.path_spectrum import path_spectrum as path_spectrum
+from ensemble.redundancy import redundancy as redundancy
 from ensemble.reuse import reuse as reuse
+from ensemble.shapley import shapley_values as shapley_values
+from ensemble.trials import lesions as lesions
+from ensemble.trials import shapley as shapley
 from landscape import __version__ as __version__
 from landscape.build import plane_along as plane_along
 from landscape.build import plane_to as plane_to
@@ -12,6 +20,7 @@ from landscape.checkpoint import Checkpoint as Checkpoint
 from landscape.checkpoint import load as load
 from landscape.comparison import compare as compare
 from landscape.curvature_maps import curvature as curvature
+from landscape.drawing import save as save
 from landscape.errors import BadInput as BadInput
 from landscape.evaluator import Evaluator as Evaluator
 from landscape.plane import Plane as Plane

@@ -323,7 +323,7 @@ def test_lesions_of_two_networks_or_of_another_kind_are_refused(tmp_path):
         lesion_page([one, lesion(tmp_path / "two.h5", SINGLE, network="plain-20")])
     with pytest.raises(BadInput, match="their checkpoint is None and b"):
         lesion_page([one, lesion(tmp_path / "three.h5", SINGLE, checkpoint="b")])
-    with pytest.raises(BadInput, match="another kind .swapped."):
+    with pytest.raises(BadInput, match=r"another kind .swapped."):
         lesion_page([lesion(tmp_path / "four.h5", SINGLE, lesion="swap")])
 
 

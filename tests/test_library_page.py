@@ -22,7 +22,7 @@ def test_every_example_runs_in_order(tmp_path, monkeypatch):
 
 @pytest.mark.mpi
 def test_every_example_runs_on_two_ranks_with_the_same_numbers(tmp_path):
-    tell = 'print(repr([float(r["loss"].sum()) for r in (surface, line, study, curvature)]), float(mine["depth"].sum()))'
+    tell = 'print([float(r["loss"].sum()) for r in (surface, line, study, curvature)], float(mine["depth"].sum()))'
     (tmp_path / "page.py").write_text(f"{CODE}\n{tell}\n")
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)}
     said = []
