@@ -32,8 +32,8 @@ class BadInput(ValueError):
     agreed = False
 
     def __str__(self) -> str:
-        text = addressed(super().__str__())
-        return text if COMMAND.get() else OPTION.sub(lambda option: option[1].replace("-", "_"), text)
+        text = super().__str__()
+        return addressed(text if COMMAND.get() else OPTION.sub(lambda option: option[1].replace("-", "_"), text))
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows: the line alone."""
