@@ -16,8 +16,8 @@ from torch import Tensor
 from ensemble.flow import BATCHNORM, stages
 from ensemble.profile import JACOBIANS, PROFILE, QUANTILES, profile
 from landscape import data as datasets
-from landscape.arguments import standardisation
 from landscape.checkpoint import Checkpoint
+from landscape.data.standardisation import standardisation
 from landscape.errors import BadInput
 from landscape.evaluation import check_gradients
 from landscape.evaluator import Evaluator

@@ -38,8 +38,8 @@ from ensemble.plans import (
     swapped,
 )
 from landscape.errors import BadInput
+from landscape.grid import axis, grid
 from landscape.networks import Block
-from landscape.plane import axis, grid
 from landscape.table import Results
 from landscape.validate import axis_ends, numbers, whole
 

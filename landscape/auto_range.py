@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from landscape.axes import Ends
 from landscape.build import PlaneWithStatistics
 from landscape.errors import BadInput
 from landscape.evaluation import Evaluation
+from landscape.grid import Ends
 from landscape.ranks import agreed
 from landscape.table import read
 

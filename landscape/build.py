@@ -18,22 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from landscape import saved
-from landscape.directions import (
-    NORMALIZATIONS,
-    Weights,
-    cosine,
-    digest,
-    normalize,
-    orthogonalize,
-    random_direction,
-    weights_of,
-)
+from landscape.directions import cosine, normalize, orthogonalize, random_direction
 from landscape.errors import BadInput
 from landscape.evaluation import Evaluation
 from landscape.filters import Parameters, Which, conventions, matching, naming, warn_of_unknown
+from landscape.labels import NORMALIZATIONS
 from landscape.plane import Plane, shift
 from landscape.statistics import POLICIES, has_statistics, interpolated, norms_of, of_each_batch, recalibrated
 from landscape.validate import one_of, whole
+from landscape.weights import Weights, digest, weights_of
 
 if TYPE_CHECKING:
     from landscape.evaluator import Evaluator

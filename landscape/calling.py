@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from landscape.directions import Weights
 from landscape.errors import BadInput
 from landscape.nested import Nested, mapped
+from landscape.weights import Weights
 
 __all__ = [
     "Differentiating",

@@ -20,11 +20,11 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor, nn
 
 from landscape.calling import functional
-from landscape.directions import Weights, weights_of
 from landscape.errors import BadInput
 from landscape.filters import Parameters, Which, selected
 from landscape.measure import LOSSES, Batches, Loss, each_of, evaluating
 from landscape.nested import length
+from landscape.weights import Weights, weights_of
 
 __all__ = [
     "Eigenpairs",

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from landscape.auto_range import auto_range as ranged
-from landscape.axes import Ends as AxisEnds
-from landscape.axes import axes_of, ends_of
 from landscape.build import End, PlaneMaker, build_plane, seed_of
 from landscape.curvature import NotFinite, one_thread
 from landscape.errors import BadInput
 from landscape.evaluator import Evaluator
 from landscape.filters import Parameters, naming, say_parameters, selected, with_filters
+from landscape.grid import Ends as AxisEnds
+from landscape.grid import axes_of, ends_of
 from landscape.lanczos import Ends
 from landscape.lanczos import ends as extreme_eigenvalues
 from landscape.log import Report

@@ -7,44 +7,25 @@ real ones: inner products are real parts.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from landscape.errors import BadInput, meant
 from landscape.filters import Convention, convention_of
+from landscape.labels import NORMALIZATIONS
+from landscape.weights import Weights, products, real
 
 __all__ = [
-    "NORMALIZATIONS",
-    "Weights",
     "cosine",
-    "digest",
     "filter_normalize",
     "normalize",
     "orthogonalize",
     "random_direction",
-    "squared_norm",
-    "weights_of",
 ]
-
-Weights = dict[str, Tensor]
-
-# How directions are told in a results file and on a figure's axes.
-NORMALIZATIONS = {
-    "filter": "filter-normalised",
-    "layer": "layer-normalised",
-    "weight": "weight-normalised",
-    "none": "not normalised",
-}
-
-
-def weights_of(network: nn.Module) -> Weights:
-    """A copy of a network's parameters."""
-    return {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
 
 
 def random_direction(weights: Weights, seed: int | Sequence[int]) -> Weights:
@@ -137,16 +118,8 @@ def _multiply(direction: Tensor, scale: Tensor) -> None:
 
 def _ratio(weight: Tensor, direction: Tensor) -> Tensor:
     """Norms of a weight's slices along the first axis over those of a direction; 0 where both are 0."""
-    d, w = (np.sqrt(_products(t, t)) for t in (direction, weight))
+    d, w = (np.sqrt(products(t, t)) for t in (direction, weight))
     return torch.from_numpy(np.divide(w, d, out=np.zeros_like(d), where=d > 0))
-
-
-def _real(tensor: Tensor) -> np.ndarray:
-    """The numbers of a tensor, in a type that numpy has; complex ones as two along a last axis."""
-    tensor = tensor.detach().cpu()
-    if tensor.is_complex():
-        tensor = torch.view_as_real(tensor.resolve_conj())
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def orthogonalize(directions: Sequence[Weights]) -> list[Weights]:
@@ -170,11 +143,11 @@ def orthogonalize(directions: Sequence[Weights]) -> list[Weights]:
     done: list[Weights] = []
     for direction in directions:
         # In float64 and twice: once leaves a part along the others as large as the rounding of what is taken away.
-        rest = {name: _real(d).astype(np.float64) for name, d in direction.items()}
+        rest = {name: real(d).astype(np.float64) for name, d in direction.items()}
         before = math.sqrt(_dot(rest, rest))
         for _ in range(2):
             for other in done:
-                along = {name: _real(d).astype(np.float64) for name, d in other.items()}
+                along = {name: real(d).astype(np.float64) for name, d in other.items()}
                 share = _dot(rest, along) / _dot(along, along)
                 rest = {name: r - share * along[name] for name, r in rest.items()}
         if not math.sqrt(_dot(rest, rest)) > 1e-6 * before:
@@ -197,43 +170,6 @@ def cosine(one: Weights, other: Weights) -> float:
     """Cosine of the angle between two directions over all parameters."""
 
     def dot(a: Weights, b: Weights) -> float:
-        return math.fsum(math.fsum(_products(a[name], b[name])) for name in a)
+        return math.fsum(math.fsum(products(a[name], b[name])) for name in a)
 
     return dot(one, other) / math.sqrt(dot(one, one) * dot(other, other))
-
-
-def squared_norm(weights: Weights) -> float:
-    """‖θ‖² over all parameters."""
-    return math.fsum(math.fsum(_products(w, w)) for w in weights.values())
-
-
-def _products(one: Tensor, other: Tensor) -> np.ndarray:
-    """Inner products of the slices along the first axis, in float64, without copies in float64.
-
-    By numpy, since the bits of torch's sums depend on the number of threads.
-    """
-    if not one.numel():
-        return np.zeros(1)
-    rows = (_real(t).reshape(t.shape[0] if t.ndim else 1, -1) for t in (one, other))
-    return np.einsum("ij,ij->i", *rows, dtype=np.float64)
-
-
-def digest(*tensors: Weights) -> str:
-    """SHA-256 over names, types, shapes and bits: equal if and only if all are."""
-    sha = hashlib.sha256()
-    for name, tensor in _flat(tensors):
-        tensor = tensor.detach().cpu()
-        try:
-            array = np.ascontiguousarray(tensor.resolve_conj().numpy())
-            kind = f"{array.dtype} {array.shape}"
-        except TypeError:  # bfloat16 and others that numpy does not have
-            array = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
-            kind = f"{tensor.dtype} {tuple(tensor.shape)}"
-        sha.update(f"{name} {kind}\n".encode())
-        sha.update(array.data)
-    return sha.hexdigest()
-
-
-def _flat(many: Sequence[Weights]) -> Iterator[tuple[str, Tensor]]:
-    for weights in many:
-        yield from weights.items()

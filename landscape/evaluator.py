@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from landscape import checkpoint as checkpoints
 from landscape import data as datasets
 from landscape import foreign_names
-from landscape.arguments import fitted, parsed, standardisation
+from landscape.arguments import fitted, parsed
 from landscape.batches import arranged, held
 from landscape.batches import digest as digest_of
 from landscape.borrowing import borrowed, channels_last
 from landscape.checkpoint import Checkpoint
 from landscape.data.sources import source
-from landscape.directions import digest
+from landscape.data.standardisation import standardisation
 from landscape.errors import BadInput, meant
 from landscape.evaluation import Evaluation, Source, assembled, batch_size, fits
 from landscape.fit import default_loss
@@ -36,6 +36,7 @@ from landscape.ranks import agreed, communicator
 from landscape.reference import REFERRING
 from landscape.shared_memory import load_once_per_node
 from landscape.validate import LARGEST_SEED, one_of, whole
+from landscape.weights import digest
 
 __all__ = ["Evaluator", "Losses", "Metrics"]
 

@@ -13,7 +13,7 @@ import torch
 from landscape.errors import BadInput
 from landscape.ranks import share
 
-__all__ = ["keep_freed_memory", "place", "restored", "room", "whereabouts"]
+__all__ = ["keep_freed_memory", "place", "restored", "room"]
 
 
 def place(comm, device: str = "auto") -> torch.device:
@@ -87,12 +87,3 @@ def room(comm, device: torch.device) -> int:
     else:  # macOS does not tell
         free = 4 * 2**30
     return free // 2 // ranks
-
-
-def whereabouts(comm) -> list[str]:
-    """A line for each rank: its machine, its process, and what it computes with. Every rank must call it."""
-    gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
-    threads = torch.get_num_threads()
-    what = torch.cuda.get_device_name() if gpu else f"{threads} thread{'s' * (threads > 1)}"
-    mine = f"rank {comm.rank} of {comm.size}: {socket.gethostname()}, process {os.getpid()}, {what}"
-    return comm.allgather(mine)

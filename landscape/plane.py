@@ -9,14 +9,13 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import nn
 
-from landscape.directions import Weights
 from landscape.errors import BadInput
+from landscape.weights import Weights
 
-__all__ = ["Plane", "axis", "grid", "shift"]
+__all__ = ["Plane", "shift"]
 
 
 @dataclass(frozen=True)
@@ -79,39 +78,3 @@ def shift(network: nn.Module, plane: Plane, point: Sequence[float]) -> Iterator[
         with torch.no_grad():
             for name in plane.moved:
                 parameters[name].copy_(plane.origin[name])
-
-
-def axis(start: float, stop: float, number: float) -> np.ndarray:
-    """Evenly spaced coordinates, both ends included; the middle of a symmetric axis is exactly 0.
-
-    Raises
-    ------
-    BadInput
-        No whole positive number of points, ends that are not finite or not in ascending order.
-    """
-    if not (np.isfinite([start, stop, number]).all() and number == int(number) and number >= 1):
-        raise BadInput(
-            f"an axis {start:g} {stop:g} {number:g} needs finite ends and a whole number of points, 1 or more"
-        )
-    if not (start < stop or (start == stop and number == 1)):
-        raise BadInput(f"an axis from {start:g} to {stop:g} does not ascend; give the lower end first")
-    if number == 1 and start != stop:
-        raise BadInput(f"1 point cannot span {start:g} to {stop:g}; give 2 points or more, or equal ends")
-    if number == 1:
-        return np.array([float(start)])
-    # Weighted from both ends alike, so that −1 … 1 is the mirror of itself and 0 is exact.
-    i = np.arange(number)
-    points = (start * i[::-1] + stop * i) / i[-1]
-    points[[0, -1]] = start, stop
-    return points
-
-
-def grid(x: np.ndarray, *others: np.ndarray) -> np.ndarray:
-    """Points of a grid, rows over (…, y, x) with x fastest; columns are the coordinates x, y, ….
-
-    Returns
-    -------
-    ndarray, shape (len(x) · len(y) · …, number of axes)
-    """
-    slowest_first = np.meshgrid(*reversed(others), x, indexing="ij")
-    return np.stack([a.ravel() for a in reversed(slowest_first)], axis=1)

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.directions import Weights
 from landscape.errors import BadInput
+from landscape.weights import Weights
 
 __all__ = [
     "PathInPlane",

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from landscape import __version__
 from landscape.errors import BadInput
 
-__all__ = ["Alone", "Patience", "Share", "agreed", "alike", "communicator", "share", "world"]
+__all__ = ["Alone", "Patience", "Share", "agreed", "alike", "communicator", "share", "whereabouts", "world"]
 
 # What launchers tell each process they start, and how many processes that says there are.
 LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
@@ -130,6 +130,17 @@ def agreed(comm) -> Iterator[None]:
         error = BadInput(complaints[0])
         error.agreed = True
         raise error
+
+
+def whereabouts(comm) -> list[str]:
+    """A line for each rank: its machine, its process, and what it computes with. Collective."""
+    where = f"rank {comm.rank} of {comm.size}: {socket.gethostname()}, process {os.getpid()}"
+    torch = sys.modules.get("torch")  # not every experiment needs it
+    if torch is not None:
+        gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+        threads = torch.get_num_threads()
+        where += f", {torch.cuda.get_device_name()}" if gpu else f", {threads} thread{'s' * (threads > 1)}"
+    return comm.allgather(where)
 
 
 def alike(comm, mine: Mapping[str, object]) -> None:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from landscape.calling import evaluating, predict, scores_of
-from landscape.data.sources import guard_memory
 from landscape.errors import BadInput
 from landscape.losses import VOID, Loss, PerExample, class_axis, has_classes
 from landscape.measure import Batches
+from landscape.memory import guard_memory
 
 __all__ = ["REFERRING", "Reference"]
 

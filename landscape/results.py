@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 
 from landscape.checksum import sealed, sums
+from landscape.columns import columns
 from landscape.errors import BadInput
 from landscape.hdf5 import UnexpectedContent, read_all
 from landscape.notebook import as_html
@@ -223,7 +224,7 @@ class Results:
         )
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """A `pandas.DataFrame` with a row for each point: the columns of a .csv file, see `landscape.formats.tidy`.
+        """A `pandas.DataFrame` with a row for each point: the columns of a .csv file, see `landscape.columns`.
 
         Coordinates come first, then the variables. Sets of blocks are texts that name them; other variables with
         further dimensions have a column for each of their values, and those that are not over the points are left out.
@@ -233,7 +234,6 @@ class Results:
         BadInput
             pandas is not installed.
         """
-        from landscape.formats.tidy import columns  # above this module, which reads files and no more
 
         return _optional("pandas").DataFrame(columns(self)[0])
 

@@ -19,9 +19,8 @@ from landscape.dry import foretell
 from landscape.errors import COMMAND, BadInput, Stopped
 from landscape.lock import Lock, acquire
 from landscape.log import ANSWER, Report, say, wanted
-from landscape.place import whereabouts
 from landscape.progress import Rounds
-from landscape.ranks import agreed, alike, communicator
+from landscape.ranks import agreed, alike, communicator, whereabouts
 from landscape.results import Results
 from landscape.sweep import Function, sweep
 from landscape.table import Table, prepare, read, results_of

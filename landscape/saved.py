@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from landscape.atomic import write_atomically
-from landscape.directions import Weights
 from landscape.errors import BadInput
 from landscape.tensors import Unsound, read, sound
+from landscape.weights import Weights
 
 __all__ = ["load", "save"]
 

@@ -34,7 +34,6 @@ from torch import nn
 from landscape.build import seed_of
 from landscape.calling import functional
 from landscape.curvature import direction_of, one_thread, vector_of
-from landscape.directions import weights_of
 from landscape.errors import BadInput
 from landscape.evaluator import Evaluator
 from landscape.filters import Parameters, naming, say_parameters, selected, with_filters
@@ -49,6 +48,7 @@ from landscape.run import run
 from landscape.sweep import Function
 from landscape.validate import real, whole
 from landscape.vectors import norm
+from landscape.weights import weights_of
 
 __all__ = ["KINDS", "RISE", "STEP", "ascend", "draw", "gradient", "rises", "scale", "sharpness"]
 

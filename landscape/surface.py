@@ -10,14 +10,13 @@ import torch
 
 from landscape.adaptive import INTERPOLATED, fill, remaining
 from landscape.auto_range import auto_range as ranged
-from landscape.axes import Ends, axes_of, ends_of
 from landscape.build import End, PlaneMaker, build_plane, seed_of
 from landscape.diagnose import diagnose as diagnosis
-from landscape.directions import squared_norm
 from landscape.errors import BadInput
 from landscape.evaluation import Evaluation, compiled, unfused
 from landscape.evaluator import Evaluator
 from landscape.filters import Parameters, say_parameters
+from landscape.grid import Ends, axes_of, ends_of
 from landscape.log import ANSWER, Report, say
 from landscape.losses import in_units
 from landscape.plane import Plane
@@ -27,6 +26,7 @@ from landscape.results import Results
 from landscape.run import run
 from landscape.table import read
 from landscape.validate import real
+from landscape.weights import squared_norm
 
 __all__ = ["surface"]
 

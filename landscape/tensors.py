@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from landscape.data.sources import guard_memory
+from landscape.memory import guard_memory
 from landscape.pickles import class_found, numbers_of_numpy, refused_class
 
 __all__ = ["Unsound", "files_of", "plain", "read", "sound"]

@@ -19,9 +19,10 @@ from torch import nn
 from landscape import checkpoint as checkpoints
 from landscape import data as datasets
 from landscape import training
-from landscape.arguments import fitted, parsed, standardisation
+from landscape.arguments import fitted, parsed
 from landscape.checkpoint import Checkpoint
 from landscape.data import Data
+from landscape.data.standardisation import standardisation
 from landscape.errors import BadInput
 from landscape.fit import check_fit
 from landscape.log import say

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from landscape import data as datasets
-from landscape.arguments import standardisation
 from landscape.checkpoint import Checkpoint
 from landscape.data import Data
+from landscape.data.standardisation import standardisation
 from landscape.errors import BadInput
 from landscape.fit import check_fit
 from landscape.log import Report

@@ -15,13 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from landscape import saved
-from landscape.axes import Ends
 from landscape.build import End, PlaneWithStatistics, build_plane
-from landscape.directions import Weights
 from landscape.errors import BadInput
 from landscape.evaluation import Evaluation
 from landscape.evaluator import Evaluator
 from landscape.filters import Parameters, matching, naming, say_parameters, selected, with_filters
+from landscape.grid import Ends
 from landscape.log import Report
 from landscape.principal_components import PathInPlane, padded_limits, path_in_plane
 from landscape.ranks import agreed, communicator
@@ -31,6 +30,7 @@ from landscape.statistics import has_statistics, norms_of
 from landscape.table import read
 from landscape.validate import one_of
 from landscape.waypoints import Checkpoints, Waypoint, fitting, opened, waypoints_of
+from landscape.weights import Weights
 
 __all__ = ["around", "loaded", "principal_directions", "trajectory"]
 

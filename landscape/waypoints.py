@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from landscape.build import End, sources_of
 from landscape.checkpoint import Checkpoint, sha256_of
-from landscape.directions import digest
 from landscape.errors import BadInput
 from landscape.evaluator import Evaluator
+from landscape.weights import digest
 
 __all__ = ["Checkpoints", "Waypoint", "fitting", "opened", "snapshots", "waypoints_of"]
 

@@ -8,9 +8,9 @@ import torch
 
 from landscape import checkpoint
 from landscape.checkpoint import Checkpoint, load, save
-from landscape.directions import digest
 from landscape.errors import BadInput
 from landscape.networks import build
+from landscape.weights import digest
 
 SMALL = {"depth": 8, "width": 4}
 

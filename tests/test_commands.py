@@ -11,9 +11,9 @@ import pytest
 from conftest import ENVIRONMENT, ROOT, command, same
 
 from landscape.checkpoint import load, save
-from landscape.directions import digest
 from landscape.table import read
 from landscape.train import train
+from landscape.weights import digest
 
 GRID = ("--x", -1, 1, 5, "--y", -1, 1, 3, "--examples", 100)
 

@@ -13,12 +13,13 @@ from torch.func import hessian as dense_hessian
 
 from landscape.curvature import direction_of, hessian_eigenpairs, hessian_operator, hessian_product, vector_of
 from landscape.density import density, moment, quadrature, smoothed
-from landscape.directions import digest, random_direction, weights_of
+from landscape.directions import random_direction
 from landscape.errors import BadInput
 from landscape.lanczos import ends, lanczos
 from landscape.measure import LOSSES
 from landscape.plane import Plane, shift
 from landscape.trace import budget, estimate, probe, sketch_of, trace
+from landscape.weights import digest, weights_of
 
 CROSS_ENTROPY = LOSSES["cross_entropy"]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from landscape.data import augment, batches, load, sources, stratified_order
+from landscape.data import augment, batches, load, stratified_order
 from landscape.errors import BadInput
 
 
@@ -455,7 +455,7 @@ def test_an_array_that_claims_more_than_it_holds_is_refused_before_it_is_read(np
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("train_images.npy", header((12, 10**6, 10**6, 10**6)) + bytes(100))
     assert "claims shape (12, 1000000, 1000000, 1000000)" in refused(path)
-    monkeypatch.setattr(sources, "_free_memory", lambda: 100)
+    monkeypatch.setattr("landscape.memory._free_memory", lambda: 100)
     assert "GiB" in refused(npz())
 
 

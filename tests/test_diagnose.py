@@ -7,8 +7,8 @@ from conftest import command
 from torch import nn
 
 from landscape.diagnose import drift
-from landscape.directions import digest
 from landscape.table import read
+from landscape.weights import digest
 
 HOW = ("--x", -0.5, 0.5, 5, "--y", -0.5, 0.5, 5, "--examples", 300, "--quiet")
 

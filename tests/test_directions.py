@@ -7,19 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from landscape.directions import (
-    NORMALIZATIONS,
-    cosine,
-    digest,
-    filter_normalize,
-    normalize,
-    orthogonalize,
-    random_direction,
-    squared_norm,
-    weights_of,
-)
+from landscape.directions import cosine, filter_normalize, normalize, orthogonalize, random_direction
 from landscape.errors import BadInput
+from landscape.labels import NORMALIZATIONS
 from landscape.networks import build
+from landscape.weights import digest, squared_norm, weights_of
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,18 @@ import torch
 from ensemble.blocks import blocks
 from ensemble.lesions import every, lesion
 from landscape.data import batches, load
-from landscape.directions import filter_normalize, random_direction, weights_of
+from landscape.directions import filter_normalize, random_direction
+from landscape.grid import axis, grid
 from landscape.measure import measure
 from landscape.networks import build
 from landscape.networks.joins import JOINS
 from landscape.networks.residual import ORDERS
 from landscape.networks.shortcuts import SHORTCUTS
-from landscape.plane import Plane, axis, grid, shift
+from landscape.plane import Plane, shift
 from landscape.sweep import sweep
 from landscape.table import prepare, read
 from landscape.training import train_epochs
+from landscape.weights import weights_of
 
 SMALL = {"depth": 8, "width": 4}
 NETWORKS = {

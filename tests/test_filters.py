@@ -14,22 +14,14 @@ from torch.nn import functional as F
 from landscape import checkpoint as checkpoints
 from landscape.curvature import hessian_operator
 from landscape.data import load
-from landscape.directions import (
-    cosine,
-    digest,
-    filter_normalize,
-    normalize,
-    orthogonalize,
-    random_direction,
-    squared_norm,
-    weights_of,
-)
+from landscape.directions import cosine, filter_normalize, normalize, orthogonalize, random_direction
 from landscape.errors import BadInput, UnknownLayer
 from landscape.filters import conventions, frozen, listing, matching, selected, warn_of_unknown
 from landscape.networks import NETWORKS, build
 from landscape.principal_components import path_in_plane
 from landscape.sharpness import rises
 from landscape.table import read
+from landscape.weights import digest, squared_norm, weights_of
 
 
 class Conv1D(nn.Module):

@@ -14,7 +14,6 @@ from ensemble.flow import BATCHNORM, extremes, flow, relative, stages
 from ensemble.gradient_flow import gradient_flow
 from landscape.checkpoint import load as load_checkpoint
 from landscape.data import load
-from landscape.directions import digest
 from landscape.errors import BadInput
 from landscape.evaluator import Evaluator
 from landscape.measure import LOSSES
@@ -22,6 +21,7 @@ from landscape.networks import Block, build
 from landscape.networks.joins import Add
 from landscape.networks.network import Network
 from landscape.table import read
+from landscape.weights import digest
 
 loss = LOSSES["cross_entropy"]
 KINDS = [

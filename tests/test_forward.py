@@ -8,11 +8,12 @@ import torchvision
 from test_every_network import NETWORKS
 from torch import nn
 
-from landscape.directions import filter_normalize, random_direction, weights_of
+from landscape.directions import filter_normalize, random_direction
 from landscape.errors import BadInput
 from landscape.forward import Fused, forward, fused, reduced, reduced_type
 from landscape.networks import build
 from landscape.plane import Plane, shift
+from landscape.weights import weights_of
 
 
 def trained_like(network):

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from landscape.agreement import agree
-from landscape.directions import filter_normalize, random_direction, weights_of
+from landscape.directions import filter_normalize, random_direction
 from landscape.forward import Fused, forward, fused
 from landscape.plane import Plane, shift
+from landscape.weights import weights_of
 
 
 def stack(first, *middle):

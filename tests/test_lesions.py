@@ -12,11 +12,11 @@ from ensemble.blocks import blocks, stages
 from ensemble.lesions import Replacement, arranged, derangement, every, lesion, means, sampled
 from ensemble.plans import MEAN, OTHER, gates, intact, orders, pairs, repetitions, replacements
 from ensemble.trials import lesions
-from landscape.directions import digest
 from landscape.errors import BadInput
 from landscape.evaluator import Evaluator
 from landscape.measure import evaluating
 from landscape.networks import build
+from landscape.weights import digest
 
 
 def trained_like(name, **arguments):

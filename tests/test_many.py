@@ -9,8 +9,9 @@ from conftest import command, same
 from landscape import checkpoint as checkpoints
 from landscape import saved
 from landscape.adaptive import decide
-from landscape.directions import cosine, filter_normalize, random_direction, weights_of
+from landscape.directions import cosine, filter_normalize, random_direction
 from landscape.table import read
+from landscape.weights import weights_of
 
 FEW = ("--examples", 300, "--quiet")
 PLANE = ("--x", -1, 1, 3, "--y", -0.5, 1, 2, *FEW)

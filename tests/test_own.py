@@ -15,7 +15,6 @@ from landscape import data as datasets
 from landscape.checkpoint import load
 from landscape.commands.cli import Parser, chosen
 from landscape.commands.options import evaluator_options
-from landscape.directions import digest
 from landscape.errors import BadInput
 from landscape.evaluator import Evaluator
 from landscape.imported import imported
@@ -23,6 +22,7 @@ from landscape.measure import loss_named
 from landscape.networks import build
 from landscape.ranks import Alone
 from landscape.table import read
+from landscape.weights import digest
 
 MINE = """
 import torch

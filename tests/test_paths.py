@@ -14,12 +14,12 @@ from ensemble.path_spectrum import PATHS, path_spectrum
 from ensemble.paths import Chain, Step, chain, counts, effective, mean_length
 from ensemble.spectrum import _frozen, _walk, components, drawn, products, sampled, spectrum
 from landscape import data as datasets
-from landscape.directions import digest
 from landscape.errors import BadInput
 from landscape.evaluator import Evaluator
 from landscape.measure import LOSSES
 from landscape.networks import Block, build
 from landscape.table import prepare, read
+from landscape.weights import digest
 
 N = 3
 SMALL = {"depth": 8, "width": 4, "channels": 1, "classes": 4}

@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from landscape.directions import digest, filter_normalize, random_direction, weights_of
+from landscape.directions import filter_normalize, random_direction
 from landscape.errors import BadInput
+from landscape.grid import axis, grid
 from landscape.measure import LOSSES, measure
 from landscape.networks import build
-from landscape.plane import Plane, axis, grid, shift
+from landscape.plane import Plane, shift
+from landscape.weights import digest, weights_of
 
 
 def plane_of(network, axes=2):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_sweep import Mail
 
 from landscape import sweep as engine
-from landscape.plane import grid
+from landscape.grid import grid
 from landscape.sweep import sweep
 from landscape.table import prepare, read
 

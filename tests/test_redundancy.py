@@ -14,11 +14,11 @@ from ensemble.blocks import blocks
 from ensemble.drawing_redundancy import against, redundancies
 from ensemble.redundancy import DRAWS, association, summary
 from ensemble.scores import SCORES, scores
-from landscape.directions import digest
 from landscape.drawing import save
 from landscape.errors import BadInput
 from landscape.networks import build
 from landscape.table import prepare, read
+from landscape.weights import digest
 
 SMALL = {"depth": 14, "width": 4, "channels": 1, "classes": 4}
 

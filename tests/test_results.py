@@ -121,7 +121,7 @@ def test_a_flipped_bit_of_a_value_is_noticed_and_its_row_named(tmp_path, name, r
     point = f"y = {AXES['y'][row // 3]}, x = {AXES['x'][row % 3]}"
     said = complaint(read, path)
     assert f"of 1 of 6 rows are not those that were written, the first at {point}; take another copy" in said
-    assert f"check.py --repair {path}" in said
+    assert f"skipscape check --repair {path}" in said
     assert np.flatnonzero(damaged(load(path))).tolist() == [row]
 
 

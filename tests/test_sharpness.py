@@ -12,13 +12,13 @@ from conftest import ROOT, command, same
 from scipy.optimize import brentq
 from torch import nn
 
-from landscape.directions import digest, weights_of
 from landscape.drawing import sharpnesses
 from landscape.errors import BadInput
 from landscape.geometry import interval
 from landscape.measure import LOSSES, measure
 from landscape.sharpness import KINDS, ascend, draw, gradient, rises, scale, sharpness
 from landscape.table import read
+from landscape.weights import digest, weights_of
 
 MSE, CROSS_ENTROPY = LOSSES["mse"], LOSSES["cross_entropy"]
 RANDOM, ASCENT, ADAPTIVE_RANDOM, ADAPTIVE_ASCENT = range(4)

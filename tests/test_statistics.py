@@ -5,11 +5,11 @@ import torch
 from test_forward import trained_like
 from torch import nn
 
-from landscape.directions import digest
 from landscape.errors import BadInput
 from landscape.forward import forward
 from landscape.networks import build
 from landscape.statistics import interpolated, of_each_batch, recalibrated
+from landscape.weights import digest
 
 
 @pytest.fixture

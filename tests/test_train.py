@@ -8,11 +8,11 @@ import torch
 from landscape import data as datasets
 from landscape import training
 from landscape.checkpoint import load
-from landscape.directions import digest
 from landscape.errors import BadInput
 from landscape.measure import measure
 from landscape.networks import build
 from landscape.train import train
+from landscape.weights import digest
 
 SMALL = {"depth": 8, "width": 4, "epochs": 4, "examples": 100, "quiet": True}
 

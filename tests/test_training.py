@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 from landscape import training
 from landscape.data import load
-from landscape.directions import digest
 from landscape.errors import BadInput
 from landscape.networks import build
 from landscape.training import RECIPES, one_cycle, steps, train_epochs
+from landscape.weights import digest
 
 
 @pytest.fixture(scope="module")

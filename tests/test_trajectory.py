@@ -16,7 +16,6 @@ from conftest import ROOT, command, resealed, same
 from landscape import checkpoint as checkpoints
 from landscape import saved
 from landscape.build import plane_along
-from landscape.directions import digest
 from landscape.drawing import trajectories
 from landscape.errors import BadInput
 from landscape.evaluator import Evaluator
@@ -31,6 +30,7 @@ from landscape.trajectory import (
     principal_directions,
     trajectory,
 )
+from landscape.weights import digest
 
 NAMES = ["epoch-0000", "epoch-0001", "epoch-0002", "epoch-0003"]
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from landscape import checkpoint as checkpoints
-from landscape.directions import digest
 from landscape.errors import BadInput
 from landscape.networks import build
 from landscape.waypoints import snapshots, waypoints_of
+from landscape.weights import digest
 
 
 def test_a_folder_is_read_in_the_order_of_its_numbers_without_what_is_not_of_the_path(tmp_path):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from landscape.commands.cli import Parser
 from landscape.data import CONSTANTS
-from landscape.directions import NORMALIZATIONS
 from landscape.forward import DTYPES
+from landscape.labels import NORMALIZATIONS
 from landscape.losses import LOSSES
 from landscape.networks import NETWORKS
 from landscape.reference import REFERRING

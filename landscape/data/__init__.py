@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from landscape.data.sources import KNOWN, VOID, guard_memory, source
+from landscape.data.sources import KNOWN, VOID, source
 from landscape.errors import BadInput, meant
+from landscape.memory import guard_memory
 from landscape.nested import Nested, leaves, length, mapped, take
 from landscape.nested import split as split_up
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import sys
 import traceback
 import warnings
 import zipfile
@@ -27,9 +26,10 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from landscape.errors import BadInput, meant
 from landscape.imported import imported
+from landscape.memory import guard_memory
 from landscape.nested import Nested, cat, length, take
 
-__all__ = ["VOID", "Source", "Split", "guard_memory", "source"]
+__all__ = ["VOID", "Source", "Split", "source"]
 
 
 class Split(NamedTuple):
@@ -102,21 +102,6 @@ def source(
         f"no data {name!r}: expected {', '.join(KNOWN)}, an existing folder with train/ and test/, "
         f"an .npz file, or package.module:function{meant(name, KNOWN)}"
     )
-
-
-def guard_memory(size: int, what: str) -> None:
-    """Refuse what cannot fit, rather than have the system kill us halfway; ``size`` in bytes."""
-    free = _free_memory()
-    if size > free:
-        raise BadInput(f"{what} needs {size / 2**30:.1f} GiB of memory, but {free / 2**30:.1f} GiB are free; take less")
-
-
-def _free_memory() -> int:
-    try:
-        with open("/proc/meminfo") as lines:
-            return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # only Linux tells
-        return sys.maxsize
 
 
 def _digits(split: str) -> Split:

@@ -25,13 +25,13 @@ from torch import Tensor
 
 from landscape import __version__
 from landscape.checkpoint import Checkpoint, sha256_of
-from landscape.directions import Weights
 from landscape.errors import BadInput
 from landscape.foreign_names import padded, reordered
 from landscape.formats.checked import dataset, group, opened
 from landscape.formats.heights import plane
 from landscape.formats.tidy import described
 from landscape.table import MEASURED, Results, prepare
+from landscape.weights import Weights
 
 __all__ = ["read_directions", "read_surface", "save", "write", "write_directions"]
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import is_lazy
 
-from landscape.data.sources import guard_memory
+from landscape.memory import guard_memory
 
 __all__ = ["TooLarge", "at_most"]
 

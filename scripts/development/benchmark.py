@@ -34,19 +34,21 @@ from landscape import checkpoint as checkpoints
 from landscape import data as datasets
 from landscape.commands.cli import Parser, run
 from landscape.curvature import hessian_operator
-from landscape.directions import filter_normalize, random_direction, weights_of
+from landscape.directions import filter_normalize, random_direction
 from landscape.errors import BadInput
 from landscape.estimate import Tolerance
 from landscape.evaluation import batch_size
 from landscape.forward import forward
+from landscape.grid import axis, grid
 from landscape.log import say
 from landscape.measure import cross_entropy, measure, score
 from landscape.networks import build, summary
 from landscape.place import keep_freed_memory
-from landscape.plane import Plane, axis, grid, shift
+from landscape.plane import Plane, shift
 from landscape.reduced import sample
 from landscape.sweep import sweep
 from landscape.table import prepare, read
+from landscape.weights import weights_of
 
 SIDE = 51  # points of the surface that people publish, each way
 TOLERANCE = 0.02

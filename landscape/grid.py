@@ -8,10 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from landscape.errors import BadInput
-from landscape.plane import axis, grid
 from landscape.validate import axis_ends, whole
 
-__all__ = ["LETTERS", "Axes", "Ends", "axes_of", "ends_of"]
+__all__ = ["LETTERS", "Axes", "Ends", "axes_of", "axis", "ends_of", "grid"]
 
 LETTERS = ("x", "y", "z")
 MOST_REPEATS = 1000
@@ -25,7 +24,7 @@ class Axes(NamedTuple):
     Attributes
     ----------
     points : ndarray, shape (rows, number of axes), or one column more: the number of the repeat, last
-        See `landscape.plane.grid`.
+        See `landscape.grid.grid`.
     dims, coordinates : for `landscape.table.prepare`
     """
 
@@ -68,3 +67,39 @@ def axes_of(ends: Mapping[str, Ends], repeats: int | None = None) -> Axes:
     repeat = np.arange(whole("repeats", repeats, 1, MOST_REPEATS))
     points = np.column_stack([np.tile(points, (len(repeat), 1)), np.repeat(repeat, len(points))])
     return Axes(points, ("repeat", *dims), {"repeat": repeat, **coordinates})
+
+
+def axis(start: float, stop: float, number: float) -> np.ndarray:
+    """Evenly spaced coordinates, both ends included; the middle of a symmetric axis is exactly 0.
+
+    Raises
+    ------
+    BadInput
+        No whole positive number of points, ends that are not finite or not in ascending order.
+    """
+    if not (np.isfinite([start, stop, number]).all() and number == int(number) and number >= 1):
+        raise BadInput(
+            f"an axis {start:g} {stop:g} {number:g} needs finite ends and a whole number of points, 1 or more"
+        )
+    if not (start < stop or (start == stop and number == 1)):
+        raise BadInput(f"an axis from {start:g} to {stop:g} does not ascend; give the lower end first")
+    if number == 1 and start != stop:
+        raise BadInput(f"1 point cannot span {start:g} to {stop:g}; give 2 points or more, or equal ends")
+    if number == 1:
+        return np.array([float(start)])
+    # Weighted from both ends alike, so that −1 … 1 is the mirror of itself and 0 is exact.
+    i = np.arange(number)
+    points = (start * i[::-1] + stop * i) / i[-1]
+    points[[0, -1]] = start, stop
+    return points
+
+
+def grid(x: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """Points of a grid, rows over (…, y, x) with x fastest; columns are the coordinates x, y, ….
+
+    Returns
+    -------
+    ndarray, shape (len(x) · len(y) · …, number of axes)
+    """
+    slowest_first = np.meshgrid(*reversed(others), x, indexing="ij")
+    return np.stack([a.ravel() for a in reversed(slowest_first)], axis=1)
