@@ -23,14 +23,14 @@ from landscape.arguments import fitted, parsed
 from landscape.checkpoint import Checkpoint
 from landscape.data import Data
 from landscape.data.standardisation import standardisation
-from landscape.errors import BadInput
+from landscape.errors import COMMAND, BadInput
 from landscape.fit import check_fit
 from landscape.log import say
 from landscape.measure import measure
 from landscape.networks import build, summary
 from landscape.place import place, restored
 from landscape.progress import bar
-from landscape.ranks import agreed, communicator
+from landscape.ranks import Alone, agreed, communicator
 from landscape.run import provenance
 from landscape.training import RECIPES
 from landscape.validate import LARGEST_SEED, one_of, whole
@@ -69,6 +69,7 @@ def train(
     snapshots: str | os.PathLike | None = None,
     save_every: float = 10.0,
     device: str = "auto",
+    comm=None,
     quiet: bool = False,
 ) -> Checkpoint:
     """Train a classifier of images.
@@ -102,6 +103,7 @@ def train(
         Also keep there a checkpoint of every epoch, and of the beginning.
     save_every : seconds between two checkpoints in `out`
     device : {"auto", "cpu", "cuda"}
+    comm : an MPI communicator, of which rank 0 trains; by default all ranks that mpiexec has started
     quiet : show no progress
 
     Returns
@@ -121,11 +123,10 @@ def train(
     >>> checkpoint.title, sorted(checkpoint.final)
     ('resnet-8:width=4', ['test', 'train'])
     """
+    options, comm = dict(locals()), communicator(comm)
+    if comm.size > 1:
+        return _on_one_rank(comm, options)
     out = None if out is None else Path(out)
-    comm = communicator()
-    with agreed(comm):
-        if comm.size > 1:
-            raise BadInput("training runs on one process; start it without mpiexec")
     _check(recipe, seed, {"epochs": epochs, "batch_size": batch_size, "micro_batch": micro_batch})
     if out is not None and not out.parent.is_dir():
         raise BadInput(f"output folder {out.parent} does not exist; mkdir -p {out.parent}")
@@ -190,6 +191,17 @@ def train(
     checkpoints.save(now, out)
     say(comm, f"{out}: {_errors(now)}")
     return checkpoints.load(out)
+
+
+def _on_one_rank(comm, options: dict) -> Checkpoint:
+    """What rank 0 trains while the others wait; as a command that would be a mistake."""
+    checkpoint = None
+    with agreed(comm):
+        if COMMAND.get():
+            raise BadInput("training runs on one process; start it without mpiexec")
+        if comm.rank == 0:
+            checkpoint = train(**{**options, "comm": Alone()})
+    return comm.bcast(checkpoint)
 
 
 def _train(

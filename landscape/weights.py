@@ -43,7 +43,7 @@ def real(tensor: Tensor) -> np.ndarray:
     """The numbers of a tensor, in a type that numpy has; complex ones as two along a last axis."""
     tensor = tensor.detach().cpu()
     if tensor.is_complex():
-        tensor = torch.view_asreal(tensor.resolve_conj())
+        tensor = torch.view_as_real(tensor.resolve_conj())
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
