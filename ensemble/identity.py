@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape.engine.ranks import agreed, communicator
+from landscape.engine.results import Results
+from landscape.engine.run import run
 from landscape.errors import BadInput
+from landscape.evaluation.device import restored
 from landscape.log import Report
 from landscape.networks import Block
 from landscape.networks.joins import Add
 from landscape.networks.network import Network
-from landscape.place import restored
-from landscape.ranks import agreed, communicator
-from landscape.results import Results
-from landscape.run import run
 from landscape.validate import different, numbers, one_of, real, whole
 
 __all__ = ["KINDS", "identity", "identity_network", "regress"]
@@ -61,7 +61,7 @@ def identity(
     learning_rate : of Adam, falling to 0; one or several
     seeds : how many trainings of each: seeds 0, 1, …
     steps : of 128 new examples each
-    out, comm, quiet, dry_run : see `landscape.run.run`
+    out, comm, quiet, dry_run : see `landscape.engine.run.run`
 
     Returns
     -------

@@ -12,10 +12,10 @@ not those that were written are marked as not measured; the command that made th
 import sys
 from pathlib import Path
 
-from landscape.check import check, repair
 from landscape.commands.cli import Parser, run
+from landscape.engine.check import check, repair
+from landscape.engine.ranks import agreed
 from landscape.log import note, say
-from landscape.ranks import agreed
 
 
 def parser() -> Parser:
@@ -33,7 +33,7 @@ def main(arguments, comm) -> None:
             return
         sha = None
         if arguments.checkpoint:
-            from landscape.checkpoint import sha256_of  # which brings torch: not for each look at a file
+            from landscape.checkpoints.checkpoint import sha256_of  # which brings torch: not for each look at a file
 
             sha = sha256_of(arguments.checkpoint)
         for path in arguments.files:

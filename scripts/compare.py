@@ -10,13 +10,13 @@ their seeds, are repeats: of them there are means and 95 % intervals, and two ne
 import contextlib
 from pathlib import Path
 
-from landscape.atomic import write_atomically
+from landscape.analysis.comparison import compare
+from landscape.analysis.numbers import KINDS
 from landscape.commands.cli import Parser, chosen, run
-from landscape.comparison import compare
+from landscape.engine.atomic import write_atomically
+from landscape.engine.ranks import agreed
 from landscape.errors import BadInput
 from landscape.log import say
-from landscape.numbers import KINDS
-from landscape.ranks import agreed
 
 
 def parser() -> Parser:

@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from landscape import checkpoint as checkpoints
-from landscape import saved
-from landscape.atomic import write_atomically
+from landscape.checkpoints import checkpoint as checkpoints
 from landscape.commands.cli import Parser, run
 from landscape.data import sources
 from landscape.drawing.views import shown
+from landscape.engine.atomic import write_atomically
+from landscape.engine.ranks import agreed
 from landscape.errors import BadInput
 from landscape.formats import li2018
 from landscape.formats.checked import opened, results
@@ -36,7 +36,7 @@ from landscape.formats.mesh import write_obj, write_stl
 from landscape.formats.tidy import write_csv, write_npz
 from landscape.formats.vtk import write_vtp, write_vts
 from landscape.log import note, say
-from landscape.ranks import agreed
+from landscape.planes import direction_files as saved
 
 RELIEF = {"linear", "clip", "height"}
 # By the ending of OUT: what writes results, and the options that it has.

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import evaluator_options, plane_options
-from landscape.curvature_maps import ENDS, curvature
-from landscape.evaluator import Evaluator
+from landscape.curvature.maps import ENDS, curvature
+from landscape.evaluation.evaluator import Evaluator
 
 
 def parser() -> Parser:

@@ -20,13 +20,13 @@ tell their numbers under the pointer; lines; or a network whose blocks are delet
 import argparse
 from pathlib import Path
 
-from ensemble.draw import draw, page
-from ensemble.drawing_flow import SHOWN
+from ensemble.drawing.draw import draw, page
+from ensemble.drawing.flow import SHOWN
 from landscape.commands.cli import Parser, run
 from landscape.drawing import PARTS, check_output, save
 from landscape.drawing.document import check_page, save_page
+from landscape.engine.table import read
 from landscape.log import note
-from landscape.table import read
 
 WIDTHS = {"neurips": 5.5, "icml": 3.25, "icml-wide": 6.75}  # inches: of a text, a column, both columns
 

@@ -14,8 +14,8 @@ diverges is a result. Interrupted, the same command goes on where it stopped; fi
 
 from pathlib import Path
 
-from ensemble.flow import BATCHNORM
-from ensemble.gradient_flow import gradient_flow
+from ensemble.flow.gradient_flow import gradient_flow
+from ensemble.flow.gradients import BATCHNORM
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import device_option, run_options, variant_options
 

@@ -17,11 +17,11 @@ Trial 0 is the intact network. Interrupted, the same command goes on where it st
 does nothing. Without mpiexec it runs on one process, with the same results to the bit.
 """
 
-from ensemble.kinds import KINDS, REPLACEMENTS
-from ensemble.trials import BATCHNORM, lesions
+from ensemble.lesions.kinds import KINDS, REPLACEMENTS
+from ensemble.lesions.trials import BATCHNORM, lesions
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import blocks_options, evaluator_options, statistics_options
-from landscape.evaluator import Evaluator
+from landscape.evaluation.evaluator import Evaluator
 
 
 def parser() -> Parser:

@@ -9,10 +9,10 @@ paths exactly. Interrupted, the same command goes on where it stopped; finished,
 runs on one process, with the same results to the bit.
 """
 
-from ensemble.path_spectrum import path_spectrum
+from ensemble.paths.path_spectrum import path_spectrum
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import evaluator_options
-from landscape.evaluator import Evaluator
+from landscape.evaluation.evaluator import Evaluator
 
 
 def parser() -> Parser:

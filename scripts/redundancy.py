@@ -11,10 +11,10 @@ correlation with the rise of the loss is printed. Interrupted, the same command 
 does nothing. Without mpiexec it runs on one process, with the same results to the bit.
 """
 
-from ensemble.redundancy import redundancy
+from ensemble.flow.redundancy import redundancy
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import blocks_options, evaluator_options
-from landscape.evaluator import Evaluator
+from landscape.evaluation.evaluator import Evaluator
 
 
 def parser() -> Parser:

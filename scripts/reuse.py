@@ -10,7 +10,7 @@ A row of the file is a stage. How alike the features of any network are from blo
 
 from pathlib import Path
 
-from ensemble.reuse import reuse
+from ensemble.flow.reuse import reuse
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import run_options
 

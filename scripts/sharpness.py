@@ -12,8 +12,8 @@ finished, it does nothing.
 
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import evaluator_options, parameter_options
-from landscape.evaluator import Evaluator
-from landscape.sharpness import sharpness
+from landscape.curvature.sharpness import sharpness
+from landscape.evaluation.evaluator import Evaluator
 
 
 def parser() -> Parser:

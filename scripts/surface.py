@@ -13,8 +13,8 @@ tells why a surface looks odd.
 
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import evaluator_options, plane_options
-from landscape.evaluator import Evaluator
-from landscape.surface import ADAPTIVE, surface
+from landscape.evaluation.evaluator import Evaluator
+from landscape.planes.surface import ADAPTIVE, surface
 
 
 def parser() -> Parser:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import device_option, input_options
-from landscape.train import train
-from landscape.training import RECIPES
+from landscape.training.loop import RECIPES
+from landscape.training.train import train
 
 
 def parser() -> Parser:

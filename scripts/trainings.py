@@ -18,7 +18,7 @@ from pathlib import Path
 
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import device_option, run_options, variant_options
-from landscape.trainings import trainings
+from landscape.training.trainings import trainings
 
 
 def parser() -> Parser:

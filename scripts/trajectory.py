@@ -16,9 +16,9 @@ from pathlib import Path
 
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import evaluator_options, parameter_options, statistics_options
-from landscape.evaluator import Evaluator
+from landscape.evaluation.evaluator import Evaluator
 from landscape.log import say
-from landscape.trajectory import around, trajectory
+from landscape.planes.trajectory import around, trajectory
 
 # Options that the surface around the path has in common with the path.
 SHARED = ("split", "examples", "loss", "seed", "network", "arguments", "data", "root", "size", "device", "batch_size")

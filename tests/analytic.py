@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from landscape.comparison import compare
-from landscape.table import prepare, results_of
+from landscape.analysis.comparison import compare
+from landscape.engine.table import prepare, results_of
 
 X, Y = np.linspace(-1, 1, 41), np.linspace(-2, 2, 41)
 XX, YY = np.meshgrid(X, Y)

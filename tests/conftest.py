@@ -13,7 +13,7 @@ import pytest
 import torch
 from warm import Warm
 
-from landscape import checksum
+from landscape.engine import checksum
 from landscape.errors import COMMAND
 
 ROOT = Path(__file__).resolve().parents[1]

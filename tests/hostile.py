@@ -18,8 +18,8 @@ import torch
 from conftest import ROOT
 
 from landscape.commands import cli
+from landscape.engine.ranks import Alone
 from landscape.errors import BadInput
-from landscape.ranks import Alone
 
 ROOM = 2**30  # bytes that a refusal may need on top of what the process has
 LONG = 60  # seconds after which it hangs

@@ -2,8 +2,8 @@
 
 import inspect
 
-from landscape import surface as surfaces
-from landscape.evaluator import Evaluator
+from landscape.evaluation.evaluator import Evaluator
+from landscape.planes import surface as surfaces
 
 
 def surface(network, batches, out=None, **options):
@@ -11,7 +11,7 @@ def surface(network, batches, out=None, **options):
 
 
 def lesions(network, batches, out=None, **options):
-    from ensemble import trials
+    from ensemble.lesions.context import trials
 
     return _measured(trials.lesions, network, batches, out, options)
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from measured import surface
 
-from landscape.adaptive import ALLOWED, AUDIT, INTERPOLATED, decide, fill, interpolate, remaining
-from landscape.estimate import Tolerance
-from landscape.run import run
-from landscape.table import MEASURED, Table, read
+from landscape.engine.run import run
+from landscape.engine.table import MEASURED, Table, read
+from landscape.evaluation.sampling import Tolerance
+from landscape.planes.adaptive import ALLOWED, AUDIT, INTERPOLATED, decide, fill, interpolate, remaining
 
 
 def bowl(x, y):

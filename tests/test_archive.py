@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, command
 
-from landscape.table import prepare, read
+from landscape.engine.table import prepare, read
 
 ARCHIVE = ROOT / "tests" / "archive"
 DONE = {"surface": (20, 20), "line": (40, 129), "lesion": (2, 4), "curvature": (4, 6), "trajectory": (1, 3)}

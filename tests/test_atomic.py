@@ -2,7 +2,7 @@
 
 import pytest
 
-from landscape.atomic import write_atomically
+from landscape.engine.atomic import write_atomically
 from landscape.errors import BadInput
 
 

@@ -8,14 +8,14 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from test_interaction import file_of
 
-from ensemble import shapley
-from ensemble.drawing import lesions
-from ensemble.drawing_attribution import by_pair, by_value, interactions, values
-from ensemble.drawing_depth import by_depth, damages, resilience
-from ensemble.interaction import interactions as matrix
+from ensemble.attribution import shapley
+from ensemble.attribution.interaction import interactions as matrix
+from ensemble.drawing.attribution import by_pair, by_value, interactions, values
+from ensemble.drawing.depth import by_depth, damages, resilience
+from ensemble.drawing.lesions import lesions
 from landscape.drawing import save
+from landscape.engine.table import Results
 from landscape.errors import BadInput
-from landscape.table import Results
 
 NAMES = np.array([f"stages.{stage}.{block}" for stage in range(2) for block in range(3)])
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from conftest import command, same
 
-from landscape.auto_range import first_crossing
+from landscape.engine.table import read
 from landscape.errors import BadInput
-from landscape.table import read
+from landscape.planes.auto_range import first_crossing
 
 
 def test_the_reach_of_a_parabola_is_its_root_rounded_up():

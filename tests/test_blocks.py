@@ -11,9 +11,9 @@ from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer, SwinTransformerBlockV2
 from torchvision.models.vision_transformer import VisionTransformer
 
-from ensemble.blocks import Foreign, blocks, check, ends, stages
-from ensemble.lesions import arranged, lesion
-from ensemble.plans import deletions, gates, intact, orders, pairs, repetitions
+from ensemble.blocks.blocks import Foreign, blocks, check, ends, stages
+from ensemble.lesions.context import arranged, lesion
+from ensemble.lesions.plans import deletions, gates, intact, orders, pairs, repetitions
 from landscape.errors import BadInput
 from landscape.networks import build
 

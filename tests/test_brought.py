@@ -10,10 +10,10 @@ from measured import surface
 from plain import line, mean
 from torch.nn import functional as F
 
-from ensemble.drawing_measure import interval
+from ensemble.drawing.measure import interval
+from landscape.engine.table import read
 from landscape.errors import BadInput
-from landscape.imported import imported
-from landscape.table import read
+from landscape.import_path import imported
 
 MODULE = '''
 import warnings

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from landscape.build import plane_along, plane_to, random_plane
-from landscape.directions import cosine
 from landscape.errors import BadInput
-from landscape.evaluator import Evaluator
+from landscape.evaluation.evaluator import Evaluator
 from landscape.networks import build
-from landscape.plane import Plane
-from landscape.surface import surface
+from landscape.planes.build_plane import plane_along, plane_to, random_plane
+from landscape.planes.directions import cosine
+from landscape.planes.plane import Plane
+from landscape.planes.surface import surface
 
 LINE, GRID = {"x": (-1, 1, 3), "quiet": True}, {"x": (-1, 1, 3), "y": (0, 1, 2), "quiet": True}
 

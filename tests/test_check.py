@@ -11,11 +11,11 @@ import pytest
 from conftest import ROOT, command, same
 from hostile import complaint, ran
 
-from landscape import check as module
-from landscape.check import check, flaws, repair
-from landscape.checkpoint import sha256_of
-from landscape.results import damaged, load, read
-from landscape.table import prepare
+from landscape.checkpoints.checkpoint import sha256_of
+from landscape.engine import check as module
+from landscape.engine.check import check, flaws, repair
+from landscape.engine.results import damaged, load, read
+from landscape.engine.table import prepare
 
 GRID = ("--x", -1, 1, 4, "--y", -1, 1, 3, "--examples", 20, "--device", "cpu", "--quiet")
 
@@ -123,7 +123,9 @@ def test_what_cannot_be_read_ends_with_status_2_in_one_line(tmp_path):
     assert [line.startswith("check.py: error: ") for line in wrong.splitlines()] == [True] * len(names)
 
 
-RUNNING = "import sys; from landscape.lock import acquire; lock = acquire(sys.argv[1]); print(flush=True); input()"
+RUNNING = (
+    "import sys; from landscape.engine.lock import acquire; lock = acquire(sys.argv[1]); print(flush=True); input()"
+)
 
 
 def test_the_file_of_a_running_job_is_not_repaired(path):

@@ -6,8 +6,8 @@ import pickle
 import pytest
 import torch
 
-from landscape import checkpoint
-from landscape.checkpoint import Checkpoint, load, save
+from landscape.checkpoints import checkpoint
+from landscape.checkpoints.checkpoint import Checkpoint, load, save
 from landscape.errors import BadInput
 from landscape.networks import build
 from landscape.weights import digest

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landscape import checksum
-from landscape.checksum import blank, seal, sealed, sums, vouched
+from landscape.engine import checksum
+from landscape.engine.checksum import blank, seal, sealed, sums, vouched
 
 
 def test_a_sum_is_zlibs_of_the_rows_number_and_its_values():

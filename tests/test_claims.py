@@ -9,20 +9,20 @@ from conftest import command, same
 from torch import nn
 from torch.nn import functional as F
 
-from ensemble.drawing_claims import best
-from ensemble.flow import stages
+from ensemble.drawing.claims import best
+from ensemble.flow.gradients import stages
+from ensemble.flow.refinement import exits, refinement
+from ensemble.flow.reuse import reuse
+from ensemble.flow.similarity import alignment, covariances, similarity, source_weights
 from ensemble.identity import KINDS, identity, identity_network, regress
-from ensemble.refinement import exits, refinement
-from ensemble.reuse import reuse
-from ensemble.similarity import alignment, covariances, similarity, source_weights
 from landscape.data import load
 from landscape.errors import BadInput
-from landscape.measure import measure
+from landscape.evaluation.measure import measure
 from landscape.networks import Block, build
 from landscape.networks.joins import Add, ChannelGate, Concatenate, Scale
 from landscape.networks.network import Network
-from landscape.train import train
-from landscape.variants import variant
+from landscape.training.train import train
+from landscape.training.variants import variant
 
 
 class Matrix(nn.Module):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from conftest import ENVIRONMENT, ROOT, command, same
 
-from landscape.checkpoint import load, save
-from landscape.table import read
-from landscape.train import train
+from landscape.checkpoints.checkpoint import load, save
+from landscape.engine.table import read
+from landscape.training.train import train
 from landscape.weights import digest
 
 GRID = ("--x", -1, 1, 5, "--y", -1, 1, 3, "--examples", 100)

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from landscape.comparison import _line, compare
+from landscape.analysis.comparison import _line, compare
+from landscape.analysis.numbers import Row
+from landscape.analysis.tables import notes
 from landscape.errors import BadInput
-from landscape.numbers import Row
-from landscape.tables import notes
 
 
 @pytest.fixture

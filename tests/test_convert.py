@@ -6,9 +6,9 @@ import torch
 from conftest import command
 from PIL import Image
 
-from landscape import checkpoint
 from landscape import data as datasets
-from landscape.table import read
+from landscape.checkpoints import checkpoint
+from landscape.engine.table import read
 
 
 def test_a_network_is_kept_in_half_of_the_bytes(trained, tmp_path):

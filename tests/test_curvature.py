@@ -11,14 +11,14 @@ from torch import nn
 from torch.func import functional_call
 from torch.func import hessian as dense_hessian
 
-from landscape.curvature import direction_of, hessian_eigenpairs, hessian_operator, hessian_product, vector_of
-from landscape.density import density, moment, quadrature, smoothed
-from landscape.directions import random_direction
+from landscape.curvature.hessian import direction_of, hessian_eigenpairs, hessian_operator, hessian_product, vector_of
 from landscape.errors import BadInput
-from landscape.lanczos import ends, lanczos
-from landscape.measure import LOSSES
-from landscape.plane import Plane, shift
-from landscape.trace import budget, estimate, probe, sketch_of, trace
+from landscape.evaluation.measure import LOSSES
+from landscape.linalg.density import density, moment, quadrature, smoothed
+from landscape.linalg.lanczos import ends, lanczos
+from landscape.linalg.trace import budget, estimate, probe, sketch_of, trace
+from landscape.planes.directions import random_direction
+from landscape.planes.plane import Plane, shift
 from landscape.weights import digest, weights_of
 
 CROSS_ENTROPY = LOSSES["cross_entropy"]
@@ -178,7 +178,7 @@ def test_eigenpairs_are_directions_of_the_dense_hessian(network, data, exact):
 
 
 def test_along_an_eigenvector_the_loss_bends_as_its_eigenvalue_says(network, data):
-    """On a plane of landscape.plane, by finite differences; parameters that are not chosen stay."""
+    """On a plane of landscape.planes.plane, by finite differences; parameters that are not chosen stay."""
     found = hessian_eigenpairs(network, [data], which="filters", tolerance=1e-10)
     plane = Plane(weights_of(network), found.directions)
     assert plane.moved == tuple(name for name, p in network.named_parameters() if p.ndim >= 2)

@@ -8,15 +8,15 @@ import tiny
 import torch
 from conftest import command, same
 
-from landscape.build import plane_along
-from landscape.curvature_maps import OF_PLANES, curvature
-from landscape.directions import filter_normalize, random_direction
+from landscape.analysis.geometry import convex
+from landscape.analysis.hessian_files import ratio
+from landscape.curvature.maps import OF_PLANES, curvature
 from landscape.drawing.curvature import curvature as drawn
 from landscape.errors import BadInput
-from landscape.geometry import convex
-from landscape.plane import Plane, shift
-from landscape.spectrum import ratio
-from landscape.surface import surface
+from landscape.planes.build_plane import plane_along
+from landscape.planes.directions import filter_normalize, random_direction
+from landscape.planes.plane import Plane, shift
+from landscape.planes.surface import surface
 from landscape.weights import weights_of
 
 PLANE = {"x": (-1, 1, 3), "y": (-1, 1, 2), "quiet": True}

@@ -6,18 +6,18 @@ import runpy
 import pytest
 from conftest import ROOT
 
-from ensemble.gradient_flow import gradient_flow
+from ensemble.flow.gradient_flow import gradient_flow
+from ensemble.flow.reuse import reuse
 from ensemble.identity import identity
-from ensemble.path_spectrum import path_spectrum
-from ensemble.reuse import reuse
-from landscape.comparison import compare
-from landscape.curvature_maps import curvature
-from landscape.evaluator import Evaluator
-from landscape.sharpness import sharpness
-from landscape.surface import surface
-from landscape.train import train
-from landscape.trainings import trainings
-from landscape.trajectory import trajectory
+from ensemble.paths.path_spectrum import path_spectrum
+from landscape.analysis.comparison import compare
+from landscape.curvature.maps import curvature
+from landscape.curvature.sharpness import sharpness
+from landscape.evaluation.evaluator import Evaluator
+from landscape.planes.surface import surface
+from landscape.planes.trajectory import trajectory
+from landscape.training.train import train
+from landscape.training.trainings import trainings
 
 # Script: the functions that it calls, the measurement first.
 CALLED = {

@@ -6,8 +6,8 @@ import torch
 from conftest import command
 from torch import nn
 
-from landscape.diagnose import drift
-from landscape.table import read
+from landscape.engine.table import read
+from landscape.planes.diagnose import drift
 from landscape.weights import digest
 
 HOW = ("--x", -0.5, 0.5, 5, "--y", -0.5, 0.5, 5, "--examples", 300, "--quiet")

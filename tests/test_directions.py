@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from landscape.directions import cosine, filter_normalize, normalize, orthogonalize, random_direction
+from landscape.analysis.labels import NORMALIZATIONS
 from landscape.errors import BadInput
-from landscape.labels import NORMALIZATIONS
 from landscape.networks import build
+from landscape.planes.directions import cosine, filter_normalize, normalize, orthogonalize, random_direction
 from landscape.weights import digest, squared_norm, weights_of
 
 

@@ -12,14 +12,14 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ensemble.draw import DRAWINGS, draw, drawing_of, page
-from ensemble.drawing import lesions
+from ensemble.drawing.draw import DRAWINGS, draw, drawing_of, page
+from ensemble.drawing.lesions import lesions
 from landscape import drawing as surfaces
 from landscape.drawing import contour, planes, profiles, save
 from landscape.drawing.drawings import drawing_of as surface_drawing_of
 from landscape.drawing.views import shown
+from landscape.engine.results import Results
 from landscape.errors import COMMAND, BadInput
-from landscape.results import Results
 
 X, Y = np.linspace(-1, 1, 9), np.linspace(-2, 2, 7)
 BOWL = 0.01 + np.add.outer(Y**2, X**2)

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats
 
-from ensemble.draw import draw
-from ensemble.drawing import by_block, by_number, depth_order, lesions, wilson
+from ensemble.drawing.draw import draw
+from ensemble.drawing.lesions import by_block, by_number, depth_order, lesions, wilson
 from landscape.drawing import (
     SUFFIXES,
     common_norm,
@@ -29,8 +29,8 @@ from landscape.drawing import (
 )
 from landscape.drawing.surface import MISSING
 from landscape.drawing.views import averaged, slices
+from landscape.engine.table import prepare, read
 from landscape.errors import BadInput
-from landscape.table import prepare, read
 
 X, Y = np.linspace(-1, 1, 9), np.linspace(-1, 1, 7)
 BOWL = 0.01 + np.add.outer(Y**2, X**2)

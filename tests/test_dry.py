@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from conftest import command
 
-from landscape import dry
-from landscape.dry import Probe, estimate, planned, probe
-from landscape.table import prepare
+from landscape.engine import dry_run as dry
+from landscape.engine.dry_run import Probe, estimate, planned, probe
+from landscape.engine.table import prepare
 
 POINTS = np.arange(60.0)[:, None]
 PLAN = {"kind": "surface", "dims": ("x",), "coordinates": {"x": POINTS[:, 0]}}

@@ -15,7 +15,7 @@ from conftest import command
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from landscape.checkpoint import load, sha256_of
+from landscape.checkpoints.checkpoint import load, sha256_of
 from landscape.errors import BadInput
 from landscape.networks import build
 
@@ -419,7 +419,7 @@ def test_numbers_of_numpy_are_harmless(case):
 
 @pytest.mark.skipif(not hasattr(torch.serialization, "safe_globals"), reason="torch before 2.5 knows no other numbers")
 def test_numbers_of_numpy_are_read_as_python_s_own():
-    from landscape.tensors import read
+    from landscape.checkpoints.safe_load import read
 
     for case in ("float64", "float32", "int64", "uint8", "bool", "complex", "other byte order"):
         torch.save({"a": NUMBERS[case]}, "a.pt")

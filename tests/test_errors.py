@@ -3,10 +3,11 @@
 import pytest
 from hostile import refused
 
-from ensemble import plans, shapley
+from ensemble.attribution import shapley
+from ensemble.lesions.context import plans
+from landscape.engine.ranks import Alone, agreed
 from landscape.errors import COMMAND, BadInput
-from landscape.place import place
-from landscape.ranks import Alone, agreed
+from landscape.evaluation.device import place
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape.data import stratified_order
-from landscape.estimate import Tolerance, stratified_mean
-from landscape.measure import score
+from landscape.evaluation.measure import score
+from landscape.evaluation.sampling import Tolerance, stratified_mean
 
 SEEDS = 200
 

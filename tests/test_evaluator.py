@@ -9,12 +9,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from landscape import data as datasets
-from landscape.checkpoint import load
+from landscape.checkpoints.checkpoint import load
+from landscape.engine.ranks import Alone
 from landscape.errors import BadInput
-from landscape.evaluator import Evaluator
+from landscape.evaluation.evaluator import Evaluator
 from landscape.networks import build
-from landscape.ranks import Alone
-from landscape.surface import surface
+from landscape.planes.surface import surface
 
 
 class Gated(nn.Module):

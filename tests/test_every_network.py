@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from ensemble.blocks import blocks
-from ensemble.lesions import every, lesion
+from ensemble.blocks.blocks import blocks
+from ensemble.lesions.context import every, lesion
 from landscape.data import batches, load
-from landscape.directions import filter_normalize, random_direction
-from landscape.grid import axis, grid
-from landscape.measure import measure
+from landscape.engine.grid import axis, grid
+from landscape.engine.sweep import sweep
+from landscape.engine.table import prepare, read
+from landscape.evaluation.measure import measure
 from landscape.networks import build
 from landscape.networks.joins import JOINS
 from landscape.networks.residual import ORDERS
 from landscape.networks.shortcuts import SHORTCUTS
-from landscape.plane import Plane, shift
-from landscape.sweep import sweep
-from landscape.table import prepare, read
-from landscape.training import train_epochs
+from landscape.planes.directions import filter_normalize, random_direction
+from landscape.planes.plane import Plane, shift
+from landscape.training.loop import train_epochs
 from landscape.weights import weights_of
 
 SMALL = {"depth": 8, "width": 4}

@@ -11,16 +11,16 @@ from measured import surface
 from torch import nn
 from torch.nn import functional as F
 
-from landscape import checkpoint as checkpoints
-from landscape.curvature import hessian_operator
+from landscape.checkpoints import checkpoint as checkpoints
+from landscape.curvature.hessian import hessian_operator
+from landscape.curvature.sharpness import rises
 from landscape.data import load
-from landscape.directions import cosine, filter_normalize, normalize, orthogonalize, random_direction
+from landscape.engine.table import read
 from landscape.errors import BadInput, UnknownLayer
-from landscape.filters import conventions, frozen, listing, matching, selected, warn_of_unknown
 from landscape.networks import NETWORKS, build
-from landscape.principal_components import path_in_plane
-from landscape.sharpness import rises
-from landscape.table import read
+from landscape.planes.directions import cosine, filter_normalize, normalize, orthogonalize, random_direction
+from landscape.planes.filters import conventions, frozen, listing, matching, selected, warn_of_unknown
+from landscape.planes.principal_components import path_in_plane
 from landscape.weights import digest, squared_norm, weights_of
 
 

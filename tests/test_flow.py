@@ -9,18 +9,18 @@ from conftest import ROOT, command, same
 from torch import nn
 from torch.func import grad, vmap
 
-from ensemble.drawing_flow import SHOWN, flows
-from ensemble.flow import BATCHNORM, extremes, flow, relative, stages
-from ensemble.gradient_flow import gradient_flow
-from landscape.checkpoint import load as load_checkpoint
+from ensemble.drawing.flow import SHOWN, flows
+from ensemble.flow.gradient_flow import gradient_flow
+from ensemble.flow.gradients import BATCHNORM, extremes, flow, relative, stages
+from landscape.checkpoints.checkpoint import load as load_checkpoint
 from landscape.data import load
+from landscape.engine.table import read
 from landscape.errors import BadInput
-from landscape.evaluator import Evaluator
-from landscape.measure import LOSSES
+from landscape.evaluation.evaluator import Evaluator
+from landscape.evaluation.measure import LOSSES
 from landscape.networks import Block, build
 from landscape.networks.joins import Add
 from landscape.networks.network import Network
-from landscape.table import read
 from landscape.weights import digest
 
 loss = LOSSES["cross_entropy"]

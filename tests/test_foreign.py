@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from ensemble.blocks import blocks, check, stages
-from ensemble.foreign import KNOWN
-from ensemble.lesions import arranged, lesion
-from ensemble.plans import deletions, gates, orders, pairs, repetitions
+from ensemble.blocks.architectures import KNOWN
+from ensemble.blocks.blocks import blocks, check, stages
+from ensemble.lesions.context import arranged, lesion
+from ensemble.lesions.plans import deletions, gates, orders, pairs, repetitions
 from landscape.errors import BadInput
 
 
@@ -270,8 +270,8 @@ def test_a_vision_transformer_of_hugging_face_has_two_blocks_a_layer():
 def test_no_package_is_imported_to_know_a_network():
     import sys
 
-    import ensemble.foreign
+    import ensemble.blocks.architectures
 
-    assert not {"timm", "transformers"} & vars(ensemble.foreign).keys()
+    assert not {"timm", "transformers"} & vars(ensemble.blocks.architectures).keys()
     assert any(pattern.startswith("timm") for pattern, _ in KNOWN)
-    assert sys.modules.get("ensemble.foreign")
+    assert sys.modules.get("ensemble.blocks.architectures")

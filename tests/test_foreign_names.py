@@ -8,11 +8,11 @@ from conftest import command
 from torch import nn
 from torch.nn import functional as F
 
-from landscape.checkpoint import load
+from landscape.checkpoints.checkpoint import load
+from landscape.checkpoints.cifar_resnets import renamed, reordered, told
+from landscape.engine.table import read
 from landscape.errors import BadInput
-from landscape.foreign_names import renamed, reordered, told
 from landscape.networks import build
-from landscape.table import read
 
 
 class Padded(nn.Module):

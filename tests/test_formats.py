@@ -17,14 +17,14 @@ from conftest import ROOT, command
 from test_foreign_names import theirs
 from torch.nn import functional as F
 
-from landscape import saved
-from landscape.checkpoint import Checkpoint, save
+from landscape.checkpoints.checkpoint import Checkpoint, save
+from landscape.engine.ranks import Alone
+from landscape.engine.table import prepare, read
 from landscape.errors import BadInput
 from landscape.formats import mesh
 from landscape.formats.li2018 import read_surface
 from landscape.networks import build
-from landscape.ranks import Alone
-from landscape.table import prepare, read
+from landscape.planes import direction_files as saved
 
 spec = importlib.util.spec_from_file_location("convert", ROOT / "scripts" / "convert.py")
 script = importlib.util.module_from_spec(spec)

@@ -8,11 +8,11 @@ import torchvision
 from test_every_network import NETWORKS
 from torch import nn
 
-from landscape.directions import filter_normalize, random_direction
 from landscape.errors import BadInput
-from landscape.forward import Fused, forward, fused, reduced, reduced_type
+from landscape.evaluation.fused import Fused, forward, fused, reduced, reduced_type
 from landscape.networks import build
-from landscape.plane import Plane, shift
+from landscape.planes.directions import filter_normalize, random_direction
+from landscape.planes.plane import Plane, shift
 from landscape.weights import weights_of
 
 

@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from landscape.agreement import agree
-from landscape.directions import filter_normalize, random_direction
-from landscape.forward import Fused, forward, fused
-from landscape.plane import Plane, shift
+from landscape.evaluation.agreement import agree
+from landscape.evaluation.fused import Fused, forward, fused
+from landscape.planes.directions import filter_normalize, random_direction
+from landscape.planes.plane import Plane, shift
 from landscape.weights import weights_of
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from landscape.geometry import (
+from landscape.analysis.geometry import (
     barrier,
     basin,
     centre,

@@ -5,8 +5,8 @@ import pytest
 import torch
 from conftest import command, same
 
-from landscape import checkpoint
-from landscape.table import read
+from landscape.checkpoints import checkpoint
+from landscape.engine.table import read
 
 pytestmark = [
     pytest.mark.gpu,

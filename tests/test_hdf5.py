@@ -10,8 +10,8 @@ import pytest
 from conftest import ROOT
 from hostile import complaint, listed
 
-from landscape.hdf5 import LabelledArrays, read_all
-from landscape.results import read
+from landscape.engine.hdf5 import LabelledArrays, read_all
+from landscape.engine.results import read
 
 TEXT = h5py.string_dtype()
 ARCHIVE = ROOT / "tests" / "archive"
@@ -149,7 +149,7 @@ def test_a_truth_is_one_byte_that_is_1(tmp_path):
 
 def test_what_is_asked_for_first_is_read_first_and_the_order_stays(tmp_path, monkeypatch):
     path, order = file_of(tmp_path / "a.h5"), []
-    monkeypatch.setattr("landscape.hdf5._array", lambda dataset: order.append(os.path.basename(dataset.name)))
+    monkeypatch.setattr("landscape.engine.hdf5._array", lambda dataset: order.append(os.path.basename(dataset.name)))
     with h5py.File(path) as file:
         found = read_all(file, first=("x",))
     assert isinstance(found, LabelledArrays) and order == ["x", "done", "loss", "y"]
@@ -170,7 +170,7 @@ FLIP = """
 import sys
 from pathlib import Path
 from landscape.errors import BadInput
-from landscape.results import read
+from landscape.engine.results import read
 source, target = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2])
 first = source.index(sys.argv[3].encode() + bytes(1))
 for place in range(8 * (first - 8), 8 * (first + 48)):

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from landscape import saved
-from landscape.checkpoint import Checkpoint, load, save
+from landscape.checkpoints.checkpoint import Checkpoint, load, save
 from landscape.errors import BadInput
 from landscape.networks import build
+from landscape.planes import direction_files as saved
 
 SMALL = {"depth": 8, "width": 2, "channels": 1}
 TRILLION = 10**12
@@ -381,7 +381,7 @@ def stopped(tmp_path_factory):
             raise BadInput("no room")
 
         script("train")
-        patch.setattr(sys.modules["landscape.train"], "measure", full)  # what is measured in the end
+        patch.setattr(sys.modules["landscape.training.train"], "measure", full)  # what is measured in the end
         assert ran("train", "a.pt", *TRAINED, "--save-every", 0, folder=folder)[0] == 2
     whole = torch.load(folder / "a.pt", weights_only=True)
     assert whole["state"]["epoch"] == 2

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape import log
-from landscape.arguments import parsed
-from landscape.checkpoint import Checkpoint, save
+from landscape.checkpoints.checkpoint import Checkpoint, save
 from landscape.commands import cli
+from landscape.engine.ranks import Alone
 from landscape.errors import BadInput
 from landscape.networks import build
-from landscape.ranks import Alone
+from landscape.networks.arguments import parsed
 
 NAMES = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 HUGE = "9" * 5000

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from landscape.checkpoint import Checkpoint, save
+from landscape.checkpoints.checkpoint import Checkpoint, save
 from landscape.data import load
 from landscape.errors import BadInput
 from landscape.networks import build

@@ -20,13 +20,13 @@ import numpy as np
 import pytest
 from conftest import command
 
-from ensemble.drawing import lesions as single_deletions
-from ensemble.drawing import wilson
-from ensemble.html import lesion_page, numbers, trials
+from ensemble.drawing.lesions import lesions as single_deletions
+from ensemble.drawing.lesions import wilson
+from ensemble.drawing.page import lesion_page, numbers, trials
 from landscape.drawing.document import packed, save_page
 from landscape.drawing.html import line_page, surface_page
+from landscape.engine.table import prepare, read
 from landscape.errors import BadInput
-from landscape.table import prepare, read
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "figure.py"
 X, Y = np.linspace(-1, 1, 9), np.linspace(-1, 1, 7)

@@ -9,11 +9,11 @@ from conftest import command
 from measured import lesions, surface
 from torch import nn
 
-from landscape import checkpoint
 from landscape import data as datasets
-from landscape.borrowing import borrowed
+from landscape.checkpoints import checkpoint
+from landscape.engine.table import read
 from landscape.errors import BadInput
-from landscape.table import read
+from landscape.evaluation.borrowing import borrowed
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from conftest import command, resealed
 from measured import surface
 from torch.nn import functional as F
 
-from landscape import checkpoint
 from landscape import data as datasets
+from landscape.checkpoints import checkpoint
+from landscape.engine.table import read
 from landscape.errors import BadInput
-from landscape.evaluator import _data
+from landscape.evaluation.evaluator import _data
 from landscape.nested import mapped
-from landscape.table import read
 
 ELSEWHERE = '''
 """Digits in [0, 1], and scaled by constants: a network trained on them without this package."""
@@ -510,7 +510,9 @@ def test_every_kind_is_measured_by_command_as_by_plain_pytorch(kinds, tmp_path, 
 @pytest.mark.parametrize("name", ["masks", "two", "named", "several_targets", "tokens"])
 def test_structures_survive_being_shared_between_ranks(kinds, name, monkeypatch):
     """Ranks share arrays; their structure travels beside them."""
-    monkeypatch.setattr("landscape.evaluator.load_once_per_node", lambda _, make: pickle.loads(pickle.dumps(make())))
+    monkeypatch.setattr(
+        "landscape.evaluation.evaluator.load_once_per_node", lambda _, make: pickle.loads(pickle.dumps(make()))
+    )
     shared = _data(f"kinds:{name}", "test", {"seed": 3}, in_order=True, comm=None)
     alone = datasets.load(f"kinds:{name}", "test")
     order = datasets.stratified_order(alone.labels, 3)

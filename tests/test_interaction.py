@@ -8,13 +8,13 @@ import pytest
 import torch
 from test_forward import trained_like
 
-from ensemble.interaction import INTERACTION, interaction, interactions, summary
-from ensemble.trials import lesions
+from ensemble.attribution.interaction import INTERACTION, interaction, interactions, summary
+from ensemble.lesions.trials import lesions
+from landscape.engine.table import Results
 from landscape.errors import BadInput
-from landscape.evaluator import Evaluator
-from landscape.measure import cross_entropy
+from landscape.evaluation.evaluator import Evaluator
+from landscape.evaluation.measure import cross_entropy
 from landscape.networks import build
-from landscape.table import Results
 
 
 def test_the_interaction_is_the_mean_over_examples_and_its_error_is_paired():

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ensemble.drawing import by_kind, by_number, by_order, lesions
-from ensemble.plans import kendall_tau, permuted
+from ensemble.drawing.lesions import by_kind, by_number, by_order, lesions
+from ensemble.lesions.plans import kendall_tau, permuted
 from landscape.drawing import save
-from landscape.table import prepare, read
+from landscape.engine.table import prepare, read
 
 BLOCKS = [f"stages.{stage}.{block}" for stage in range(2) for block in range(6)]
 STAGES = [[1, 2, 3, 4, 5], [7, 8, 9, 10, 11]]

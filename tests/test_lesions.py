@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from ensemble import kinds
-from ensemble.blocks import blocks, stages
-from ensemble.lesions import Replacement, arranged, derangement, every, lesion, means, sampled
-from ensemble.plans import MEAN, OTHER, gates, intact, orders, pairs, repetitions, replacements
-from ensemble.trials import lesions
+from ensemble.blocks.blocks import blocks, stages
+from ensemble.lesions.context import Replacement, arranged, derangement, every, kinds, lesion, means, sampled
+from ensemble.lesions.plans import MEAN, OTHER, gates, intact, orders, pairs, repetitions, replacements
+from ensemble.lesions.trials import lesions
 from landscape.errors import BadInput
-from landscape.evaluator import Evaluator
-from landscape.measure import evaluating
+from landscape.evaluation.evaluator import Evaluator
+from landscape.evaluation.measure import evaluating
 from landscape.networks import build
 from landscape.weights import digest
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from conftest import ENVIRONMENT, ROOT
 
-from landscape.checkpoint import Checkpoint, save
+from landscape.checkpoints.checkpoint import Checkpoint, save
+from landscape.engine.lock import _clear, _look, acquire
+from landscape.engine.table import prepare, read
 from landscape.errors import BadInput
-from landscape.lock import _clear, _look, acquire
 from landscape.networks import build
-from landscape.table import prepare, read
 
 QUICK = {"silence": 1.0, "beat": 0.1}  # seconds
 
@@ -27,7 +27,7 @@ import platform, sys
 if sys.argv[1] == "cannot exchange names":
     platform.machine = lambda: "unknown"
 from landscape.errors import BadInput
-from landscape.lock import acquire
+from landscape.engine.lock import acquire
 print("ready", flush=True)
 for line in sys.stdin:
     try:

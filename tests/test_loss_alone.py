@@ -8,18 +8,18 @@ import pytest
 from hostile import ran
 from matplotlib.figure import Figure
 
-from ensemble import shapley
-from ensemble.drawing import by_block, by_number, lesions
-from ensemble.drawing_attribution import interactions, values
-from ensemble.drawing_depth import damages, resilience
-from ensemble.drawing_surviving import survivors
-from ensemble.html import lesion_page, numbers, trials
-from ensemble.interaction import INTERACTION
-from landscape.adaptive import INTERPOLATED
-from landscape.comparison import compare
+from ensemble.attribution import shapley
+from ensemble.attribution.interaction import INTERACTION
+from ensemble.drawing.attribution import interactions, values
+from ensemble.drawing.depth import damages, resilience
+from ensemble.drawing.lesions import by_block, by_number, lesions
+from ensemble.drawing.page import lesion_page, numbers, trials
+from ensemble.drawing.surviving import survivors
+from landscape.analysis.comparison import compare
 from landscape.drawing import save
 from landscape.drawing.page import loss_label, titles_of
-from landscape.table import MEASURED, prepare, read
+from landscape.engine.table import MEASURED, prepare, read
+from landscape.planes.adaptive import INTERPOLATED
 
 X, Y, Z = np.linspace(-1, 1, 5), np.linspace(-1, 1, 4), np.linspace(-1, 1, 3)
 BLOCKS = [f"layers.{stage}.{block}" for stage in range(2) for block in range(3)]

@@ -6,11 +6,11 @@ import torch
 import xarray
 from conftest import command, same
 
-from landscape import checkpoint as checkpoints
-from landscape import saved
-from landscape.adaptive import decide
-from landscape.directions import cosine, filter_normalize, random_direction
-from landscape.table import read
+from landscape.checkpoints import checkpoint as checkpoints
+from landscape.engine.table import read
+from landscape.planes import direction_files as saved
+from landscape.planes.adaptive import decide
+from landscape.planes.directions import cosine, filter_normalize, random_direction
 from landscape.weights import weights_of
 
 FEW = ("--examples", 300, "--quiet")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from landscape.measure import LOSSES, evaluating, measure
+from landscape.evaluation.measure import LOSSES, evaluating, measure
 from landscape.networks import build
 
 

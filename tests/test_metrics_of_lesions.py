@@ -8,14 +8,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ensemble.drawing import lesions as drawn
-from ensemble.redundancy import redundancy
-from ensemble.trials import lesions
-from landscape import measure as measuring
+from ensemble.drawing.lesions import lesions as drawn
+from ensemble.flow.redundancy import redundancy
+from ensemble.lesions.trials import lesions
+from landscape.analysis.numbers import Levels, lesion
 from landscape.errors import BadInput
-from landscape.evaluator import Evaluator
+from landscape.evaluation.evaluator import Evaluator
+from landscape.evaluation.prepared import measure as measuring
 from landscape.networks import build
-from landscape.numbers import Levels, lesion
 
 METRICS = ["agreement", "kl"]
 

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 
-from landscape.notebook import as_html
-from landscape.table import MEASURED, prepare, results_of
+from landscape.engine.notebook import as_html
+from landscape.engine.table import MEASURED, prepare, results_of
 
 
 class Cells(HTMLParser):

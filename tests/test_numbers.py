@@ -9,9 +9,9 @@ import pytest
 from analytic import BOWL, SURFACE, XX, YY, X, Y, lesions, maker, numbers, values, write
 from scipy import stats
 
-from landscape.comparison import compare
+from landscape.analysis.comparison import compare
+from landscape.engine.table import prepare, read
 from landscape.errors import BadInput
-from landscape.table import prepare, read
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def test_surfaces_over_a_space_are_refused(tmp_path):
 
 
 def test_numbers_need_no_torch():
-    code = "import sys, landscape.comparison; assert 'torch' not in sys.modules"
+    code = "import sys, landscape.analysis.comparison; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -12,16 +12,16 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from landscape import data as datasets
-from landscape.checkpoint import load
+from landscape.checkpoints.checkpoint import load
 from landscape.commands.cli import Parser, chosen
 from landscape.commands.options import evaluator_options
+from landscape.engine.ranks import Alone
+from landscape.engine.table import read
 from landscape.errors import BadInput
-from landscape.evaluator import Evaluator
-from landscape.imported import imported
-from landscape.measure import loss_named
+from landscape.evaluation.evaluator import Evaluator
+from landscape.evaluation.measure import loss_named
+from landscape.import_path import imported
 from landscape.networks import build
-from landscape.ranks import Alone
-from landscape.table import read
 from landscape.weights import digest
 
 MINE = """

@@ -7,19 +7,19 @@ from conftest import command
 from scipy.stats import binomtest
 from test_forward import trained_like
 
-from ensemble.blocks import blocks
-from ensemble.damage import damages, walkable
-from ensemble.drawing import wilson
-from ensemble.lesions import arranged
-from ensemble.paired import Recorder, rise
-from ensemble.plans import deletions, every, gates, pairs
-from landscape.accuracy import accuracy_for
+from ensemble.attribution.paired import Recorder, rise
+from ensemble.blocks.blocks import blocks
+from ensemble.drawing.lesions import wilson
+from ensemble.lesions.context import arranged
+from ensemble.lesions.measure import damages, walkable
+from ensemble.lesions.plans import deletions, every, gates, pairs
 from landscape.data import batches, load
-from landscape.estimate import Tolerance
-from landscape.evaluation import Evaluation
-from landscape.losses import cross_entropy, mse
+from landscape.engine.table import read
+from landscape.evaluation.accuracy import accuracy_for
+from landscape.evaluation.losses import cross_entropy, mse
+from landscape.evaluation.prepared import Evaluation
+from landscape.evaluation.sampling import Tolerance
 from landscape.networks import build
-from landscape.table import read
 
 
 def evaluation(examples=200, tolerance=None, dtype=torch.float32, size=50):

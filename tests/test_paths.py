@@ -10,15 +10,15 @@ import xarray
 from conftest import command, same
 from torch import nn
 
-from ensemble.path_spectrum import PATHS, path_spectrum
-from ensemble.paths import Chain, Step, chain, counts, effective, mean_length
-from ensemble.spectrum import _frozen, _walk, components, drawn, products, sampled, spectrum
+from ensemble.paths.chain import Chain, Step, chain, counts, effective, mean_length
+from ensemble.paths.path_spectrum import PATHS, path_spectrum
+from ensemble.paths.spectrum import _frozen, _walk, components, drawn, products, sampled, spectrum
 from landscape import data as datasets
+from landscape.engine.table import prepare, read
 from landscape.errors import BadInput
-from landscape.evaluator import Evaluator
-from landscape.measure import LOSSES
+from landscape.evaluation.evaluator import Evaluator
+from landscape.evaluation.measure import LOSSES
 from landscape.networks import Block, build
-from landscape.table import prepare, read
 from landscape.weights import digest
 
 N = 3
@@ -298,7 +298,7 @@ def test_pieces_of_a_batch_change_nothing(monkeypatch):
     images, targets = batch()
     found = []
     for room in (2**28, 1):
-        monkeypatch.setattr("ensemble.spectrum.ROOM", room)
+        monkeypatch.setattr("ensemble.paths.spectrum.ROOM", room)
         found.append(
             (*spectrum(chain(network), [(images, targets)]), sampled(chain(network), [(images, targets)], 3, 5, 0))
         )

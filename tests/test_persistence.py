@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from landscape.persistence import minima, pairs, threshold
+from landscape.analysis.minima import minima, pairs, threshold
 
 X, Y = np.linspace(-1, 1, 41), np.linspace(-2, 2, 21)
 XX, YY = np.meshgrid(X, Y)

@@ -13,9 +13,9 @@ import pytest
 from matplotlib.testing.compare import calculate_rms
 from PIL import Image
 
-from ensemble.draw import draw
+from ensemble.drawing.draw import draw
 from landscape.drawing import save
-from landscape.table import read
+from landscape.engine.table import read
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "tests" / "pictures"

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from ensemble.gradient_flow import gradient_flow
+from ensemble.flow.gradient_flow import gradient_flow
 from ensemble.identity import identity
-from landscape import place as placing
+from landscape.engine.progress import bar
+from landscape.engine.ranks import Alone, Share
 from landscape.errors import BadInput
-from landscape.place import place, restored
-from landscape.progress import bar
-from landscape.ranks import Alone, Share
-from landscape.trainings import trainings
+from landscape.evaluation.device import place, restored
+from landscape.evaluation.prepared import device as placing
+from landscape.training.trainings import trainings
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from landscape.directions import filter_normalize, random_direction
+from landscape.engine.grid import axis, grid
 from landscape.errors import BadInput
-from landscape.grid import axis, grid
-from landscape.measure import LOSSES, measure
+from landscape.evaluation.measure import LOSSES, measure
 from landscape.networks import build
-from landscape.plane import Plane, shift
+from landscape.planes.directions import filter_normalize, random_direction
+from landscape.planes.plane import Plane, shift
 from landscape.weights import digest, weights_of
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from ensemble.plans import (
+from ensemble.lesions.plans import (
     FIRST,
     SECOND,
     contiguous,

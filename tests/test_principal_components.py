@@ -8,9 +8,9 @@ import pytest
 import torch
 from conftest import ENVIRONMENT, ROOT
 
-from landscape import principal_components as module
 from landscape.errors import BadInput
-from landscape.principal_components import (
+from landscape.planes import principal_components as module
+from landscape.planes.principal_components import (
     components,
     explained,
     gram,
@@ -153,7 +153,8 @@ def test_a_window_holds_the_path_with_a_margin_and_has_two_digits():
 
 MEMORY = """
 import resource, sys, torch
-from landscape import checkpoint, principal_components
+from landscape.checkpoints import checkpoint
+from landscape.planes import principal_components
 principal_components.ROOM, principal_components.BLOCK = 2**23, 2**22
 paths = [sys.argv[1] + f"/{i}.pt" for i in range(40)]
 points = {p: lambda p=p: checkpoint.load(p, "any", lazy=True).weights for p in paths}

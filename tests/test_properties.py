@@ -12,10 +12,10 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from test_sweep import Mail
 
-from landscape import sweep as engine
-from landscape.grid import grid
-from landscape.sweep import sweep
-from landscape.table import prepare, read
+from landscape.engine import sweep as engine
+from landscape.engine.grid import grid
+from landscape.engine.sweep import sweep
+from landscape.engine.table import prepare, read
 
 LETTERS = ("x", "y", "z")
 

@@ -9,10 +9,10 @@ import torch
 from conftest import command
 from hostile import ran, refused
 
-import landscape.run
-from landscape.checkpoint import Checkpoint, save
+import landscape.engine.run
+from landscape.checkpoints.checkpoint import Checkpoint, save
+from landscape.engine.results import read
 from landscape.networks import build
-from landscape.results import read
 
 FEW = ("--examples", 20, "--device", "cpu")
 MADE = {
@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
     (path / "again").mkdir()
     for number, name in enumerate(("some.npz", "else.npz", "again/some.npz")):
         np.savez(path / name, **pictures(number))
-    with mock.patch.object(landscape.run, "__version__", "0.0.1"):
+    with mock.patch.object(landscape.engine.run, "__version__", "0.0.1"):
         for name, typed in MADE.items():
             assert ran(SCRIPT.get(name, name), *typed, folder=path)[0] == 0
     return path
@@ -139,7 +139,7 @@ def test_other_snapshots_are_refused(folder):
 @pytest.mark.parametrize("name", MADE)
 def test_another_version_goes_on_with_a_warning(folder, name):
     said = command(SCRIPT.get(name, name), *MADE[name], cwd=folder).stdout
-    now = landscape.run.__version__
+    now = landscape.engine.run.__version__
     assert f"{name}.h5 was begun with version_skipscape 0.0.1, this is {now}; going on" in said
     assert "is complete already" in said
     assert read(folder / f"{name}.h5").attributes["version_skipscape"] == "0.0.1"

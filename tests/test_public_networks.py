@@ -18,7 +18,7 @@ from plain import called, line, mean, parts, without
 from torch import nn
 from torch.nn import functional as F
 
-from ensemble.blocks import blocks, check
+from ensemble.blocks.blocks import blocks, check
 from landscape.errors import BadInput
 
 N, SIZES = 8, (5, 3)

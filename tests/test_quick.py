@@ -12,8 +12,8 @@ import torch
 from conftest import BIN, ENVIRONMENT, ROOT, command, same
 
 from landscape.drawing import page
+from landscape.engine.table import read
 from landscape.networks import build
-from landscape.table import read
 
 QUICK = ("--x", -1, 1, 13, "--y", -1, 1, 11, "--dtype", "bfloat16", "--tolerance", 0.05, "--adaptive", 0.3)
 

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from landscape import ranks
+from landscape.engine import ranks
+from landscape.engine.ranks import Alone, Patience, agreed, alike, share, world
 from landscape.errors import BadInput
-from landscape.ranks import Alone, Patience, agreed, alike, share, world
 
 
 class Everyone:
@@ -103,7 +103,7 @@ def test_code_is_told_apart_by_its_content(monkeypatch, tmp_path):
     for folder in ("landscape", "ensemble"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.py").write_text("x = 1")
-    monkeypatch.setattr(ranks, "__file__", str(tmp_path / "landscape" / "ranks.py"))
+    monkeypatch.setattr(ranks, "__file__", str(tmp_path / "landscape" / "engine" / "ranks.py"))
     first = ranks._code()
     assert ranks._code() == first
     (tmp_path / "ensemble" / "a.py").write_text("x = 2")

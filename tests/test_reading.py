@@ -7,10 +7,10 @@ import pytest
 import xarray
 from conftest import ROOT, command
 
-from landscape.checkpoint import Checkpoint, save
+from landscape.checkpoints.checkpoint import Checkpoint, save
+from landscape.engine.table import prepare, read
 from landscape.formats.tidy import write_csv, write_npz
 from landscape.networks import build
-from landscape.table import prepare, read
 
 GALLERY = sorted((ROOT / "results").glob("*/*.h5"))
 

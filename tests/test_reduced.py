@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from landscape.reduced import difference, differences, sample
+from landscape.analysis.precision import difference, differences, sample
 
 
 def test_the_sample_has_the_middle_the_corners_and_random_rows():

@@ -10,14 +10,14 @@ from conftest import command, same
 from scipy.stats import spearmanr
 from torch import nn
 
-from ensemble.blocks import blocks
-from ensemble.drawing_redundancy import against, redundancies
-from ensemble.redundancy import DRAWS, association, summary
-from ensemble.scores import SCORES, scores
+from ensemble.blocks.blocks import blocks
+from ensemble.drawing.redundancy import against, redundancies
+from ensemble.flow.redundancy import DRAWS, association, summary
+from ensemble.flow.scores import SCORES, scores
 from landscape.drawing import save
+from landscape.engine.table import prepare, read
 from landscape.errors import BadInput
 from landscape.networks import build
-from landscape.table import prepare, read
 from landscape.weights import digest
 
 SMALL = {"depth": 14, "width": 4, "channels": 1, "classes": 4}

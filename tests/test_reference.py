@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from landscape.build import random_plane
 from landscape.errors import BadInput
-from landscape.evaluator import Evaluator
-from landscape.plane import shift
-from landscape.surface import surface
+from landscape.evaluation.evaluator import Evaluator
+from landscape.planes.build_plane import random_plane
+from landscape.planes.plane import shift
+from landscape.planes.surface import surface
 
 
 class Tokens(nn.Module):

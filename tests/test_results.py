@@ -16,11 +16,11 @@ from hostile import complaint, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landscape import results as module
-from landscape.adaptive import INTERPOLATED
+from landscape.engine import results as module
+from landscape.engine.results import damaged, load, place, read
+from landscape.engine.table import Table, prepare, results_of
 from landscape.errors import BadInput
-from landscape.results import damaged, load, place, read
-from landscape.table import Table, prepare, results_of
+from landscape.planes.adaptive import INTERPOLATED
 
 ARCHIVE = Path(__file__).parent / "archive"
 AXES = {"y": np.array([-1.0, 1]), "x": np.array([-0.5, 0, 0.5]), "block": np.array(["a.b", "é"])}
@@ -350,7 +350,7 @@ def test_a_row_is_known_if_it_is_done_or_vouched_for(tmp_path):
 LOOKS = """
 import sys
 import numpy as np
-from landscape.results import read
+from landscape.engine.results import read
 print("ready", flush=True)
 seen = set()
 while len(seen) < 2 or max(seen) < 1600:

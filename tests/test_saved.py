@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from landscape.errors import BadInput
-from landscape.saved import load, save
+from landscape.planes.direction_files import load, save
 
 
 def test_directions_come_back_in_their_order(tmp_path):

@@ -9,7 +9,7 @@ from conftest import command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landscape.sweep import CHUNK, FLUSH
+from landscape.engine.sweep import CHUNK, FLUSH
 
 spec = importlib.util.spec_from_file_location(
     "scaling", Path(__file__).parents[1] / "scripts" / "development" / "scaling.py"

@@ -9,10 +9,10 @@ import torch
 from conftest import command
 from test_forward import trained_like
 
-from ensemble.shapley import orders, payoff, places, remaining, sets, shapley_values, values
-from ensemble.trials import lesions, shapley
+from ensemble.attribution.shapley import orders, payoff, places, remaining, sets, shapley_values, values
+from ensemble.lesions.trials import lesions, shapley
 from landscape.errors import BadInput
-from landscape.evaluator import Evaluator
+from landscape.evaluation.evaluator import Evaluator
 from landscape.networks import build
 
 

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from conftest import BIN, command
 
-from landscape.ranks import Alone
-from landscape.shared_memory import load_once_per_node
-from landscape.table import read
+from landscape.engine.ranks import Alone
+from landscape.engine.shared_memory import load_once_per_node
+from landscape.engine.table import read
 
 PROGRAM = r"""
 import os, sys
 import numpy as np
 from mpi4py import MPI
 from landscape.errors import BadInput
-from landscape.ranks import agreed
-from landscape.shared_memory import load_once_per_node
+from landscape.engine.ranks import agreed
+from landscape.engine.shared_memory import load_once_per_node
 
 comm = MPI.COMM_WORLD
 

@@ -12,12 +12,12 @@ from conftest import ROOT, command, same
 from scipy.optimize import brentq
 from torch import nn
 
+from landscape.analysis.geometry import interval
+from landscape.curvature.sharpness import KINDS, ascend, draw, gradient, rises, scale, sharpness
 from landscape.drawing import sharpnesses
+from landscape.engine.table import read
 from landscape.errors import BadInput
-from landscape.geometry import interval
-from landscape.measure import LOSSES, measure
-from landscape.sharpness import KINDS, ascend, draw, gradient, rises, scale, sharpness
-from landscape.table import read
+from landscape.evaluation.measure import LOSSES, measure
 from landscape.weights import digest, weights_of
 
 MSE, CROSS_ENTROPY = LOSSES["mse"], LOSSES["cross_entropy"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import command
 
-from landscape.table import read
+from landscape.engine.table import read
 
 HOW = ("--examples", 300, "--quiet")
 

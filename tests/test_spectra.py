@@ -10,20 +10,20 @@ import torch
 from conftest import command, same
 from torch import nn
 
-from landscape import saved, spectra
-from landscape.build import plane_along
-from landscape.curvature import hessian_operator
-from landscape.curvature_maps import curvature
-from landscape.density import moment
+from landscape.analysis.hessian_files import density_of
+from landscape.curvature.hessian import hessian_operator, spectra
+from landscape.curvature.maps import curvature
+from landscape.curvature.spectra import eigenpairs, hessian, trace
 from landscape.drawing import eigenvalues
+from landscape.engine.table import read
 from landscape.errors import BadInput
-from landscape.evaluator import Evaluator
-from landscape.plane import shift
-from landscape.spectra import eigenpairs, hessian, trace
-from landscape.spectrum import density_of
-from landscape.table import read
-from landscape.trace import estimate
-from landscape.trace import trace as trace_of
+from landscape.evaluation.evaluator import Evaluator
+from landscape.linalg.density import moment
+from landscape.linalg.trace import estimate
+from landscape.linalg.trace import trace as trace_of
+from landscape.planes import direction_files as saved
+from landscape.planes.build_plane import plane_along
+from landscape.planes.plane import shift
 
 MODES = {"eigenvalues": {"top": 4}, "trace": {"trace": 30}, "density": {"density": 4, "steps": 12}}
 

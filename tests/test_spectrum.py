@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from scipy.integrate import trapezoid
 
-from landscape.density import smoothed
+from landscape.analysis.geometry import convex
+from landscape.analysis.hessian_files import CURVATURE, DENSITY, EIGENVALUES, convexity, density_of
 from landscape.drawing import densities, eigenvalues
 from landscape.drawing.curvature import contradicted, curvature, signed_norm
+from landscape.engine.table import MEASURED, Results, prepare, read
 from landscape.errors import BadInput
-from landscape.geometry import convex
-from landscape.spectrum import CURVATURE, DENSITY, EIGENVALUES, convexity, density_of
-from landscape.table import MEASURED, Results, prepare, read
+from landscape.linalg.density import smoothed
 
 # From arrays
 

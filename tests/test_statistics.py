@@ -6,9 +6,9 @@ from test_forward import trained_like
 from torch import nn
 
 from landscape.errors import BadInput
-from landscape.forward import forward
+from landscape.evaluation.batchnorm import interpolated, of_each_batch, recalibrated
+from landscape.evaluation.fused import forward
 from landscape.networks import build
-from landscape.statistics import interpolated, of_each_batch, recalibrated
 from landscape.weights import digest
 
 

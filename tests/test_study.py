@@ -10,15 +10,15 @@ from scipy.stats import kendalltau
 from test_forward import trained_like
 from torch import nn
 
-from ensemble import kinds
-from ensemble.blocks import blocks
-from ensemble.kinds import KINDS, Change, Kind
-from ensemble.study import study
-from ensemble.trials import lesions
+from ensemble.blocks.blocks import blocks
+from ensemble.lesions.context import kinds
+from ensemble.lesions.kinds import KINDS, Change, Kind
+from ensemble.lesions.study import study
+from ensemble.lesions.trials import lesions
+from landscape.engine.table import read
 from landscape.errors import BadInput
-from landscape.evaluator import Evaluator
+from landscape.evaluation.evaluator import Evaluator
 from landscape.networks import build
-from landscape.table import read
 
 
 @pytest.fixture(scope="module")
@@ -233,9 +233,9 @@ def test_the_command_has_an_option_for_every_kind():
 
 
 def test_a_kind_that_is_entered_in_the_table_is_measured_drawn_and_counted(evaluate, monkeypatch):
-    from ensemble.drawing import lesions as drawn
-    from ensemble.plans import every, intact
-    from landscape.numbers import Levels, lesion
+    from ensemble.drawing.lesions import lesions as drawn
+    from ensemble.lesions.plans import every, intact
+    from landscape.analysis.numbers import Levels, lesion
 
     def scale(request):
         chosen = every(request.number, [1])

@@ -9,11 +9,11 @@ import pytest
 from conftest import command
 from matplotlib.figure import Figure
 
-from ensemble.drawing_surviving import survivors, what_is_left
-from ensemble.surviving import chances, of_file, surviving
+from ensemble.drawing.surviving import survivors, what_is_left
+from ensemble.paths.surviving import chances, of_file, surviving
 from landscape.drawing import save
+from landscape.engine.table import MEASURED, prepare, read
 from landscape.errors import BadInput
-from landscape.table import MEASURED, prepare, read
 
 N = 6
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landscape import sweep as engine
+from landscape.engine import sweep as engine
+from landscape.engine.sweep import sweep
+from landscape.engine.table import Table
 from landscape.errors import BadInput
-from landscape.sweep import sweep
-from landscape.table import Table
 
 
 class Mail:

@@ -11,11 +11,11 @@ import xarray
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape import table
+from landscape.engine import table
+from landscape.engine.ranks import Alone
+from landscape.engine.sweep import sweep
+from landscape.engine.table import MEASURED, OWN, prepare, read, results_of
 from landscape.errors import BadInput
-from landscape.ranks import Alone
-from landscape.sweep import sweep
-from landscape.table import MEASURED, OWN, prepare, read, results_of
 
 ROW = {"loss": 1.5, "loss_se": 0.1, "accuracy": 0.5, "examples": 10}
 

@@ -22,12 +22,12 @@ from analytic import (
 )
 from conftest import command
 
-from landscape.comparison import compare
+from landscape.analysis.comparison import compare
+from landscape.analysis.numbers import KINDS
+from landscape.analysis.tables import as_csv, as_latex, as_text, notes
+from landscape.engine.ranks import Alone
+from landscape.engine.table import prepare, read
 from landscape.errors import BadInput
-from landscape.numbers import KINDS
-from landscape.ranks import Alone
-from landscape.table import prepare, read
-from landscape.tables import as_csv, as_latex, as_text, notes
 
 spec = importlib.util.spec_from_file_location("compare", Path(__file__).parents[1] / "scripts" / "compare.py")
 script = importlib.util.module_from_spec(spec)

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from landscape import data as datasets
-from landscape import training
-from landscape.checkpoint import load
+from landscape.checkpoints.checkpoint import load
 from landscape.errors import BadInput
-from landscape.measure import measure
+from landscape.evaluation.measure import measure
 from landscape.networks import build
-from landscape.train import train
+from landscape.training.loop import loop as training
+from landscape.training.train import train
 from landscape.weights import digest
 
 SMALL = {"depth": 8, "width": 4, "epochs": 4, "examples": 100, "quiet": True}

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from landscape import training
 from landscape.data import load
 from landscape.errors import BadInput
 from landscape.networks import build
-from landscape.training import RECIPES, one_cycle, steps, train_epochs
+from landscape.training.loop import RECIPES, one_cycle, steps, train_epochs
+from landscape.training.loop import loop as training
 from landscape.weights import digest
 
 
@@ -68,7 +68,7 @@ def test_a_step_is_nesterovs_as_written_by_hand(digits):
 
 
 def epoch_seed(seed, epoch):
-    from landscape.training import _epoch_seed
+    from landscape.training.loop import _epoch_seed
 
     return _epoch_seed(seed, epoch)
 

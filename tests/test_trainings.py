@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from conftest import command, same
 
-from landscape import checkpoint
-from landscape.check import check
+from landscape.checkpoints import checkpoint
 from landscape.drawing.trainings import trainings as drawn
+from landscape.engine.check import check
+from landscape.engine.table import read
 from landscape.errors import BadInput
-from landscape.table import read
-from landscape.train import train
-from landscape.trainings import trainings
+from landscape.training.train import train
+from landscape.training.trainings import trainings
 
 VARIANTS = ("plain", "resnet:order=pre,shortcut=projection")
 SMALL = {"depth": [8, 14], "width": 4, "seeds": 2, "epochs": 1, "examples": 100, "quiet": True}

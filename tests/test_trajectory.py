@@ -13,17 +13,17 @@ import tiny
 import torch
 from conftest import ROOT, command, resealed, same
 
-from landscape import checkpoint as checkpoints
-from landscape import saved
-from landscape.build import plane_along
+from landscape.checkpoints import checkpoint as checkpoints
 from landscape.drawing import trajectories
+from landscape.engine.table import read
 from landscape.errors import BadInput
-from landscape.evaluator import Evaluator
-from landscape.measure import measure
+from landscape.evaluation.evaluator import Evaluator
+from landscape.evaluation.measure import measure
 from landscape.networks import build
-from landscape.surface import surface
-from landscape.table import read
-from landscape.trajectory import (
+from landscape.planes import direction_files as saved
+from landscape.planes.build_plane import plane_along
+from landscape.planes.surface import surface
+from landscape.planes.trajectory import (
     around,
     height,
     loaded,

@@ -5,14 +5,14 @@ import pytest
 import torch
 from test_forward import trained_like
 
-from ensemble.blocks import blocks, stages
-from ensemble.lesions import Replacement, arranged, every, lesion, means, sampled
-from ensemble.plans import MEAN, OTHER, gates, orders, permuted, repetitions, replacements, swapped
-from ensemble.walk import Walk, branches, order
-from landscape import measure as measuring
+from ensemble.blocks.blocks import blocks, stages
+from ensemble.lesions.context import Replacement, arranged, every, lesion, means, sampled
+from ensemble.lesions.plans import MEAN, OTHER, gates, orders, permuted, repetitions, replacements, swapped
+from ensemble.lesions.prefix_cache import Walk, branches, order
 from landscape.data import batches, load
-from landscape.estimate import Tolerance
-from landscape.measure import cross_entropy, measure
+from landscape.evaluation.measure import cross_entropy, measure
+from landscape.evaluation.prepared import measure as measuring
+from landscape.evaluation.sampling import Tolerance
 from landscape.networks import build
 
 

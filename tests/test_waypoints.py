@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from landscape import checkpoint as checkpoints
+from landscape.checkpoints import checkpoint as checkpoints
 from landscape.errors import BadInput
 from landscape.networks import build
-from landscape.waypoints import snapshots, waypoints_of
+from landscape.planes.waypoints import snapshots, waypoints_of
 from landscape.weights import digest
 
 

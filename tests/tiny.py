@@ -4,10 +4,10 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from landscape import checkpoint as checkpoints
-from landscape.checkpoint import Checkpoint
+from landscape.checkpoints import checkpoint as checkpoints
+from landscape.checkpoints.checkpoint import Checkpoint
 from landscape.data import batches, load
-from landscape.evaluator import Evaluator
+from landscape.evaluation.evaluator import Evaluator
 from landscape.networks import build
 
 __all__ = ["checkpoint", "dense", "digits", "network", "snapshots", "with_digits"]

@@ -23,8 +23,14 @@ import time
 
 # What commands import, but for MPI, which forks must not share.
 USED = ("h5py", "matplotlib.figure", "scipy.stats", "sklearn.datasets", "torch._dynamo", "torch.fx", "tqdm")
-USED += ("ensemble.trials", "landscape.surface", "landscape.check", "landscape.curvature", "landscape.trajectory")
-USED += ("landscape.training",)
+USED += (
+    "ensemble.lesions.trials",
+    "landscape.planes.surface",
+    "landscape.engine.check",
+    "landscape.curvature.hessian",
+    "landscape.planes.trajectory",
+)
+USED += ("landscape.training.loop",)
 
 
 def serve(folder: str) -> None:

@@ -24,9 +24,9 @@ from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
+from landscape.engine.ranks import Alone, agreed, world
 from landscape.errors import COMMAND, SCRIPT, BadInput, UnknownLayer, addressed, meant
 from landscape.log import ANSWER, LOG, note
-from landscape.ranks import Alone, agreed, world
 
 __all__ = ["Parser", "chosen", "printable", "run"]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from argparse import BooleanOptionalAction
 from pathlib import Path
 
+from landscape.analysis.labels import NORMALIZATIONS
 from landscape.commands.cli import Parser
 from landscape.data import CONSTANTS
-from landscape.forward import DTYPES
-from landscape.labels import NORMALIZATIONS
-from landscape.losses import LOSSES
+from landscape.evaluation.batchnorm import POLICIES
+from landscape.evaluation.fused import DTYPES
+from landscape.evaluation.losses import LOSSES
+from landscape.evaluation.reference import REFERRING
 from landscape.networks import NETWORKS
-from landscape.reference import REFERRING
-from landscape.statistics import POLICIES
-from landscape.training import RECIPES
+from landscape.training.loop import RECIPES
 
 __all__ = [
     "blocks_options",
@@ -28,7 +28,7 @@ __all__ = [
 
 
 def evaluator_options(parser: Parser, split: str, several: bool = False, both: bool | None = None) -> None:
-    """Those of `landscape.evaluator.Evaluator.from_checkpoint`.
+    """Those of `landscape.evaluation.evaluator.Evaluator.from_checkpoint`.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def evaluator_options(parser: Parser, split: str, several: bool = False, both: b
 
 
 def run_options(parser) -> None:
-    """Those of `landscape.run.run`, and how much is said."""
+    """Those of `landscape.engine.run.run`, and how much is said."""
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -128,7 +128,7 @@ def device_option(group) -> None:
 
 
 def input_options(group, training: bool = False) -> None:
-    """Those of `landscape.arguments.standardisation`.
+    """Those of `landscape.networks.arguments.standardisation`.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def parameter_options(group) -> None:
 
 
 def plane_options(parser: Parser, points: int) -> None:
-    """Those of `landscape.axes.ends_of` and `landscape.build.build_plane`; `points` on an axis by default."""
+    """Those of `ends_of` and `build_plane`, see `landscape.planes.build_plane`; `points` on an axis by default."""
     g = parser.add_argument_group("the plane")
     ends = ("FROM", "TO", "POINTS")
     x = "first axis; 1 is a network's norm, or the other checkpoint, or a saved direction"
@@ -235,7 +235,7 @@ def blocks_options(group) -> None:
 
 
 def variant_options(parser: Parser, epochs: int, data: str | None) -> None:
-    """Which networks there are, of which data, and how they are trained; see `landscape.variants`.
+    """Which networks there are, of which data, and how they are trained; see `landscape.training.variants`.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from landscape.errors import BadInput, meant
-from landscape.imported import imported
+from landscape.import_path import imported
 from landscape.memory import guard_memory
 from landscape.nested import Nested, cat, length, take
 

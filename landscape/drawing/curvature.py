@@ -14,15 +14,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from landscape.analysis.geometry import convex
+from landscape.analysis.hessian_files import ratio
 from landscape.drawing.page import titles_of, unit_of
 from landscape.drawing.scale import label_of
 from landscape.drawing.spectrum import note_of
 from landscape.drawing.style import NOTE, STYLE, Figure, check_width
 from landscape.drawing.surface import MISSING
+from landscape.engine.table import Results
 from landscape.errors import BadInput
-from landscape.geometry import convex
-from landscape.spectrum import ratio
-from landscape.table import Results
 
 __all__ = ["contradicted", "curvature", "map_of", "signed_norm"]
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from landscape.atomic import write_atomically
+from landscape.engine.atomic import write_atomically
+from landscape.engine.table import Results
 from landscape.errors import BadInput
-from landscape.table import Results
 
 __all__ = ["FONT", "check_page", "document", "packed", "plain", "plotly", "provenance", "save_page"]
 

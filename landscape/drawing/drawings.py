@@ -19,8 +19,8 @@ from landscape.drawing.sharpness import sharpnesses
 from landscape.drawing.spectrum import densities, eigenvalues
 from landscape.drawing.trainings import trainings
 from landscape.drawing.trajectory import trajectories
+from landscape.engine.table import Results
 from landscape.errors import BadInput
-from landscape.table import Results
 
 __all__ = ["DRAWINGS", "ONTO", "check_options", "draw", "drawing_of", "drawn", "key_of", "listed"]
 

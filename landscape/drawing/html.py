@@ -14,8 +14,8 @@ from landscape.drawing.interactive import examples, line, path, relief
 from landscape.drawing.page import loss_label, titles_of
 from landscape.drawing.scale import common_norm
 from landscape.drawing.views import shown
+from landscape.engine.table import Results
 from landscape.errors import BadInput
-from landscape.table import Results
 
 __all__ = ["line_page", "surface_page"]
 

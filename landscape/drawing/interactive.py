@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from landscape.drawing.document import FONT, plotly
 from landscape.drawing.page import split_of
 from landscape.drawing.style import COLORS, colormap
-from landscape.table import Results
+from landscape.engine.table import Results
 
 __all__ = ["examples", "line", "path", "relief"]
 

@@ -19,13 +19,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
+from landscape.analysis.labels import NORMALIZATIONS
 from landscape.drawing.scale import common_norm, extension, labels_of, levels_of
 from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, colormap, wrapped
 from landscape.drawing.surface import MISSING, contours, profile, relief
 from landscape.drawing.views import averaged, shown
+from landscape.engine.table import Results
 from landscape.errors import BadInput
-from landscape.labels import NORMALIZATIONS
-from landscape.table import Results
 
 __all__ = [
     "LINE",

@@ -15,7 +15,7 @@ from landscape.drawing.scale import common_norm, extension
 from landscape.drawing.style import NOTE, STYLE, Figure, check_width, colormap
 from landscape.drawing.surface import contours
 from landscape.drawing.views import averaged, shown, slices
-from landscape.table import Results
+from landscape.engine.table import Results
 
 __all__ = ["repeats", "spaces"]
 

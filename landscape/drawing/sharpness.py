@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 
 from landscape.drawing.page import LINE, legend, loss_label, titles_of
 from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width, wrapped
+from landscape.engine.table import Results
 from landscape.errors import BadInput
-from landscape.table import Results
 
 __all__ = ["rises", "sharpnesses"]
 

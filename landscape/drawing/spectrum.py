@@ -12,13 +12,13 @@ from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
-from landscape.density import Density
+from landscape.analysis.hessian_files import density_of
 from landscape.drawing.page import split_of, titles_of, unit_of
 from landscape.drawing.scale import label_of, levels_of
 from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width
+from landscape.engine.table import Results
 from landscape.errors import BadInput
-from landscape.spectrum import density_of
-from landscape.table import Results
+from landscape.linalg.density import Density
 
 __all__ = ["densities", "density_line", "eigenvalues"]
 

@@ -14,7 +14,7 @@ import matplotlib.figure
 import numpy as np
 from matplotlib.colors import Colormap
 
-from landscape.atomic import write_atomically
+from landscape.engine.atomic import write_atomically
 from landscape.errors import BadInput
 
 __all__ = [

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, Figure, abreast, check_width
+from landscape.engine.table import Results
 from landscape.errors import BadInput
-from landscape.table import Results
 
 __all__ = ["by_depth", "by_variant", "trainings"]
 

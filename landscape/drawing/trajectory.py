@@ -17,8 +17,8 @@ from landscape.drawing.page import LINE, arranged, colour_bar, legend, loss_labe
 from landscape.drawing.scale import common_norm, extension
 from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width, colormap
 from landscape.drawing.surface import contours
+from landscape.engine.table import Results
 from landscape.errors import BadInput
-from landscape.table import Results
 
 __all__ = ["losses", "path", "trajectories", "variances"]
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from landscape.engine.table import Results
 from landscape.errors import BadInput
-from landscape.table import Results
 
 __all__ = ["averaged", "shown", "slices"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import h5py
 
-from landscape import table
+from landscape.engine import table
+from landscape.engine.table import Results
 from landscape.errors import BadInput
-from landscape.table import Results
 
 __all__ = ["dataset", "group", "opened", "results"]
 
@@ -78,7 +78,7 @@ def group(parent: h5py.Group, name: str) -> h5py.Group:
 
 
 def results(path: Path) -> Results:
-    """A results file of ours, as `landscape.table.read` gives it, though a stranger may have made it."""
+    """A results file of ours, as `landscape.engine.table.read` gives it, though a stranger may have made it."""
     found = table.read(path)
     for name in NEEDED.get(found.kind, ()):
         found[name]  # says what is missing

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from landscape.engine.table import Results
 from landscape.errors import BadInput
-from landscape.table import Results
 
 __all__ = ["heights", "plane"]
 

@@ -24,13 +24,13 @@ import torch
 from torch import Tensor
 
 from landscape import __version__
-from landscape.checkpoint import Checkpoint, sha256_of
+from landscape.checkpoints.checkpoint import Checkpoint, sha256_of
+from landscape.checkpoints.cifar_resnets import padded, reordered
+from landscape.engine.table import MEASURED, Results, prepare
 from landscape.errors import BadInput
-from landscape.foreign_names import padded, reordered
 from landscape.formats.checked import dataset, group, opened
 from landscape.formats.heights import plane
 from landscape.formats.tidy import described
-from landscape.table import MEASURED, Results, prepare
 from landscape.weights import Weights
 
 __all__ = ["read_directions", "read_surface", "save", "write", "write_directions"]
@@ -201,7 +201,7 @@ def save(results: Results, path: Path) -> list[str]:
 
 
 def read_directions(path: Path, checkpoint: Checkpoint) -> tuple[list[Weights], list[str]]:
-    """The directions in a file of that code, one or two, as `landscape.saved` keeps them.
+    """The directions in a file of that code, one or two, as `landscape.planes.direction_files` keeps them.
 
     Parameters
     ----------

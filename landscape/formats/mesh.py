@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from landscape.engine.table import Results
 from landscape.errors import BadInput
 from landscape.formats.heights import heights, plane
-from landscape.table import Results
 
 __all__ = ["Mesh", "solid", "surface", "write_obj", "write_stl"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from landscape.columns import columns
-from landscape.results import Results
+from landscape.engine.columns import columns
+from landscape.engine.results import Results
 
 __all__ = ["described", "write_csv", "write_npz"]
 

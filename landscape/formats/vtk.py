@@ -13,9 +13,9 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
+from landscape.engine.table import Results
 from landscape.errors import BadInput
 from landscape.formats.heights import heights, plane
-from landscape.table import Results
 
 __all__ = ["write_vtp", "write_vts"]
 

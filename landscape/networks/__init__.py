@@ -11,7 +11,7 @@ from collections.abc import Callable
 from torch import nn
 
 from landscape.errors import BadInput, meant
-from landscape.imported import imported
+from landscape.import_path import imported
 from landscape.networks.block import Block
 from landscape.networks.families import NETWORKS
 from landscape.networks.summary import Summary, summary

@@ -27,27 +27,27 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from ensemble.blocks import blocks
-from ensemble.lesions import every
-from ensemble.walk import Walk, branches, order
-from landscape import checkpoint as checkpoints
+from ensemble.blocks.blocks import blocks
+from ensemble.lesions.context import every
+from ensemble.lesions.prefix_cache import Walk, branches, order
 from landscape import data as datasets
+from landscape.analysis.precision import sample
+from landscape.checkpoints import checkpoint as checkpoints
 from landscape.commands.cli import Parser, run
-from landscape.curvature import hessian_operator
-from landscape.directions import filter_normalize, random_direction
+from landscape.curvature.hessian import hessian_operator
+from landscape.engine.grid import axis, grid
+from landscape.engine.sweep import sweep
+from landscape.engine.table import prepare, read
 from landscape.errors import BadInput
-from landscape.estimate import Tolerance
-from landscape.evaluation import batch_size
-from landscape.forward import forward
-from landscape.grid import axis, grid
+from landscape.evaluation.device import keep_freed_memory
+from landscape.evaluation.fused import forward
+from landscape.evaluation.measure import cross_entropy, measure, score
+from landscape.evaluation.prepared import batch_size
+from landscape.evaluation.sampling import Tolerance
 from landscape.log import say
-from landscape.measure import cross_entropy, measure, score
 from landscape.networks import build, summary
-from landscape.place import keep_freed_memory
-from landscape.plane import Plane, shift
-from landscape.reduced import sample
-from landscape.sweep import sweep
-from landscape.table import prepare, read
+from landscape.planes.directions import filter_normalize, random_direction
+from landscape.planes.plane import Plane, shift
 from landscape.weights import weights_of
 
 SIDE = 51  # points of the surface that people publish, each way

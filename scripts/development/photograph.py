@@ -11,9 +11,9 @@ import shutil
 from pathlib import Path
 
 from landscape.commands.cli import Parser, run
+from landscape.engine.ranks import agreed
 from landscape.errors import BadInput
 from landscape.log import say
-from landscape.ranks import agreed
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # WebGL without a GPU; no sandbox, since root has none.

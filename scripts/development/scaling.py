@@ -30,9 +30,9 @@ from typing import NamedTuple
 import numpy as np
 
 from landscape.commands.cli import Parser, run
+from landscape.engine.sweep import CHUNK, FLUSH, POLL, _Keeper, piece, sweep
+from landscape.engine.table import MEASURED, Table, prepare
 from landscape.log import say
-from landscape.sweep import CHUNK, FLUSH, POLL, _Keeper, piece, sweep
-from landscape.table import MEASURED, Table, prepare
 
 SPEEDS = (1, 1, 1, 1, 0.5, 0.5, 0.5, 0.2)  # of ranks in turn; the cost of a row is its time at speed 1
 GOOD = 0.9  # an efficiency that needs no explanation

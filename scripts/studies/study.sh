@@ -89,7 +89,7 @@ measure trajectory resnet-20-0 path-recalibrated --snapshots "$out/run-resnet-20
 [ -e "$out/path.range" ] || python - "$out/path.h5" >"$out/path.range" <<'END'
 import sys
 import numpy as np
-from landscape.table import read
+from landscape.engine.table import read
 path = read(sys.argv[1])
 for axis, name in (("x", "alpha"), ("y", "beta")):  # a third more than the path itself
     low, high = path[name].min(), path[name].max()

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from ensemble import interaction, shapley
+from ensemble.attribution import interaction, shapley
+from landscape.analysis.hessian_files import convexity, ratio
 from landscape.commands.cli import Parser, run
+from landscape.engine.ranks import agreed
+from landscape.engine.table import Results, read
 from landscape.errors import BadInput
-from landscape.ranks import agreed
-from landscape.spectrum import convexity, ratio
-from landscape.table import Results, read
 
 RISE = 0.5  # nats; how far the loss may rise in what is called the width of a minimum
 

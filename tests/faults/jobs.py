@@ -16,8 +16,8 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from landscape import checkpoint as checkpoints
-from landscape.table import read
+from landscape.checkpoints import checkpoint as checkpoints
+from landscape.engine.table import read
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent

@@ -1,0 +1,1 @@
+"""What blocks are worth, alone, in pairs and in every company."""

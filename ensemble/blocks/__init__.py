@@ -1,0 +1,1 @@
+"""The residual blocks of a network, ours or others'."""

@@ -1,0 +1,263 @@
+"""The blocks of a network that a lesion can leave out, multiply or move.
+
+Three kinds of networks have blocks: our own, made of `landscape.networks.Block`; networks of torchvision, timm and
+Hugging Face whose classes are known (`ensemble.blocks.architectures`); and any other whose user says in a few lines
+where its branches end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ensemble.blocks.architectures import known
+from landscape.errors import BadInput
+from landscape.evaluation.calling import attempt, evaluating, predict
+from landscape.nested import Nested, length
+from landscape.networks import Block
+
+__all__ = ["Foreign", "blocks", "check", "ends", "stages"]
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A residual block of a network that is not ours.
+
+    Attributes
+    ----------
+    branches : submodules whose outputs are added to the stream; a transformer's layer has two, attention and MLP
+    """
+
+    branches: tuple[nn.Module, ...]
+
+
+def blocks(
+    network: nn.Module, described: Callable[[nn.Module], Mapping] | None = None, layers: bool = False
+) -> dict[str, Block | Foreign]:
+    """The blocks of a network that can be left out, by name, in the order of the forward pass.
+
+    A residual block can always be left out: its shortcut stays. A block without a shortcut can be if
+    its input and output have the same shape.
+
+    Parameters
+    ----------
+    network : any
+    described : called as ``described(network)``, returns the blocks of a network that is not known: a dict of
+        names, in the order of the forward pass, to the name of the submodule whose output is added to the stream,
+        or to a list of such names for a block of several branches. Blocks that are named like a submodule
+        in a Sequential or ModuleList can also trade places. For a network of three residual layers::
+
+            def mine(network):
+                return {f"layers.{i}": f"layers.{i}.last_linear" for i in range(3)}
+
+    layers : a transformer's layer is one block, not two (attention and MLP)
+
+    Returns
+    -------
+    dict
+        Of `Block` for our networks, `Foreign` for others.
+
+    Raises
+    ------
+    BadInput
+        There is none, or the description names what is not there.
+    """
+    if described is not None:
+        return _described(network, described(network))
+    found = {name: m for name, m in network.named_modules() if isinstance(m, Block) and m.removable}
+    if not found:
+        found = {
+            ".".join(filter(None, (name, part))): Foreign(branches)
+            for name, parts in known(network).items()
+            for part, branches in ({"": tuple(parts.values())} if layers else _single(parts)).items()
+        }
+    if not found:
+        raise BadInput(
+            f"{type(network).__name__} has no block that can be removed; take a network made of blocks, "
+            "or give a function that says where its branches end: --blocks"
+        )
+    return found
+
+
+def ends(block: Block | Foreign) -> tuple[nn.Module, ...]:
+    """The submodules whose outputs a block adds to the stream.
+
+    Raises
+    ------
+    BadInput
+        It has no shortcut, so nothing is added to anything.
+    """
+    if isinstance(block, Foreign):
+        return block.branches
+    if block.shortcut is None:
+        raise BadInput(
+            "a block without a shortcut can be left out, moved or run twice, but not multiplied or replaced; "
+            "take a residual network"
+        )
+    return (block.branch,)
+
+
+def stages(network: nn.Module, found: Mapping[str, Block | Foreign]) -> list[list[int]]:
+    """The blocks that can stand in for each other: for each stage their numbers among the blocks found.
+
+    A stage is a Sequential or ModuleList; its blocks are of one class and keep the shape. Where there are several
+    stages, the first module of each stays where it is (Veit et al. 2016, 1605.06431 §4.2).
+
+    Raises
+    ------
+    BadInput
+        No stage has two such blocks.
+    """
+    rows: dict[tuple[str, type], list[int]] = {}
+    containers = set()
+    for number, (name, block) in enumerate(found.items()):
+        parent = name.rpartition(".")[0]
+        try:
+            container, module = network.get_submodule(parent), network.get_submodule(name)
+        except AttributeError:  # a part of a layer
+            continue
+        if isinstance(container, nn.Sequential | nn.ModuleList):
+            containers.add(parent)
+            if not isinstance(block, Block) or block.keeps_shape:
+                rows.setdefault((parent, type(module)), []).append(number)
+    if len(containers) > 1:
+        names = list(found)
+        first = {f"{parent}.{next(iter(network.get_submodule(parent)._modules))}" for parent in containers}
+        rows = {key: [n for n in row if names[n] not in first] for key, row in rows.items()}
+    movable = [row for row in rows.values() if len(row) > 1]
+    if not movable:
+        raise BadInput(
+            f"no two blocks of {type(network).__name__} stand in one Sequential or ModuleList and keep the shape, so "
+            "none can stand in for another; whole layers of a transformer may: --layers"
+        )
+    return movable
+
+
+def check(
+    network: nn.Module,
+    found: Mapping[str, Block | Foreign],
+    inputs: Nested,
+    moved: Iterable[str] = (),
+    how: str = "",
+) -> None:
+    """Refuse blocks that are not what they are said to be, before hours are spent.
+
+    Parameters
+    ----------
+    network : in evaluation mode
+    found : its blocks
+    inputs : a few examples
+    moved : names of blocks that will run in another place, or twice, or side by side
+    how : "repeat" for twice, "parallel" for side by side; "replace" if branches are to give something else
+
+    Raises
+    ------
+    BadInput
+        A branch is not run once in a pass; its output is no tensor, or is to be replaced and has no row for each
+        example; a block to be moved changes the shape, keeps keys and values although it is to run twice, or does
+        more than add its several branches although it is to run side by side.
+    """
+    _, differentiates = attempt(network, inputs)
+    ran: list[tuple[str, list]] = []
+    calls: dict[str, tuple] = {}
+    with contextlib.ExitStack() as stack:
+        for name, block in found.items():
+            for end in block.branches if isinstance(block, Foreign) else ():
+                ran.append((name, results := []))
+                handle = end.register_forward_hook(lambda _, __, out, results=results: results.append(_kept(out)))
+                stack.callback(handle.remove)
+        for name in moved:
+
+            def note(_, args, kwargs, out, name=name):
+                calls[name] = args, kwargs, _kept(out)
+
+            handle = network.get_submodule(name).register_forward_hook(note, with_kwargs=True)
+            stack.callback(handle.remove)
+        with evaluating(network), torch.set_grad_enabled(differentiates):
+            predict(network, inputs)
+    for name, results in ran:
+        if len(results) != 1:
+            raise BadInput(
+                f"what ends a branch of block {name} ran {len(results)} times in a pass, expected once; name the "
+                "submodule whose output is added to the stream, if it serves this block alone"
+            )
+        (result,) = results
+        if not isinstance(result, Tensor) or (how == "replace" and len(result) != length(inputs)):
+            raise BadInput(
+                f"a branch of block {name} does not end in a tensor with a row for each example; "
+                "name the submodule whose output is added to the stream"
+            )
+    for name, (args, kwargs, after) in calls.items():
+        before = stream(args, kwargs)
+        if before.shape != after.shape:
+            raise BadInput(
+                f"block {name} makes {tuple(after.shape[1:])} of {tuple(before.shape[1:])}, so it cannot stand in for "
+                "another; lesion it in its place"
+            )
+        if how == "repeat":
+            refuse_cache(network.get_submodule(name), args, kwargs)
+        if how == "parallel" and len(ends(found[name])) > 1:
+            results = [result for other, (result,) in ran if other == name]
+            if not _adds(before.detach(), results, after):
+                raise BadInput(
+                    f"block {name} does more than add its branches, so it cannot share its input; use another lesion"
+                )
+
+
+def _adds(before: Tensor, branches: list[Tensor], after: Tensor) -> bool:
+    """Whether the stream after a block is that before it and its branches, and nothing else."""
+    if any(branch.shape != before.shape for branch in branches):
+        return False
+    added = sum(branches)
+    return torch.allclose(after, before + added, rtol=1e-3, atol=1e-3 * float(added.abs().max()))
+
+
+def refuse_cache(module: nn.Module, args: tuple, kwargs: Mapping) -> None:
+    """Refuse to run a layer twice that would attend to what it has itself seen the first time."""
+    if any(hasattr(value, "get_seq_length") for value in (*args, *kwargs.values())):  # Hugging Face's caches
+        raise BadInput(
+            f"a {type(module).__name__} keeps the keys and values of what it has seen, so it cannot run twice; "
+            "build the network with use_cache=False"
+        )
+
+
+def first(output):
+    """A module's output, or the first of several."""
+    return output[0] if isinstance(output, tuple | list) else output
+
+
+def _kept(output):
+    output = first(output)
+    return output.detach().clone() if isinstance(output, Tensor) else output  # sums are often taken in place
+
+
+def stream(args: tuple, kwargs: Mapping):
+    """What a module is given first."""
+    return args[0] if args else next(iter(kwargs.values()))
+
+
+def _single(parts: Mapping[str, nn.Module]) -> dict[str, tuple[nn.Module, ...]]:
+    return {part: (end,) for part, end in parts.items()}
+
+
+def _described(network: nn.Module, description: Mapping) -> dict[str, Foreign]:
+    if not isinstance(description, Mapping) or not description:
+        raise BadInput(
+            f"the description of blocks is a {type(description).__name__}; it must be a dict from a block's name "
+            "to that of the submodule whose output is added to the stream, with one block or more"
+        )
+    modules = dict(network.named_modules())
+    found = {}
+    for name, branches in description.items():
+        branches = [branches] if isinstance(branches, str) else list(branches)
+        if wrong := [branch for branch in branches if branch not in modules] or not branches:
+            raise BadInput(
+                f"{type(network).__name__} has no submodule {wrong[0] if branches else 'for'} that block {name} "
+                "could end in; name one of named_modules()"
+            )
+        found[str(name)] = Foreign(tuple(modules[branch] for branch in branches))
+    return found

@@ -1,0 +1,1 @@
+"""Figures and pages of lesions, paths and flows."""

@@ -1,0 +1,96 @@
+"""Figures of how hard the identity is to learn, and of what the layers of a DenseNet use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
+
+from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, wrapped
+from landscape.engine.table import Results
+from landscape.errors import BadInput
+
+__all__ = ["best", "identity", "reuse"]
+
+
+def best(error: np.ndarray) -> np.ndarray:
+    """Errors (…, learning rates, seeds) at the rate whose mean over seeds is least: (…, seeds).
+
+    A mean that is not finite is never least, unless all are.
+    """
+    mean = error.mean(axis=-1)
+    chosen = np.where(np.isfinite(mean), mean, np.inf).argmin(axis=-1)
+    return np.take_along_axis(error, chosen[..., None, None], axis=-2).squeeze(-2)
+
+
+def identity(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:
+    """Draw the error of networks that regress their input, over their depth, each at its best learning rate.
+
+    Parameters
+    ----------
+    files : one file of kind "identity"
+    titles : one a kind of network; by default their names
+    width : of the figure, in inches
+    """
+    file = _only(files)
+    names = list(titles or file.coordinates["network"])
+    if len(names) != len(file.coordinates["network"]):
+        raise BadInput(f"{len(names)} titles for {len(file.coordinates['network'])} kinds of network; give one each")
+    error = best(np.where(file["done"], file["error"], np.nan))  # (network, depth, seed)
+    depth = file.coordinates["depth"]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((check_width(width), 2.5), layout="constrained")
+        axes = figure.subplots()
+        for name, values, color in zip(names, error, COLORS * len(names), strict=False):
+            plain = name.startswith("plain")
+            line = {"dashes": DASHES} if plain else {}
+            axes.plot(depth, np.exp(np.log(values).mean(axis=1)), color=color, label=name, **line)
+            axes.plot(
+                np.repeat(depth, values.shape[1]), values.ravel(), "o", color=color, markersize=2.6, mew=0, alpha=0.6
+            )
+        axes.axhline(1, color="0.3", linewidth=0.8, linestyle=":", zorder=0, label="an output of 0")
+        axes.set(xscale="log", yscale="log", xlabel="depth (blocks)", ylabel="squared error, relative")
+        axes.set_xticks(depth)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.minorticks_off()
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=abreast(labels, width, 3, LEGEND))
+        rates = len(file.coordinates["learning_rate"])
+        what = f"best of {rates} learning rates; every seed, and the geometric mean"
+        figure.supxlabel(wrapped(f"{file.attributes['steps']} steps of Adam, {what}", width), fontsize=NOTE)
+    return figure
+
+
+def reuse(files: Sequence[Results], *, width: float = 5.5) -> Figure:
+    """Draw mean absolute weights from each source (down) to each target (across), one map a stage, on its scale."""
+    file = _only(files)
+    stages = file.coordinates["stage"]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((check_width(width), width / max(2, len(stages)) + 0.6), layout="constrained")
+        panels = figure.subplots(1, len(stages), squeeze=False)[0]
+        for axes, stage, weight in zip(panels, stages, file["weight"], strict=True):
+            bar = figure.colorbar(_weights(axes, weight), ax=axes, location="bottom", label="mean |weight|")
+            bar.ax.xaxis.set_major_locator(MaxNLocator(nbins=3))
+            axes.set(title=f"stage {stage}", xlabel="layer that reads")
+        panels[0].set_ylabel("layer that is read (0: input)")
+        note = "the last that reads is the transition or the classifier behind the stage"
+        figure.supxlabel(wrapped(note, width), fontsize=NOTE)
+    return figure
+
+
+def _weights(axes: Axes, weight: np.ndarray):
+    """(targets, sources) as a map of sources (down) over targets (across); returns it, for a colour bar."""
+    n = len(weight)
+    drawn = axes.imshow(weight.T, cmap="viridis", extent=(0.5, n + 0.5, n - 0.5, -0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    return drawn
+
+
+def _only(files: Sequence[Results]) -> Results:
+    if len(files) != 1:
+        raise BadInput(f"a figure of {files[0].kind} shows one file, got {len(files)}; draw them apart")
+    return files[0]

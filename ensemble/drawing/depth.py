@@ -1,0 +1,121 @@
+"""A figure of resilience over depth: the error (or loss) after one deletion, in networks of many depths and seeds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter, NullLocator
+
+from ensemble.drawing.measure import as_errors, bounded, label, measured
+from landscape.drawing.page import titles_of
+from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, Figure, check_width
+from landscape.engine.table import Results
+from landscape.errors import BadInput
+
+__all__ = ["by_depth", "damages", "resilience"]
+
+
+def damages(file: Results, errors: bool | None = None) -> tuple[np.ndarray, float]:
+    """The error after each single deletion, in percent, and that of the intact network.
+
+    Parameters
+    ----------
+    file : a lesion table
+    errors : give errors, or else losses; by default, whether the file has an accuracy
+
+    Raises
+    ------
+    BadInput
+        The file has neither.
+    """
+    number = file["deleted"].sum(axis=1)
+    error = measured(file, errors)
+    one, none = error[number == 1], error[number == 0]
+    if not (np.isfinite(one).any() and np.isfinite(none).any()):
+        raise BadInput(f"{file.source} has no deletions of single blocks; measure them first")
+    return one[np.isfinite(one)], float(none[0])
+
+
+def by_depth(
+    axes: Axes, files: Sequence[Results], *, color: str = "black", shift: float = 1.0, errors: bool | None = None
+) -> Axes:
+    """Draw the error after one deletion by the number of blocks that a network has (Veit et al. 2016, §4.1).
+
+    Parameters
+    ----------
+    axes : Axes
+    files : single deletions; networks of one size are trainings of one kind
+    color : of everything drawn
+    shift : factor to the right, so that kinds do not hide each other
+    errors : as for `damages`
+
+    Returns
+    -------
+    Axes
+        The ones given: a dot for each block of each network; a line through the means over blocks and networks, with a
+        band that spans the networks' own means; dashed the mean of the intact errors.
+    """
+    sizes = sorted({len(file.coordinates["block"]) for file in files})
+    means, intact = [], []
+    for size in sizes:
+        found = [damages(file, errors) for file in files if len(file.coordinates["block"]) == size]
+        for one, _ in found:
+            axes.plot(np.full(len(one), size * shift), one, ".", color=color, alpha=0.5, markersize=3, mew=0)
+        means.append([one.mean() for one, _ in found])
+        intact.append(np.mean([none for _, none in found]))
+    x = np.array(sizes) * shift
+    axes.fill_between(x, [min(m) for m in means], [max(m) for m in means], color=color, alpha=0.2, linewidth=0)
+    axes.plot(x, [np.mean(m) for m in means], "o-", color=color, markersize=3)
+    axes.plot(x, intact, color=color, linewidth=0.7, dashes=DASHES)
+    return axes
+
+
+def resilience(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 3.25) -> Figure:
+    """Draw how much networks of many depths suffer from one deletion.
+
+    Parameters
+    ----------
+    files : of ``lesion.py --delete 1``, of several depths and seeds
+    titles : one a file; files of one title are of one kind. By default the networks' names without their depths.
+    width : of the figure, in inches
+
+    Returns
+    -------
+    Figure
+    """
+    names = titles_of(files, list(titles) if titles else [re.sub(r"-\d+$", "", file.network) for file in files])
+    errors = as_errors(files)
+    kinds = list(dict.fromkeys(names))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((check_width(width), 0.5 + 0.6 * width), layout="constrained")
+        axes = figure.subplots()
+        shifts = 1.04 ** (np.arange(len(kinds)) - (len(kinds) - 1) / 2)
+        for kind, color, shift in zip(kinds, COLORS * len(kinds), shifts, strict=False):
+            mine = [file for file, name in zip(files, names, strict=True) if name == kind]
+            by_depth(axes, mine, color=color, shift=shift, errors=errors)
+        sizes = sorted({len(file.coordinates["block"]) for file in files})
+        what, _, unit = label(files, errors).partition(" (")
+        after = f"{what} after one deletion" + (f" ({unit}" if unit else "")
+        axes.set(xscale="log", xlabel="number of blocks", ylabel=after)
+        bounded(axes, files, errors)
+        ticks = [size for size, before in zip(sizes, [0, *sizes], strict=False) if size > 1.12 * before]
+        axes.set_xticks(ticks, list(map(str, ticks)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        keys = [
+            Line2D([], [], color=color, marker="o", markersize=3, label=kind)
+            for kind, color in zip(kinds, COLORS * len(kinds), strict=False)
+        ]
+        figure.legend(handles=keys, loc="outside upper center", ncols=max(1, int(width)))
+        notes = [
+            Line2D([], [], color="0.3", marker="o", markersize=3, label="mean over blocks, range of trainings"),
+            Line2D([], [], color="0.3", linestyle="none", marker=".", markersize=3, label="one block"),
+            Line2D([], [], color="0.3", linewidth=0.7, dashes=DASHES, label="nothing deleted"),
+        ]
+        figure.legend(handles=notes, loc="outside lower center", ncols=max(1, int(width / 1.6)), fontsize=NOTE)
+    return figure

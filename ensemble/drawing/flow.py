@@ -1,0 +1,189 @@
+"""Figures of what goes on from block to block: gradients, refinement, early exits, similarity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+
+from ensemble.flow.profile import JACOBIANS
+from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, Figure, abreast, check_width, wrapped
+from landscape.engine.table import Results
+from landscape.errors import BadInput
+
+__all__ = ["SHOWN", "by_position", "flows"]
+
+MOMENTS = {"initial": "at initialisation", "trained": "trained", "given": "as given"}
+STATISTICS = {
+    "batch": "BatchNorm with each batch's statistics",
+    "recalibrated": "BatchNorm with statistics of these images",
+    "frozen": "BatchNorm with stored statistics",
+}
+
+
+class Quantity(NamedTuple):
+    """How a variable of a file is drawn: its label, and whether on a logarithmic scale."""
+
+    label: str
+    log: bool = False
+
+
+SHOWN = {
+    "gradient": Quantity("gradient / gradient at head", log=True),
+    "parameter_gradient": Quantity("gradient of parameters ({unit})", log=True),
+    "residual": Quantity("‖F(x)‖ / ‖x‖", log=True),
+    "share": Quantity("share of variance added", log=True),
+    "cosine": Quantity("cos(F(x), ∂L/∂x)"),
+    "exit_loss": Quantity("loss of early exit ({unit})", log=True),
+    "exit_accuracy": Quantity("accuracy of early exit"),
+    "sigma_max": Quantity("largest singular value", log=True),
+    "sigma_min": Quantity("smallest singular value", log=True),
+    "similarity": Quantity("similarity (CKA)"),
+}
+
+
+def flows(
+    files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5, show: str = "gradient"
+) -> Figure:
+    """Draw one quantity over the depth of the networks: a panel for each depth and moment, a line for each variant.
+
+    Parameters
+    ----------
+    files : one file of kind "flow"
+    titles : one a variant; by default the variants as they were typed
+    width : of the figure, in inches
+    show : one of `SHOWN`
+
+    Returns
+    -------
+    Figure
+        Lines are means over seeds of the median over examples (geometric ones where the scale is logarithmic), bands
+        span the seeds. The similarity is drawn as maps instead, a row for each variant, from the first boundary at the
+        bottom left to the head at the top right.
+    """
+    if len(files) != 1:
+        raise BadInput(f"a figure of flows shows one file, got {len(files)}; draw them apart")
+    (file,) = files
+    if show not in SHOWN:
+        raise BadInput(f"there is no {show!r} to show; use {', '.join(SHOWN)}")
+    if show not in file.variables:
+        cure = "measure it with --jacobians" if show in JACOBIANS else "show something else"
+        raise BadInput(f"{file.source} has no {show}; {cure}")
+    variants = list(dict.fromkeys(file["variant"]))
+    names = list(titles or variants)
+    if len(names) != len(variants):
+        raise BadInput(f"{len(names)} titles for {len(variants)} variants; give one each")
+    names = dict(zip(variants, names, strict=True))
+    with matplotlib.rc_context(STYLE):
+        draw = _maps if show == "similarity" else _lines
+        figure = draw(file, show, names, check_width(width))
+        seeds = len(np.unique(file["seed"]))
+        what = f"{seeds} seeds: mean{' and range' * (show != 'similarity')}" if seeds > 1 else "one seed"
+        batchnorm = file.attributes["batchnorm"]
+        if batchnorm == "batch" and "gradient" not in show:
+            batchnorm = "recalibrated"  # see ensemble.flow.profile
+        notes = [f"{file.attributes['data']}, training images", STATISTICS[batchnorm], what]
+        figure.supxlabel(wrapped("; ".join(notes), width), fontsize=NOTE)
+    return figure
+
+
+def by_position(axes: Axes, values: np.ndarray, *, label: str, log: bool, **look) -> Axes:
+    """Draw values, shape (seeds, boundaries), over the depth, from 0 at the first block to 1 at the head.
+
+    A line is the mean over seeds, a band spans them. What is not finite, or not positive on a logarithmic scale,
+    leaves a gap. `look` is of the line, for matplotlib, and has its colour.
+    """
+    shown = np.where(np.isfinite(values) & ((values > 0) | (not log)), values, np.nan)
+    shown, position = np.log(shown) if log else shown, np.linspace(0, 1, values.shape[1])
+    low, mean, high = shown.min(axis=0), shown.mean(axis=0), shown.max(axis=0)
+    if log:
+        low, mean, high = np.exp([low, mean, high])
+    axes.fill_between(position, low, high, color=look["color"], alpha=0.2, linewidth=0)
+    axes.plot(position, mean, label=label, marker=".", markersize=2.5, **look)
+    return axes
+
+
+def _lines(file: Results, show: str, names: dict[str, str], width: float) -> Figure:
+    depths, moments = _panels(file)
+    shape = len(depths), len(moments)
+    figure = Figure((width, 0.6 + 0.15 * -(-len(names) // 3) + 1.7 * shape[0]), layout="constrained")
+    panels = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True)
+    # More variants than colours: those that have one for the second time are dashed.
+    looks = [{"color": color, "linestyle": style} for style in ("-", "--", ":", "-.") for color in COLORS]
+    look = dict(zip(names, looks * len(names), strict=False))
+    for line, depth in zip(panels, depths, strict=True):
+        for axes, moment in zip(line, moments, strict=True):
+            for variant in names:
+                rows = _rows(file, variant, depth, moment)
+                values = _values(file, show)[rows]
+                if np.isfinite(values).any():
+                    by_position(
+                        axes,
+                        values[:, : file["boundaries"][rows][0]],
+                        label=names[variant],
+                        log=SHOWN[show].log,
+                        **look[variant],
+                    )
+            if show == "share":
+                count = file["boundaries"][file["depth"] == depth].max() - 1
+                blocks = np.arange(count)
+                axes.plot(blocks / count, 1 / (blocks + 2), color="black", linestyle=":", label="1/(l + 1) at block l")
+            axes.set_title(f"depth {depth}, {MOMENTS[moment]}")
+            if SHOWN[show].log:
+                axes.set_yscale("log")
+            elif show == "cosine":
+                axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
+    for axes in panels[:, 0]:
+        axes.set_ylabel(SHOWN[show].label.format(unit=file.unit))
+    for axes in panels[-1]:
+        axes.set_xlabel("position (0: first block, 1: head)")
+    handles = {
+        label: handle for axes in panels.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    beside = abreast(list(handles), width, 3, LEGEND)
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=beside)
+    return figure
+
+
+def _maps(file: Results, show: str, names: dict[str, str], width: float) -> Figure:
+    depths, moments = _panels(file)
+    columns = [(depth, moment) for depth in depths for moment in moments]
+    side = (width - 1.0) / max(2, len(columns))
+    figure = Figure((width, 0.6 + (side + 0.1) * len(names)), layout="constrained")
+    panels = figure.subplots(len(names), len(columns), squeeze=False)
+    for place, (line, variant) in enumerate(zip(panels, names, strict=True)):
+        for axes, (depth, moment) in zip(line, columns, strict=True):
+            rows = _rows(file, variant, depth, moment)
+            axes.set(xticks=[], yticks=[])
+            if not rows.any():
+                axes.set_axis_off()
+                continue
+            size = file["boundaries"][rows][0]
+            values = file[show][rows].mean(axis=0)[:size, :size]
+            drawn = axes.imshow(values, vmin=0, vmax=1, cmap="viridis", origin="lower")
+            if place == 0:
+                axes.set_title(f"depth {depth},\n{MOMENTS[moment]}")
+        line[0].set_ylabel(names[variant], fontsize=NOTE)
+    figure.colorbar(drawn, ax=list(panels.flat), label=SHOWN[show].label, aspect=40, pad=0.02)
+    return figure
+
+
+def _panels(file: Results) -> tuple[list[int], list[str]]:
+    return sorted(set(file["depth"].tolist())), [moment for moment in MOMENTS if moment in file["moment"]]
+
+
+def _rows(file: Results, variant: str, depth: int, moment: str) -> np.ndarray:
+    """Which rows are the seeds of one line, and measured."""
+    mine = (file["variant"] == variant) & (file["depth"] == depth) & (file["moment"] == moment)
+    return mine & file["done"]
+
+
+def _values(file: Results, show: str) -> np.ndarray:
+    """(network, boundary); of what has quantiles the median."""
+    values = file[show]
+    if "quantile" in file.dims[show]:
+        values = values[:, np.flatnonzero(file.coordinates["quantile"] == 0.5)[0]]
+    return values

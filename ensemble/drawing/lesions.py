@@ -1,0 +1,395 @@
+"""Figures of lesions: the error when blocks are deleted, trade places, run twice, or give something else.
+
+Where accuracy is not defined, they show the loss. Errors are in percent; blocks stand in the order of the forward
+pass. A stage is what block names share before their last dot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from ensemble.drawing.measure import LOST, SAME, as_errors, bounded, interval, label, lost, measured, wilson
+from ensemble.lesions.kinds import change_of
+from landscape.drawing.page import titles_of
+from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, Figure, check_width, wrapped
+from landscape.drawing.views import shown
+from landscape.engine.table import Results
+from landscape.errors import BadInput
+
+__all__ = ["blocks", "by_block", "by_kind", "by_number", "by_order", "depth_order", "lesions", "wilson"]
+
+ROUNDING = 1e-6
+CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "fashionmnist": 10}
+
+
+def depth_order(names: Sequence[Sequence[str]]) -> list[str]:
+    """Blocks of several networks in one order; a block that the first lacks follows its predecessor.
+
+    >>> depth_order([["a.0", "b.0"], ["a.0", "a.1", "b.0"]])
+    ['a.0', 'a.1', 'b.0']
+    """
+    order: list[str] = []
+    for blocks in names:
+        place = 0
+        for name in blocks:
+            if name not in order:
+                order.insert(place, name)
+            place = order.index(name) + 1
+    return order
+
+
+def by_block(
+    axes: Axes,
+    file: Results,
+    order: Sequence[str],
+    *,
+    color: str = "black",
+    shift: float = 0.0,
+    span: int | None = None,
+    errors: bool | None = None,
+) -> Axes:
+    """Draw the error after each single deletion, with its 95 % interval, and dashed the intact error.
+
+    Parameters
+    ----------
+    axes : Axes
+    file : a lesion table
+    order : names of the blocks along x; those that the file lacks stay empty
+    color : of everything drawn
+    shift : to the right, so that networks do not hide each other
+    span : places along x that these blocks are spread over; by default as many as there are
+    errors : draw errors, or else losses; by default, whether the file has an accuracy
+
+    Returns
+    -------
+    Axes
+        The ones given. The first block of every stage but the first, which changes the shape, is an
+        open diamond.
+    """
+    deleted, done = file["deleted"], file["done"]
+    alone = np.flatnonzero((deleted.sum(axis=1) == 1) & done)
+    names = file.coordinates["block"][deleted[alone].argmax(axis=1)]
+    place = np.array([order.index(name) for name in names], dtype=int)  # from 0; drawn from 1
+    x = (place + 0.5) * (span or len(order)) / len(order) + 0.5 + shift
+    values = measured(file, errors)
+    error, (low, high) = values[alone], (end[alone] for end in interval(file, errors))
+    with np.errstate(invalid="ignore"):  # infinite losses are results
+        axes.errorbar(x, error, (error - low, high - error), fmt="none", ecolor=color, elinewidth=0.6)
+    lost(axes, x, ~np.isfinite(error), color)
+    first = np.isin(place, _shape_changing(order))
+    axes.plot(x[~first], error[~first], "o", color=color, markersize=2.6)
+    axes.plot(x[first], error[first], "D", color=color, markersize=3.4, markerfacecolor="white")
+    for intact in np.flatnonzero(~deleted.any(axis=1) & done)[:1]:
+        axes.axhline(values[intact], color=color, linewidth=0.7, dashes=DASHES, zorder=1)
+    return axes
+
+
+def by_number(
+    axes: Axes,
+    file: Results,
+    *,
+    color: str = "black",
+    shift: float = 0.0,
+    variable: str = "deleted",
+    errors: bool | None = None,
+) -> Axes:
+    """Draw the error by number of deleted blocks: every trial, a band of quartiles, the median.
+
+    Parameters
+    ----------
+    axes, file, color, shift, errors : as for `by_block`
+    variable : of the file, over (trial, block): the blocks that are counted
+
+    Returns
+    -------
+    Axes
+        The ones given.
+    """
+    count = file[variable].sum(axis=1)
+    error = measured(file, errors)
+    known = np.isfinite(error)
+    counts = np.unique(count[known])
+    jitter = np.random.default_rng(0).uniform(-0.12, 0.12, len(count))  # for the eye only
+    axes.plot((count + jitter + shift)[known], error[known], ".", color=color, alpha=0.4, markersize=2.5, mew=0)
+    lost(axes, count + jitter + shift, file["done"] & ~known, color)
+    quartiles = np.array([np.percentile(error[known & (count == k)], [25, 50, 75]) for k in counts]).reshape(-1, 3)
+    axes.fill_between(counts + shift, quartiles[:, 0], quartiles[:, 2], color=color, alpha=0.2, linewidth=0)
+    axes.plot(counts + shift, quartiles[:, 1], color=color)
+    return axes
+
+
+def by_order(axes: Axes, file: Results, *, color: str = "black", errors: bool | None = None) -> Axes:
+    """Draw the error by Kendall's τ between a trial's order of blocks and the trained one (Veit et al. 2016, Fig. 5b).
+
+    Parameters
+    ----------
+    axes, file, color, errors : as for `by_block`
+
+    Returns
+    -------
+    Axes
+        The ones given: every trial; the median and a band of quartiles over steps of τ of 0.02, or of a twelfth of what
+        there is if that is more.
+    """
+    error = measured(file, errors)
+    known = np.isfinite(error)
+    lost(axes, file["kendall_tau"], file["done"] & ~known, color)
+    tau, error = file["kendall_tau"][known], error[known]
+    axes.plot(tau, error, ".", color=color, alpha=0.4, markersize=2.5, mew=0)
+    step = max(0.02, float(np.ptp(tau)) / 12) if len(tau) else 0.02
+    place = np.round((1 - tau) / step).astype(int)
+    places = np.unique(place)
+    quartiles = np.array([np.percentile(error[place == p], [25, 50, 75]) for p in places]).reshape(-1, 3)
+    at = np.array([tau[place == p].mean() for p in places])
+    axes.fill_between(at, quartiles[:, 0], quartiles[:, 2], color=color, alpha=0.2, linewidth=0)
+    axes.plot(at, quartiles[:, 1], color=color)
+    return axes
+
+
+def by_kind(axes: Axes, errors: Sequence[np.ndarray], *, color: str = "black", shift: float = 0.0) -> Axes:
+    """Draw a bar for each kind of lesion: the median error of its trials, with their quartiles.
+
+    Parameters
+    ----------
+    axes : Axes
+    errors : of each kind the trials' errors, in percent, or their losses; none leaves its place empty
+    color : of the bars
+    shift : downwards, so that networks do not hide each other
+
+    Returns
+    -------
+    Axes
+        The ones given; the first kind is on top.
+    """
+    for place, error in enumerate(errors):
+        if len(error):
+            low, middle, high = np.percentile(error, [25, 50, 75])
+            axes.barh(place + shift, middle, height=0.3, color=color, alpha=0.6, linewidth=0)
+            axes.errorbar(middle, place + shift, xerr=[[middle - low], [high - middle]], ecolor="black", elinewidth=0.6)
+    return axes
+
+
+def lesions(
+    files: Sequence[Results],
+    *,
+    titles: Sequence[str] | None = None,
+    width: float = 5.5,
+    variable: str | None = None,
+) -> Figure:
+    """Draw lesion tables: a panel for single deletions, for deletions of many blocks, for other orders, and so on.
+
+    Parameters
+    ----------
+    files : lesion tables. One that never deletes more than one block at a time belongs to the left. Where blocks give
+        something else or stand side by side, bars compare that with single deletions.
+    titles : one a file; by default the names of the networks. Files of one title share a colour.
+    width : of the figure, in inches
+    variable : what is drawn, such as "loss", "kl" or another metric; by default the error
+
+    Returns
+    -------
+    Figure
+        Of errors; of losses if accuracy is not defined in one of the files.
+    """
+    files = files if variable is None else [_of(file, variable) for file in files]
+    titles, errors = titles_of(files, titles, SAME), as_errors(files)
+    color = dict(zip(dict.fromkeys(titles), COLORS * len(files), strict=False))
+    sides: dict = {_singles: [], _multiples: [], _orders: [], _counts: [], _kinds: []}
+    for file, title in zip(files, titles, strict=True):
+        sides[_side(file)].append((file, title))
+    if sides[_kinds]:
+        sides[_kinds] = [*sides[_singles], *sides[_counts], *sides[_kinds]]
+    sides = {draw: pairs for draw, pairs in sides.items() if pairs}
+    with matplotlib.rc_context(STYLE):
+        stacked = check_width(width) < 4.5
+        columns = 1 if stacked else min(2, max(1, len(sides) - (_kinds in sides)))
+        ratios = [1.6 if _singles in sides else 1, 1][:columns]
+        places = [divmod(i, columns) for i in range(len(sides))]
+        if _kinds in sides:  # last, in a row of its own: its names take room
+            places[-1] = (-(-(len(sides) - 1) // columns), slice(None))
+        rows = 1 + places[-1][0]
+        figure = Figure((width, 2.3 * rows), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.03)
+        grid = figure.add_gridspec(rows, columns, width_ratios=ratios)
+        panels = [figure.add_subplot(grid[place]) for place in places]
+        keys = {}
+        for axes, (draw, pairs) in zip(panels, sides.items(), strict=True):
+            keys |= draw(axes, pairs, color, errors)
+        names = [Line2D([], [], color=c, marker="o", markersize=2.6, label=title) for title, c in color.items()]
+        figure.legend(handles=names, loc="outside upper center", ncols=2 if stacked else 4)
+        notes = [Line2D([], [], color="0.3", label=key, **look) for key, look in keys.items()]
+        if notes:
+            figure.legend(handles=notes, loc="outside lower center", ncols=2 if stacked else 4, fontsize=NOTE)
+    return figure
+
+
+def blocks(axes: Axes, files: Sequence[Results], *, titles: Sequence[str] | None = None) -> Axes:
+    """Draw the error after each single deletion onto axes.
+
+    Parameters
+    ----------
+    axes : Axes
+    files : tables of single deletions
+    titles : as for `lesions`
+
+    Returns
+    -------
+    Axes
+        The ones given; every network has a label, for ``axes.legend()``.
+    """
+    for file in files:
+        if _side(file) is not _singles:
+            raise BadInput(
+                f"{file.source} has more than single deletions, which are drawn as a whole figure; leave out ax"
+            )
+    titles, errors = titles_of(files, titles, SAME), as_errors(files)
+    color = dict(zip(dict.fromkeys(titles), COLORS * len(files), strict=False))
+    _singles(axes, list(zip(files, titles, strict=True)), color, errors)
+    for title, one in color.items():
+        axes.plot([], [], "o", color=one, markersize=2.6, label=title)
+    return axes
+
+
+def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+    """The left panel; returns its keys for the legend."""
+    orders = [list(file.coordinates["block"]) for file, _ in pairs]
+    order = max(orders, key=len)
+    alike = all(_aligned(one, order) for one in orders)  # else blocks of one name are not in one place
+    shifts = np.linspace(-0.15, 0.15, len(pairs)) if len(pairs) > 1 else [0.0]
+    for (file, title), shift, own in zip(pairs, shifts, orders, strict=True):
+        how = {"color": color[title], "shift": shift, "span": len(order), "errors": errors}
+        by_block(axes, file, order if alike else own, **how)
+    starts = _starts(order) if alike else [0]
+    for stage, (start, stop) in enumerate(pairwise([*starts, len(order)]), start=1):
+        if stage > 1:
+            axes.axvline(start + 0.5, color="0.8", linewidth=0.5, zorder=0)
+        if len(starts) > 1:
+            where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
+            axes.annotate(f"stage {stage}", ((start + stop + 1) / 2, 1), (0, 2), fontsize=NOTE, **where)
+    axes.set(xlim=(0.3, len(order) + 0.7), xlabel="deleted block, by depth")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if not alike:
+        axes.set_xlabel("deleted block, by relative depth")
+        axes.set_xticks(np.linspace(0.5, len(order) + 0.5, 5), ["0", "0.25", "0.5", "0.75", "1"])
+    keys = {"nothing deleted": {"dashes": DASHES, "linewidth": 0.7}}
+    if any(map(_shape_changing, orders)):
+        diamond = {"linestyle": "none", "marker": "D", "markersize": 3.4, "markerfacecolor": "white"}
+        keys |= {"first block of a later stage": diamond}
+    return keys | _finished(axes, pairs, errors, 102)
+
+
+def _multiples(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+    """The right panel; returns its keys for the legend."""
+    for file, title in pairs:
+        by_number(axes, file, color=color[title], errors=errors)
+    axes.set(xlabel="number of deleted blocks")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if errors:
+        axes.set_ylim(0, 100)
+    return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
+
+
+def _orders(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+    """The panel of blocks that trade places; returns its keys for the legend."""
+    for file, title in pairs:
+        by_order(axes, file, color=color[title], errors=errors)
+    axes.set(xlabel="Kendall τ of the blocks' order")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.invert_xaxis()  # the trained order is on the left, as 0 deleted blocks are
+    return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
+
+
+def _counts(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+    """The panel of numbers of blocks that are changed otherwise; returns its keys for the legend."""
+    changes = [change_of(file) for file, _ in pairs]
+    for (file, title), change in zip(pairs, changes, strict=True):
+        by_number(axes, file, color=color[title], variable=change.variable, errors=errors)
+    axes.set(xlabel=", ".join(dict.fromkeys(change.axis for change in changes)))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
+
+
+def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+    """The panel of bars; returns its keys for the legend."""
+    found: dict[str, dict[str, list]] = {}
+    for file, title in pairs:
+        change = change_of(file)
+        error, number = measured(file, errors), file[change.variable].sum(axis=1)
+        for k in [1] if change.axis else np.unique(number[number > 0]):  # more of them have a panel of their own
+            what = f"{k} blocks: {change.label}" if k > 1 else change.label
+            found.setdefault(what, {}).setdefault(title, []).extend(error[(number == k) & np.isfinite(error)])
+    networks = list(dict.fromkeys(title for _, title in pairs))
+    shifts = np.linspace(-0.18, 0.18, len(networks)) if len(networks) > 1 else [0.0]
+    for title, shift in zip(networks, shifts, strict=True):
+        by_kind(axes, [np.array(kind.get(title, [])) for kind in found.values()], color=color[title], shift=shift)
+    axes.set_yticks(range(len(found)), found)
+    axes.set_ylim(len(found) - 0.4, -0.6)
+    files = [file for file, _ in pairs]
+    bounded(axes, files, errors, which="x")
+    axes.set_xlabel(f"{label(files, errors)}, median and quartiles")
+    return {}
+
+
+def _finished(axes: Axes, pairs: list[tuple[Results, str]], errors: bool, most: float = 100) -> dict[str, dict]:
+    """The axis of errors or losses, and a line for guessing; returns its keys for the legend."""
+    files = [file for file, _ in pairs]
+    axes.set_ylabel(wrapped(label(files, errors), 1.8, STYLE["axes.labelsize"]))
+    bounded(axes, files, errors, most)
+    gone = any(not np.isfinite(measured(file, errors)[file["done"]]).all() for file in files)
+    return (_chance(axes, pairs) if errors else {}) | ({"not finite, in no median": LOST} if gone else {})
+
+
+def _of(file: Results, variable: str) -> Results:
+    """A file whose loss is another variable, and that has no accuracy."""
+    file = shown(file, variable)
+    variables = {name: array for name, array in file.variables.items() if name != "accuracy"}
+    if variable != "loss":  # what compares with the intact network is 0 there, but for rounding
+        variables["loss"] = np.where(np.abs(variables["loss"]) < ROUNDING, 0, variables["loss"])
+    return replace(file, variables=variables)
+
+
+def _side(file: Results):
+    """The panel that a file belongs to."""
+    change = change_of(file)
+    if change.variable == "order":
+        return _orders
+    if change.variable == "deleted":
+        return _multiples if file["deleted"].sum(axis=1).max(initial=0) > 1 else _singles
+    return _counts if change.axis else _kinds
+
+
+def _chance(axes: Axes, pairs: list[tuple[Results, str]]) -> dict[str, dict]:
+    """A line at the error of guessing, where the classes are known and the axis reaches there."""
+    classes = {CLASSES.get(str(file.attributes.get("data")), file.attributes.get("classes")) for file, _ in pairs}
+    chance = 100 * (1 - 1 / int(classes.pop())) if len(classes) == 1 and None not in classes else np.inf
+    if chance > axes.get_ylim()[1]:
+        return {}
+    look = {"linestyle": ":", "linewidth": 0.8}
+    axes.axhline(chance, color="0.3", zorder=0, **look)
+    return {"chance": look}
+
+
+def _aligned(blocks: Sequence[str], order: Sequence[str]) -> bool:
+    """Whether these blocks are among those of a network as deep: the last of each stage is there too."""
+    last = [{name.rpartition(".")[0]: name for name in names} for names in (blocks, order)]
+    return set(blocks) <= set(order) and last[0] == last[1]
+
+
+def _shape_changing(order: Sequence[str]) -> list[int]:
+    """The first blocks of stages but the first; where they cannot be deleted, the next is not one."""
+    return [i for i in _starts(order)[1:] if order[i].rpartition(".")[2] == "0"]
+
+
+def _starts(order: Sequence[str]) -> list[int]:
+    """Where stages begin; only 0 if the names tell no stages apart, or more than could be labelled."""
+    stages = [name.rpartition(".")[0] for name in order]
+    starts = [i for i, stage in enumerate(stages) if i == 0 or stage != stages[i - 1]]
+    return starts if len(starts) <= 6 else [0]

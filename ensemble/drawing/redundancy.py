@@ -1,0 +1,112 @@
+"""Figures of redundancy: what deleting a block does, over what the block does to activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from ensemble.drawing.measure import Z95
+from ensemble.flow.redundancy import association
+from landscape.drawing.page import split_of, titles_of
+from landscape.drawing.style import NOTE, STYLE, Figure, check_width, colormap
+from landscape.engine.table import Results
+from landscape.errors import BadInput
+
+__all__ = ["against", "redundancies"]
+
+LABELS = {
+    "influence": "influence, 1 − cos(x, y)",
+    "angle": "angle between x and y (π)",
+    "relative": "relative size, ‖F(x)‖/‖x‖",
+}
+DEPTH = "viridis"
+
+
+def redundancies(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:
+    """Draw the rise of the loss when a block is deleted over each of the block's scores: a row of panels a network.
+
+    Parameters
+    ----------
+    files : of kind "redundancy"
+    titles : one a file; by default the networks' names
+    width : of the figure, in inches
+    """
+    titles = titles_of(files, titles)
+    for file in files:
+        if not np.isfinite(file["rise"][file["done"]]).any():
+            raise BadInput(f"{file.source} has no finite rise of the loss to draw; measure a block first")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((check_width(width, 5), 0.9 + 1.45 * len(files)), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.04)
+        panels = figure.subplots(len(files), len(LABELS), squeeze=False, sharey="row")
+        for row, file, title in zip(panels, files, titles, strict=True):
+            _scales(row, file)
+            for axes, name in zip(row, LABELS, strict=True):
+                against(axes, file, name)
+            rise = f"Δ loss ({file.unit})"
+            row[0].set_ylabel(f"{title}\n{rise}" if len(files) > 1 else f"{title}: {rise}")
+        for axes, label in zip(panels[-1], LABELS.values(), strict=True):
+            axes.set_xlabel(label)
+        figure.align_xlabels(panels[-1])
+        bar = figure.colorbar(ScalarMappable(Normalize(0, 1), DEPTH), ax=list(panels.flat), pad=0.02, aspect=30)
+        bar.set_ticks([0, 1], labels=["first", "last"])
+        bar.set_label("block, by depth", labelpad=-12)
+        told = f"one mark a block; bars: 95 % intervals over {split_of(files)}examples; ρ: Spearman's rank correlation"
+        figure.supxlabel(told, fontsize=NOTE)
+    return figure
+
+
+def against(axes: Axes, file: Results, name: str) -> Axes:
+    """Draw the rise of the loss over one score, coloured by depth; Spearman's ρ in the title.
+
+    Parameters
+    ----------
+    axes : Axes
+    file : of kind "redundancy"
+    name : of the score, see `ensemble.flow.scores.SCORES`
+
+    Returns
+    -------
+    Axes
+        The ones given. Blocks without this score, or whose rise is not finite, are not drawn.
+    """
+    done = file["done"]
+    score, rise = (np.where(done, file[variable], np.nan) for variable in (name, "rise"))
+    shown = np.isfinite(score) & np.isfinite(rise)
+    bars = (Z95 * np.where(np.isfinite(se), se, 0)[shown] for se in (file[f"{name}_se"], file["rise_se"]))
+    colours = colormap(DEPTH)(np.linspace(0, 1, len(score)))[shown]
+    horizontal, vertical = bars
+    axes.errorbar(score[shown], rise[shown], vertical, horizontal, fmt="none", ecolor="0.6", elinewidth=0.5, zorder=1)
+    axes.scatter(score[shown], rise[shown], s=11, c=colours, linewidths=0.3, edgecolors="0.2", zorder=2)
+    axes.axhline(0, color="0.8", linewidth=0.5, zorder=0)
+    rho, p, blocks = association(score, rise, int(file.attributes.get("seed", 0)))
+    if not blocks:
+        axes.text(0.5, 0.5, "no block has\nthis score", ha="center", va="center", transform=axes.transAxes, color="0.4")
+    elif np.isfinite(rho):
+        axes.set_title(f"ρ = {rho:.2f}, p = {p:.1g}".replace("-", "−"), fontsize=NOTE + 0.5)
+    return axes
+
+
+def _scales(row: Sequence[Axes], file: Results) -> None:
+    """Scores logarithmic where they span a factor of 5; rises logarithmic too, but linear within their errors."""
+    for axes, name in zip(row, LABELS, strict=True):
+        score = file[name][np.isfinite(file[name])]
+        if not score.size:
+            axes.set_xticks([])
+        elif 0 < 5 * score.min() < score.max():
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_locator(NullLocator())
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+    rise, error = (file[name][file["done"] & np.isfinite(file[name])] for name in ("rise", "rise_se"))
+    within = 2 * np.median(error) if error.size else 0
+    if 0 < within < rise.max() / 10 and rise.min() < rise.max() / 20:
+        row[0].set_yscale("symlog", linthresh=10 ** np.round(np.log10(within)), linscale=0.6, subs=range(2, 10))

@@ -1,0 +1,272 @@
+"""Gradients, and what blocks do, from block to block of many networks: with and without shortcuts, trained or not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ensemble.flow.gradients import BATCHNORM, stages
+from ensemble.flow.profile import JACOBIANS, PROFILE, QUANTILES, profile
+from landscape import data as datasets
+from landscape.checkpoints.checkpoint import Checkpoint
+from landscape.data.standardisation import standardisation
+from landscape.engine.ranks import agreed, communicator
+from landscape.engine.results import Results
+from landscape.engine.run import run
+from landscape.errors import BadInput
+from landscape.evaluation.compatibility import check_fit
+from landscape.evaluation.device import place, restored
+from landscape.evaluation.evaluator import Evaluator
+from landscape.evaluation.losses import in_units
+from landscape.evaluation.measure import Batches
+from landscape.evaluation.prepared import check_gradients
+from landscape.log import Report
+from landscape.nested import cat
+from landscape.training.loop import train_epochs
+from landscape.training.variants import recipe as recipe_named
+from landscape.training.variants import trained_here, variant
+from landscape.validate import different, numbers, one_of, whole
+
+__all__ = ["gradient_flow"]
+
+
+class Row(NamedTuple):
+    variant: str
+    depth: int
+    seed: int
+    moment: str  # initial, trained; given, of a network in memory
+
+
+def gradient_flow(
+    variants: str | Sequence[str] | Evaluator = (),
+    *,
+    checkpoints: Sequence[str | os.PathLike] = (),
+    depth: int | Sequence[int] = (20,),
+    width: int = 16,
+    seeds: int = 3,
+    data: str | None = None,
+    root: str | os.PathLike | None = None,
+    mean: Sequence[float] | str | None = None,
+    std: Sequence[float] | None = None,
+    standardize: bool | None = None,
+    examples: int | None = None,
+    epochs: int = 0,
+    recipe: str = "fast",
+    learning_rate: float | None = None,
+    batches: int = 4,
+    batch_size: int = 128,
+    batchnorm: str = "batch",
+    jacobians: bool = False,
+    device: str = "auto",
+    out: str | os.PathLike | None = None,
+    comm=None,
+    quiet: bool = False,
+    dry_run: bool = False,
+) -> Results | Report:
+    """Measure gradients, and what blocks do, from block to block. Collective.
+
+    Variants are measured as they are initialised and, with `epochs`, trained. Each is measured on one thread, so that
+    the numbers are those of any number of ranks. A training that diverges is a result.
+
+    Parameters
+    ----------
+    variants : networks, or networks with arguments; or an Evaluator
+        NAME:ARGUMENT=VALUE,ARGUMENT=VALUE; see `landscape.training.variants.variant`. Of an Evaluator its network is
+        measured as it is, on its data and loss; then what follows, up to `learning_rate`, and `device` have no meaning.
+    checkpoints : paths of checkpoints of `train`, measured beside the variants
+    depth : number of weight layers of the variants, one or several
+    width : channels of the first stage
+    seeds : of each variant: seeds 0, 1, …
+    data : by default the checkpoints' own, or else digits
+    root, mean, std, standardize, examples : see `landscape.training.train.train`
+    epochs : of training; 0 for none
+    recipe, learning_rate : see `landscape.training.train.train`
+    batches, batch_size : number of batches, and of examples in each, that are measured: the first of a stratified order
+        of the training split. Variants are trained with this `batch_size` too.
+    batchnorm : {"batch", "recalibrated", "frozen"}
+        Statistics of each batch, as in training, for gradients (all else: recalibrated); of all batches; stored.
+    jacobians : also the extreme singular values of the blocks' Jacobians
+    device : {"auto", "cpu", "cuda"}
+    out, comm, quiet, dry_run : see `landscape.engine.run.run`
+
+    Returns
+    -------
+    Results
+        Over (network), with the variables of `ensemble.flow.profile.PROFILE`.
+
+    Raises
+    ------
+    BadInput
+        Networks that cannot be built, fit no data or are not made of blocks, too few examples, or a file of others.
+
+    Examples
+    --------
+    >>> flow = gradient_flow(["plain", "resnet"], depth=8, width=4, seeds=1, batches=1, batch_size=32, quiet=True)
+    >>> flow["gradient"].shape, flow.dims["gradient"]
+    ((2, 5, 4), ('network', 'quantile', 'boundary'))
+    """
+    comm = communicator(comm)
+    how = {"batchnorm": one_of("batchnorm", batchnorm, BATCHNORM), "jacobians": jacobians}
+    running = {"out": out, "comm": comm, "quiet": quiet, "dry_run": dry_run}
+    if isinstance(variants, Evaluator):
+        return _of_evaluator(variants, checkpoints, batches, batch_size, how, running)
+    variants = [variants] if isinstance(variants, str) else list(variants)
+    paths = [Path(path) for path in checkpoints]
+    with restored():
+        with agreed(comm):
+            on = place(comm, device)
+            torch.set_num_threads(1)
+            for name, value in (("seeds", seeds), ("batch_size", batch_size), ("batches", batches)):
+                whole(name, value)
+            whole("epochs", epochs, 0)
+            trained = {path.stem: trained_here(path) for path in paths}
+            names = [trained[path.stem].data_named(data, path) for path in paths]
+            name = names[0] if names else data or "digits"
+            inputs = standardisation(mean, std, standardize, _recorded(trained))
+            training, test = datasets.load_for_training(name, root=root, examples=examples, **inputs)
+            different([path.stem for path in paths])
+            rows = _rows(variants, numbers("depth", depth), seeds, trained, bool(epochs))
+
+            def untrained(row: Row) -> torch.nn.Module:
+                torch.manual_seed(row.seed)
+                return variant(row.variant, row.depth, width, training)
+
+            # a mistake in the last network shows now, not in the morning
+            boundaries = []
+            for row in rows:
+                network = trained[row.variant].restore() if row.variant in trained else untrained(row)
+                check_fit(row.variant, network, training)
+                boundaries.append(len(stages(network)) + 1)
+            measured = _batches(training.images, training.labels, batches, batch_size, on)
+            settings = recipe_named(recipe, epochs, batch_size, learning_rate)
+
+        def profiles(points):
+            for (number,) in points:
+                row = rows[int(number)]
+                if row.variant in trained:
+                    network = trained[row.variant].restore().to(on, memory_format=torch.channels_last)
+                else:
+                    network = untrained(row).to(on, memory_format=torch.channels_last)
+                    if row.moment == "trained":
+                        with contextlib.suppress(BadInput):  # diverged: what there is now is measured
+                            for _ in train_epochs(network, training, test, **settings, seed=row.seed, device=on):
+                                pass
+                yield profile(network, measured, max(boundaries), **how)
+
+        attributes = {
+            "network": ", ".join(dict.fromkeys(row.variant for row in rows)),
+            "data": training.name,
+            "inputs": training.inputs,
+            "split": "train",
+            "loss": "cross_entropy",
+            "batchnorm": batchnorm,
+            "batches": batches,
+            "batch_size": batch_size,
+            "recipe": recipe,
+            "epochs": epochs,
+            "learning_rate": settings["learning_rate"],
+            "width": width,
+            "device": on.type,
+            "checkpoint": " ".join(checkpoint.sha256 for checkpoint in trained.values()),
+            "data_digest": training.digest,
+        }
+        return _run(profiles, rows, boundaries, jacobians, attributes, running)
+
+
+def _of_evaluator(
+    evaluate: Evaluator, checkpoints: Sequence, number: int, size: int, how: Mapping, running: Mapping
+) -> Results | Report:
+    """One network as it is."""
+    with restored(), evaluate.ready(running["comm"]) as evaluation:
+        torch.set_num_threads(1)
+        with agreed(running["comm"]):
+            if checkpoints:
+                raise BadInput("an evaluator is measured alone; leave out checkpoints, or give their variants")
+            check_gradients(evaluation)
+            boundaries = [len(stages(evaluation.network)) + 1]
+            inputs, targets = (cat(each) for each in zip(*evaluation.batches, strict=True))
+            batches = _batches(inputs, targets, number, size, evaluation.device)
+        checkpoint = evaluation.checkpoint
+        rows = [
+            Row(checkpoint.title, checkpoint.arguments.get("depth", 0), checkpoint.training.get("seed", 0), "given")
+        ]
+        attributes = {**evaluation.metadata, "batchnorm": how["batchnorm"], "batches": number, "batch_size": size}
+
+        def profiles(points):
+            for _ in points:
+                yield profile(evaluation.network, batches, boundaries[0], evaluation.loss, **how)
+
+        return _run(profiles, rows, boundaries, how["jacobians"], attributes, running)
+
+
+def _run(
+    profiles, rows: list[Row], boundaries: list[int], jacobians: bool, attributes: dict, running: Mapping
+) -> Results | Report:
+    every = np.arange(max(boundaries))
+    columns = zip(Row._fields, zip(*rows, strict=True), strict=True)
+    return run(
+        profiles,
+        np.arange(len(rows)),
+        label="networks",
+        kind="flow",
+        dims=("network",),
+        coordinates={"network": np.arange(len(rows)), "boundary": every, "other": every, "quantile": QUANTILES},
+        given={name: (("network",), np.array(values)) for name, values in columns}
+        | {"boundaries": (("network",), np.array(boundaries))},
+        measured=in_units(PROFILE | (JACOBIANS if jacobians else {}), attributes["loss"]),
+        attributes=attributes,
+        **running,
+    )
+
+
+def _recorded(trained: dict[str, Checkpoint]) -> dict:
+    """What the checkpoints have recorded of their inputs.
+
+    Raises
+    ------
+    BadInput
+        They differ.
+    """
+    constants = {name: {n: tuple(c.data[n]) for n in ("mean", "std") if n in c.data} for name, c in trained.items()}
+    first, *others = constants or [None]
+    for other in others:
+        if constants[other] != constants[first]:
+            raise BadInput(f"{first} and {other} were trained on inputs standardised otherwise; measure them apart")
+    return constants.get(first, {})
+
+
+def _rows(
+    variants: list[str], depths: list[int], seeds: int, trained: dict[str, Checkpoint], training: bool
+) -> list[Row]:
+    """One row for each network and moment."""
+    if both := trained.keys() & set(variants):
+        raise BadInput(f"{min(both)} is a variant and a checkpoint; rename the file")
+    moments = ("initial", "trained") if training else ("initial",)
+    rows = [Row(*row) for row in product(different(variants), different(depths), range(seeds), moments)]
+    for name, checkpoint in trained.items():
+        rows.append(Row(name, checkpoint.arguments.get("depth", 0), checkpoint.training.get("seed", 0), "trained"))
+    if not rows:
+        raise BadInput("there is nothing to measure; give variants, like plain resnet, or --checkpoints")
+    return rows
+
+
+def _batches(inputs: Tensor, targets: Tensor, number: int, size: int, device: torch.device) -> Batches:
+    """The first batches of a stratified order, all of one size."""
+    if size < 4:
+        raise BadInput(f"--batch-size is {size}; give 4 or more, which similarities need")
+    if number * size > len(targets):
+        raise BadInput(
+            f"{number} batches of {size} are {number * size} examples, and there are {len(targets)}; "
+            "give fewer --batches, or a smaller --batch-size"
+        )
+    order = datasets.stratified_order(targets.cpu(), 0)[: number * size].to(targets.device)
+    inputs, targets = inputs[order].to(device), targets[order].to(device)
+    return list(zip(inputs.split(size), targets.split(size), strict=True))

@@ -1,0 +1,162 @@
+"""Is a block that changes little one that does little? Scores from activations beside the damage of its deletion.
+
+See `ensemble.flow.scores` for the scores. Whether they go with the damage is told by Spearman's rank correlation.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+
+from ensemble.attribution.paired import RISE
+from ensemble.blocks.blocks import check
+from ensemble.flow.scores import SCORES, Scores, scores
+from ensemble.lesions.measure import damages, walkable
+from ensemble.lesions.plans import deletions
+from ensemble.lesions.trials import Described, ready
+from landscape.analysis.precision import FLOAT32, difference
+from landscape.engine.ranks import agreed, communicator
+from landscape.engine.run import run
+from landscape.engine.table import Results
+from landscape.evaluation.device import room
+from landscape.evaluation.evaluator import Evaluator
+from landscape.evaluation.losses import in_units
+from landscape.evaluation.prepared import unfused
+from landscape.log import Report
+from landscape.nested import take
+
+__all__ = ["Association", "association", "redundancy", "summary"]
+
+DRAWS = 10_000
+
+
+class Association(NamedTuple):
+    """Spearman's rank correlation, the p-value of none, and how many blocks have both numbers."""
+
+    rho: float
+    p: float
+    blocks: int
+
+
+def redundancy(
+    evaluate: Evaluator,
+    *,
+    blocks: Described = None,
+    layers: bool = False,
+    seed: int | None = None,
+    out: str | os.PathLike | None = None,
+    comm=None,
+    quiet: bool = False,
+    dry_run: bool = False,
+) -> Results | Report:
+    """Score every block of a network by what it does to activations, and delete it. Collective.
+
+    Scores take one pass over all examples, in float32; a reduced type and a tolerance are for the deletions.
+
+    Parameters
+    ----------
+    evaluate : Evaluator
+        The network, its data and loss.
+    blocks, layers : see `ensemble.lesions.trials.lesions`
+        A block that `blocks` names is scored if it is named like the module that adds its branches.
+    seed : of the permutations that a p-value is from; by default that of `evaluate`
+    out, comm, quiet, dry_run : see `landscape.engine.run.run`
+
+    Returns
+    -------
+    Results
+        Over blocks: ``influence``, ``angle`` and ``relative`` (see `ensemble.flow.scores`), what lesions measure when
+        the block is deleted, and the standard errors.
+
+    Raises
+    ------
+    BadInput
+        There is no block that can be deleted, or a file of another measurement.
+    """
+    comm = communicator(comm)
+    with evaluate.ready(comm) as evaluation:
+        with agreed(comm):
+            evaluation, found = ready(evaluation, blocks, layers, seed)
+            check(evaluation.network, found, take(evaluation.batches[0][0], slice(3)))
+            plan = deletions(np.eye(len(found), dtype=bool))
+        if not walkable(evaluation, found, plan):
+            evaluation = unfused(evaluation)
+        with agreed(comm):
+            damage, order = damages(evaluation, found, plan, room(comm, evaluation.device))
+        reduced = evaluation.dtype != torch.float32
+        beside = in_units(RISE | (FLOAT32 if reduced else {}), evaluation.metadata["loss"])
+
+        @cache
+        def scored():
+            """All blocks at once; each rank for itself, since a pass costs no more than a deletion."""
+            return scores(evaluation.network, found, evaluation.batches)
+
+        def function(trials):
+            for trial, measured in zip(trials, damage(trials), strict=True):
+                yield scored().of(int(trial["runs"].argmin())) | measured
+
+        def finish(table):
+            yield from summary(table.values, evaluation.metadata["seed"])
+            if reduced:
+                yield difference(evaluation.metadata["dtype"], table.values["loss"], table.values["loss_float32"])
+
+        return run(
+            function,
+            plan,
+            label="blocks",
+            kind="redundancy",
+            dims=("block",),
+            coordinates={"block": np.array(list(found))},
+            measured=SCORES | evaluation.variables | beside,
+            attributes=evaluation.metadata,
+            choose=lambda table: order[~table.done[order]],
+            finish=finish,
+            out=out,
+            comm=comm,
+            quiet=quiet,
+            dry_run=dry_run,
+        )
+
+
+def association(score: np.ndarray, damage: np.ndarray, seed: int = 0) -> Association:
+    """Whether blocks of a low score are those whose deletion does little: Spearman's ρ.
+
+    Parameters
+    ----------
+    score, damage : float ndarray, shape (blocks,); a block with a NaN in either is left out
+    seed : of the permutations
+
+    Returns
+    -------
+    Association
+        NaN where fewer than 3 blocks are left, or all are alike. The p-value is two-sided, from 10,000 permutations
+        of the blocks, of which the one observed counts as one more.
+    """
+    both = ~(np.isnan(score) | np.isnan(damage))
+    blocks = int(both.sum())
+    one, other = (rankdata(values[both]) - (blocks + 1) / 2 for values in (score, damage))
+    norm = np.sqrt((one * one).sum() * (other * other).sum())
+    if blocks < 3 or norm == 0:
+        return Association(np.nan, np.nan, blocks)
+    rho = (one * other).sum() / norm
+    drawn = np.random.default_rng(seed).permuted(np.tile(other, (DRAWS, 1)), axis=1)
+    as_far = (np.abs((one * drawn).sum(axis=1)) / norm >= abs(rho) - 1e-12).sum()
+    return Association(float(rho), float((1 + as_far) / (1 + DRAWS)), blocks)
+
+
+def summary(values: Mapping[str, np.ndarray], seed: int = 0) -> list[str]:
+    """A line for each score: how it goes with the rise of the loss when the block is deleted."""
+    lines = []
+    for name in Scores._fields:
+        rho, p, blocks = association(values[name], values["rise"], seed)
+        left = len(values[name]) - blocks
+        without = f", {left} without this score left out" if left else ""
+        told = "no rank correlation" if np.isnan(rho) else f"Spearman's ρ = {rho:.2f} (p = {p:.2g})"
+        lines.append(f"{name}: {told} with the rise of the loss, over {blocks} blocks{without}".replace("-", "−"))
+    return lines

@@ -1,0 +1,297 @@
+"""Lesions: a network whose blocks are left out, multiplied, replaced, moved, repeated or run side by side.
+
+Nothing is cut: branches are changed by hooks on the submodules that end them, and blocks trade places in their
+Sequential. Whatever happens inside of the ``with``, the network comes back as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ensemble.blocks.blocks import Foreign, blocks, ends, first, refuse_cache, stream
+from ensemble.lesions.plans import ALONE, FIRST, MEAN, OTHER, deletions, every, intact, sampled
+from landscape.errors import BadInput
+from landscape.evaluation.calling import predict
+from landscape.evaluation.measure import evaluating
+from landscape.nested import length
+from landscape.networks import Block
+from landscape.networks.joins import Add
+
+__all__ = ["Replacement", "Skipped", "altered", "arranged", "derangement", "every", "lesion", "means", "sampled"]
+
+
+class Skipped(nn.Module):
+    """A block with its branch left out."""
+
+    def __init__(self, block: Block):
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block.skip(x)
+
+
+class Replacement(NamedTuple):
+    """What a branch can give instead of its own output.
+
+    Attributes
+    ----------
+    means : for each block, for each of its branches, the mean output over the data, see `means`
+    seed : of which example gets whose output
+    """
+
+    means: Sequence[Sequence[Tensor]] = ()
+    seed: int = 0
+
+
+NONE = Replacement()
+
+
+@contextlib.contextmanager
+def lesion(network: nn.Module, deleted: Iterable[str]) -> Iterator[nn.Module]:
+    """The network without some blocks, for the length of a ``with``.
+
+    Parameters
+    ----------
+    network : borrowed; unchanged afterwards, whatever happens inside
+    deleted : names of blocks, as `ensemble.blocks.blocks.blocks` gives them
+
+    Notes
+    -----
+    A deleted residual block becomes its shortcut, y = x + F(x) → y = x (Veit et al. 2016, §4.1); at
+    a stage's first block the projection or padding stays. A block without a shortcut is taken out.
+    """
+    found = blocks(network)
+    names = list(deleted)
+    if unknown := [name for name in names if name not in found]:
+        raise BadInput(f"no removable block is called {', '.join(unknown)}; there are {', '.join(found)}")
+    (trial,) = deletions(np.isin([list(found)], names))
+    with arranged(network, found, trial):
+        yield network
+
+
+@contextlib.contextmanager
+def arranged(
+    network: nn.Module,
+    found: Mapping[str, Block | Foreign],
+    trial: np.ndarray,
+    replacement: Replacement = NONE,
+) -> Iterator[nn.Module]:
+    """The network as one trial of a plan has it, for the length of a ``with``.
+
+    Parameters
+    ----------
+    network : borrowed; unchanged afterwards, whatever happens inside
+    found : its blocks, see `ensemble.blocks.blocks.blocks`
+    trial : moves, shape (blocks,), see `ensemble.lesions.plans`
+    replacement : where the trial replaces branches
+
+    Notes
+    -----
+    A block that runs twice is applied to its own output. Of a pair, the second block gets the input of the first, and
+    both branches are added: y = x + F(x) + G(x).
+    """
+    names = list(found)
+    changed = np.flatnonzero(trial != intact(len(found)))
+    elsewhere = (trial["block"] != np.arange(len(found))) | (trial["runs"] > 1) | (trial["pair"] != ALONE)
+    modules = {place: network.get_submodule(names[trial[place]["block"]]) for place in np.flatnonzero(elsewhere)}
+    with contextlib.ExitStack() as stack:
+        for place, module in modules.items():
+            stack.enter_context(_in_place(network, names[place], module))
+        for place in changed:
+            move = trial[place]
+            block = found[names[move["block"]]]
+            if left_out(move) and isinstance(block, Block):
+                stack.enter_context(_in_place(network, names[place], Skipped(block)))  # its branch is not run
+                continue
+            stack.enter_context(altered(block, move, replacement))
+            if move["runs"] > 1:
+                stack.enter_context(_again(modules[place], move["runs"] - 1))
+            if move["pair"] == FIRST:
+                second = found[names[trial[place + 1]["block"]]]
+                stack.enter_context(_side_by_side((block, second), (modules[place], modules[place + 1])))
+        yield network
+
+
+@contextlib.contextmanager
+def altered(block: Block | Foreign, move: np.void, replacement: Replacement = NONE) -> Iterator[None]:
+    """A block whose branches give what a move says, for the length of a ``with``.
+
+    They give 0 where the block is left out, their own output times the gate, their mean over the data,
+    or the output for another example of the batch.
+    """
+    with contextlib.ExitStack() as stack:
+        if left_out(move):
+            for end in ends(block):
+                stack.enter_context(_hooked(end, torch.zeros_like))
+        elif move["branch"] == MEAN:
+            for end, mean in zip(ends(block), replacement.means[move["block"]], strict=True):
+                stack.enter_context(_hooked(end, lambda out, mean=mean: mean.to(out).expand_as(out).clone()))
+        elif move["branch"] == OTHER:
+            for end in ends(block):
+                stack.enter_context(_hooked(end, lambda out: out[derangement(len(out), replacement.seed)]))
+        elif move["gate"] != 1:
+            gate = float(move["gate"])
+            for end in ends(block):
+                stack.enter_context(_hooked(end, lambda out: gate * out))
+        yield
+
+
+def left_out(move: np.void) -> bool:
+    """Whether nothing of the block's branch is left."""
+    return bool(move["runs"] == 0 or move["gate"] == 0)
+
+
+def derangement(n: int, seed: int) -> Tensor:
+    """For each of n examples another one, each taken once; shape (n,). The same for every trial, so trials are paired.
+
+    Raises
+    ------
+    BadInput
+        n is 1.
+    """
+    if n < 2:
+        raise BadInput("a batch holds one example, which has no other; choose another --batch-size")
+    cycle = np.random.default_rng([seed, n]).permutation(n)
+    other = np.empty(n, int)
+    other[cycle] = np.roll(cycle, 1)
+    return torch.from_numpy(other)
+
+
+def means(
+    network: nn.Module, found: Mapping[str, Block | Foreign], which: Iterable[int], inputs: Iterable[Tensor]
+) -> list[list[Tensor]]:
+    """The mean over examples of what branches give in the intact network.
+
+    Parameters
+    ----------
+    network : maps a batch to outputs; its blocks are `found`
+    found : see `ensemble.blocks.blocks.blocks`
+    which : numbers of the blocks that are asked for; others get nothing
+    inputs : batches
+
+    Returns
+    -------
+    list, one a block, of lists, one a branch, of float32 Tensor, shape (1, …)
+    """
+    which = set(which)
+    ending = [ends(block) if number in which else () for number, block in enumerate(found.values())]
+    sums: dict[tuple[int, int], np.ndarray] = {}
+    examples = 0
+    with contextlib.ExitStack() as stack:
+        for number, branches in enumerate(ending):
+            for place, end in enumerate(branches):
+
+                def add(out, key=(number, place)):
+                    # numpy's sum, in float64: torch's may depend on the number of threads
+                    part = out.float().cpu().numpy().sum(axis=0, dtype=np.float64)
+                    if key in sums and sums[key].shape != part.shape:
+                        raise BadInput(
+                            "branches give outputs of several shapes, which have no mean; use another lesion"
+                        )
+                    sums[key] = sums.get(key, 0) + part
+
+                stack.enter_context(_hooked(end, add))
+        with evaluating(network), torch.no_grad():
+            for batch in inputs:
+                predict(network, batch)
+                examples += length(batch)
+    return [
+        [torch.from_numpy(sums[number, place] / examples).float()[None] for place in range(len(branches))]
+        for number, branches in enumerate(ending)
+    ]
+
+
+@contextlib.contextmanager
+def _hooked(end: nn.Module, change: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+    """A module whose output, or the first of several, is changed; where the change gives None, it is only looked at."""
+
+    def hook(_, inputs, output):
+        changed = change(first(output))
+        return None if changed is None else _with_first(output, changed)
+
+    with _handle(end.register_forward_hook(hook)):
+        yield
+
+
+@contextlib.contextmanager
+def _in_place(network: nn.Module, name: str, module: nn.Module) -> Iterator[None]:
+    """The network with another module of this name."""
+    parent, _, child = name.rpartition(".")
+    holder = network.get_submodule(parent)
+    before = getattr(holder, child)
+    setattr(holder, child, module)
+    try:
+        yield
+    finally:
+        setattr(holder, child, before)
+
+
+@contextlib.contextmanager
+def _again(module: nn.Module, times: int) -> Iterator[None]:
+    """A module that is applied to its own output, so many times more."""
+
+    def hook(_, args, kwargs, output):
+        refuse_cache(module, args, kwargs)
+        for _ in range(times):
+            x = first(output)
+            if args:
+                output = module.forward(x, *args[1:], **kwargs)
+            else:
+                output = module.forward(**{**kwargs, next(iter(kwargs)): x})
+        return output
+
+    with _handle(module.register_forward_hook(hook, with_kwargs=True)):
+        yield
+
+
+@contextlib.contextmanager
+def _side_by_side(blocks: Sequence[Block | Foreign], modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Two blocks in a row of which the second sees the input of the first; the sum has both branches."""
+    branches = [ends(block) for block in blocks]
+    if any(isinstance(block, Block) and not isinstance(block.join, Add) for block in blocks):
+        raise BadInput("blocks that do more than add their branch cannot share their input; use another lesion")
+    scale = [getattr(block, "survival", 1.0) for block in blocks]
+    kept = {}
+
+    def pass_on(_, args, kwargs, output):
+        x = stream(args, kwargs)
+        if (
+            len(branches[0]) > 1
+        ):  # both branches of a layer, and no norm after the sum: see `ensemble.blocks.blocks.check`
+            kept["branch"] = first(output) - x
+        return _with_first(output, x)
+
+    def keep(out):
+        kept["branch"] = out.clone()  # what comes out may be added to in place
+
+    def add(out):
+        return out + scale[0] / scale[1] * kept["branch"]
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_handle(modules[0].register_forward_hook(pass_on, with_kwargs=True)))
+        if len(branches[0]) > 1:
+            stack.enter_context(_hooked(modules[1], add))
+        else:
+            stack.enter_context(_hooked(branches[0][0], keep))
+            stack.enter_context(_hooked(branches[1][0], add))
+        yield
+
+
+@contextlib.contextmanager
+def _handle(handle) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _with_first(output, value: Tensor):
+    """A module's output with another tensor in the first place."""
+    return type(output)((value, *output[1:])) if isinstance(output, tuple | list) else value

@@ -1,0 +1,246 @@
+"""Lesion studies: what is left of a network when its blocks are deleted, moved or changed (Veit et al. 2016)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace as with_fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ensemble.attribution import interaction
+from ensemble.attribution import shapley as values_of_blocks
+from ensemble.attribution.paired import RISE
+from ensemble.blocks.blocks import blocks as blocks_of
+from ensemble.lesions.kinds import Study
+from ensemble.lesions.measure import damages, walkable
+from ensemble.lesions.study import previous_sets, study
+from landscape.analysis.precision import FLOAT32, difference
+from landscape.engine.ranks import agreed, communicator
+from landscape.engine.run import run
+from landscape.engine.table import Results, Table, results_of
+from landscape.errors import BadInput
+from landscape.evaluation.batchnorm import norms_of
+from landscape.evaluation.device import room
+from landscape.evaluation.evaluator import Evaluator
+from landscape.evaluation.losses import in_units
+from landscape.evaluation.prepared import Evaluation, unfused
+from landscape.import_path import imported
+from landscape.log import Report
+from landscape.nested import Nested, length, take
+from landscape.validate import one_of, whole
+
+__all__ = ["Described", "lesions", "ready", "shapley"]
+
+BATCHNORM = ("frozen", "recalibrated")
+Described = Callable[[nn.Module], Mapping] | str | None
+Numbers = int | Sequence[int] | None
+
+
+def lesions(
+    evaluate: Evaluator,
+    *,
+    delete: Numbers = None,
+    sets: Iterable[Iterable[str]] | str | os.PathLike | None = None,
+    shapley: int | None = None,
+    swap: Numbers = None,
+    permute: bool = False,
+    reverse: Numbers | bool = None,
+    repeat: Numbers = None,
+    parallel: bool = False,
+    gate: str | Sequence[str] | None = None,
+    trials: int | None = None,
+    contiguous: bool = False,
+    replace: str | None = None,
+    precision: float | None = None,
+    alpha: tuple[float, float, int] | None = None,
+    blocks: Described = None,
+    layers: bool = False,
+    batchnorm: str = "frozen",
+    calibration: int | None = None,
+    seed: int | None = None,
+    out: str | os.PathLike | None = None,
+    comm=None,
+    quiet: bool = False,
+    dry_run: bool = False,
+    **kinds: object,
+) -> Results | Report:
+    """Measure what is left of a network when its residual blocks are deleted, moved or changed. Collective.
+
+    A study has one kind of lesion, by default ``delete=1``.
+
+    Parameters
+    ----------
+    evaluate : Evaluator
+        The network, its data, loss and metrics.
+    delete : int or (from, to)
+        Leave out so many blocks: every set of them, or `trials` random ones. With ``[1, 2]`` the interactions of all
+        pairs are measured too, see `ensemble.attribution.interaction.interactions`.
+    sets : sets of names of blocks to leave out; or the path of a text file, with a set of names in each line
+    shapley : leave out blocks in so many random orders, one after the other, until none is left
+    swap : int or (from, to)
+        So many random swaps within stages.
+    permute : a random order within each stage
+    reverse : True for each stage backwards, then all; or the length, or (from, to), of runs of blocks
+    repeat : int or (from, to)
+        Apply so many blocks twice.
+    parallel : each two neighbours see the same input
+    gate : name of a block, or of two
+        Multiply the branch: a curve or a surface over `alpha`.
+    trials : so many random ones for each number, drawn independently; where there are no more sets of blocks than that,
+        each set once. By default every set there is.
+    contiguous : delete only blocks that follow each other
+    replace : {"mean", "other"}
+        Branches give their mean over the data, or what they give for another example, instead of nothing.
+    precision : with `shapley`, stop as soon as the 95 % interval of each block's value is ± this, a fraction
+    alpha : (from, to, number of points)
+        Of `gate`; by default 0 to 1, 11 points.
+    blocks : callable or "package.module:function"
+        Says where the branches of a network end that is not known, see `ensemble.blocks.blocks.blocks`.
+    layers : a transformer's layer is one block, not attention and MLP
+    batchnorm : {"frozen", "recalibrated"}
+        Whether BatchNorm keeps its statistics, or they are measured anew in every trial.
+    calibration : number of examples used for that; by default 1024, or all
+    seed : of random lesions; by default that of `evaluate`
+    out, comm, quiet, dry_run : see `landscape.engine.run.run`
+    **kinds : other kinds of lesions that `ensemble.lesions.kinds.KINDS` has
+
+    Returns
+    -------
+    Results
+        Over trials, of which trial 0 is the intact network: ``deleted`` (trial, block) and what else was changed,
+        ``loss``, ``accuracy`` where it is defined, every further loss and metric, each with its standard error, and
+        ``rise``, how much larger the loss is than the intact network's on the same examples. With `gate` over ``x``, or
+        ``y`` and ``x``.
+
+    Raises
+    ------
+    BadInput
+        Options that do not go together, blocks that do not allow it, or a file of another measurement.
+
+    Examples
+    --------
+    >>> from landscape.networks import build
+    >>> evaluate = Evaluator(build("resnet", depth=8, width=2), [(torch.randn(8, 3, 8, 8), torch.arange(8))])
+    >>> lesions(evaluate, delete=1, quiet=True)["deleted"].astype(int)
+    array([[0, 0, 0],
+           [1, 0, 0],
+           [0, 1, 0],
+           [0, 0, 1]])
+    """
+    comm, out = communicator(comm), None if out is None else Path(out)
+    kinds = {"delete": delete, "sets": sets, "shapley": shapley, "swap": swap, "permute": permute, **kinds}
+    kinds |= {"reverse": reverse, "repeat": repeat, "parallel": parallel, "gate": gate}
+    options = {"trials": trials, "contiguous": contiguous, "replace": replace, "precision": precision, "alpha": alpha}
+    previous = comm.bcast(previous_sets(out) if comm.rank == 0 and trials else {})
+    with evaluate.ready(comm) as evaluation:
+        with agreed(comm):
+            one_of("way with BatchNorm", batchnorm, BATCHNORM)
+            evaluation, found = ready(evaluation, blocks, layers, seed)
+            inputs = take(evaluation.batches[0][0], slice(3))
+            how = {**options, "seed": evaluation.metadata["seed"], "previous": previous}
+            asked = study(evaluation.network, found, inputs, **how, **kinds)
+            batches = _calibration(evaluation, calibration) if batchnorm == "recalibrated" else None
+        if not walkable(evaluation, found, asked.plan, batches):
+            evaluation = unfused(evaluation)
+        with agreed(comm):
+            plan, memory = asked.plan, room(comm, evaluation.device)
+            function, order = damages(evaluation, found, plan, memory, batches, bool(asked.measured))
+        attributes = {**evaluation.metadata, **asked.settings, "batchnorm": batchnorm}
+        if batches is not None:
+            attributes["calibration"] = sum(map(length, batches))
+        in_orders = "turn" in asked.given
+        return run(
+            function,
+            plan,
+            label="trials" if asked.kind == "lesion" else "points",
+            kind=asked.kind,
+            dims=asked.dims,
+            coordinates=asked.coordinates,
+            given=asked.given,
+            measured=_variables(evaluation, asked.measured),
+            derived=values_of_blocks.SPARED if in_orders else None,
+            attributes=attributes,
+            choose=_in_orders(asked, order, precision) if in_orders else lambda table: order[~table.done.flat[order]],
+            finish=lambda table: _summary(table, evaluation, asked),
+            out=out,
+            comm=comm,
+            quiet=quiet,
+            dry_run=dry_run,
+        )
+
+
+def shapley(evaluate: Evaluator, orders: int = 1000, **options: object) -> Results | Report:
+    """Measure what each block is worth, whichever others are there: ``lesions(evaluate, shapley=orders)``. Collective.
+
+    Parameters
+    ----------
+    evaluate : Evaluator
+    orders : random orders in which blocks are deleted, an even number
+    **options : of `lesions`, such as precision, blocks, out
+
+    Returns
+    -------
+    Results
+        See `ensemble.attribution.shapley.shapley_values`.
+    """
+    return lesions(evaluate, shapley=orders, **options)
+
+
+def ready(evaluation: Evaluation, blocks: Described, layers: bool, seed: int | None) -> tuple[Evaluation, dict]:
+    """A network with the seed of its lesions, and its blocks.
+
+    Raises
+    ------
+    BadInput
+        There is no block, or there are two splits.
+    """
+    if evaluation.test is not None:
+        raise BadInput("lesions are measured on one split of the data; leave out the second one: test")
+    if seed is not None:
+        seed = whole("seed", seed, 0)
+        evaluation = with_fields(evaluation, metadata={**evaluation.metadata, "seed": seed})
+    return evaluation, blocks_of(evaluation.network, imported(blocks) if isinstance(blocks, str) else blocks, layers)
+
+
+def _variables(evaluation: Evaluation, more: Mapping[str, tuple]) -> dict[str, tuple]:
+    """What is measured in a trial."""
+    exact = FLOAT32 if evaluation.dtype != torch.float32 else {}
+    beside = RISE | more | exact
+    if evaluation.accuracy is None:
+        beside = {name: variable for name, variable in beside.items() if not name.startswith("error_")}
+    return evaluation.variables | in_units(beside, evaluation.metadata["loss"])
+
+
+def _summary(table: Table, evaluation: Evaluation, asked: Study) -> Iterable[str]:
+    """What the blocks are worth, whether they act alone, and how far a reduced type is off."""
+    in_orders = "turn" in asked.given
+    if in_orders:
+        table.derive(spared=~table.done)
+        table.flush()
+    if in_orders or asked.measured:
+        yield (values_of_blocks if in_orders else interaction).summary(results_of(table))
+    if evaluation.dtype != torch.float32:
+        yield difference(evaluation.metadata["dtype"], table.values["loss"], table.values["loss_float32"])
+
+
+def _in_orders(asked: Study, order: np.ndarray, precision: float | None) -> Callable[[Table], np.ndarray]:
+    """Which trials are measured next in random orders of deletion, see `ensemble.attribution.shapley.remaining`."""
+    ways = asked.given["turn"][1].argsort(axis=1)
+    places = values_of_blocks.places(ways, asked.given["deleted"][1])
+
+    def choose(table):
+        cost = values_of_blocks.payoff(table.values["loss"], table.values.get("accuracy"), table.done)
+        rows, _ = values_of_blocks.remaining(cost, table.done, ways, places, precision)
+        return order[np.isin(order, rows)]
+
+    return choose
+
+
+def _calibration(evaluation: Evaluation, number: int | None) -> list[Nested]:
+    """Batches that BatchNorm's statistics are measured on anew."""
+    norms_of(evaluation.network)  # there must be some
+    return evaluation.calibration(number)

@@ -1,0 +1,1 @@
+"""The paths through a residual network, and what they carry."""

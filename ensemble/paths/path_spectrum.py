@@ -1,0 +1,191 @@
+"""How much of a network's gradient comes by paths of each length, measured into a table (Veit et al. 2016, §5)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ensemble.paths.chain import chain, counts, effective, mean_length
+from ensemble.paths.spectrum import products, sampled, spectrum
+from landscape.data import stratified_order
+from landscape.engine.ranks import agreed, communicator
+from landscape.engine.results import Results
+from landscape.engine.run import run
+from landscape.engine.table import Table, read
+from landscape.errors import BadInput
+from landscape.evaluation.batches import arranged
+from landscape.evaluation.evaluator import Evaluator
+from landscape.evaluation.losses import in_units
+from landscape.evaluation.measure import Batches
+from landscape.evaluation.prepared import check_gradients
+from landscape.log import Report
+from landscape.nested import cat, length
+from landscape.validate import whole
+
+__all__ = ["PATHS", "path_spectrum"]
+
+NAN, SIZE = float("nan"), "nats per unit of activation"
+PATHS = {
+    "norm": (
+        "f8",
+        NAN,
+        {"long_name": "norm of the gradient by paths of this length, mean over examples", "units": SIZE},
+    ),
+    "share": ("f8", NAN, {"long_name": "signed share of the gradient, mean over examples", "units": "1"}),
+    "sampled_norm": ("f8", NAN, {"long_name": "number of paths times the mean norm of sampled ones", "units": SIZE}),
+    "sampled_se": ("f8", NAN, {"long_name": "standard error of sampled_norm over draws", "units": SIZE}),
+    "norm_each": ("f8", NAN, {"long_name": "norm, of each example", "units": SIZE}, ("example",)),
+    "share_each": ("f8", NAN, {"long_name": "share, of each example", "units": "1"}, ("example",)),
+}
+PART = 0.95
+
+
+def path_spectrum(
+    evaluate: Evaluator,
+    *,
+    examples: int | None = 64,
+    draws: int = 1000,
+    image: bool = False,
+    seed: int | None = None,
+    out: str | os.PathLike | None = None,
+    comm=None,
+    quiet: bool = False,
+    dry_run: bool = False,
+) -> Results | Report:
+    """Measure how much of the gradient comes by paths of each length (Veit et al. 2016, 1605.06431 §5). Collective.
+
+    Exactly, norm and signed share, in float64; and as it was first estimated, the number of paths times the mean norm
+    of random ones, in float32, which leaves out that paths cancel. One random path of each length costs as much as all
+    paths exactly.
+
+    Parameters
+    ----------
+    evaluate : Evaluator
+        Of a network of `landscape.networks`, with its data and loss.
+    examples : int, optional
+        A stratified subset of so many, or all if there are no more: many tell little more in much more time.
+    draws : random paths of each length, 2 or more; all where fewer exist
+    image : the gradient at the image, not at the input of the first block
+    seed : of the draws and the subset; by default that of `evaluate`
+    out, comm, quiet, dry_run : see `landscape.engine.run.run`
+
+    Returns
+    -------
+    Results
+        Over (length): ``paths``, their number, and the variables of `PATHS`, two of them also over (example).
+
+    Raises
+    ------
+    BadInput
+        The network is not made of blocks, the evaluator measures more than one loss, or the file holds another
+        measurement.
+
+    Examples
+    --------
+    >>> from landscape.networks import build
+    >>> batches = [(torch.randn(4, 1, 8, 8), torch.arange(4))]
+    >>> evaluate = Evaluator(build("resnet", depth=8, width=4, channels=1), batches)
+    >>> path_spectrum(evaluate, draws=2, quiet=True)["paths"]
+    array([1., 3., 3., 1.])
+    """
+    comm, out = communicator(comm), None if out is None else Path(out)
+    with evaluate.ready(comm) as evaluation:
+        with agreed(comm):
+            check_gradients(evaluation)
+            if whole("draws", draws) < 2:
+                raise BadInput(f"--draws is {draws}; an error needs 2 or more")
+            seed = evaluate.seed if seed is None else whole("seed", seed, 0)
+            batches, numbers = _examples(evaluate, evaluation.batches, examples, seed)
+            numbers = _as_counted(out, numbers)
+            exact, quick = (chain(evaluation.network, dtype, image) for dtype in (torch.float64, torch.float32))
+
+        @cache
+        def everything():
+            """All lengths at once; each rank for itself, since it costs no more than one draw of each."""
+            return spectrum(exact, batches, evaluation.loss)
+
+        def measured(points):
+            norms, shares = everything()
+            sloped = norms.any(axis=0)  # an example without any gradient has no shares
+            for (length,) in points:
+                estimate = sampled(quick, batches, int(length), draws, seed, evaluation.loss)
+                yield {
+                    "norm": norms[length].mean(),
+                    "share": shares[length, sloped].mean() if sloped.any() else NAN,
+                    "sampled_norm": estimate.norm,
+                    "sampled_se": estimate.se,
+                    "norm_each": norms[length],
+                    "share_each": shares[length],
+                }
+
+        paths = counts(exact.steps)
+        return run(
+            measured,
+            np.arange(len(paths)),
+            label="lengths",
+            kind="paths",
+            dims=("length",),
+            coordinates={"length": np.arange(len(paths)), "example": numbers},
+            given={"paths": (("length",), np.array(paths, float))},
+            measured=in_units(PATHS, evaluation.metadata["loss"]),
+            attributes={
+                **evaluation.metadata,
+                "seed": seed,
+                "draws": draws,
+                "gradient_at": "image" if image else "first block",
+            },
+            finish=lambda table: _summary(table, paths, products(exact.steps)),
+            out=out,
+            comm=comm,
+            quiet=quiet,
+            dry_run=dry_run,
+        )
+
+
+def _examples(evaluate: Evaluator, batches: Batches, examples: int | None, seed: int) -> tuple[Batches, np.ndarray]:
+    """Those that are measured, and their numbers in the stored order of the data."""
+    numbers = evaluate.numbers()
+    if examples is None or whole("examples", examples) >= len(numbers):
+        return batches, numbers
+    order = stratified_order(cat([targets for _, targets in batches]).cpu(), seed)[:examples]
+    return arranged(batches, examples, length(batches[0][1]), False, seed), numbers[order]
+
+
+def _as_counted(out: Path | None, numbers: np.ndarray) -> np.ndarray:
+    """The numbers, or those in a file of version 0.1, which has only counted the examples."""
+    if out is not None and out.is_file():
+        counted = np.arange(len(numbers))
+        if np.array_equal(read(out).coordinates.get("example"), counted):
+            return counted
+    return numbers
+
+
+def _summary(table: Table, paths: Sequence[int], cost: int) -> Iterator[str]:
+    """What the spectrum says, in a few lines."""
+    values, n = table.values, len(paths) - 1
+    norm, share = values["norm"], values["share"]
+    line = f"the exact spectrum takes {cost} products with a block's Jacobian, {cost / n:.3g} backward passes' worth"
+    if not np.isfinite(share).all():
+        yield line
+        yield "no finite gradient reaches the first block: there is nothing to divide among lengths"
+        return
+    off = np.nanmax(abs(values["share_each"].sum(axis=0) - 1))
+    first, last = effective(abs(share), PART)
+    among = sum(paths[first : last + 1]) / sum(paths)
+    over = np.divide(values["sampled_norm"], norm, out=np.zeros(n + 1), where=norm > 0)
+    peak, worst = share.argmax(), over.argmax()
+    yield f"{line}; the shares of each example sum to 1 within {off:.1g}"
+    yield (
+        f"{100 * PART:.0f} % of the shares, in magnitude, are of lengths {first} to {last} of {n}, "
+        f"which {100 * among:.3g} % of all paths have; the mean length is {mean_length(abs(share)):.1f}, the share is "
+        f"largest at {peak}"
+    )
+    yield (
+        f"number times mean norm of paths is {over[peak]:.3g} times the norm of their sum there, "
+        f"and at most {over[worst]:.3g} times, at length {worst}"
+    )

@@ -1,0 +1,1 @@
+"""Weights in files, ours and those of others, read without running anything."""

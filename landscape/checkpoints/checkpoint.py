@@ -1,0 +1,398 @@
+"""Checkpoints that describe themselves: what was built, on which data, how it was trained.
+
+The weights of other programs are read too, if the caller says what to build for them. Loading
+executes nothing that is in the file: it holds tensors and plain values only, and a factory outside
+this package is imported only if the caller names it too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from landscape.checkpoints.cifar_resnets import entry_of, renamed
+from landscape.checkpoints.entries import averages_in, completed, entry_for, flat, nearest, parts_of
+from landscape.checkpoints.safe_load import Unsound, files_of, plain, read, sound
+from landscape.data import KNOWN
+from landscape.engine.atomic import write_atomically
+from landscape.errors import BadInput
+from landscape.networks import NETWORKS, build, titled
+from landscape.networks.size_limit import TooLarge, at_most
+
+__all__ = ["Checkpoint", "Foreign", "load", "save", "sha256_of"]
+
+FORMAT = 1
+
+# Where other programs' checkpoints keep the weights, for those who read them without a network.
+WRAPPINGS = ("state_dict", "model_state_dict", "model", "net", "module", "network", "weights", "params")
+MOST = 50_000  # parameters of a network that is not ours
+# Of names in networks wrapped by DataParallel, by torch.compile, or by one of them around the other.
+PREFIXES = ("module.", "_orig_mod.", "module.")
+
+
+@dataclass
+class Checkpoint:
+    """A trained network, or one in training.
+
+    Attributes
+    ----------
+    network, arguments : what `landscape.networks.build` is called with
+    weights : the network's state dict, on the CPU
+    data : name, classes, mean, std, and the digest of the training split
+    training : the settings of the training, the seed among them
+    history : one list a quantity, one entry an epoch
+    final : measurements of the finished network on ``train`` and ``test``; empty until then
+    state : what is needed to go on training; None when it is finished
+    format : of the file; 0 for weights alone, where all else is what the caller says
+    sha256 : of the file that it was loaded from
+    """
+
+    network: str
+    arguments: dict
+    weights: dict
+    data: dict = field(default_factory=dict)
+    training: dict = field(default_factory=dict)
+    history: dict = field(default_factory=dict)
+    final: dict = field(default_factory=dict)
+    state: dict | None = None
+    versions: dict = field(default_factory=dict)
+    format: int = FORMAT
+    sha256: str = ""
+
+    # No fields, since a file of ours has one network and nothing beside it; see `Foreign`.
+    entry = None
+    notes = ()
+
+    @property
+    def title(self) -> str:
+        """What files, tables and figures call the network: "resnet-56", "preact-resnet-56", "plain-20:width=32"."""
+        return titled(self.network, self.arguments)
+
+    def data_named(self, given: str | None, path: str | os.PathLike) -> str:
+        """The name of its data: `given` by the user, or else its own, which may be that of no file and no code.
+
+        Raises
+        ------
+        BadInput
+            There is none that can be used; `path` is what to call the checkpoint.
+        """
+        name = given or self.data.get("name")
+        if name is None:
+            raise BadInput(f"{path} does not say what it was trained on; add --data")
+        if not given and name not in KNOWN:
+            raise BadInput(f"{path} was trained on {name}; say where that lies with --data")
+        return name
+
+    def restore(self, named: str | None = None) -> nn.Module:
+        """Build the network and give it its weights.
+
+        Parameters
+        ----------
+        named : the factory that the caller trusts, "package.module:factory"; needed for networks
+            that are not this package's own
+
+        Raises
+        ------
+        BadInput
+            The factory was not named, or the weights are another network's, or not finite.
+        """
+        if named is not None and named != self.network:
+            raise BadInput(f"the checkpoint holds a {self.network}, not a {named}; name the one that it holds")
+        if self.network not in NETWORKS and named is None:
+            raise BadInput(
+                f"the checkpoint's network comes from {self.network}, which is imported only if you say so; "
+                f"add --network {self.network}"
+            )
+        network = self._built()
+        strict = self._resolve(network)
+        for name, own in network.state_dict().items():
+            given = self.weights.get(name)
+            if isinstance(given, Tensor) and own.is_floating_point() and not given.is_floating_point():
+                raise self._other(f"{name} is {given.dtype}, which cannot be taken for {own.dtype}")
+        try:
+            network.load_state_dict(self.weights, strict=strict)
+        except RuntimeError as error:
+            raise self._other(self._why(network, error)) from error
+        self._check_averages(network)
+        if broken := [name for name, parameter in network.named_parameters() if not parameter.isfinite().all()]:
+            raise BadInput(
+                f"the weights of {self.title} are not finite in {broken[0]}, as after a training that diverged; "
+                "use an earlier checkpoint"
+            )
+        return network
+
+    def _tensors(self) -> list[Tensor]:
+        """What there is in the file for a network."""
+        return list(self.weights.values())
+
+    def _resolve(self, network: nn.Module) -> bool:
+        """Whether the weights must be the network's name by name."""
+        return True
+
+    def _check_averages(self, network: nn.Module) -> None:
+        """Refuse to pass over averages in a file; ours have none."""
+
+    def _why(self, network: nn.Module, error: RuntimeError) -> str:
+        return " ".join(line.strip() for line in str(error).splitlines()[1:2])
+
+    def _built(self) -> nn.Module:
+        """The network with weights of its own; it has no more of them than the file, or than the memory holds."""
+        ours = self.network in NETWORKS
+        try:
+            if not ours:
+                with at_most(MOST):
+                    return build(self.network, **self.arguments)
+            tensors = self._tensors()
+            with at_most(len(tensors), sum(t.numel() for t in tensors)):
+                return build(self.network, **self.arguments)
+        except TooLarge as error:
+            raise self._other("it has more of them") from error
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+            if isinstance(error, BadInput) or not ours:
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise BadInput(f"{self.title} cannot be built with these arguments ({reason}); give others") from error
+
+    def _other(self, how: str) -> BadInput:
+        return BadInput(
+            f"the weights are not those of {self.title} ({how[:200]}); "
+            "use the checkpoint of that network, or the --network and --argument of that checkpoint"
+        )
+
+
+@dataclass
+class Foreign(Checkpoint):
+    """Weights of another program, which are found in its file once there is a network to compare names with.
+
+    Attributes
+    ----------
+    parts : all tensors in the file, see `landscape.checkpoints.entries.parts_of`; empty once the weights are found
+    entry : the one that was asked for, among several sets of weights; then the name of the one that was found
+    path : of the file, for messages
+    notes : lines on what was found that a user should see: averaged weights, tensors that are left out
+    lazy : as the file was loaded
+    matched : whether the weights are known to be the network's, so that what may be missing can be missing
+    """
+
+    parts: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    entry: str | None = None
+    path: Path = Path()
+    notes: list[str] = field(default_factory=list)
+    lazy: bool = False
+    matched: bool = False
+
+    def under_names_of(self, network: nn.Module) -> Foreign:
+        """The same with all of the weights under the network's names, if they are there."""
+        self._resolve(network, whole=True)
+        return self
+
+    def _resolve(self, network: nn.Module, whole: bool = False) -> bool:
+        if not self.parts:
+            return not self.matched
+        entry = entry_for(self.parts, network, self.entry, self.path)
+        if entry is None:
+            if self.entry is not None:
+                raise self._other(nearest(self.parts, network))
+            return True
+        weights = completed(entry, network) if whole else entry.weights
+        if not whole:
+            _sound(weights, self.path, self.lazy)  # whether so many fit into the memory
+        self.entry = entry.label if self.entry is not None else None
+        self.weights, self.notes, self.parts, self.matched = weights, entry.notes, {}, True
+        return False
+
+    def _tensors(self) -> list[Tensor]:
+        return list(flat(self.parts).values()) or super()._tensors()
+
+    def _check_averages(self, network: nn.Module) -> None:
+        # The network renames weights as it loads them, so that entries cannot be told by its names.
+        if self.parts and (names := averages_in(self.parts, network)):
+            raise BadInput(
+                f"{self.path} has averaged weights in {', '.join(names[:6])} beside others, and the network knows "
+                "neither by its names; save the weights that are meant alone"
+            )
+
+    def _why(self, network: nn.Module, error: RuntimeError) -> str:
+        return nearest(self.parts, network) if self.parts else super()._why(network, error)
+
+
+def save(checkpoint: Checkpoint, path: str | os.PathLike) -> None:
+    """Write a checkpoint whole or not at all.
+
+    Raises
+    ------
+    BadInput
+        The file cannot be written.
+    """
+    with write_atomically(path, "the file before it, if any, is whole") as draft, open(draft, "wb") as file:
+        torch.save(_stored(checkpoint), file)  # not by name, which would go into the file
+
+
+def load(
+    path: str | os.PathLike,
+    network: str | None = None,
+    *,
+    lazy: bool = False,
+    entry: str | None = None,
+    like: nn.Module | None = None,
+) -> Checkpoint:
+    """Read a checkpoint, or weights alone; only tensors and plain values are accepted (``weights_only=True``).
+
+    Parameters
+    ----------
+    path : a file of `save`; one of ``torch.save`` that has a state dict somewhere in it; a ``.safetensors`` file; or a
+        folder of Hugging Face with ``model.safetensors`` or ``pytorch_model.bin``, in shards as well
+    network : what to build for weights alone; its arguments are the caller's to add, but for what
+        `landscape.checkpoints.cifar_resnets` reads off the weights
+    lazy : map the tensors, so that only those which are used are read, and leave `sha256` empty, which needs all
+    entry : which set of weights to take from a file of another program that has several, such as raw and averaged
+        ones: its name, keys of dicts in dicts joined by dots, or as much of it as tells it from the others
+    like : a network whose names the weights get, for callers who build none of their own
+
+    Raises
+    ------
+    BadInput
+        There is no such file, it cannot be read safely, or it holds weights alone and `network` is not given. Whether
+        there is no entry, or several, may show only when the network is built, in `Checkpoint.restore`.
+    """
+    path = Path(path)
+    if not (path.is_file() or path.is_dir()):
+        raise BadInput(f"there is no checkpoint {path}; make one with scripts/train.py")
+    content = _content(path, lazy)
+    sha256 = "" if lazy else sha256_of(path)
+    names = {f.name for f in fields(Checkpoint)} - {"sha256"}
+    if isinstance(content, dict) and {"format", "network", "arguments", "weights"} <= content.keys() <= names:
+        if entry is not None:
+            raise BadInput(f"{path} is a checkpoint of skipscape, which has one network and no entries; name none")
+        form = content["format"]
+        if WRITTEN["format"](form) and form > FORMAT:
+            raise BadInput(f"{path} has checkpoint format {form}, this version reads up to {FORMAT}; update")
+        if wrong := [name for name, value in content.items() if not WRITTEN[name](value)]:
+            raise BadInput(
+                f"{path} is not a checkpoint as train.py makes them: its {wrong[0]} is odd; make another one"
+            )
+        return Checkpoint(**{**content, "weights": _sound(content["weights"], path, lazy)}, sha256=sha256)
+    parts = parts_of(content)
+    if not parts:
+        raise BadInput(f"{path} is not a checkpoint of skipscape, nor a state dict; make one with scripts/train.py")
+    if network is None:
+        raise BadInput(
+            f"{path} is not a checkpoint of skipscape but weights alone; to measure them, say what they belong to "
+            "with --network package.module:factory, --argument NAME=VALUE … and --data"
+        )
+    everything = _sound(flat(parts), path, lazy=True)  # in memory they are already, but for views of each other
+    if len(everything) < sum(map(len, parts.values())):
+        raise _unsafe(path, Unsound("two of its tensors have one name"))
+    parts = {p: {key: everything[f"{p}.{key}" if p else key] for key in part} for p, part in parts.items()}
+    weights = _usual(parts, entry)
+    try:
+        found = entry_of(parts, network, entry, path)
+        weights, arguments = renamed(weights if found is None else found.weights, network)
+    except (TypeError, ValueError, LookupError) as error:  # of shapes that no network has
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(
+            f"{path} holds weights with the names of a {network}, but not with its shapes; give others"
+        ) from error
+    weights = _sound(weights, path, lazy)
+    foreign = Foreign(network, arguments, weights, format=0, sha256=sha256, path=path)
+    if found is not None:
+        foreign.entry, foreign.notes = found.label if entry is not None else None, found.notes
+        return foreign
+    foreign.parts, foreign.entry, foreign.lazy = parts, entry, lazy
+    return foreign if like is None else foreign.under_names_of(like)
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, as `load` gives it; of a folder, that of the names and digests of the files read from it.
+
+    Raises
+    ------
+    BadInput
+        There is no such file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        try:
+            each = [f"{file.name} {sha256_of(file)}\n" for file in files_of(path)]
+        except Unsound as error:
+            raise _unsafe(path, error) from error
+        return hashlib.sha256("".join(each).encode()).hexdigest()
+    if not path.is_file():  # a pipe would be waited for, and a device never ends
+        raise BadInput(f"there is no checkpoint {path}; make one with scripts/train.py")
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _words(value: object) -> bool:
+    return isinstance(value, dict) and plain(value) and all(isinstance(name, str) for name in value)
+
+
+def _numbers(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value)
+
+
+def _count(value: object) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _measured(value: object) -> bool:
+    return isinstance(value, dict) and {"loss", "accuracy"} <= value.keys() and _numbers([*value.values()])
+
+
+# Field: whether a value is as `save` has it from train.py.
+WRITTEN = {
+    "format": lambda v: isinstance(v, int) and 1 <= v < 1000,
+    "network": lambda v: isinstance(v, str) and re.fullmatch(r"\w+|[\w.]+:\w+", v),
+    "arguments": _words,
+    "weights": lambda v: isinstance(v, dict) and all(isinstance(each, Tensor) for each in v.values()),
+    "data": lambda v: (
+        _words(v) and isinstance(v.get("name", ""), str) and all(_numbers(v.get(name, [])) for name in ("mean", "std"))
+    ),
+    "training": lambda v: _words(v) and isinstance(v.get("seed", 0), int),
+    "history": lambda v: _words(v) and all(isinstance(each, list) and _numbers(each) for each in v.values()),
+    "final": lambda v: v == {} or (_words(v) and all(_measured(v.get(split)) for split in ("train", "test"))),
+    "state": lambda v: v is None or (isinstance(v, dict) and plain(v, tensors=True) and _count(v.get("epoch"))),
+    "versions": _words,
+}
+
+
+def _content(path: Path, lazy: bool) -> object:
+    try:
+        return read(path, lazy)
+    except ImportError as error:
+        raise BadInput(f"{path} needs a package that is not installed; pip install safetensors") from error
+    except Unsound as error:
+        raise _unsafe(path, error) from error
+
+
+def _sound(weights: dict, path: Path, lazy: bool) -> dict[str, Tensor]:
+    try:
+        return sound(weights, path, lazy)
+    except Unsound as error:
+        raise _unsafe(path, error) from error
+
+
+def _unsafe(path: Path, why: Unsound) -> BadInput:
+    cure = getattr(why, "cure", "") or "make one with scripts/train.py, or save a network's state_dict()"
+    return BadInput(f"{path} is not a checkpoint that can be read safely: {why}; {cure}")
+
+
+def _usual(parts: dict[str, dict[str, Tensor]], entry: str | None) -> dict[str, Tensor]:
+    """The state dict in a file of another program as far as names tell, for those who have no network to compare."""
+    weights = parts[next((name for name in (entry, *WRAPPINGS, "") if name in parts), next(iter(parts)))]
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in weights):
+            weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+    return dict(weights)
+
+
+def _stored(checkpoint: Checkpoint) -> dict:
+    """The fields that are stored; tensors are not copied."""
+    return {f.name: getattr(checkpoint, f.name) for f in fields(Checkpoint) if f.name != "sha256"}

@@ -1,0 +1,1 @@
+"""The Hessian of a network, and how sharp its minimum is."""

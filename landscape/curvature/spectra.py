@@ -1,0 +1,324 @@
+"""The Hessian's spectrum at a network's weights: as an operator, its outermost eigenpairs, its trace, its density.
+
+Units are those of the loss per squared unit of weight. The network may be in any mode: it is in evaluation mode while
+a product is taken, and is given back as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from itertools import compress
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from landscape.analysis.hessian_files import DENSITY, EIGENVALUES, TRACE, UNIT
+from landscape.curvature.hessian import Eigenpairs, hessian_eigenpairs, hessian_operator, one_thread
+from landscape.engine.ranks import agreed
+from landscape.engine.results import Results
+from landscape.engine.run import run
+from landscape.errors import BadInput
+from landscape.evaluation.borrowing import borrowed
+from landscape.evaluation.evaluator import Evaluator
+from landscape.evaluation.losses import in_units
+from landscape.evaluation.prepared import Evaluation
+from landscape.linalg.density import moment, quadrature, smoothed
+from landscape.linalg.trace import Estimate, budget, estimate, probe, sketch_of
+from landscape.linalg.trace import trace as trace_of
+from landscape.log import Report
+from landscape.planes.build_plane import seed_of
+from landscape.planes.direction_files import save
+from landscape.planes.filters import Parameters, Which, selected
+from landscape.validate import real, whole
+
+__all__ = [
+    "density_probes",
+    "eigenpairs",
+    "hessian",
+    "operator_of",
+    "part_of_eigenvalues",
+    "top_eigenvalues",
+    "trace",
+    "trace_probes",
+]
+
+
+def hessian(evaluate: Evaluator, *, parameters: Parameters = None, all_parameters: bool = False) -> LinearOperator:
+    """The Hessian of a network's mean loss, as an operator on vectors of its parameters.
+
+    Parameters
+    ----------
+    evaluate : Evaluator
+        The network, its data and loss.
+    parameters : which parameters it is of: "all", "trainable", patterns of names, or a function of name and parameter
+    all_parameters : not only those with filters, which planes move
+
+    Returns
+    -------
+    LinearOperator
+        In float64, for `trace` and for all of `scipy.sparse.linalg`. A product is taken at the weights that the network
+        has then, on one thread, by two backward passes over all examples.
+
+    Raises
+    ------
+    BadInput
+        The evaluator has a reduced type or a tolerance, or no parameter is chosen. At a product: it is not finite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = torch.nn.Linear(4, 3)
+    >>> batches = [(torch.randn(8, 4), torch.arange(8) % 3)]
+    >>> hessian(Evaluator(network, batches)).shape
+    (12, 12)
+    """
+    evaluate.require_exact("the Hessian")
+    with evaluate.ready() as evaluation:
+        which = selected(evaluation.network, parameters, filters=not all_parameters)
+        operator = hessian_operator(evaluation.network, evaluation.batches, evaluation.loss, which)
+
+    def product(vector: np.ndarray) -> np.ndarray:
+        with borrowed(evaluate.network), one_thread():
+            return operator.matvec(vector)
+
+    return LinearOperator(operator.shape, matvec=product, rmatvec=product, dtype=operator.dtype)
+
+
+def trace(operator: LinearOperator | Evaluator, products: int = 90, seed: int = 0) -> Estimate:
+    """The trace of a symmetric operator, or of an evaluator's Hessian, by Hutch++; see `landscape.linalg.trace.trace`.
+
+    Parameters
+    ----------
+    operator : of `hessian`, or another one; or an Evaluator
+    products : how many to spend; with as many as there are parameters the trace is exact
+    seed : of the random vectors
+
+    Returns
+    -------
+    Estimate
+        Its ``value``, ``standard_error`` and ``interval``, of 95 %.
+    """
+    operator = hessian(operator) if isinstance(operator, Evaluator) else operator
+    return trace_of(operator, products, seed=seed)
+
+
+def eigenpairs(
+    evaluate: Evaluator,
+    number: int = 1,
+    *,
+    end: str = "largest",
+    parameters: Parameters = None,
+    all_parameters: bool = False,
+    precision: float = 1e-3,
+    seed: int | None = None,
+) -> Eigenpairs:
+    """The outermost eigenvalues of the Hessian, with directions for `landscape.planes.build_plane.plane_along`.
+
+    Parameters
+    ----------
+    evaluate, parameters, all_parameters
+        See `hessian`.
+    number : how many; fewer than there are parameters
+    end : {"largest", "smallest", "magnitude"}
+        Which end of the spectrum, or the largest magnitudes of both.
+    precision : of each residual, as a part of its eigenvalue; those that do not reach it are left out
+    seed : of the start vector; by default that of `evaluate`
+
+    Raises
+    ------
+    BadInput
+        A number or an end that there is not, a Hessian of zero; and as `hessian`.
+    """
+    evaluate.require_exact("the Hessian")
+    number, precision = whole("number", number), part_of_eigenvalues(precision)
+    with evaluate.ready() as evaluation, one_thread():
+        which = selected(evaluation.network, parameters, filters=not all_parameters)
+        return _converged(evaluation, which, number, end, precision, seed_of(evaluate, seed))
+
+
+def part_of_eigenvalues(precision: float) -> float:
+    """The part of eigenvalues that their residuals may have, which is one."""
+    if not 0 < (part := real("precision", precision)) < 1:
+        raise BadInput(f"--precision is {part:g}; give a part of the eigenvalues between 0 and 1, like 1e-3")
+    return part
+
+
+def operator_of(evaluation: Evaluation, which: Which | None) -> LinearOperator:
+    """The Hessian at the weights of the moment, which must stay there."""
+    return hessian_operator(evaluation.network, evaluation.batches, evaluation.loss, which, keep=True)
+
+
+def _converged(
+    evaluation: Evaluation, which: Which | None, number: int, end: str, precision: float, seed: int
+) -> Eigenpairs:
+    """The eigenpairs whose residuals are as small as they should be."""
+    # Half of the precision, since the residuals themselves decide in the end.
+    how = {"end": end, "tolerance": precision / 2, "seed": seed}
+    pairs = hessian_eigenpairs(evaluation.network, evaluation.batches, number, evaluation.loss, which, **how)
+    good = pairs.residuals <= precision * np.abs(pairs.values)
+    directions = tuple(compress(pairs.directions, good))
+    return replace(
+        pairs,
+        values=pairs.values[good],
+        directions=directions,
+        residuals=pairs.residuals[good],
+        converged=len(directions) == number,
+    )
+
+
+# Experiments, for `landscape.curvature.maps.curvature`, whose arguments these are.
+
+
+def top_eigenvalues(
+    evaluation: Evaluation,
+    which: Which | None,
+    number: int,
+    *,
+    end: str,
+    directions: Path | None,
+    precision: float,
+    seed: int,
+    attributes: dict,
+    comm,
+    dry_run: bool,
+    **running,
+) -> Results | Report:
+    """The outermost eigenvalues; their directions go into a file, if one is named. Collective."""
+    n = operator_of(evaluation, which).shape[0]
+    with agreed(comm):
+        if comm.size > 1:
+            raise BadInput("--top runs on one process; start it without mpiexec")
+        if not 1 <= number < n:
+            raise BadInput(f"--top {number} of {n} parameters; ask for 1 to {n - 1}")
+        if directions is not None and not directions.parent.is_dir():
+            raise BadInput(f"output folder {directions.parent} does not exist; create it: mkdir -p {directions.parent}")
+
+    @cache
+    def pairs() -> Eigenpairs:
+        pairs = _converged(evaluation, which, number, end, precision, seed)
+        if pairs.directions and directions is not None and not dry_run:
+            save(pairs.directions, directions)
+        return pairs
+
+    def eigenvalues(rows):
+        values, residuals, products = pairs().values, pairs().residuals, pairs().products
+        for (row,) in rows:
+            known = row < len(values)
+            yield {
+                "eigenvalue": values[row] if known else np.nan,
+                "residual": residuals[row] if known else np.nan,
+                "converged": known,
+                "products": products,
+            }
+
+    def finish(table) -> Iterator[str]:
+        good = table.values["converged"]
+        if good.any() and directions is not None and not directions.is_file():
+            pairs()
+        if not good.all():
+            yield f"{(~good).sum()} of {len(good)} did not converge; a larger --precision lets them"
+        if good.any():
+            values = ", ".join(f"{value:.4g}" for value in table.values["eigenvalue"][good])
+            yield f"λ = {values} {UNIT}"
+            if directions is not None:
+                yield f"their directions are in {directions}"
+
+    return run(
+        eigenvalues,
+        np.arange(number),
+        label="eigenpairs",
+        kind="eigenvalues",
+        dims=("eigenpair",),
+        coordinates={"eigenpair": np.arange(1, number + 1)},
+        measured=in_units(EIGENVALUES, evaluation.metadata["loss"]),
+        attributes={**attributes, "parameters": n, "end": end, "precision": precision},
+        finish=finish,
+        comm=comm,
+        dry_run=dry_run,
+        **running,
+    )
+
+
+def trace_probes(
+    evaluation: Evaluation, which: Which | None, products: int, *, seed: int, attributes: dict, comm, **running
+) -> Results | Report:
+    """Estimates of the trace, one a probe. Collective."""
+    operator = operator_of(evaluation, which)
+    with agreed(comm):
+        size, probes = budget(products)
+
+    @cache
+    def sketch():  # by each rank for itself, and only where there are probes to take
+        return sketch_of(operator, size, seed)
+
+    def traces(rows):
+        for (row,) in rows:
+            yield {"trace": probe(operator, sketch(), (seed, row))}
+
+    return run(
+        traces,
+        np.arange(probes),
+        label="probes",
+        kind="trace",
+        dims=("probe",),
+        coordinates={"probe": np.arange(probes)},
+        measured=in_units(TRACE, evaluation.metadata["loss"]),
+        attributes={**attributes, "parameters": operator.shape[0], "sketch": size},
+        finish=lambda table: [f"trace {_with_interval(estimate(table.values['trace']))}"],
+        comm=comm,
+        **running,
+    )
+
+
+def density_probes(
+    evaluation: Evaluation,
+    which: Which | None,
+    probes: int,
+    *,
+    steps: int,
+    seed: int,
+    attributes: dict,
+    comm,
+    **running,
+) -> Results | Report:
+    """Quadratures of the spectral density, one a probe. Collective."""
+    operator = operator_of(evaluation, which)
+    n = operator.shape[0]
+    with agreed(comm):
+        if probes < 2:
+            raise BadInput(f"--density is {probes}; give 2 probes or more, which their scatter is known from")
+
+    def quadratures(rows):
+        for (row,) in rows:
+            yield dict(zip(DENSITY, quadrature(operator, steps, (seed, row)), strict=True))
+
+    def finish(table) -> list[str]:
+        nodes = table.values["node"]
+        mean = moment(smoothed(nodes, table.values["weight"], n), 1)
+        return [
+            f"λ from {nodes.min():.4g} to {nodes.max():.4g} {UNIT}",
+            f"trace {_with_interval(mean, n)}",
+        ]
+
+    return run(
+        quadratures,
+        np.arange(probes),
+        label="probes",
+        kind="density",
+        dims=("probe",),
+        coordinates={"probe": np.arange(probes), "step": np.arange(min(steps, n))},
+        measured=in_units(DENSITY, evaluation.metadata["loss"]),
+        attributes={**attributes, "parameters": n},
+        finish=finish,
+        comm=comm,
+        **running,
+    )
+
+
+def _with_interval(estimate: Estimate, times: float = 1) -> str:
+    """An estimate, or so many times that, with its interval."""
+    low, high = (times * end for end in estimate.interval)
+    return f"{times * estimate.value:.4g} ± {(high - low) / 2:.2g} {UNIT} (95 %)"

@@ -1,0 +1,408 @@
+"""The one way to put a network on data: from objects in memory, or from a checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from landscape import data as datasets
+from landscape.checkpoints import checkpoint as checkpoints
+from landscape.checkpoints import cifar_resnets as foreign_names
+from landscape.checkpoints.checkpoint import Checkpoint
+from landscape.data.sources import source
+from landscape.data.standardisation import standardisation
+from landscape.engine.ranks import agreed, communicator
+from landscape.engine.shared_memory import load_once_per_node
+from landscape.errors import BadInput, meant
+from landscape.evaluation.batches import arranged, held
+from landscape.evaluation.batches import digest as digest_of
+from landscape.evaluation.borrowing import borrowed, channels_last
+from landscape.evaluation.compatibility import default_loss
+from landscape.evaluation.device import place
+from landscape.evaluation.fused import DTYPES, reduced_type
+from landscape.evaluation.losses import Loss, loss_named
+from landscape.evaluation.prepared import Evaluation, Source, assembled, batch_size, fits
+from landscape.evaluation.reference import REFERRING
+from landscape.import_path import imported
+from landscape.log import say
+from landscape.nested import leaves, length, mapped, take
+from landscape.networks.arguments import fitted, parsed
+from landscape.validate import LARGEST_SEED, one_of, whole
+from landscape.weights import digest
+
+__all__ = ["Evaluator", "Losses", "Metrics"]
+
+Losses = str | Loss | Sequence[str | Loss] | None
+Metrics = Mapping[str, Loss | str] | Sequence[str | Loss] | str | Loss | None
+
+
+class Evaluator:
+    """A network on data under a loss: what every measurement starts from.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Measured in evaluation mode, as it is when a measurement begins, and given back as it was, to the bit. It is
+        called as network(x), as network(*inputs) for a tuple or list, and as network(**inputs) for a dict.
+    batches : iterable of (inputs, targets), such as a DataLoader
+        Each is a tensor, or a tuple, list or dict of tensors, with examples along the first axis. Read once, and kept
+        on the network's device. Nothing is done to the inputs.
+    loss : str, callable, or several of them
+        A name (cross_entropy, mse, binary_cross_entropy, or package.module:function), or a function of outputs and
+        targets that gives one number for each example, or one for each position. By default the cross-entropy, if
+        targets are classes. Of several, the first is the loss, and the others are measured beside it.
+    metrics : dict, or a list of names and functions
+        Measured beside the loss at every point and in every lesion: functions of outputs and targets with a value for
+        each example, of which the mean and its standard error are kept. Two are built in: "agreement", whether the
+        top-1 prediction is that of the unchanged network, and "kl", the KL divergence from its distribution.
+    test : iterable of (inputs, targets), optional
+        A second split, measured at the same points into variables test_….
+    outputs : str, int or callable
+        Which of several outputs the loss gets: a key or attribute, a position, or a function of all of them. By default
+        the logits, or the first; a loss of the caller's gets all where it can take them.
+    unpack : callable
+        Makes (inputs, targets) of what `batches` gives, where that is something else.
+    examples : int, optional
+        Take a stratified subset of so many.
+    batch_size : int, optional
+        Examples in one forward pass; by default the batches as they are given.
+    tolerance : float, optional
+        Take only as many examples as a relative standard error of the loss needs, e.g. 0.02.
+    dtype : {"float32", "bfloat16", "auto"}
+        What the network computes in; "auto" is bfloat16 where the processor multiplies it itself.
+    seed : int
+        Random seed: of directions, of lesions, of the order of examples.
+    name : of the network, for figures and tables; by default that of its class
+    data : what the batches are called there
+
+    Attributes
+    ----------
+    network : nn.Module
+    checkpoint : Checkpoint
+        Its `title` is what figures call the network.
+    device : torch.device
+    dtype, tolerance, seed : as above
+
+    Raises
+    ------
+    BadInput
+        Network, data and loss do not fit together.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = torch.nn.Linear(4, 3)
+    >>> batches = [(torch.randn(8, 4), torch.arange(8) % 3)]
+    >>> evaluate = Evaluator(network, batches)
+    >>> sorted(evaluate())
+    ['accuracy', 'examples', 'loss', 'loss_se']
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        batches: Iterable,
+        loss: Losses = None,
+        *,
+        metrics: Metrics = None,
+        test: Iterable | None = None,
+        outputs: str | int | Callable | None = None,
+        unpack: Callable | None = None,
+        examples: int | None = None,
+        batch_size: int | None = None,
+        tolerance: float | None = None,
+        dtype: str = "float32",
+        seed: int = 0,
+        name: str | None = None,
+        data: str = "data in memory",
+    ):
+        device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
+        self._settle(dtype, seed, examples, batch_size)
+        self._set(network, Checkpoint(name or type(network).__name__, {}, {}, format=0), device, outputs, tolerance)
+        self._digest: str | None = None  # of the weights as they are when a measurement begins
+        self._more: dict = {}
+        self.label, self._factory = "the network", None
+        with borrowed(network):
+            self.sources = [
+                self._source(part, split, data, unpack, examples, batch_size)
+                for part, split in ((batches, ""), (test, "test"))
+                if part is not None
+            ]
+            self._score(loss, metrics)
+            own = {name: metric for name, metric in self.metrics.items() if not isinstance(metric, str)}
+            fits(self.checkpoint, network, self.sources, self.losses, own, self._outputs)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: str | os.PathLike,
+        *,
+        split: str = "train",
+        loss: Losses = None,
+        metrics: Metrics = None,
+        outputs: str | int | Callable | None = None,
+        network: str | None = None,
+        arguments: Mapping | Sequence[str] = (),
+        entry: str | None = None,
+        data: str | None = None,
+        root: str | os.PathLike | None = None,
+        size: int | None = None,
+        mean: Sequence[float] | str | None = None,
+        std: Sequence[float] | None = None,
+        standardize: bool | None = None,
+        examples: int | None = None,
+        batch_size: int | None = None,
+        tolerance: float | None = None,
+        dtype: str = "float32",
+        device: str = "auto",
+        seed: int = 0,
+        comm=None,
+    ) -> Evaluator:
+        """Put the network of a checkpoint on its data. Collective.
+
+        Parameters
+        ----------
+        checkpoint : path
+            Of a checkpoint of `train`; or of any state dict, .pt or .safetensors, or of a Hugging Face folder, with
+            `network`, `arguments` and `data`.
+        split : {"train", "test", "both"}
+            Of the data; with "both" the test split is measured into variables test_….
+        loss, metrics, outputs, examples, batch_size, tolerance, dtype, seed : see `Evaluator`
+        network : str, optional
+            What the weights belong to, where they are not of a network of skipscape: "package.module:factory", or one
+            of its own names.
+        arguments : dict, or NAME=VALUE words
+            What that network is built with.
+        entry : str, optional
+            Which weights of a file that has several, raw and averaged ones, for example.
+        data : str, optional
+            The data, where they are not one of the known names: a folder, an .npz file, …; see `landscape.data.load`.
+        root, size, mean, std, standardize : see `landscape.data.load`
+            By default inputs are standardised as the checkpoint has recorded.
+        device : {"auto", "cpu", "cuda"}
+        comm : an MPI communicator; by default all ranks that mpiexec has started
+
+        Raises
+        ------
+        BadInput
+            The checkpoint, its network, the data or the loss cannot be had, or do not fit together.
+        """
+        comm = communicator(comm)
+        evaluator = cls.__new__(cls)
+        path, words = Path(checkpoint), dict(arguments) if isinstance(arguments, Mapping) else parsed(arguments)
+        with agreed(comm):
+            evaluator._settle(dtype, seed, examples, batch_size)
+            one_of("split", split, ("train", "test", "both"))
+        on = place(comm, device)
+        with agreed(comm):  # before the ranks of a machine turn to each other
+            stored, data_name = _loaded(path, network, words, entry, data)
+        how = {"root": root, "size": size, "examples": examples, "seed": seed}
+        with agreed(comm):
+            how |= standardisation(mean, std, standardize, stored.data)
+            parts = ["train", "test"] if split == "both" else [split]
+            loaded = [_data(data_name, part, how, tolerance is not None, comm) for part in parts]
+            if not stored.format:
+                if stored.arguments:
+                    say(comm, foreign_names.told(stored.network, stored.arguments))
+                stored.arguments = fitted(stored.network, stored.arguments | words, loaded[0])
+            module = stored.restore(network).to(on).eval()
+            channels_last(module)
+            say(comm, *(f"{path}: {line}" for line in stored.notes))
+            stored.weights = {}  # the network has them now
+            evaluator._set(module, stored, on, outputs, tolerance)
+            number = batch_size or _size(loaded[0], evaluator.dtype, on, tolerance)
+            evaluator.sources = [
+                Source(
+                    each.name, each.split, datasets.batches(each, number, on), each.classes, each.inputs, each.digest
+                )
+                for each in loaded
+            ]
+            evaluator._digest = stored.sha256
+            evaluator._more = {"batch_size": number}
+            if not stored.format:
+                evaluator._more["factory"] = stored.network
+                built = " ".join(f"{name}={value!r}" for name, value in sorted(stored.arguments.items()))
+                evaluator._more["arguments"] = built
+            evaluator._score(loss, metrics)
+        evaluator.label, evaluator._factory = str(path), network
+        evaluator._entry, evaluator._data = entry, (data_name, split, how)
+        say(comm, _inputs(loaded[0], stored))
+        return evaluator
+
+    def __call__(self) -> dict[str, float]:
+        """Measure the network as it is now: loss, loss_se, accuracy where it is defined, examples, and the metrics."""
+        with self.ready() as evaluation:
+            return evaluation.measure()
+
+    def __repr__(self) -> str:
+        number = sum(len(targets) for _, targets in self.sources[0].batches)
+        return f"<Evaluator of {self.checkpoint.title} on {number} examples of {self.sources[0].name}>"
+
+    @contextlib.contextmanager
+    def ready(self, comm=None) -> Iterator[Evaluation]:
+        """The network as it is now, ready to be measured, for the length of a ``with``."""
+        with borrowed(self.network):
+            evaluation, why = assembled(
+                self.checkpoint,
+                self.network,
+                self.sources,
+                self.losses,
+                metrics=self.metrics,
+                device=self.device,
+                dtype=self.dtype,
+                tolerance=self.tolerance,
+                outputs=self._outputs,
+                seed=self.seed,
+                digest=self._digest or digest(_numbers(self.network)),
+                more=self._more,
+            )
+            if why and comm is not None:
+                say(comm, f"{self.checkpoint.title} is measured {why}", level=logging.DEBUG)
+            yield evaluation
+
+    def require_exact(self, what: str) -> None:
+        """Refuse a reduced type and a part of the examples, for what takes derivatives.
+
+        Raises
+        ------
+        BadInput
+            The evaluator has one of them.
+        """
+        if self.dtype != "float32" or self.tolerance is not None:
+            raise BadInput(f"{what} is taken in float32 over all examples; leave out --dtype and --tolerance")
+
+    def other(self, path: Path, lazy: bool = False) -> Checkpoint:
+        """Another checkpoint of this network, or weights alone that are taken for one."""
+        entry = getattr(self, "_entry", None) if not (lazy and self.checkpoint.format) else None
+        return checkpoints.load(
+            path, self._factory or self.checkpoint.network, lazy=lazy, entry=entry, like=self.network
+        )
+
+    def numbers(self) -> np.ndarray:
+        """Where each example stands in the stored order of its split; of batches in memory, in their own order."""
+        name, split, how = getattr(self, "_data", (None, None, {}))
+        if how.get("examples") is None:
+            return np.arange(sum(length(targets) for _, targets in self.sources[0].batches))
+        _, parts = source(name, root=how["root"], size=how["size"])
+        _, targets, *_ = parts("train" if split == "both" else split)
+        return datasets.stratified_order(targets, how["seed"])[: how["examples"]].numpy()
+
+    def _settle(self, dtype: str, seed: int, examples: int | None, batch_size: int | None) -> None:
+        self.dtype = one_of("type", dtype, DTYPES)
+        self.seed = whole("seed", seed, 0, LARGEST_SEED)
+        for name, value in (("examples", examples), ("batch_size", batch_size)):
+            if value is not None:
+                whole(name, value)
+
+    def _set(self, network: nn.Module, checkpoint: Checkpoint, device: torch.device, outputs, tolerance) -> None:
+        self.network, self.checkpoint, self.device = network, checkpoint, device
+        self._outputs = int(outputs) if isinstance(outputs, str) and outputs.isdigit() else outputs
+        self.tolerance = tolerance
+
+    def _source(self, batches, split: str, data: str, unpack, examples, batch_size) -> Source:
+        pairs = held(self.network, batches, unpack, self.device)
+        sha = digest_of(pairs)
+        pairs = arranged(pairs, examples, batch_size, self.tolerance is not None, self.seed)
+        return Source(data, split, pairs, None, "as they are", sha)
+
+    def _score(self, loss: Losses, metrics: Metrics) -> None:
+        targets = self.sources[0].batches[0][1]
+        self.losses = _named(loss, "loss") or {(name := default_loss(targets)): loss_named(name)}
+        self.metrics = _named(metrics, "metric")
+
+
+def _named(functions, noun: str) -> dict:
+    """Losses or metrics by their names, in order; a built-in metric stays a word."""
+    if functions is None:
+        return {}
+    if isinstance(functions, Mapping):
+        pairs = list(functions.items())
+    else:
+        several = functions if isinstance(functions, list | tuple) else [functions]
+        pairs = [(None, each) for each in several]
+    named = {}
+    for name, each in pairs:
+        if not (isinstance(each, str) or callable(each)):
+            raise BadInput(f"a {noun} is a {type(each).__name__}; give a name, or a function of outputs and targets")
+        if name is None:
+            name = each if isinstance(each, str) else getattr(each, "__name__", type(each).__name__)
+            if noun == "metric":
+                name = name.rpartition(":")[2]
+        if name in named:
+            raise BadInput(
+                f"two {'losses' if noun == 'loss' else 'metrics'} are called {name}; give each a name of its own"
+            )
+        if noun == "metric" and not name.isidentifier():
+            raise BadInput(f"a metric is called {name!r}; give it a name of letters, digits and _")
+        named[name] = each
+        if isinstance(each, str):
+            named[name] = loss_named(each) if noun == "loss" else _metric_named(each)
+    return named
+
+
+def _metric_named(name: str) -> Loss | str:
+    if name in REFERRING:
+        return name
+    if ":" not in name:
+        known = ", ".join(REFERRING)
+        raise BadInput(f"there is no metric {name!r}; use {known} or package.module:function{meant(name, REFERRING)}")
+    return imported(name)
+
+
+def _numbers(network: nn.Module) -> dict[str, Tensor]:
+    return {n: t for n, t in network.state_dict().items() if t.is_floating_point() or t.is_complex()}
+
+
+def _loaded(
+    path: Path, network: str | None, arguments: dict, entry: str | None, data: str | None
+) -> tuple[Checkpoint, str]:
+    """A finished checkpoint, and the name of its data."""
+    checkpoint = checkpoints.load(path, network, entry=entry)
+    if checkpoint.state is not None:
+        raise BadInput(
+            f"{path} is in training, at epoch {checkpoint.state.get('epoch')}; let scripts/train.py finish it first"
+        )
+    if checkpoint.format and arguments:
+        raise BadInput(f"{path} says itself what its network is built with; leave out --argument")
+    return checkpoint, checkpoint.data_named(data, path)
+
+
+def _data(name: str, split: str, how: Mapping, in_order: bool, comm) -> datasets.Data:
+    """The data of a split, once in the memory of each machine."""
+
+    def make():
+        data = datasets.load(name, split, **how)
+        both = (data.images, data.labels)
+        if in_order:
+            # One order for all points: what two points differ by is known better than either of them.
+            both = take(both, datasets.stratified_order(data.labels, how["seed"]))
+        frame = mapped(lambda tensor: tensor.new_empty(0), both)  # small, unlike the arrays
+        return (replace(data, images=None, labels=None), frame), [tensor.numpy() for tensor in leaves(both)]
+
+    (data, frame), arrays = load_once_per_node(comm, make)
+    each = iter(arrays)
+    images, labels = mapped(lambda _: torch.from_numpy(next(each)), frame)
+    return replace(data, images=images, labels=labels)
+
+
+def _size(data: datasets.Data, dtype: str, device: torch.device, tolerance: float | None) -> int:
+    size = batch_size(leaves(data.images)[0], reduced_type(dtype, device), device)
+    # With a tolerance it is asked between batches whether that is enough.
+    return size if tolerance is None else min(size, 256)
+
+
+def _inputs(data: datasets.Data, checkpoint: Checkpoint) -> str:
+    """What is done to the inputs, and what the weights may want."""
+    hint = ""
+    if not data.mean and not checkpoint.format and data.name in datasets.KNOWN:
+        which = f"--mean {data.name}" if data.name in datasets.CONSTANTS else "--standardize"
+        hint = f"; if the network was trained on standardised ones, add {which}, or its own --mean and --std"
+    return f"inputs of {data.name}: {data.inputs}{hint}"

@@ -1,0 +1,1 @@
+"""Symmetric operators, known by their products alone. No torch."""

@@ -1,0 +1,515 @@
+"""Planes through a network: along random directions, to other networks, or along directions that somebody has.
+
+`random_plane`, `plane_to` and `plane_along` make a `Plane`; `build_plane` makes the one that a measurement asks for,
+and says what becomes of BatchNorm's statistics on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from landscape.analysis.labels import NORMALIZATIONS
+from landscape.errors import BadInput
+from landscape.evaluation.batchnorm import POLICIES, has_statistics, interpolated, norms_of, of_each_batch, recalibrated
+from landscape.evaluation.prepared import Evaluation
+from landscape.planes import direction_files as saved
+from landscape.planes.directions import cosine, normalize, orthogonalize, random_direction
+from landscape.planes.filters import Parameters, Which, conventions, matching, naming, warn_of_unknown
+from landscape.planes.plane import Plane, shift
+from landscape.validate import one_of, whole
+from landscape.weights import Weights, digest, weights_of
+
+if TYPE_CHECKING:
+    from landscape.evaluation.evaluator import Evaluator
+
+__all__ = [
+    "PlaneWithStatistics",
+    "RandomPlanes",
+    "build_plane",
+    "plane_along",
+    "plane_to",
+    "random_plane",
+    "seed_of",
+    "sources_of",
+]
+
+# A file, a network, or its weights by name.
+End = str | os.PathLike | nn.Module | Mapping[str, Tensor]
+PlaneMaker = Callable[[nn.Module], Plane]
+
+
+class RandomPlanes:
+    """Planes of independent directions, each drawn when it is needed; the last one is kept.
+
+    Parameters
+    ----------
+    draw : gives the plane of a repeat by its number
+    """
+
+    def __init__(self, draw: Callable[[int], Plane]):
+        self.draw = draw
+        self.kept: tuple[int, Plane | None] = (-1, None)
+
+    def __getitem__(self, repeat: int) -> Plane:
+        if self.kept[0] != repeat:
+            self.kept = (-1, None)  # let go of one before the next is made
+            self.kept = (repeat, self.draw(repeat))
+        return self.kept[1]
+
+
+class PlaneWithStatistics(NamedTuple):
+    """A plane, and what becomes of BatchNorm on it.
+
+    Attributes
+    ----------
+    plane : Plane, or one for each repeat
+    statistics : gives, for a point, a context in which the network has its statistics there
+    metadata : provenance; a resumed run must have the same
+    """
+
+    plane: Plane | RandomPlanes
+    statistics: Callable
+    metadata: dict
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the last coordinate of a point is the number of a repeat."""
+        return isinstance(self.plane, RandomPlanes)
+
+    @contextlib.contextmanager
+    def at(self, network: nn.Module, point: Sequence[float]) -> Iterator[nn.Module]:
+        """The network at a point, as `landscape.engine.grid` gives it, for the length of a ``with``."""
+        plane = self.plane
+        if isinstance(plane, RandomPlanes):
+            *point, repeat = point
+            plane = plane[int(repeat)]
+        with shift(network, plane, point), self.statistics(point):
+            yield network
+
+
+def random_plane(
+    network: nn.Module,
+    dimensions: int = 2,
+    *,
+    seed: int = 0,
+    repeat: int = 0,
+    normalize: str = "filter",
+    move_biases: bool = False,
+    parameters: Parameters = None,
+    orthogonal: bool = False,
+) -> Plane:
+    """A plane through a network along random directions (Li et al. 2018, 1712.09913 §4).
+
+    Parameters
+    ----------
+    network : nn.Module
+        Its weights are the origin.
+    dimensions : 1 for a line, 2 for a plane, 3 for a space
+    seed, repeat : of the directions; repeats of one seed are independent
+    normalize : {"filter", "layer", "weight", "none"}
+        How directions are scaled to the weights, see `landscape.planes.directions.normalize`.
+    move_biases : whether parameters without filters, such as biases and BatchNorm's, move too
+    parameters : which parameters move: "all", "trainable", patterns of names, or a function of name and parameter
+    orthogonal : whether to take from each direction its part along those before it
+
+    Examples
+    --------
+    >>> plane = random_plane(nn.Linear(3, 2), seed=1)
+    >>> [round(float(d["weight"].norm() / plane.origin["weight"].norm()), 3) for d in plane.directions]
+    [1.0, 1.0]
+    """
+    one_of("normalize", normalize, NORMALIZATIONS)
+    shape = {"conventions": conventions(network), "one_dimensional": move_biases}
+    origin = weights_of(network)
+    drawn = (random_direction(origin, (seed, number, repeat)) for number in range(dimensions))
+    directions = [_normalized(direction, origin, normalize, shape) for direction in drawn]
+    moved = "moved too" if move_biases else "not moved"
+    metadata = {"directions": f"random, {NORMALIZATIONS[normalize]}; parameters of one dimension {moved}"}
+    return replace(_plane(network, origin, directions, metadata, parameters, orthogonal), seed=seed)
+
+
+def plane_to(network: nn.Module, *others: End, parameters: Parameters = None, orthogonal: bool = False) -> Plane:
+    """A line from a network (0) to another one (1), or a plane through two others.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Its weights are the origin.
+    *others : nn.Module, state dict or path of a checkpoint
+        Of the same network with other weights.
+    parameters : which parameters move, see `random_plane`
+    orthogonal : whether to take from each direction its part along those before it; axes then do not lead to the others
+
+    Raises
+    ------
+    BadInput
+        They are of another network.
+    """
+    ends = [_state(end, network, "the network", None) for end in others]
+    return _to(network, ends, [_called(end) for end in others], parameters, orthogonal)
+
+
+def plane_along(
+    *directions: End,
+    normalize: str | None = None,
+    move_biases: bool = False,
+    parameters: Parameters = None,
+    orthogonal: bool = False,
+) -> PlaneMaker:
+    """A plane along directions that somebody has, through whichever network it is measured with.
+
+    Parameters
+    ----------
+    *directions : dict from parameter names to tensors, network, or path of a file
+        As many as there are axes, or more. What a direction does not name stays. A file may hold several, see
+        `landscape.planes.direction_files`.
+    normalize : {"filter", "layer", "weight", "none"}, optional
+        How they are scaled to the weights; by default they are taken as they are.
+    move_biases : with `normalize`: whether parameters without filters move too
+    parameters, orthogonal : see `random_plane`
+
+    Returns
+    -------
+    callable
+        Makes the plane of a network.
+
+    Raises
+    ------
+    BadInput
+        In that call: a direction is of another network.
+    """
+    sources = sources_of(directions, "plane_along")
+
+    def through(network: nn.Module) -> Plane:
+        loaded = _directions(sources, network, "the network")
+        return _along(network, sources, loaded, normalize, move_biases, parameters, orthogonal)
+
+    return through
+
+
+def build_plane(
+    evaluator: Evaluator,
+    evaluation: Evaluation,
+    plane: Plane | PlaneMaker | None = None,
+    *,
+    dimensions: int,
+    seed: int,
+    repeats: int | None = None,
+    to: End | Sequence[End] | None = None,
+    along: End | Sequence[End] | None = None,
+    normalize: str | None = None,
+    move_biases: bool = False,
+    parameters: Parameters = None,
+    orthogonal: bool = False,
+    batchnorm: str | None = None,
+    calibration: int | None = None,
+) -> PlaneWithStatistics:
+    """The plane through a network that a measurement asks for, and its metadata.
+
+    Parameters
+    ----------
+    evaluator, evaluation : whose network is the origin
+    plane : the plane itself, or what makes it; or else what follows says how it is made
+    dimensions : the number of axes
+    seed : of random directions
+    repeats : so many independent sets of random directions
+    to : other checkpoints or networks, one for each axis, see `plane_to`
+    along : directions, see `plane_along`
+    normalize, move_biases, parameters, orthogonal : see `random_plane`
+    batchnorm : {"frozen", "interpolated", "recalibrated", "batch"}
+        BatchNorm's statistics away from the network: its own, between the networks', measured anew, each batch's; by
+        default interpolated with `to` and frozen else.
+    calibration : number of examples used to re-estimate them, by default 1024
+
+    Raises
+    ------
+    BadInput
+        Options that do not go together, or checkpoints or directions of another network.
+    """
+    network, label = evaluation.network, evaluator.label
+    to, along = sources_of(to, "to"), sources_of(along, "along")
+    if normalize is not None:
+        one_of("normalize", normalize, NORMALIZATIONS)
+    if batchnorm is not None:
+        one_of("batchnorm", batchnorm, POLICIES)
+    choice = {"parameters": parameters, "orthogonal": orthogonal}
+    if to and along:
+        raise BadInput("--to and --along both say where the axes lead; give one of them")
+    if repeats and (to or along or plane is not None):
+        raise BadInput("--repeats draws random directions anew; leave it out with --to and --along, or with a plane")
+    if plane is not None:
+        directing = {"to": to, "along": along, "normalize": normalize, "move_biases": move_biases, **choice}
+        if given := [name for name, value in directing.items() if value]:
+            raise BadInput(f"a plane says itself where its axes lead; leave out {given[0]}, or give it with the plane")
+        made = _through(plane, network)
+    elif to:
+        made = _to_checkpoints(evaluator, network, to, dimensions, normalize, move_biases, choice)
+    elif along:
+        made = _along(
+            network, along, _directions(along, network, label), normalize, move_biases, **choice, first=dimensions
+        )
+    else:
+        how = {"seed": seed, "normalize": normalize or "filter", "move_biases": move_biases, **choice}
+        made = random_plane(network, dimensions, **how)
+    made = _first(made, dimensions)
+    if normalize == "filter" or not (to or along or plane is not None):
+        warn_of_unknown(network)
+    policy, metadata = batchnorm or _policy(network, made), {**made.metadata}
+    if repeats:
+        metadata["repeats"] = repeats
+    digests, cosines = [], []  # repeat by repeat, so that one plane at a time is held
+    each, made = made, replace(made, directions=())
+    for repeat in range(repeats or 1):
+        if repeat:
+            each = None
+            each = random_plane(network, dimensions, **how, repeat=repeat)
+        if "chosen_parameters" in metadata and not each.moved:
+            raise BadInput(
+                "none of the chosen parameters moves along these directions; choose others, or let those without "
+                "filters move too: --move-biases"
+            )
+        digests.append(digest(*each.directions))
+        cosines += [cosine(*pair) for pair in combinations(each.directions, 2)]  # x and y, x and z, y and z
+    metadata |= {"batchnorm": policy, "direction_digest": digests[0] if len(digests) == 1 else digests}
+    if cosines:
+        metadata["cosine"] = cosines[0] if len(cosines) == 1 else cosines
+    inputs = None
+    if policy != "frozen":
+        norms_of(network)  # there must be some
+    if policy == "recalibrated":
+        inputs = evaluation.calibration(calibration)
+        metadata["calibration"] = sum(map(len, inputs))
+    planes = RandomPlanes(lambda repeat: random_plane(network, dimensions, **how, repeat=repeat)) if repeats else each
+    return PlaneWithStatistics(planes, _statistics(policy, evaluation, made, inputs), metadata)
+
+
+def _normalized(direction: Weights, origin: Weights, how: str, shape: dict) -> Weights:
+    return normalize(direction, origin, how, **shape)
+
+
+def _plane(
+    network: nn.Module,
+    origin: Weights,
+    directions: list[Weights],
+    metadata: dict,
+    parameters: Parameters,
+    orthogonal: bool,
+    ends: Sequence[Mapping[str, Tensor]] = (),
+) -> Plane:
+    """A plane of the chosen parameters."""
+    chosen = matching(network, parameters)
+    if chosen is not None:
+        directions = [_only(direction, origin, chosen) for direction in directions]
+    metadata = {**metadata, **naming(parameters), **({"orthogonal": True} if orthogonal else {})}
+    made = tuple(orthogonalize(directions) if orthogonal else directions)
+    # The far end of an axis should be the other network, not its weights with statistics that do not fit.
+    reached = not orthogonal and not any(
+        not chosen(name, w) and not torch.equal(end[name].to(w), w)
+        for end in (ends if chosen else ())
+        for name, w in origin.items()
+    )
+    return Plane(origin, made, tuple(ends), reached, metadata)
+
+
+def _only(direction: Weights, origin: Weights, chosen: Which) -> Weights:
+    """A direction with 0 in what is not chosen; whatever is chosen, the rest is the same."""
+    return {name: d if chosen(name, origin[name]) else torch.zeros_like(d) for name, d in direction.items()}
+
+
+def _through(plane: Plane | PlaneMaker, network: nn.Module) -> Plane:
+    """A plane that starts at the network's weights."""
+    if not isinstance(plane, Plane):
+        if not callable(plane):
+            raise BadInput(f"plane is a {type(plane).__name__}; give one of random_plane, plane_to or plane_along")
+        return plane(network)
+    weights = dict(network.named_parameters())
+    if plane.origin.keys() != weights.keys():
+        name = min(plane.origin.keys() ^ weights.keys())
+        raise BadInput(
+            f"the plane is of another network, which differs in {name}; make it from the one that is measured"
+        )
+    for name, w in weights.items():
+        if plane.origin[name].shape != w.shape or not torch.equal(plane.origin[name].to(w), w):
+            raise BadInput(
+                f"the plane starts at other weights than the network has now: they differ in {name}; make it anew"
+            )
+    on_device = plane.origin and next(iter(plane.origin.values())).device != next(iter(weights.values())).device
+    if on_device:
+        moved = [{name: d.to(weights[name]) for name, d in direction.items()} for direction in plane.directions]
+        return replace(plane, origin=weights_of(network), directions=tuple(moved))
+    return plane
+
+
+def seed_of(evaluator: Evaluator, seed: int | None = None, plane: object = None) -> int:
+    """The seed that is given, or else that of a plane, or else that of the evaluator."""
+    if seed is not None:
+        return whole("seed", seed, 0)
+    own = getattr(plane, "seed", None)
+    return evaluator.seed if own is None else own
+
+
+def _first(plane: Plane, dimensions: int) -> Plane:
+    """As many directions as there are axes."""
+    if len(plane.directions) < dimensions:
+        raise BadInput(
+            f"the plane has {len(plane.directions)} direction(s) for {dimensions} axis/axes; give it more, or leave "
+            "out an axis"
+        )
+    if len(plane.directions) == dimensions:
+        return plane
+    return replace(plane, directions=plane.directions[:dimensions], ends=plane.ends[:dimensions])
+
+
+def sources_of(given: object, name: str) -> list:
+    """Files, networks or weights, one or several."""
+    if given is None:
+        return []
+    many = given if isinstance(given, list | tuple) else [given]
+    for each in many:
+        if not isinstance(each, str | os.PathLike | Mapping | nn.Module):
+            raise BadInput(f"{name} takes files, or dicts from parameter names to tensors, got {type(each).__name__}")
+    return [Path(each) if isinstance(each, str | os.PathLike) else each for each in many]
+
+
+def _called(source: object) -> str:
+    return Path(source).name if isinstance(source, str | os.PathLike) else "in memory"
+
+
+def _policy(network: nn.Module, plane: Plane) -> str:
+    """What becomes of BatchNorm's statistics where nothing is said."""
+    return "interpolated" if plane.ends and plane.reaches_ends and has_statistics(network) else "frozen"
+
+
+def _to_checkpoints(
+    evaluator: Evaluator, network: nn.Module, to: list, dimensions: int, normalize, move_biases: bool, choice: dict
+) -> Plane:
+    """The plane through other checkpoints, one for each axis."""
+    if len(to) != dimensions:
+        raise BadInput(
+            f"--to names {len(to)} checkpoint(s) for {dimensions} axis/axes; "
+            "one other checkpoint gives a line (--x), two give a plane (--x and --y)"
+        )
+    if normalize or move_biases:
+        raise BadInput(
+            "--normalize and --move-biases are for random directions or saved ones; leave them out with --to"
+        )
+    ends = [_state(source, network, evaluator.label, evaluator) for source in to]
+    return _to(network, ends, [_called(source) for source in to], **choice)
+
+
+def _to(network: nn.Module, ends: list[dict], names: list[str], parameters: Parameters, orthogonal: bool) -> Plane:
+    origin = weights_of(network)
+    directions = [{name: end[name].to(w) - w for name, w in origin.items()} for end in ends]
+    return _plane(
+        network, origin, directions, {"directions": "to other checkpoints", "to": names}, parameters, orthogonal, ends
+    )
+
+
+def _state(source: End, network: nn.Module, label: str, evaluator: Evaluator | None) -> dict[str, Tensor]:
+    """The state dict of another network."""
+    path = source if isinstance(source, str | os.PathLike) else "what --to names"
+    if isinstance(source, str | os.PathLike):
+        if evaluator is None:
+            from landscape.checkpoints import checkpoint as checkpoints
+
+            end = checkpoints.load(source, type(network).__name__, like=network).weights
+        else:
+            other, own = evaluator.other(Path(source)), evaluator.checkpoint
+            if other.format and own.format and other.title != own.title:
+                raise BadInput(
+                    f"{path} holds another network, {other.title}, than {label}, {own.title}; "
+                    "give checkpoints of one network"
+                )
+            end = other.weights
+    else:
+        end = dict(source.state_dict() if isinstance(source, nn.Module) else source)
+    wrong = [name for name, t in network.state_dict().items() if name not in end or end[name].shape != t.shape]
+    if wrong:
+        raise BadInput(
+            f"{path} is another network than {label}: they differ in {wrong[0]}; give checkpoints of one network"
+        )
+    return end
+
+
+def _directions(along: list, network: nn.Module, label: str) -> list[tuple[object, Weights]]:
+    """Directions in files and in memory, each with what to call it."""
+    directions = []
+    for source in along:
+        if isinstance(source, Path):
+            directions += [(source, direction) for direction in saved.load(source)]
+        else:
+            given = source.named_parameters() if isinstance(source, nn.Module) else source
+            directions.append(("what --along names", dict(given)))
+    origin = dict(network.named_parameters())
+    for path, direction in directions:
+        if unknown := direction.keys() - origin.keys():
+            raise BadInput(f"{path} moves {min(unknown)}, which {label} has not; make it for this network")
+        for name, d in direction.items():
+            if d.shape != origin[name].shape:
+                raise BadInput(
+                    f"{path} has shape {tuple(d.shape)} at {name}, {label} {tuple(origin[name].shape)}; "
+                    "make it for this network"
+                )
+            if d.is_complex() and not origin[name].is_complex():
+                raise BadInput(f"{path} is complex at {name}, {label} is real; make it for this network")
+    return directions
+
+
+def _along(
+    network: nn.Module,
+    sources: list,
+    directions: list[tuple[object, Weights]],
+    how: str | None,
+    move_biases: bool,
+    parameters: Parameters,
+    orthogonal: bool,
+    first: int | None = None,
+) -> Plane:
+    """The plane along directions, all of them or the first ones."""
+    if first is not None and (len(directions) < first or (len(sources) > 1 and len(directions) > first)):
+        raise BadInput(
+            f"--along names {len(directions)} direction(s) for {first} axis/axes; give one a file, "
+            "or one file whose first ones are taken"
+        )
+    origin = weights_of(network)
+    shape = {"conventions": conventions(network), "one_dimensional": move_biases}
+    completed = []
+    for _, direction in directions[:first]:
+        # What a direction does not name stays.
+        whole = {
+            name: direction[name].detach().to(w, copy=True) if name in direction else torch.zeros_like(w)
+            for name, w in origin.items()
+        }
+        if how:
+            whole = normalize(whole, origin, how, **shape)
+        elif move_biases:
+            raise BadInput("saved directions move what they name; --move-biases is for --normalize")
+        completed.append(whole)
+    metadata = {
+        "directions": f"saved, {NORMALIZATIONS[how or 'none']}",
+        "along": [_called(source) for source in sources],
+    }
+    return _plane(network, origin, completed, metadata, parameters, orthogonal)
+
+
+def _statistics(policy: str, evaluation: Evaluation, plane: Plane, inputs: list[Tensor] | None) -> Callable:
+    if policy == "frozen":
+        return lambda point: contextlib.nullcontext()
+    if policy == "interpolated":
+        if not plane.ends:
+            raise BadInput("--batchnorm interpolated goes between checkpoints; give others with --to")
+        if plane.metadata.get("orthogonal"):
+            raise BadInput("--batchnorm interpolated needs axes that lead to the checkpoints; leave out --orthogonal")
+        return lambda point: interpolated(evaluation.network, plane.ends, point)
+    if policy == "batch":
+        return lambda point: of_each_batch(evaluation.network)
+    return lambda point: recalibrated(evaluation.runs, inputs)

@@ -1,0 +1,1 @@
+"""Networks trained into checkpoints that describe themselves."""

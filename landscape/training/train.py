@@ -1,0 +1,301 @@
+"""Train a network of this package, or of a factory, into a checkpoint that describes itself.
+
+A training that was interrupted goes on from the last epoch in its file, with the bits of one that never was; see
+`landscape.training.loop` for the epochs themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from landscape import data as datasets
+from landscape.checkpoints import checkpoint as checkpoints
+from landscape.checkpoints.checkpoint import Checkpoint
+from landscape.data import Data
+from landscape.data.standardisation import standardisation
+from landscape.engine.progress import bar
+from landscape.engine.ranks import Alone, agreed, communicator
+from landscape.engine.run import provenance
+from landscape.errors import COMMAND, BadInput
+from landscape.evaluation.compatibility import check_fit
+from landscape.evaluation.device import place, restored
+from landscape.evaluation.measure import measure
+from landscape.log import say
+from landscape.networks import build, summary
+from landscape.networks.arguments import fitted, parsed
+from landscape.training.loop import RECIPES
+from landscape.training.loop import loop as training
+from landscape.validate import LARGEST_SEED, one_of, whole
+
+__all__ = ["train"]
+
+
+def train(
+    out: str | os.PathLike | None = None,
+    *,
+    network: str = "resnet",
+    depth: int | None = None,
+    width: int | None = None,
+    arguments: Mapping | Sequence[str] = (),
+    data: str = "digits",
+    root: str | os.PathLike | None = None,
+    size: int | None = None,
+    mean: Sequence[float] | str | None = None,
+    std: Sequence[float] | None = None,
+    standardize: bool | None = None,
+    download: bool = False,
+    examples: int | None = None,
+    augment: bool | None = None,
+    recipe: str = "fast",
+    epochs: int | None = None,
+    seed: int = 0,
+    optimizer: str = "sgd",
+    learning_rate: float | None = None,
+    weight_decay: float | None = None,
+    batch_size: int = 128,
+    micro_batch: int = 512,
+    warm_up: int = 0,
+    bfloat16: bool = False,
+    compile: bool = False,
+    record: bool = False,
+    snapshots: str | os.PathLike | None = None,
+    save_every: float = 10.0,
+    device: str = "auto",
+    comm=None,
+    quiet: bool = False,
+) -> Checkpoint:
+    """Train a classifier of images.
+
+    Parameters
+    ----------
+    out : path, optional
+        Of the checkpoint, from which the same call goes on if it is interrupted; finished, it does nothing. By default
+        the checkpoint is kept in memory.
+    network : resnet, plain, densenet, vgg, or "package.module:factory"
+    depth, width : number of weight layers, channels of the first stage; of networks that have them
+    arguments : dict, or NAME=VALUE words
+        Further arguments of the network.
+    data : digits, cifar10, cifar100, fashionmnist, a folder, an .npz file, or "package.module:function"
+    root, size, mean, std, download : see `landscape.data.load`
+    standardize : bool, optional
+        Standardise inputs by the training split; by default where the data are among the known names.
+    examples : int, optional
+        Train on so many, a seeded stratified subset.
+    augment : bool, optional
+        Pad, crop and mirror the images of a batch; by default all but digits.
+    recipe : {"fast", "he", "li", "veit"}
+        Schedule, learning rate, weight decay and number of epochs; see `landscape.training.loop.RECIPES`.
+    epochs, learning_rate, weight_decay : optional
+        In place of the recipe's.
+    seed : of the initial weights, the order and the crops
+    optimizer, batch_size, micro_batch, warm_up, bfloat16 : see `landscape.training.loop.train_epochs`
+    compile : train through torch.compile, which pays in trainings of many minutes
+    record : on a GPU, record a step once and replay it
+    snapshots : folder, optional
+        Also keep there a checkpoint of every epoch, and of the beginning.
+    save_every : seconds between two checkpoints in `out`
+    device : {"auto", "cpu", "cuda"}
+    comm : an MPI communicator, of which rank 0 trains; by default all ranks that mpiexec has started
+    quiet : show no progress
+
+    Returns
+    -------
+    Checkpoint
+        ``checkpoint.restore()`` is the network.
+
+    Raises
+    ------
+    BadInput
+        Arguments that do not go together, data or a network that cannot be had, a file that holds another training, or
+        a loss that is no longer finite.
+
+    Examples
+    --------
+    >>> checkpoint = train(depth=8, width=4, epochs=1, examples=100, quiet=True)
+    >>> checkpoint.title, sorted(checkpoint.final)
+    ('resnet-8:width=4', ['test', 'train'])
+    """
+    options, comm = dict(locals()), communicator(comm)
+    if comm.size > 1:
+        return _on_one_rank(comm, options)
+    out = None if out is None else Path(out)
+    _check(recipe, seed, {"epochs": epochs, "batch_size": batch_size, "micro_batch": micro_batch})
+    if out is not None and not out.parent.is_dir():
+        raise BadInput(f"output folder {out.parent} does not exist; mkdir -p {out.parent}")
+    begun = checkpoints.load(out) if out is not None and out.exists() else None
+    where = {"root": root, "download": download, "size": size, "examples": examples, "seed": seed}
+    # A training that has begun goes on with its constants, whatever its version took by default.
+    where |= standardisation(mean, std, standardize, begun.data if begun else None)
+    splits = datasets.load_for_training(data, **where)
+    say(comm, f"inputs of {splits[0].name}: {splits[0].inputs}")
+    changed = {"epochs": epochs, "learning_rate": learning_rate, "weight_decay": weight_decay}
+    settings = {
+        **{name: value for name, value in RECIPES[recipe].items() if name != "schedule"},
+        **{name: value for name, value in changed.items() if value is not None},
+        "seed": seed,
+        "optimizer": optimizer,
+        "batch_size": batch_size,
+        "micro_batch": micro_batch,
+        "warm_up": warm_up,
+        "bfloat16": bfloat16,
+        **_augmentation(augment, splits[0]),
+        **({"compiled": True} if compile else {}),
+    }
+    words = dict(arguments) if isinstance(arguments, Mapping) else parsed(arguments)
+    shape = {name: value for name, value in (("depth", depth), ("width", width)) if value is not None}
+    built = fitted(network, shape | words, splits[0])
+    now = Checkpoint(
+        network=network,
+        arguments=built,
+        weights={},
+        data={name: getattr(splits[0], name) for name in ("name", "classes", "mean", "std", "digest")},
+        training={"recipe": recipe, **settings},
+        versions={name: version for name, version in provenance({}).items() if name != "command"},
+    )
+    with restored():
+        on = place(comm, device)
+        torch.manual_seed(seed)
+        module = build(network, **built)
+        if begun:
+            _check_same(begun, now, out)
+            if begun.state is None:
+                if not begun.final:
+                    raise BadInput(f"{out} is a snapshot, from which no training goes on; give another output file")
+                say(comm, f"{out} is trained already: {_errors(begun)}")
+                return begun
+            module = begun.restore(network)
+            now.history, now.state = begun.history, begun.state
+            say(comm, f"going on from epoch {now.state['epoch']} of {settings['epochs']}")
+        check_fit(now.title, module, splits[0])
+        say(comm, f"{now.title} on {splits[0].name}")
+        if splits[0].images.is_floating_point():
+            say(comm, str(summary(module, tuple(splits[0].images.shape[1:]))))
+        module = module.to(on, memory_format=torch.channels_last)
+        run = {**settings, "schedule": RECIPES[recipe]["schedule"], "device": on}
+        run["recorded"] = record  # no setting of the training: the steps are the same
+        _train(now, module, splits, run, out, snapshots and Path(snapshots), save_every, quiet)
+        now.final = _measured(module, splits, on, quiet)
+    now.weights, now.state = module.state_dict(), None
+    if out is None:
+        now.weights = {name: tensor.cpu() for name, tensor in now.weights.items()}
+        say(comm, _errors(now))
+        return now
+    checkpoints.save(now, out)
+    say(comm, f"{out}: {_errors(now)}")
+    return checkpoints.load(out)
+
+
+def _on_one_rank(comm, options: dict) -> Checkpoint:
+    """What rank 0 trains while the others wait; as a command that would be a mistake."""
+    checkpoint = None
+    with agreed(comm):
+        if COMMAND.get():
+            raise BadInput("training runs on one process; start it without mpiexec")
+        if comm.rank == 0:
+            checkpoint = train(**{**options, "comm": Alone()})
+    return comm.bcast(checkpoint)
+
+
+def _train(
+    now: Checkpoint,
+    network: nn.Module,
+    splits: tuple[Data, Data],
+    run: dict,
+    out: Path | None,
+    snapshots: Path | None,
+    save_every: float,
+    quiet: bool,
+) -> None:
+    """Train epoch by epoch, from the checkpoint's on, and keep what there is in the checkpoint and in its files."""
+    if snapshots:
+        snapshots.mkdir(parents=True, exist_ok=True)
+        if now.state is None:  # where the path begins
+            start = replace(now, weights=network.state_dict(), history={"epoch": [0]})
+            checkpoints.save(start, snapshots / "epoch-0000.pt")
+    saved = time.monotonic()
+    with _progress(now, len(splits[0].labels), quiet) as progress:
+        for record, state in training.train_epochs(network, *splits, **run, state=now.state, tick=progress.update):
+            for name, value in record.items():
+                now.history.setdefault(name, []).append(value)
+            errors = (f"{100 * record[split + '_error']:.1f} % {split}" for split in ("train", "test"))
+            progress.set_postfix_str(f"epoch {record['epoch']}, error {', '.join(errors)}", refresh=False)
+            now.weights, now.state = network.state_dict(), state
+            if snapshots:
+                checkpoints.save(replace(now, state=None), snapshots / f"epoch-{record['epoch']:04d}.pt")
+            if out is not None and time.monotonic() - saved > save_every:
+                checkpoints.save(now, out)
+                saved = time.monotonic()
+
+
+@contextlib.contextmanager
+def _progress(now: Checkpoint, examples: int, quiet: bool) -> Iterator:
+    """A bar over the batches of all epochs."""
+    each = -(-examples // now.training["batch_size"])
+    begun = each * (now.state["epoch"] if now.state else 0)
+    progress = bar(now.training["epochs"] * each, "batches", begun=begun, quiet=quiet)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+def _measured(network: nn.Module, splits: tuple[Data, Data], device: torch.device, quiet: bool) -> dict[str, dict]:
+    """The finished network on both splits."""
+    batches = {
+        split: datasets.batches(data, 500, device) for split, data in zip(("train", "test"), splits, strict=True)
+    }
+    # Of a deep network on processors this takes minutes, in which it should not be silent.
+    with bar(sum(map(len, batches.values())), "batches measured", quiet=quiet) as progress:
+
+        def count(*_) -> None:
+            progress.update()
+
+        counted = network.register_forward_hook(count)
+        final = {split: measure(network, part) for split, part in batches.items()}
+        counted.remove()
+    return final
+
+
+def _check(recipe: str, seed: int, counts: dict[str, int | None]) -> None:
+    one_of("recipe", recipe, RECIPES)
+    whole("seed", seed, 0, LARGEST_SEED)
+    for name, value in counts.items():
+        if value is not None:
+            whole(name, value)
+
+
+def _augmentation(augment: bool | None, data: Data) -> dict:
+    images = data.images.ndim == 4
+    if augment and not images:
+        raise BadInput(f"--augment is for images, and {data.name} has none; leave it out")
+    augmented = images and (data.name != "digits" if augment is None else augment)
+    # 4 pixels for 32 (He et al. 2016 §4.2), in proportion for other sizes
+    return {"pad": max(1, data.images.shape[2] // 8) if augmented else 0, "flip": augmented}
+
+
+def _errors(checkpoint: Checkpoint) -> str:
+    train, test = checkpoint.final["train"], checkpoint.final["test"]
+    return (
+        f"{checkpoint.title}, training error {100 * (1 - train['accuracy']):.2f} % (loss {train['loss']:.4f}), "
+        f"test error {100 * (1 - test['accuracy']):.2f} % (loss {test['loss']:.4f})"
+    )
+
+
+def _check_same(begun: Checkpoint, now: Checkpoint, path: Path) -> None:
+    """Refuse to go on with another training, and say in what they differ."""
+    for part in ("network", "arguments", "data", "training"):
+        there, here = ({part: v} if isinstance(v, str) else v for v in (getattr(begun, part), getattr(now, part)))
+        for name in {**here, **there}:
+            if there.get(name) != here.get(name):
+                raise BadInput(
+                    f"{path} holds another run: its {name} is {there.get(name)}, this command's is {here.get(name)}; "
+                    "give another output file, or remove this one to start anew"
+                )
