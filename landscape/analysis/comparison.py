@@ -195,7 +195,7 @@ def _trials(results: Results) -> str:
     sizes, counts = np.unique(number[number > 0], return_counts=True)
     blocks = len(results.coordinates["block"])
     every = np.array([n == math.comb(blocks, k) for k, n in zip(sizes.tolist(), counts.tolist(), strict=True)], bool)
-    if every.all() and name.startswith(("{} deleted", "{} replaced")):
+    if every.all() and "{}" in name and "swaps" not in results:
         return "every set of blocks"
     drawn = np.unique(counts[~every])  # the others are all that there are
     same = f"{drawn[0]} trials" if drawn.size == 1 and (counts <= drawn[0]).all() else "trials"
