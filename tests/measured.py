@@ -11,7 +11,7 @@ def surface(network, batches, out=None, **options):
 
 
 def lesions(network, batches, out=None, **options):
-    from ensemble.lesions.context import trials
+    from ensemble.lesions import trials
 
     return _measured(trials.lesions, network, batches, out, options)
 

@@ -4,7 +4,7 @@ import pytest
 from hostile import refused
 
 from ensemble.attribution import shapley
-from ensemble.lesions.context import plans
+from ensemble.lesions import plans
 from landscape.engine.ranks import Alone, agreed
 from landscape.errors import COMMAND, BadInput
 from landscape.evaluation.device import place

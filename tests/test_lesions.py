@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ensemble.blocks.blocks import blocks, stages
-from ensemble.lesions.context import Replacement, arranged, derangement, every, kinds, lesion, means, sampled
+from ensemble.lesions import kinds
+from ensemble.lesions.context import Replacement, arranged, derangement, every, lesion, means, sampled
 from ensemble.lesions.plans import MEAN, OTHER, gates, intact, orders, pairs, repetitions, replacements
 from ensemble.lesions.trials import lesions
 from landscape.errors import BadInput

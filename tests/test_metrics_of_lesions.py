@@ -13,8 +13,8 @@ from ensemble.flow.redundancy import redundancy
 from ensemble.lesions.trials import lesions
 from landscape.analysis.numbers import Levels, lesion
 from landscape.errors import BadInput
+from landscape.evaluation import measure as measuring
 from landscape.evaluation.evaluator import Evaluator
-from landscape.evaluation.prepared import measure as measuring
 from landscape.networks import build
 
 METRICS = ["agreement", "kl"]

@@ -8,8 +8,8 @@ from ensemble.identity import identity
 from landscape.engine.progress import bar
 from landscape.engine.ranks import Alone, Share
 from landscape.errors import BadInput
+from landscape.evaluation import device as placing
 from landscape.evaluation.device import place, restored
-from landscape.evaluation.prepared import device as placing
 from landscape.training.trainings import trainings
 
 

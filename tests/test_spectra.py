@@ -11,7 +11,8 @@ from conftest import command, same
 from torch import nn
 
 from landscape.analysis.hessian_files import density_of
-from landscape.curvature.hessian import hessian_operator, spectra
+from landscape.curvature import spectra
+from landscape.curvature.hessian import hessian_operator
 from landscape.curvature.maps import curvature
 from landscape.curvature.spectra import eigenpairs, hessian, trace
 from landscape.drawing import eigenvalues

@@ -11,7 +11,7 @@ from test_forward import trained_like
 from torch import nn
 
 from ensemble.blocks.blocks import blocks
-from ensemble.lesions.context import kinds
+from ensemble.lesions import kinds
 from ensemble.lesions.kinds import KINDS, Change, Kind
 from ensemble.lesions.study import study
 from ensemble.lesions.trials import lesions

@@ -10,7 +10,7 @@ from landscape.checkpoints.checkpoint import load
 from landscape.errors import BadInput
 from landscape.evaluation.measure import measure
 from landscape.networks import build
-from landscape.training.loop import loop as training
+from landscape.training import loop as training
 from landscape.training.train import train
 from landscape.weights import digest
 

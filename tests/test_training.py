@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from landscape.data import load
 from landscape.errors import BadInput
 from landscape.networks import build
+from landscape.training import loop as training
 from landscape.training.loop import RECIPES, one_cycle, steps, train_epochs
-from landscape.training.loop import loop as training
 from landscape.weights import digest
 
 

@@ -10,8 +10,8 @@ from ensemble.lesions.context import Replacement, arranged, every, lesion, means
 from ensemble.lesions.plans import MEAN, OTHER, gates, orders, permuted, repetitions, replacements, swapped
 from ensemble.lesions.prefix_cache import Walk, branches, order
 from landscape.data import batches, load
+from landscape.evaluation import measure as measuring
 from landscape.evaluation.measure import cross_entropy, measure
-from landscape.evaluation.prepared import measure as measuring
 from landscape.evaluation.sampling import Tolerance
 from landscape.networks import build
 

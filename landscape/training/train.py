@@ -31,8 +31,8 @@ from landscape.evaluation.measure import measure
 from landscape.log import say
 from landscape.networks import build, summary
 from landscape.networks.arguments import fitted, parsed
+from landscape.training import loop as training
 from landscape.training.loop import RECIPES
-from landscape.training.loop import loop as training
 from landscape.validate import LARGEST_SEED, one_of, whole
 
 __all__ = ["train"]

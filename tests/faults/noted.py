@@ -18,7 +18,7 @@ import numpy as np
 
 from landscape import experiment
 from landscape.engine import sweep
-from landscape.training.loop import loop as training
+from landscape.training import loop as training
 
 folder, seconds, sys.argv = os.environ["NOTES"], os.environ["NAP"], sys.argv[1:]
 notes = os.open(Path(folder, f"{os.getpid()}.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
