@@ -1,0 +1,27 @@
+"""What skipscape offers is shown by an example that runs: in its docstring, or on the library's page."""
+
+import doctest
+import importlib
+import inspect
+import re
+
+import pytest
+import skipscape
+from conftest import ROOT
+
+PAGE = (ROOT / "docs" / "library.md").read_text()
+MODULES = sorted({*skipscape.HOMES.values()} - {"landscape"})
+NOT_CALLED = {"Checkpoint", "Plane", "Results", "__version__"}  # what calls give back
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert not failed
+
+
+@pytest.mark.parametrize("name", sorted({*skipscape.HOMES} - NOT_CALLED))
+def test_every_name_is_shown_at_work(name):
+    said = inspect.getdoc(getattr(skipscape, name))
+    assert said and (">>>" in said or re.search(rf"\bss\.{name}\b", PAGE))
