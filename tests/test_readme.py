@@ -14,11 +14,15 @@ SOURCES = {
     **{path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted((ROOT / "scripts").rglob("*.py"))},
     **{path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted((ROOT / "scripts").rglob("*.sh"))},
 }
-TYPED = re.compile(r"^ *(?:mpiexec -n \d+ |srun )?python (?:-m mpi4py )?scripts/([\w/]+)\.py (.*)$", re.MULTILINE)
+TYPED = re.compile(
+    r"^ *(?:mpiexec -n \d+ |srun )?(?:python (?:-m mpi4py )?scripts/([\w/]+)\.py|"
+    r"(?:python (?:-m mpi4py )?-m )?skipscape (\w+)) (.*)$",
+    re.MULTILINE,
+)
 COMMANDS = [
-    (page, script, re.split(r" {2,}", words)[0])  # what follows is said of it
+    (page, script or installed, re.split(r" {2,}", words)[0])  # what follows is said of it
     for page, text in SOURCES.items()
-    for script, words in TYPED.findall(text)
+    for script, installed, words in TYPED.findall(text)
     if not re.search(r"[$\\|]|…|\.\.\.|\{", words)
 ]
 
