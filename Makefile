@@ -24,6 +24,7 @@ test: venv
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 docs: venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r docs/requirements.txt

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.engine.ranks import agreed, communicator
+from landscape.engine.ranks import Communicator, agreed, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
 from landscape.errors import BadInput
@@ -46,7 +46,7 @@ def identity(
     seeds: int = 3,
     steps: int = 1000,
     out: str | os.PathLike | None = None,
-    comm=None,
+    comm: Communicator | None = None,
     quiet: bool = False,
     dry_run: bool = False,
 ) -> Results | Report:
@@ -126,7 +126,7 @@ def identity_network(kind: str, depth: int) -> Network:
     activations would double with every block (Balduzzi et al. 2017, 1702.08591 §3).
     """
     residual, batchnorm = kind.startswith("residual"), kind.endswith("BatchNorm")
-    blocks = []
+    blocks: list[nn.Module] = []
     for _ in range(depth):
         linear = _linear(WIDTH, WIDTH)
         if residual and not batchnorm:

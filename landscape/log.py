@@ -7,6 +7,10 @@ Commands print what is logged, see `landscape.commands.cli`. Who calls from Pyth
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from landscape.engine.ranks import Communicator
 
 __all__ = ["ANSWER", "LOG", "Report", "note", "say", "wanted"]
 
@@ -23,7 +27,7 @@ class Report(str):
         return str(self)
 
 
-def say(comm, *lines: str, level: int = logging.INFO) -> None:
+def say(comm: Communicator, *lines: str, level: int = logging.INFO) -> None:
     """Log lines on rank 0; a line may hold several."""
     if comm.rank == 0:
         for line in lines:
@@ -35,6 +39,6 @@ def note(line: str) -> None:
     LOG.warning("%s", line)
 
 
-def wanted(comm, level: int) -> bool:
+def wanted(comm: Communicator, level: int) -> bool:
     """Whether rank 0 logs at this level. Collective."""
     return comm.bcast(LOG.isEnabledFor(level) if comm.rank == 0 else None)

@@ -6,6 +6,7 @@ Examples lie along the first axis of every tensor. What is no tensor (None, a fl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ from landscape.errors import BadInput
 
 __all__ = ["Nested", "cat", "leaves", "length", "mapped", "split", "take"]
 
-Nested = Tensor | tuple | list | dict
+# Any, as a union would have every caller narrow what only the network knows: what it takes and gives.
+Nested: TypeAlias = Any
 
 
 def mapped(function: Callable[[Tensor], Tensor], nested: Nested) -> Nested:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from landscape.errors import BadInput, meant
 
@@ -11,7 +12,7 @@ __all__ = ["axis_ends", "different", "numbers", "one_of", "real", "whole"]
 LARGEST_SEED = 2**62  # what generators take, with room for those that follow from it
 
 
-def whole(name: str, value: object, least: int = 1, most: int | None = None) -> int:
+def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """A whole number, at least so large.
 
     Raises
@@ -32,7 +33,7 @@ def whole(name: str, value: object, least: int = 1, most: int | None = None) -> 
     return number
 
 
-def real(name: str, value: object) -> float:
+def real(name: str, value: Any) -> float:
     """A number.
 
     Raises
@@ -48,7 +49,7 @@ def real(name: str, value: object) -> float:
         raise BadInput(f"--{_dashed(name)} is {value!r}; give a number") from error
 
 
-def numbers(name: str, values: object) -> list[int]:
+def numbers(name: str, values: Any) -> list[int]:
     """One whole number or several, as a list."""
     many = list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
     for value in many:
@@ -84,7 +85,7 @@ def one_of(name: str, value: str, choices: Iterable[str]) -> str:
     return value
 
 
-def axis_ends(name: str, ends: object) -> tuple[float, float, float]:
+def axis_ends(name: str, ends: Any) -> tuple[float, float, float]:
     """The ends of an axis and its number of points: three numbers, also as typed.
 
     Raises

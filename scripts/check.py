@@ -9,12 +9,13 @@ measured included; 2: one cannot be read at all. NaN and infinity are results. W
 not those that were written are marked as not measured; the command that made the file then measures them again.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
 from landscape.commands.cli import Parser, run
 from landscape.engine.check import check, repair
-from landscape.engine.ranks import agreed
+from landscape.engine.ranks import Communicator, agreed
 from landscape.log import note, say
 
 
@@ -26,7 +27,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     status = 0
     with agreed(comm):
         if comm.rank:

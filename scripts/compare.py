@@ -7,6 +7,7 @@ Files of one checkpoint make one column. Several pairs of directions (surface.py
 their seeds, are repeats: of them there are means and 95 % intervals, and two networks are told apart by them.
 """
 
+import argparse
 import contextlib
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from landscape.analysis.comparison import compare
 from landscape.analysis.numbers import KINDS
 from landscape.commands.cli import Parser, chosen, run
 from landscape.engine.atomic import write_atomically
-from landscape.engine.ranks import agreed
+from landscape.engine.ranks import Communicator, agreed
 from landscape.errors import BadInput
 from landscape.log import say
 
@@ -32,7 +33,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     with agreed(comm):
         if comm.rank:
             return

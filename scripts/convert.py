@@ -28,7 +28,7 @@ from landscape.commands.cli import Parser, run
 from landscape.data import sources
 from landscape.drawing.views import shown
 from landscape.engine.atomic import write_atomically
-from landscape.engine.ranks import agreed
+from landscape.engine.ranks import Communicator, agreed
 from landscape.errors import BadInput
 from landscape.formats import li2018
 from landscape.formats.checked import opened, results
@@ -76,7 +76,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     with agreed(comm):
         if comm.rank:
             return
@@ -133,7 +133,8 @@ def kind_of(path: Path) -> str:
 
 def surface(source: Path, kind: str, ending: str, options: dict) -> tuple:
     """Notes, what writes a surface or other results, and the options that apply."""
-    notes, known = [], set()
+    notes: list[str] = []
+    known: set[str] = set()
     if kind == "results":
         read = results(source)
     else:

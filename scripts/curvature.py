@@ -14,11 +14,13 @@ say how good they are. Interrupted, the same command goes on where it stopped; f
 On processors each rank computes with one thread, for the same results to the bit: start as many ranks as cores.
 """
 
+import argparse
 from pathlib import Path
 
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import evaluator_options, plane_options
 from landscape.curvature.maps import ENDS, curvature
+from landscape.engine.ranks import Communicator
 from landscape.evaluation.evaluator import Evaluator
 
 
@@ -45,7 +47,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     evaluate = Evaluator.from_checkpoint(**chosen(arguments, Evaluator.from_checkpoint), comm=comm)
     curvature(evaluate, **chosen(arguments, curvature), comm=comm)
 

@@ -7,6 +7,7 @@ On scikit-learn's digits, which need no download. Every step is a command that c
 interrupted, the same command goes on where it stopped. On as many ranks as there are cores, where MPI is installed.
 """
 
+import argparse
 import importlib.util
 import shlex
 import shutil
@@ -15,6 +16,7 @@ import sys
 from pathlib import Path
 
 from landscape.commands.cli import Parser, run
+from landscape.engine.ranks import Communicator
 from landscape.errors import SCRIPT, BadInput
 from landscape.log import ANSWER, say
 
@@ -51,7 +53,7 @@ def steps(folder: Path) -> list[tuple[str, bool, list]]:
     ]
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     if comm.size > 1:
         raise BadInput("the demo starts its own ranks; start it without mpiexec, with --ranks")
     folder = arguments.folder

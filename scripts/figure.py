@@ -18,13 +18,16 @@ tell their numbers under the pointer; lines; or a network whose blocks are delet
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ensemble.drawing.draw import draw, page
 from ensemble.drawing.flow import SHOWN
 from landscape.commands.cli import Parser, run
 from landscape.drawing import PARTS, check_output, save
 from landscape.drawing.document import check_page, save_page
+from landscape.engine.ranks import Communicator
 from landscape.engine.table import read
 from landscape.log import note
 
@@ -76,18 +79,19 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     options = vars(arguments)
     out = options.pop("out")
     web = out.suffix == ".html"
     out = check_page(out) if web else check_output(out)
     files = [read(path) for path in options.pop("files")]
     dpi = {} if web or "dpi" not in options else {"dpi": options.pop("dpi")}
-    drawn = (page if web else draw)(files, **options)
+    drawn: Any = (page if web else draw)(files, **options)
     for file in files:
         if left := (~file.known).sum():
             note(f"{file.source}: {left} of {file['done'].size} points are not measured yet")
-    (save_page if web else save)(drawn, out, **dpi)
+    save_as: Callable = save_page if web else save
+    save_as(drawn, out, **dpi)
 
 
 if __name__ == "__main__":

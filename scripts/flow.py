@@ -12,12 +12,14 @@ file is one network at one moment, on one thread, so that the numbers are those 
 diverges is a result. Interrupted, the same command goes on where it stopped; finished, it does nothing.
 """
 
+import argparse
 from pathlib import Path
 
 from ensemble.flow.gradient_flow import gradient_flow
 from ensemble.flow.gradients import BATCHNORM
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import device_option, run_options, variant_options
+from landscape.engine.ranks import Communicator
 
 
 def parser() -> Parser:
@@ -43,7 +45,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     gradient_flow(**chosen(arguments, gradient_flow), comm=comm)
 
 

@@ -9,11 +9,13 @@ it hard to learn). Each is trained with every learning rate; the figure shows th
 command goes on where it stopped.
 """
 
+import argparse
 from pathlib import Path
 
 from ensemble.identity import KINDS, identity
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import run_options
+from landscape.engine.ranks import Communicator
 
 
 def parser() -> Parser:
@@ -28,7 +30,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     identity(**chosen(arguments, identity), comm=comm)
 
 

@@ -17,19 +17,22 @@ Trial 0 is the intact network. Interrupted, the same command goes on where it st
 does nothing. Without mpiexec it runs on one process, with the same results to the bit.
 """
 
+import argparse
+
 from ensemble.lesions.kinds import KINDS, REPLACEMENTS
 from ensemble.lesions.trials import BATCHNORM, lesions
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import blocks_options, evaluator_options, statistics_options
+from landscape.engine.ranks import Communicator
 from landscape.evaluation.evaluator import Evaluator
 
 
 def parser() -> Parser:
     p = Parser(prog="lesion.py", description=__doc__)
     evaluator_options(p, split="test", several=True, both=False)
-    g = p.add_argument_group("the lesions, of one kind (by default: --delete 1)").add_mutually_exclusive_group()
+    kinds = p.add_argument_group("the lesions, of one kind (by default: --delete 1)").add_mutually_exclusive_group()
     for name, kind in KINDS.items():
-        g.add_argument(f"--{name}", help=kind.help, **kind.typed)
+        kinds.add_argument(f"--{name}", help=kind.help, **kind.typed)
     g = p.add_argument_group("which of them")
     g.add_argument(
         "--trials",
@@ -60,7 +63,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     evaluate = Evaluator.from_checkpoint(**chosen(arguments, Evaluator.from_checkpoint), comm=comm)
     kinds = {name: getattr(arguments, name) for name in KINDS}
     lesions(evaluate, **{**chosen(arguments, lesions), **kinds}, comm=comm)

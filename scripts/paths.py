@@ -9,9 +9,12 @@ paths exactly. Interrupted, the same command goes on where it stopped; finished,
 runs on one process, with the same results to the bit.
 """
 
+import argparse
+
 from ensemble.paths.path_spectrum import path_spectrum
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import evaluator_options
+from landscape.engine.ranks import Communicator
 from landscape.evaluation.evaluator import Evaluator
 
 
@@ -28,7 +31,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     evaluate = Evaluator.from_checkpoint(**chosen(arguments, Evaluator.from_checkpoint), comm=comm)
     path_spectrum(evaluate, **chosen(arguments, path_spectrum), comm=comm)
 

@@ -11,9 +11,12 @@ correlation with the rise of the loss is printed. Interrupted, the same command 
 does nothing. Without mpiexec it runs on one process, with the same results to the bit.
 """
 
+import argparse
+
 from ensemble.flow.redundancy import redundancy
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import blocks_options, evaluator_options
+from landscape.engine.ranks import Communicator
 from landscape.evaluation.evaluator import Evaluator
 
 
@@ -24,7 +27,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     evaluate = Evaluator.from_checkpoint(**chosen(arguments, Evaluator.from_checkpoint), comm=comm)
     redundancy(evaluate, **chosen(arguments, redundancy), comm=comm)
 

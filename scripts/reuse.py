@@ -8,11 +8,13 @@
 A row of the file is a stage. How alike the features of any network are from block to block is in the files of flow.py.
 """
 
+import argparse
 from pathlib import Path
 
 from ensemble.flow.reuse import reuse
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import run_options
+from landscape.engine.ranks import Communicator
 
 
 def parser() -> Parser:
@@ -23,7 +25,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     reuse(**chosen(arguments, reuse), comm=comm)
 
 

@@ -10,9 +10,12 @@ backward passes over all examples, on one core a rank. Interrupted, the same com
 finished, it does nothing.
 """
 
+import argparse
+
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import evaluator_options, parameter_options
 from landscape.curvature.sharpness import sharpness
+from landscape.engine.ranks import Communicator
 from landscape.evaluation.evaluator import Evaluator
 
 
@@ -30,7 +33,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     evaluate = Evaluator.from_checkpoint(**chosen(arguments, Evaluator.from_checkpoint), comm=comm)
     sharpness(evaluate, **chosen(arguments, sharpness), comm=comm)
 

@@ -11,8 +11,11 @@ Without mpiexec it runs on one process, with the same results to the bit. The sa
 tells why a surface looks odd.
 """
 
+import argparse
+
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import evaluator_options, plane_options
+from landscape.engine.ranks import Communicator
 from landscape.evaluation.evaluator import Evaluator
 from landscape.planes.surface import ADAPTIVE, surface
 
@@ -45,7 +48,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     evaluate = Evaluator.from_checkpoint(**chosen(arguments, Evaluator.from_checkpoint), comm=comm)
     surface(evaluate, **chosen(arguments, surface), comm=comm)
 

@@ -6,11 +6,13 @@
 Killed and started again, it goes on from the last saved epoch; finished, it does nothing.
 """
 
+import argparse
 from argparse import BooleanOptionalAction
 from pathlib import Path
 
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import device_option, input_options
+from landscape.engine.ranks import Communicator
 from landscape.training.loop import RECIPES
 from landscape.training.train import train
 
@@ -71,7 +73,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     train(**chosen(arguments, train))
 
 

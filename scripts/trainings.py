@@ -14,10 +14,12 @@ diverges is a result: its loss is not finite. Interrupted, the same command goes
 trains nothing, and puts the errors that finished checkpoints of train.py tell in such a file.
 """
 
+import argparse
 from pathlib import Path
 
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import device_option, run_options, variant_options
+from landscape.engine.ranks import Communicator
 from landscape.training.trainings import trainings
 
 
@@ -41,7 +43,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     trainings(**chosen(arguments, trainings), comm=comm)
 
 

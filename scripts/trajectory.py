@@ -10,19 +10,24 @@ What is measured here is the loss at each checkpoint, with its own statistics of
 in the plane. Interrupted, the same command goes on where it stopped; finished, it only says so.
 """
 
+import argparse
 import shlex
 import sys
 from pathlib import Path
 
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import evaluator_options, parameter_options, statistics_options
+from landscape.engine.ranks import Communicator
+from landscape.engine.results import Results
 from landscape.evaluation.evaluator import Evaluator
 from landscape.log import say
 from landscape.planes.trajectory import around, trajectory
 
 # Options that the surface around the path has in common with the path.
-SHARED = ("split", "examples", "loss", "seed", "network", "arguments", "data", "root", "size", "device", "batch_size")
-SHARED += ("tolerance", "batchnorm", "calibration", "outputs", "mean", "std", "standardize", "entry", "parameters")
+SHARED = (
+    *("split", "examples", "loss", "seed", "network", "arguments", "data", "root", "size", "device", "batch_size"),
+    *("tolerance", "batchnorm", "calibration", "outputs", "mean", "std", "standardize", "entry", "parameters"),
+)
 
 
 def parser() -> Parser:
@@ -55,14 +60,14 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     evaluate = Evaluator.from_checkpoint(**chosen(arguments, Evaluator.from_checkpoint), comm=comm)
     path = trajectory(evaluate, **chosen(arguments, trajectory), comm=comm)
-    if not arguments.dry_run:
+    if isinstance(path, Results):
         say(comm, "measure the loss around the path, then draw both:", *commands(arguments, around(path)))
 
 
-def commands(arguments, axes: dict) -> list[str]:
+def commands(arguments: argparse.Namespace, axes: dict) -> list[str]:
     """The commands that measure a surface around the path and draw it."""
     out, surface, figure = arguments.out, *(arguments.out.with_suffix(end) for end in (".plane.h5", ".pdf"))
     along = arguments.along or arguments.directions or out.with_suffix(".directions.pt")

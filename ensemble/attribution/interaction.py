@@ -53,7 +53,9 @@ class Matrix(NamedTuple):
     significant: np.ndarray
 
 
-def interaction(both: np.ndarray, one: np.ndarray, other: np.ndarray, intact: np.ndarray, tolerance: Tolerance | None):
+def interaction(
+    both: np.ndarray, one: np.ndarray, other: np.ndarray, intact: np.ndarray, tolerance: Tolerance | None
+) -> dict[str, float]:
     """What a trial of two deletions measures besides, see `INTERACTION`.
 
     Parameters

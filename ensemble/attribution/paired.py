@@ -6,6 +6,8 @@ mean losses over the same examples is therefore known better than either of them
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -36,7 +38,7 @@ class Recorder:
         self.loss, self.accuracy = loss, accuracy
         self.parts: list[Tensor] = []
 
-    def __call__(self, outputs, targets: Nested) -> Tensor:
+    def __call__(self, outputs: Any, targets: Nested) -> Tensor:
         each = each_of(self.loss, outputs, targets)
         right = torch.full_like(each, torch.nan) if self.accuracy is None else self.accuracy(outputs, targets)
         self.parts.append(torch.stack([each, 1 - right.to(each.dtype)]))

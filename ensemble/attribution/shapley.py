@@ -112,8 +112,8 @@ def values(payoff: np.ndarray, orders: np.ndarray, places: np.ndarray) -> Values
 
 def payoff(loss: np.ndarray, accuracy: np.ndarray | None, done: np.ndarray) -> np.ndarray:
     """What is shared out: the error, a fraction; the loss where targets are not classes. NaN where not measured."""
-    lacking = accuracy is None or np.isnan(accuracy[done]).all()
-    return np.where(done, loss if lacking else 1 - accuracy, np.nan)
+    payoff = loss if accuracy is None or np.isnan(accuracy[done]).all() else 1 - accuracy
+    return np.where(done, payoff, np.nan)
 
 
 def remaining(

@@ -100,8 +100,8 @@ def _parts(module: nn.Module) -> dict[str, nn.Module] | None:
     names = [f"{c.__module__}.{c.__qualname__}" for c in type(module).__mro__]
     for pattern, parts in KNOWN:
         if any(fnmatchcase(name, pattern) for name in names):
-            ends = {part: _first_of(module, path) for part, path in parts.items()}
-            if all(end is not None for end in ends.values()):
+            ends = {part: end for part, path in parts.items() if (end := _first_of(module, path)) is not None}
+            if len(ends) == len(parts):
                 return ends
     return None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +69,7 @@ def blocks(
     """
     if described is not None:
         return _described(network, described(network))
+    found: dict[str, Block | Foreign]
     found = {name: m for name, m in network.named_modules() if isinstance(m, Block) and m.removable}
     if not found:
         found = {
@@ -167,12 +169,13 @@ def check(
     with contextlib.ExitStack() as stack:
         for name, block in found.items():
             for end in block.branches if isinstance(block, Foreign) else ():
-                ran.append((name, results := []))
+                results: list = []
+                ran.append((name, results))
                 handle = end.register_forward_hook(lambda _, __, out, results=results: results.append(_kept(out)))
                 stack.callback(handle.remove)
         for name in moved:
 
-            def note(_, args, kwargs, out, name=name):
+            def note(_: object, args: tuple, kwargs: Mapping, out: Tensor, name: str = name) -> None:
                 calls[name] = args, kwargs, _kept(out)
 
             handle = network.get_submodule(name).register_forward_hook(note, with_kwargs=True)
@@ -212,7 +215,7 @@ def _adds(before: Tensor, branches: list[Tensor], after: Tensor) -> bool:
     """Whether the stream after a block is that before it and its branches, and nothing else."""
     if any(branch.shape != before.shape for branch in branches):
         return False
-    added = sum(branches)
+    added: Any = sum(branches)
     return torch.allclose(after, before + added, rtol=1e-3, atol=1e-3 * float(added.abs().max()))
 
 
@@ -225,17 +228,17 @@ def refuse_cache(module: nn.Module, args: tuple, kwargs: Mapping) -> None:
         )
 
 
-def first(output):
+def first(output: Any) -> Any:
     """A module's output, or the first of several."""
     return output[0] if isinstance(output, tuple | list) else output
 
 
-def _kept(output):
+def _kept(output: Any) -> Any:
     output = first(output)
     return output.detach().clone() if isinstance(output, Tensor) else output  # sums are often taken in place
 
 
-def stream(args: tuple, kwargs: Mapping):
+def stream(args: tuple, kwargs: Mapping) -> Any:
     """What a module is given first."""
     return args[0] if args else next(iter(kwargs.values()))
 
@@ -244,19 +247,20 @@ def _single(parts: Mapping[str, nn.Module]) -> dict[str, tuple[nn.Module, ...]]:
     return {part: (end,) for part, end in parts.items()}
 
 
-def _described(network: nn.Module, description: Mapping) -> dict[str, Foreign]:
+def _described(network: nn.Module, description: Mapping) -> dict[str, Block | Foreign]:
     if not isinstance(description, Mapping) or not description:
         raise BadInput(
             f"the description of blocks is a {type(description).__name__}; it must be a dict from a block's name "
             "to that of the submodule whose output is added to the stream, with one block or more"
         )
     modules = dict(network.named_modules())
-    found = {}
+    found: dict[str, Block | Foreign] = {}
     for name, branches in description.items():
         branches = [branches] if isinstance(branches, str) else list(branches)
-        if wrong := [branch for branch in branches if branch not in modules] or not branches:
+        wrong = [branch for branch in branches if branch not in modules]
+        if wrong or not branches:
             raise BadInput(
-                f"{type(network).__name__} has no submodule {wrong[0] if branches else 'for'} that block {name} "
+                f"{type(network).__name__} has no submodule {wrong[0] if wrong else 'for'} that block {name} "
                 "could end in; name one of named_modules()"
             )
         found[str(name)] = Foreign(tuple(modules[branch] for branch in branches))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,6 +18,7 @@ from ensemble.attribution.interaction import Matrix
 from ensemble.drawing.lesions import depth_order
 from ensemble.drawing.measure import SAME, as_errors, measured
 from landscape.drawing.page import loss_label, split_of, titles_of
+from landscape.drawing.scale import limits_of
 from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, abreast, check_width
 from landscape.engine.table import Results
 from landscape.errors import BadInput
@@ -67,7 +69,7 @@ def interactions(files: Sequence[Results], *, titles: Sequence[str] | None = Non
         label = f"rise of {loss_label(files) if loss else split_of(files) + 'error (points)'}"
         bar = figure.colorbar(ScalarMappable(norm, CMAP), ax=panels, label=label, shrink=0.9, aspect=30)
         bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        bar.ax.yaxis.set_ticks(_ticks(norm.vmax))
+        bar.ax.yaxis.set_ticks(_ticks(limits_of(norm)[1]))
         bar.ax.minorticks_off()
         bar.outline.set_linewidth(0.5)
         cross = Line2D([], [], color="0.2", linestyle="none", marker="x", markersize=3, markeredgewidth=0.6)
@@ -128,10 +130,10 @@ def values(files: Sequence[Results], *, titles: Sequence[str] | None = None, wid
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width), 0.35 + 1.75 * len(panels_of)), layout="constrained")
         panels = figure.subplots(len(panels_of), 1, squeeze=False)[:, 0]
-        drawn: dict[str, object] = {}
+        drawn: dict[str, Any] = {}
         for axes, title in zip(panels, panels_of, strict=True):
             mine = [file for file, its in zip(files, titles, strict=True) if its == title]
-            order = depth_order([file.coordinates["block"] for file in mine])
+            order = depth_order([list(file.coordinates["block"]) for file in mine])
             for file in sorted(mine, key=lambda file: "turn" in file.variables):
                 drawn |= by_value(axes, file, order, errors)
             axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
@@ -139,11 +141,11 @@ def values(files: Sequence[Results], *, titles: Sequence[str] | None = None, wid
             axes.set_ylabel(f"{split_of(mine)}error (points)" if errors else loss_label(mine))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[-1].set_xlabel("block, by depth")
-        figure.legend(drawn.values(), drawn.keys(), loc="outside upper center", ncols=2)
+        figure.legend(list(drawn.values()), list(drawn), loc="outside upper center", ncols=2)
     return figure
 
 
-def by_value(axes: Axes, file: Results, order: Sequence[str], errors: bool | None = None) -> dict[str, object]:
+def by_value(axes: Axes, file: Results, order: Sequence[str], errors: bool | None = None) -> dict[str, Any]:
     """Draw the values in one file, with their 95 % intervals, or the damages of single deletions.
 
     Parameters
@@ -167,7 +169,7 @@ def by_value(axes: Axes, file: Results, order: Sequence[str], errors: bool | Non
         trials = shapley.places(ways, file["deleted"])
         found = shapley.remaining(payoff, file["done"], ways, trials, file.attributes.get("precision"))[1]
         place = np.array([order.index(name) for name in names]) + 1
-        look = {"color": COLORS[0], "fmt": "o", "markersize": 3, "elinewidth": 0.8}
+        look: dict[str, Any] = {"color": COLORS[0], "fmt": "o", "markersize": 3, "elinewidth": 0.8}
         return {"Shapley value, 95 % interval": axes.errorbar(place, factor * found.mean, factor * found.half, **look)}
     if file["deleted"].sum(axis=1).max() > 1:
         raise BadInput(
@@ -175,8 +177,8 @@ def by_value(axes: Axes, file: Results, order: Sequence[str], errors: bool | Non
         )
     alone = np.flatnonzero(file["deleted"].any(axis=1) & file["done"])
     intact = payoff[~file["deleted"].any(axis=1)][0]
-    place = [order.index(names[block]) + 1 for block in file["deleted"][alone].argmax(axis=1)]
-    bars = axes.bar(place, factor * (payoff[alone] - intact), color=COLORS[1], alpha=0.35, width=0.8, linewidth=0)
+    at = [order.index(names[block]) + 1 for block in file["deleted"][alone].argmax(axis=1)]
+    bars = axes.bar(at, factor * (payoff[alone] - intact), color=COLORS[1], alpha=0.35, width=0.8, linewidth=0)
     return {"rise when it alone is deleted": bars}
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, wrapped
@@ -46,7 +48,7 @@ def identity(files: Sequence[Results], *, titles: Sequence[str] | None = None, w
         axes = figure.subplots()
         for name, values, color in zip(names, error, COLORS * len(names), strict=False):
             plain = name.startswith("plain")
-            line = {"dashes": DASHES} if plain else {}
+            line: dict[str, Any] = {"dashes": DASHES} if plain else {}
             axes.plot(depth, np.exp(np.log(values).mean(axis=1)), color=color, label=name, **line)
             axes.plot(
                 np.repeat(depth, values.shape[1]), values.ravel(), "o", color=color, markersize=2.6, mew=0, alpha=0.6
@@ -81,7 +83,7 @@ def reuse(files: Sequence[Results], *, width: float = 5.5) -> Figure:
     return figure
 
 
-def _weights(axes: Axes, weight: np.ndarray):
+def _weights(axes: Axes, weight: np.ndarray) -> AxesImage:
     """(targets, sources) as a map of sources (down) over targets (across); returns it, for a colour bar."""
     n = len(weight)
     drawn = axes.imshow(weight.T, cmap="viridis", extent=(0.5, n + 0.5, n - 0.5, -0.5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -49,7 +50,7 @@ PAGES: dict[Hashable, Callable[..., str]] = {
 
 
 def draw(
-    results: Results | Iterable[Results], *, ax: Axes | None = None, by_depth: bool = False, **options
+    results: Results | Iterable[Results], *, ax: Axes | None = None, by_depth: bool = False, **options: Any
 ) -> Figure | Axes:
     """Draw results as the figure that there is for their kind.
 
@@ -88,11 +89,12 @@ def drawing_of(files: Sequence[Results], by_depth: bool = False) -> Drawing:
     return drawing
 
 
-def page(results: Results | Iterable[Results], **options) -> str:
+def page(results: Results | Iterable[Results], **options: Any) -> str:
     """A page to explore, for `landscape.drawing.document.save_page`; raises as `draw` does."""
     files = listed(results)
-    makers = {PAGES.get(key_of(file, PAGES)) for file in files}
-    if len(makers) > 1 or None in makers:
+    keys = {key_of(file, PAGES) for file in files}
+    makers = {PAGES[key] for key in keys if key in PAGES}
+    if len(makers) != 1 or keys - PAGES.keys():
         each = ", ".join(f"{source} is a {kind}" for kind, source in {file.kind: file.source for file in files}.items())
         raise BadInput(
             "a page shows surfaces over planes, with the paths in them, or surfaces along lines, or lesions, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -76,10 +76,10 @@ def flows(
     names = list(titles or variants)
     if len(names) != len(variants):
         raise BadInput(f"{len(names)} titles for {len(variants)} variants; give one each")
-    names = dict(zip(variants, names, strict=True))
+    called = dict(zip(variants, names, strict=True))
     with matplotlib.rc_context(STYLE):
         draw = _maps if show == "similarity" else _lines
-        figure = draw(file, show, names, check_width(width))
+        figure = draw(file, show, called, check_width(width))
         seeds = len(np.unique(file["seed"]))
         what = f"{seeds} seeds: mean{' and range' * (show != 'similarity')}" if seeds > 1 else "one seed"
         batchnorm = file.attributes["batchnorm"]
@@ -90,7 +90,7 @@ def flows(
     return figure
 
 
-def by_position(axes: Axes, values: np.ndarray, *, label: str, log: bool, **look) -> Axes:
+def by_position(axes: Axes, values: np.ndarray, *, label: str, log: bool, **look: Any) -> Axes:
     """Draw values, shape (seeds, boundaries), over the depth, from 0 at the first block to 1 at the head.
 
     A line is the mean over seeds, a band spans them. What is not finite, or not positive on a logarithmic scale,

@@ -6,13 +6,15 @@ pass. A stage is what block names share before their last dot.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -212,15 +214,14 @@ def lesions(
         stacked = check_width(width) < 4.5
         columns = 1 if stacked else min(2, max(1, len(sides) - (_kinds in sides)))
         ratios = [1.6 if _singles in sides else 1, 1][:columns]
-        places = [divmod(i, columns) for i in range(len(sides))]
+        places: list[tuple] = [divmod(i, columns) for i in range(len(sides))]
         if _kinds in sides:  # last, in a row of its own: its names take room
             places[-1] = (-(-(len(sides) - 1) // columns), slice(None))
         rows = 1 + places[-1][0]
-        figure = Figure((width, 2.3 * rows), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.03)
+        figure = Figure((width, 2.3 * rows), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.03))
         grid = figure.add_gridspec(rows, columns, width_ratios=ratios)
         panels = [figure.add_subplot(grid[place]) for place in places]
-        keys = {}
+        keys: dict[str, dict] = {}
         for axes, (draw, pairs) in zip(panels, sides.items(), strict=True):
             keys |= draw(axes, pairs, color, errors)
         names = [Line2D([], [], color=c, marker="o", markersize=2.6, label=title) for title, c in color.items()]
@@ -272,7 +273,11 @@ def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]
         if stage > 1:
             axes.axvline(start + 0.5, color="0.8", linewidth=0.5, zorder=0)
         if len(starts) > 1:
-            where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
+            where: dict[str, Any] = {
+                "xycoords": ("data", "axes fraction"),
+                "textcoords": "offset points",
+                "ha": "center",
+            }
             axes.annotate(f"stage {stage}", ((start + stop + 1) / 2, 1), (0, 2), fontsize=NOTE, **where)
     axes.set(xlim=(0.3, len(order) + 0.7), xlabel="deleted block, by depth")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -356,7 +361,7 @@ def _of(file: Results, variable: str) -> Results:
     return replace(file, variables=variables)
 
 
-def _side(file: Results):
+def _side(file: Results) -> Callable:
     """The panel that a file belongs to."""
     change = change_of(file)
     if change.variable == "order":
@@ -369,10 +374,11 @@ def _side(file: Results):
 def _chance(axes: Axes, pairs: list[tuple[Results, str]]) -> dict[str, dict]:
     """A line at the error of guessing, where the classes are known and the axis reaches there."""
     classes = {CLASSES.get(str(file.attributes.get("data")), file.attributes.get("classes")) for file, _ in pairs}
-    chance = 100 * (1 - 1 / int(classes.pop())) if len(classes) == 1 and None not in classes else np.inf
+    number = classes.pop() if len(classes) == 1 else None
+    chance = np.inf if number is None else 100 * (1 - 1 / int(number))
     if chance > axes.get_ylim()[1]:
         return {}
-    look = {"linestyle": ":", "linewidth": 0.8}
+    look: dict[str, Any] = {"linestyle": ":", "linewidth": 0.8}
     axes.axhline(chance, color="0.3", zorder=0, **look)
     return {"chance": look}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,7 +28,7 @@ __all__ = [
 
 Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 WIDE = 30  # largest over smallest loss from which on a scale is logarithmic
-LOST = {"linestyle": "none", "marker": "x", "markersize": 3}
+LOST: dict[str, Any] = {"linestyle": "none", "marker": "x", "markersize": 3}
 
 # What lesions of one network share; the rest says which of them were measured, and by whom.
 SAME = ("network", "checkpoint", "data_digest", "split", "loss", "batchnorm", "dtype", "tolerance")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files as resources
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
@@ -120,7 +121,7 @@ def trials(files: Sequence[Results]) -> dict[str, np.ndarray]:
     return {name: array[once] for name, array in table.items()}
 
 
-def numbers(table: dict[str, np.ndarray], titles: Sequence[str], label: str = "error (%)"):
+def numbers(table: dict[str, np.ndarray], titles: Sequence[str], label: str = "error (%)") -> Any:
     """A plotly figure of the error (or loss) by number of deleted blocks.
 
     Every trial is a point, whose number is its customdata.

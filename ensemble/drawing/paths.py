@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -36,8 +38,8 @@ def paths(files: Sequence[Results], *, titles: Sequence[str] | None = None, widt
     with matplotlib.rc_context(STYLE):
         stacked = check_width(width) < 4.5
         shape = (3, 1) if stacked else (1, 3)
-        figure = Figure((width, 5.4 if stacked else 2.4), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.03)
+        layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.03)
+        figure = Figure((width, 5.4 if stacked else 2.4), layout=layout)
         panels = figure.subplots(*shape, squeeze=False).ravel()
         for file, color in zip(files, COLORS * len(files), strict=False):
             for draw, axes in zip((numbers, norms, shares), panels, strict=True):
@@ -55,7 +57,7 @@ def paths(files: Sequence[Results], *, titles: Sequence[str] | None = None, widt
         figure.legend(handles=names, loc="outside upper center", ncols=2 if stacked else 4)
         sizes = sorted({len(file.coordinates["example"]) for file in files})
         told = f"{' or '.join(map(str, sizes))} {split_of(files)}examples"
-        looks = {
+        looks: dict[str, dict[str, Any]] = {
             f"exact: mean and middle half of {told}": {"marker": "o", "markersize": 2.2, "linewidth": 0.8},
             "number × mean norm of sampled paths, ± 2 s.e.": {"dashes": DASHES, "linewidth": 0.8},
         }

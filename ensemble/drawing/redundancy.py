@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from ensemble.drawing.measure import Z95
@@ -42,8 +43,8 @@ def redundancies(files: Sequence[Results], *, titles: Sequence[str] | None = Non
         if not np.isfinite(file["rise"][file["done"]]).any():
             raise BadInput(f"{file.source} has no finite rise of the loss to draw; measure a block first")
     with matplotlib.rc_context(STYLE):
-        figure = Figure((check_width(width, 5), 0.9 + 1.45 * len(files)), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.04)
+        layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.04)
+        figure = Figure((check_width(width, 5), 0.9 + 1.45 * len(files)), layout=layout)
         panels = figure.subplots(len(files), len(LABELS), squeeze=False, sharey="row")
         for row, file, title in zip(panels, files, titles, strict=True):
             _scales(row, file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -22,7 +23,7 @@ from landscape.errors import BadInput
 __all__ = ["survivors", "what_is_left"]
 
 ERROR, PATHS, GRADIENT = COLORS[:3]
-BESIDE = (
+BESIDE: tuple[dict[str, Any], ...] = (
     {"color": PATHS, "linewidth": 1.0, "dashes": (1.5, 1.5)},
     {"color": GRADIENT, "linewidth": 1.0, "dashes": DASHES},
 )
@@ -81,7 +82,7 @@ def survivors(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
             bounded(axes, of_lesions, errors)
         for axes in (*panels[: len(spectra)], *seconds) if errors else seconds:
             axes.set_ylim(1.05 * min(0, np.min(ends)), 1.05 * np.max(ends) if np.max(ends) > 100.5 else 100)
-        looks = {
+        looks: dict[str, dict[str, Any]] = {
             f"{'error' if errors else 'loss'}: median, quartiles, every trial": {"color": ERROR},
             "surviving paths": BESIDE[0],
             "gradient by surviving paths": BESIDE[1],

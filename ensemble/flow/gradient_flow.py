@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from ensemble.flow.profile import JACOBIANS, PROFILE, QUANTILES, profile
 from landscape import data as datasets
 from landscape.checkpoints.checkpoint import Checkpoint
 from landscape.data.standardisation import standardisation
-from landscape.engine.ranks import agreed, communicator
+from landscape.engine.ranks import Communicator, agreed, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
+from landscape.engine.sweep import Function
 from landscape.errors import BadInput
 from landscape.evaluation.compatibility import check_fit
 from landscape.evaluation.device import place, restored
@@ -30,6 +31,7 @@ from landscape.evaluation.measure import Batches
 from landscape.evaluation.prepared import check_gradients
 from landscape.log import Report
 from landscape.nested import cat
+from landscape.networks.network import Network
 from landscape.training.loop import train_epochs
 from landscape.training.variants import recipe as recipe_named
 from landscape.training.variants import trained_here, variant
@@ -67,7 +69,7 @@ def gradient_flow(
     jacobians: bool = False,
     device: str = "auto",
     out: str | os.PathLike | None = None,
-    comm=None,
+    comm: Communicator | None = None,
     quiet: bool = False,
     dry_run: bool = False,
 ) -> Results | Report:
@@ -114,7 +116,7 @@ def gradient_flow(
     ((2, 5, 4), ('network', 'quantile', 'boundary'))
     """
     comm = communicator(comm)
-    how = {"batchnorm": one_of("batchnorm", batchnorm, BATCHNORM), "jacobians": jacobians}
+    how: dict[str, Any] = {"batchnorm": one_of("batchnorm", batchnorm, BATCHNORM), "jacobians": jacobians}
     running = {"out": out, "comm": comm, "quiet": quiet, "dry_run": dry_run}
     if isinstance(variants, Evaluator):
         return _of_evaluator(variants, checkpoints, batches, batch_size, how, running)
@@ -148,18 +150,18 @@ def gradient_flow(
             measured = _batches(training.images, training.labels, batches, batch_size, on)
             settings = recipe_named(recipe, epochs, batch_size, learning_rate)
 
-        def profiles(points):
+        def profiles(points: np.ndarray) -> Iterator[dict]:
             for (number,) in points:
                 row = rows[int(number)]
                 if row.variant in trained:
-                    network = trained[row.variant].restore().to(on, memory_format=torch.channels_last)
+                    network = trained[row.variant].restore().to(on).to(memory_format=torch.channels_last)
                 else:
-                    network = untrained(row).to(on, memory_format=torch.channels_last)
+                    network = untrained(row).to(on).to(memory_format=torch.channels_last)
                     if row.moment == "trained":
                         with contextlib.suppress(BadInput):  # diverged: what there is now is measured
                             for _ in train_epochs(network, training, test, **settings, seed=row.seed, device=on):
                                 pass
-                yield profile(network, measured, max(boundaries), **how)
+                yield profile(cast("Network", network), measured, max(boundaries), **how)
 
         attributes = {
             "network": ", ".join(dict.fromkeys(row.variant for row in rows)),
@@ -200,15 +202,15 @@ def _of_evaluator(
         ]
         attributes = {**evaluation.metadata, "batchnorm": how["batchnorm"], "batches": number, "batch_size": size}
 
-        def profiles(points):
+        def profiles(points: np.ndarray) -> Iterator[dict]:
             for _ in points:
-                yield profile(evaluation.network, batches, boundaries[0], evaluation.loss, **how)
+                yield profile(cast("Network", evaluation.network), batches, boundaries[0], evaluation.loss, **how)
 
         return _run(profiles, rows, boundaries, how["jacobians"], attributes, running)
 
 
 def _run(
-    profiles, rows: list[Row], boundaries: list[int], jacobians: bool, attributes: dict, running: Mapping
+    profiles: Function, rows: list[Row], boundaries: list[int], jacobians: bool, attributes: dict, running: Mapping
 ) -> Results | Report:
     every = np.arange(max(boundaries))
     columns = zip(Row._fields, zip(*rows, strict=True), strict=True)
@@ -236,11 +238,13 @@ def _recorded(trained: dict[str, Checkpoint]) -> dict:
         They differ.
     """
     constants = {name: {n: tuple(c.data[n]) for n in ("mean", "std") if n in c.data} for name, c in trained.items()}
-    first, *others = constants or [None]
+    if not constants:
+        return {}
+    first, *others = constants
     for other in others:
         if constants[other] != constants[first]:
             raise BadInput(f"{first} and {other} were trained on inputs standardised otherwise; measure them apart")
-    return constants.get(first, {})
+    return constants[first]
 
 
 def _rows(

@@ -81,14 +81,16 @@ def flow(network: Network, batches: Batches, loss: Loss = LOSSES["cross_entropy"
     BadInput
         The network is not made of parts, the loss is not one number for each example.
     """
-    gradients, parameters, examples = [], None, 0
+    gradients: list[np.ndarray] = []
+    parameters: list[list[Tensor]] = []
+    examples = 0
     with normalised(network, batches, batchnorm):
         for one in passes(network, batches, loss):
             gradients.append(np.stack([norms(g) for g in one.gradients]))
             examples += gradients[-1].shape[1]
             # float64 on the CPU: the mean over batches must not depend on how they are cut
             summed = [[g.cpu().double() for g in part] for part in one.parameters]
-            if parameters is not None:
+            if parameters:
                 summed = [[a + b for a, b in zip(*both, strict=True)] for both in zip(parameters, summed, strict=True)]
             parameters = summed
     squares = [sum(np.square(g.numpy()).sum() for g in part) for part in parameters]
@@ -110,7 +112,7 @@ def passes(network: Network, batches: Batches, loss: Loss = LOSSES["cross_entrop
     for inputs, targets in batches:
         with torch.inference_mode(False), torch.enable_grad():
             x = functional_call(parts[0], weights[0], (inputs,)).detach()
-            activations = []
+            activations: list[Tensor] = []
             for part, own in zip(parts[1:], weights[1:], strict=True):
                 activations.append(x if activations else x.requires_grad_())
                 x = functional_call(part, own, (x,))

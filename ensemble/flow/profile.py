@@ -19,7 +19,7 @@ __all__ = ["JACOBIANS", "PROFILE", "QUANTILES", "profile"]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 NAN, OVER = float("nan"), ("boundary",)
-PROFILE = {name: MEASURED[name] for name in ("loss", "accuracy", "examples")} | {
+PROFILE: dict[str, tuple] = {name: MEASURED[name] for name in ("loss", "accuracy", "examples")} | {
     "gradient": (
         "f8",
         NAN,
@@ -52,7 +52,7 @@ PROFILE = {name: MEASURED[name] for name in ("loss", "accuracy", "examples")} | 
         (*OVER, "other"),
     ),
 }
-JACOBIANS = {
+JACOBIANS: dict[str, tuple] = {
     f"sigma_{end}": (
         "f8",
         NAN,
@@ -108,9 +108,10 @@ def profile(
         with normalised(network, batches, held):
             ends = _ends(stages(network), network.stem(batches[0][0][:1]))
         found |= {f"sigma_{end}": np.array([*values, NAN]) for end, values in zip(("min", "max"), ends, strict=True)}
+    filled: dict[str, float | np.ndarray]
     filled = {name: _filled(value, (PROFILE | JACOBIANS)[name][3], boundaries) for name, value in found.items()}
     filled["gradient_last"] = float(np.median(flows.gradient[-1]))
-    return filled | {name: outs[-1].get(name, NAN) for name in ("loss", "accuracy", "examples")}
+    return filled | {name: (outs[-1] or {}).get(name, NAN) for name in ("loss", "accuracy", "examples")}
 
 
 def _ends(parts: Sequence[nn.Module], x: Tensor) -> tuple[list[float], list[float]]:
@@ -118,7 +119,8 @@ def _ends(parts: Sequence[nn.Module], x: Tensor) -> tuple[list[float], list[floa
     for part in parts:
         found.append(extremes(part, x))
         x = part(x).detach()
-    return tuple(zip(*found, strict=True))
+    low, high = zip(*found, strict=True)
+    return list(low), list(high)
 
 
 def _quantiles(values: np.ndarray) -> np.ndarray:

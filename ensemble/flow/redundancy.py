@@ -6,7 +6,7 @@ See `ensemble.flow.scores` for the scores. Whether they go with the damage is to
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -21,9 +21,9 @@ from ensemble.lesions.measure import damages, walkable
 from ensemble.lesions.plans import deletions
 from ensemble.lesions.trials import Described, ready
 from landscape.analysis.precision import FLOAT32, difference
-from landscape.engine.ranks import agreed, communicator
+from landscape.engine.ranks import Communicator, agreed, communicator
 from landscape.engine.run import run
-from landscape.engine.table import Results
+from landscape.engine.table import Results, Table
 from landscape.evaluation.device import room
 from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.losses import in_units
@@ -51,7 +51,7 @@ def redundancy(
     layers: bool = False,
     seed: int | None = None,
     out: str | os.PathLike | None = None,
-    comm=None,
+    comm: Communicator | None = None,
     quiet: bool = False,
     dry_run: bool = False,
 ) -> Results | Report:
@@ -93,15 +93,15 @@ def redundancy(
         beside = in_units(RISE | (FLOAT32 if reduced else {}), evaluation.metadata["loss"])
 
         @cache
-        def scored():
+        def scored() -> Scores:
             """All blocks at once; each rank for itself, since a pass costs no more than a deletion."""
             return scores(evaluation.network, found, evaluation.batches)
 
-        def function(trials):
+        def function(trials: np.ndarray) -> Iterator[dict]:
             for trial, measured in zip(trials, damage(trials), strict=True):
-                yield scored().of(int(trial["runs"].argmin())) | measured
+                yield {**scored().of(int(trial["runs"].argmin())), **measured}
 
-        def finish(table):
+        def finish(table: Table) -> Iterator[str]:
             yield from summary(table.values, evaluation.metadata["seed"])
             if reduced:
                 yield difference(evaluation.metadata["dtype"], table.values["loss"], table.values["loss_float32"])

@@ -67,6 +67,7 @@ def refinement(
 
 def added(block: Block, x: Tensor) -> tuple[Tensor, Tensor]:
     """What a block with a shortcut carries around its branch, and what the branch adds to it."""
+    assert block.shortcut is not None
     branch, shortcut = block.branch(x), block.shortcut(x)
     if block.survival != 1:
         branch = block.survival * branch

@@ -9,7 +9,7 @@ import numpy as np
 
 from ensemble.flow.similarity import source_weights
 from landscape.checkpoints.checkpoint import Checkpoint
-from landscape.engine.ranks import agreed, communicator
+from landscape.engine.ranks import Communicator, agreed, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
 from landscape.log import Report
@@ -31,7 +31,7 @@ def reuse(
     checkpoint: str | os.PathLike | Checkpoint,
     *,
     out: str | os.PathLike | None = None,
-    comm=None,
+    comm: Communicator | None = None,
     quiet: bool = False,
     dry_run: bool = False,
 ) -> Results | Report:

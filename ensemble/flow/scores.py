@@ -22,7 +22,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -187,15 +187,15 @@ def _watched(module: nn.Module, ends: Sequence[nn.Module], told: Callable) -> It
             handle.remove()
 
 
-def _of_block(block: Block, _module, x: Tensor, y: Tensor, *_) -> _Seen:
+def _of_block(block: Block, _module: nn.Module, x: Tensor, y: Tensor, *_: Any) -> _Seen:
     return _Seen(x, y, *((None, None) if block.shortcut is None else added(block, x)))
 
 
-def _of_layer(parts: _Parts, module: nn.Module, x: Tensor, y: Tensor, outs: list[Tensor], norms) -> list[_Seen]:
+def _of_layer(parts: _Parts, module: nn.Module, x: Tensor, y: Tensor, outs: list[Tensor], norms: list) -> list[_Seen]:
     """The blocks of a layer, from what its branches gave."""
     cuts = np.cumsum([0, *parts.branches])
     try:
-        sums = [sum(out.reshape(x.shape) for out in outs[a:b]) for a, b in pairwise(cuts)]
+        sums: list[Any] = [sum(out.reshape(x.shape) for out in outs[a:b]) for a, b in pairwise(cuts)]
         streams = _streams(x, sums, y, norms)
     except RuntimeError:  # branches of another shape
         sums, streams = [], None
@@ -236,7 +236,7 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 def _scores(seen: _Seen, examples: int) -> np.ndarray:
     """Influence, angle and relative size for each example: float64 ndarray, shape (3, examples)."""
     found = np.full((3, examples), np.nan)
-    if seen.before is None or len(seen.before) != examples:
+    if seen.before is None or seen.after is None or len(seen.before) != examples:
         return found
     if seen.before.shape == seen.after.shape:
         x, y = (_vectors(t, seen.axis) for t in (seen.before, seen.after))
@@ -245,7 +245,7 @@ def _scores(seen: _Seen, examples: int) -> np.ndarray:
         with np.errstate(invalid="ignore"):
             found[0] = 1 - np.where(known, cosine, 0).sum(1) / known.sum(1)
         found[1] = np.arccos(_cosine(x.reshape(examples, -1), y.reshape(examples, -1))) / np.pi
-    if seen.added is not None and len(seen.added) == examples:
+    if seen.added is not None and seen.carried is not None and len(seen.added) == examples:
         more, carried = (_norm(_vectors(t, seen.axis).reshape(examples, -1)) for t in (seen.added, seen.carried))
         with np.errstate(invalid="ignore", divide="ignore"):
             found[2] = np.where(carried > 0, more / carried, np.nan)

@@ -95,7 +95,9 @@ def source_weights(network: nn.Module) -> np.ndarray:
         if not layers:
             continue
         rest = [m for m in stage if not isinstance(m, Block)]
-        targets = [_first_weight(m.branch) for m in layers] + [_first_weight(rest[0] if rest else network.head)]
+        targets = [_first_weight(m.branch) for m in layers] + [
+            _first_weight(rest[0] if rest else network.get_submodule("head"))
+        ]
         width, growth = targets[0].shape[1], layers[0].join.growth
         weights = np.full((len(targets), len(layers) + 1), np.nan)
         for target, weight in enumerate(targets):

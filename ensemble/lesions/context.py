@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from ensemble.blocks.blocks import Foreign, blocks, ends, first, refuse_cache, stream
 from ensemble.lesions.plans import ALONE, FIRST, MEAN, OTHER, deletions, every, intact, sampled
@@ -132,7 +134,7 @@ def altered(block: Block | Foreign, move: np.void, replacement: Replacement = NO
                 stack.enter_context(_hooked(end, torch.zeros_like))
         elif move["branch"] == MEAN:
             for end, mean in zip(ends(block), replacement.means[move["block"]], strict=True):
-                stack.enter_context(_hooked(end, lambda out, mean=mean: mean.to(out).expand_as(out).clone()))
+                stack.enter_context(_hooked(end, partial(_for_all, mean)))
         elif move["branch"] == OTHER:
             for end in ends(block):
                 stack.enter_context(_hooked(end, lambda out: out[derangement(len(out), replacement.seed)]))
@@ -188,7 +190,7 @@ def means(
         for number, branches in enumerate(ending):
             for place, end in enumerate(branches):
 
-                def add(out, key=(number, place)):
+                def add(out: Tensor, key: tuple[int, int] = (number, place)) -> Any:
                     # numpy's sum, in float64: torch's may depend on the number of threads
                     part = out.float().cpu().numpy().sum(axis=0, dtype=np.float64)
                     if key in sums and sums[key].shape != part.shape:
@@ -208,11 +210,16 @@ def means(
     ]
 
 
+def _for_all(mean: Tensor, out: Tensor) -> Tensor:
+    """The same output for every example."""
+    return mean.to(out).expand_as(out).clone()
+
+
 @contextlib.contextmanager
 def _hooked(end: nn.Module, change: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
     """A module whose output, or the first of several, is changed; where the change gives None, it is only looked at."""
 
-    def hook(_, inputs, output):
+    def hook(_: object, inputs: tuple, output: Any) -> Any:
         changed = change(first(output))
         return None if changed is None else _with_first(output, changed)
 
@@ -237,7 +244,7 @@ def _in_place(network: nn.Module, name: str, module: nn.Module) -> Iterator[None
 def _again(module: nn.Module, times: int) -> Iterator[None]:
     """A module that is applied to its own output, so many times more."""
 
-    def hook(_, args, kwargs, output):
+    def hook(_: object, args: tuple, kwargs: Mapping, output: Any) -> Any:
         refuse_cache(module, args, kwargs)
         for _ in range(times):
             x = first(output)
@@ -260,7 +267,7 @@ def _side_by_side(blocks: Sequence[Block | Foreign], modules: Sequence[nn.Module
     scale = [getattr(block, "survival", 1.0) for block in blocks]
     kept = {}
 
-    def pass_on(_, args, kwargs, output):
+    def pass_on(_: object, args: tuple, kwargs: Mapping, output: Any) -> Any:
         x = stream(args, kwargs)
         if (
             len(branches[0]) > 1
@@ -268,10 +275,10 @@ def _side_by_side(blocks: Sequence[Block | Foreign], modules: Sequence[nn.Module
             kept["branch"] = first(output) - x
         return _with_first(output, x)
 
-    def keep(out):
+    def keep(out: Tensor) -> None:
         kept["branch"] = out.clone()  # what comes out may be added to in place
 
-    def add(out):
+    def add(out: Tensor) -> Any:
         return out + scale[0] / scale[1] * kept["branch"]
 
     with contextlib.ExitStack() as stack:
@@ -285,13 +292,13 @@ def _side_by_side(blocks: Sequence[Block | Foreign], modules: Sequence[nn.Module
 
 
 @contextlib.contextmanager
-def _handle(handle) -> Iterator[None]:
+def _handle(handle: RemovableHandle) -> Iterator[None]:
     try:
         yield
     finally:
         handle.remove()
 
 
-def _with_first(output, value: Tensor):
+def _with_first(output: Any, value: Tensor) -> Any:
     """A module's output with another tensor in the first place."""
     return type(output)((value, *output[1:])) if isinstance(output, tuple | list) else value

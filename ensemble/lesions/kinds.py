@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -82,7 +82,7 @@ class Request:
     """
 
     kind: str
-    value: object
+    value: Any
     network: nn.Module
     blocks: Mapping[str, Block | Foreign]
     seed: int = 0
@@ -181,7 +181,7 @@ class Kind:
 
     plan: Callable[[Request], Study]
     help: str
-    typed: Mapping[str, object]
+    typed: Mapping[str, Any]
     changes: Mapping[str, Change]
     options: tuple[str, ...] = ()
     moves: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -85,7 +86,7 @@ def damages(
         ahead = {trial.tobytes(): again for trial, again in zip(plan[rows], branches(plan[rows]), strict=True)}
         walks = {
             dtype: Walk(
-                evaluation.network,
+                cast("Network", evaluation.network),
                 evaluation.batches,
                 loss,
                 evaluation.tolerance,
@@ -136,8 +137,8 @@ def damages(
             if interactions:
                 pair = alone[trial["runs"] == 0]
                 if len(pair) == 2:
-                    others = [reference(network, number) for network in (*pair, unchanged)]
-                    measured |= interaction(each, *others, evaluation.tolerance)
+                    one, other, intact = (reference(network, number) for network in (*pair, unchanged))
+                    measured |= interaction(each, one, other, intact, evaluation.tolerance)
                 else:
                     measured |= UNKNOWN
             if evaluation.dtype != torch.float32:

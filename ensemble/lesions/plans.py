@@ -231,14 +231,15 @@ def permuted(number: int, stages: Sequence[Sequence[int]], trials: int, seed: in
 
 def reversals(number: int, stages: Sequence[Sequence[int]], counts: Iterable[int] = ()) -> np.ndarray:
     """The intact order; each stage reversed; all of them. With counts, every run of so many blocks reversed instead."""
+    parts: list[Sequence[Sequence[int]]]
     if counts := list(counts):
         most = max(map(len, stages))
         if min(counts) < 2 or max(counts) > most:
             raise BadInput(f"--reverse takes runs of 2 to {most} blocks, the most that a stage can reverse here")
-        parts = [[stage[i : i + k]] for k in counts for stage in stages for i in range(len(stage) - k + 1)]
-        parts = [runs for runs in parts if runs[0][-1] - runs[0][0] == len(runs[0]) - 1]
+        runs_of_k = [stage[i : i + k] for k in counts for stage in stages for i in range(len(stage) - k + 1)]
+        parts = [[run] for run in runs_of_k if run[-1] - run[0] == len(run) - 1]
     else:
-        parts = [[stage] for stage in stages] + ([stages] if len(stages) > 1 else [])
+        parts = [*([stage] for stage in stages), *([stages] if len(stages) > 1 else [])]
     found = [np.arange(number)]
     for runs in parts:
         order = np.arange(number)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from landscape.evaluation.accuracy import Accuracy
 from landscape.evaluation.fused import forward, reduced
 from landscape.evaluation.measure import Batches, Loss, score
 from landscape.evaluation.sampling import Tolerance
+from landscape.networks.block import Block
 from landscape.networks.network import Network
 
 __all__ = ["Walk", "branches", "order"]
@@ -77,7 +79,7 @@ class Walk:
     ):
         self.batches, self.loss, self.tolerance, self.room = batches, loss, tolerance, room
         self.accuracy, self.extra = accuracy, extra
-        self.blocks, self.replacement = list(blocks(network).values()), replacement
+        self.blocks, self.replacement = cast("list[Block]", list(blocks(network).values())), replacement
         self.as_they_are = [reduced(block, dtype) for block in self.blocks]
         names = {id(block): number for number, block in enumerate(self.blocks)}
         # The network as steps in a row: (whole, without its block or None, number of the block)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -33,7 +34,7 @@ def study(
     alpha: tuple[float, float, int] | None = None,
     seed: int = 0,
     previous: Mapping[str, np.ndarray] = MappingProxyType({}),
-    **kinds: object,
+    **kinds: Any,
 ) -> Study:
     """Plan a study of one kind of lesion.
 
@@ -51,7 +52,13 @@ def study(
     BadInput
         Options that do not go together, or blocks that do not allow it.
     """
-    options = {"trials": trials, "contiguous": contiguous, "replace": replace, "precision": precision, "alpha": alpha}
+    options: dict[str, Any] = {
+        "trials": trials,
+        "contiguous": contiguous,
+        "replace": replace,
+        "precision": precision,
+        "alpha": alpha,
+    }
     kind, value = _asked_for(kinds)
     for name, given in options.items():
         fitting = [each for each in KINDS if name in KINDS[each].options]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace as with_fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from ensemble.lesions.kinds import Study
 from ensemble.lesions.measure import damages, walkable
 from ensemble.lesions.study import previous_sets, study
 from landscape.analysis.precision import FLOAT32, difference
-from landscape.engine.ranks import agreed, communicator
+from landscape.engine.ranks import Communicator, agreed, communicator
 from landscape.engine.run import run
 from landscape.engine.table import Results, Table, results_of
 from landscape.errors import BadInput
@@ -63,10 +64,10 @@ def lesions(
     calibration: int | None = None,
     seed: int | None = None,
     out: str | os.PathLike | None = None,
-    comm=None,
+    comm: Communicator | None = None,
     quiet: bool = False,
     dry_run: bool = False,
-    **kinds: object,
+    **kinds: Any,
 ) -> Results | Report:
     """Measure what is left of a network when its residual blocks are deleted, moved or changed. Collective.
 
@@ -134,14 +135,15 @@ def lesions(
     comm, out = communicator(comm), None if out is None else Path(out)
     kinds = {"delete": delete, "sets": sets, "shapley": shapley, "swap": swap, "permute": permute, **kinds}
     kinds |= {"reverse": reverse, "repeat": repeat, "parallel": parallel, "gate": gate}
-    options = {"trials": trials, "contiguous": contiguous, "replace": replace, "precision": precision, "alpha": alpha}
+    options: dict[str, Any] = {"trials": trials, "contiguous": contiguous, "replace": replace}
+    options |= {"precision": precision, "alpha": alpha}
     previous = comm.bcast(previous_sets(out) if comm.rank == 0 and trials else {})
     with evaluate.ready(comm) as evaluation:
         with agreed(comm):
             one_of("way with BatchNorm", batchnorm, BATCHNORM)
             evaluation, found = ready(evaluation, blocks, layers, seed)
             inputs = take(evaluation.batches[0][0], slice(3))
-            how = {**options, "seed": evaluation.metadata["seed"], "previous": previous}
+            how: dict[str, Any] = {**options, "seed": evaluation.metadata["seed"], "previous": previous}
             asked = study(evaluation.network, found, inputs, **how, **kinds)
             batches = _calibration(evaluation, calibration) if batchnorm == "recalibrated" else None
         if not walkable(evaluation, found, asked.plan, batches):
@@ -173,7 +175,7 @@ def lesions(
         )
 
 
-def shapley(evaluate: Evaluator, orders: int = 1000, **options: object) -> Results | Report:
+def shapley(evaluate: Evaluator, orders: int = 1000, **options: Any) -> Results | Report:
     """Measure what each block is worth, whichever others are there: ``lesions(evaluate, shapley=orders)``. Collective.
 
     Parameters
@@ -209,7 +211,7 @@ def ready(evaluation: Evaluation, blocks: Described, layers: bool, seed: int | N
 def _variables(evaluation: Evaluation, more: Mapping[str, tuple]) -> dict[str, tuple]:
     """What is measured in a trial."""
     exact = FLOAT32 if evaluation.dtype != torch.float32 else {}
-    beside = RISE | more | exact
+    beside = {**RISE, **more, **exact}
     if evaluation.accuracy is None:
         beside = {name: variable for name, variable in beside.items() if not name.startswith("error_")}
     return evaluation.variables | in_units(beside, evaluation.metadata["loss"])
@@ -232,7 +234,7 @@ def _in_orders(asked: Study, order: np.ndarray, precision: float | None) -> Call
     ways = asked.given["turn"][1].argsort(axis=1)
     places = values_of_blocks.places(ways, asked.given["deleted"][1])
 
-    def choose(table):
+    def choose(table: Table) -> np.ndarray:
         cost = values_of_blocks.payoff(table.values["loss"], table.values.get("accuracy"), table.done)
         rows, _ = values_of_blocks.remaining(cost, table.done, ways, places, precision)
         return order[np.isin(order, rows)]

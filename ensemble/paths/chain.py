@@ -104,7 +104,7 @@ def counts(steps: Sequence[Step]) -> list[int]:
     return [comb(n - plain, k - plain) if k >= plain else 0 for k in range(n + 1)]
 
 
-def effective(weight: Sequence[float], part: float = 0.95) -> tuple[int, int]:
+def effective(weight: Sequence[float] | np.ndarray, part: float = 0.95) -> tuple[int, int]:
     """The fewest neighbouring lengths that hold a part of the weight.
 
     Parameters
@@ -133,6 +133,6 @@ def effective(weight: Sequence[float], part: float = 0.95) -> tuple[int, int]:
     raise BadInput(f"no range holds {part:g} of the weight; give a part of it, up to 1")
 
 
-def mean_length(weight: Sequence[float]) -> float:
+def mean_length(weight: Sequence[float] | np.ndarray) -> float:
     """The mean of the lengths, each with its weight."""
     return float(np.average(np.arange(len(weight)), weights=weight))

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from ensemble.paths.chain import chain, counts, effective, mean_length
-from ensemble.paths.spectrum import products, sampled, spectrum
+from ensemble.paths.spectrum import Spectrum, products, sampled, spectrum
 from landscape.data import stratified_order
-from landscape.engine.ranks import agreed, communicator
+from landscape.engine.ranks import Communicator, agreed, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
 from landscape.engine.table import Table, read
@@ -53,7 +53,7 @@ def path_spectrum(
     image: bool = False,
     seed: int | None = None,
     out: str | os.PathLike | None = None,
-    comm=None,
+    comm: Communicator | None = None,
     quiet: bool = False,
     dry_run: bool = False,
 ) -> Results | Report:
@@ -105,11 +105,11 @@ def path_spectrum(
             exact, quick = (chain(evaluation.network, dtype, image) for dtype in (torch.float64, torch.float32))
 
         @cache
-        def everything():
+        def everything() -> Spectrum:
             """All lengths at once; each rank for itself, since it costs no more than one draw of each."""
             return spectrum(exact, batches, evaluation.loss)
 
-        def measured(points):
+        def measured(points: np.ndarray) -> Iterator[dict]:
             norms, shares = everything()
             sloped = norms.any(axis=0)  # an example without any gradient has no shares
             for (length,) in points:
@@ -160,7 +160,7 @@ def _as_counted(out: Path | None, numbers: np.ndarray) -> np.ndarray:
     """The numbers, or those in a file of version 0.1, which has only counted the examples."""
     if out is not None and out.is_file():
         counted = np.arange(len(numbers))
-        if np.array_equal(read(out).coordinates.get("example"), counted):
+        if np.array_equal(read(out).coordinates.get("example", np.empty(0)), counted):
             return counted
     return numbers
 
@@ -175,15 +175,15 @@ def _summary(table: Table, paths: Sequence[int], cost: int) -> Iterator[str]:
         yield "no finite gradient reaches the first block: there is nothing to divide among lengths"
         return
     off = np.nanmax(abs(values["share_each"].sum(axis=0) - 1))
-    first, last = effective(abs(share), PART)
+    first, last = effective(np.abs(share), PART)
     among = sum(paths[first : last + 1]) / sum(paths)
     over = np.divide(values["sampled_norm"], norm, out=np.zeros(n + 1), where=norm > 0)
     peak, worst = share.argmax(), over.argmax()
     yield f"{line}; the shares of each example sum to 1 within {off:.1g}"
     yield (
         f"{100 * PART:.0f} % of the shares, in magnitude, are of lengths {first} to {last} of {n}, "
-        f"which {100 * among:.3g} % of all paths have; the mean length is {mean_length(abs(share)):.1f}, the share is "
-        f"largest at {peak}"
+        f"which {100 * among:.3g} % of all paths have; the mean length is {mean_length(np.abs(share)):.1f}, "
+        f"the share is largest at {peak}"
     )
     yield (
         f"number times mean norm of paths is {over[peak]:.3g} times the norm of their sum there, "

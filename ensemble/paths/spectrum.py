@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain as chained
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,8 +45,8 @@ class _Frozen(NamedTuple):
     """A step at the activations of a batch, as a function of two inputs, the carry's and the branch's."""
 
     out: Tensor
-    carried: Tensor | None
-    branched: Tensor | None
+    carried: Any  # Tensor, None where there is no such way
+    branched: Any
 
 
 def components(chain: Chain, inputs: Tensor, targets: Tensor, loss: Loss = LOSSES["cross_entropy"]) -> Tensor:
@@ -150,7 +150,7 @@ def drawn(steps: Sequence[Step], length: int, draws: int, seed: int) -> np.ndarr
     plain = [i for i, step in enumerate(steps) if step.carry is None]
     paths, size = counts(steps)[length], length - len(plain)
     if paths <= draws:
-        chosen = [list(places) for places in combinations(free, size)] if paths else []
+        chosen: list = [list(places) for places in combinations(free, size)] if paths else []
     else:
         generators = (np.random.default_rng([seed, length, draw]) for draw in range(draws))
         chosen = [generator.choice(free, size, replace=False) for generator in generators]
@@ -183,7 +183,7 @@ def _frozen(chain: Chain, inputs: Tensor, targets: Tensor, loss: Loss) -> tuple[
     steps = []
     with torch.enable_grad():
         for step in chain.steps:
-            leaves = [None if way is None else x.detach().requires_grad_() for way in step[:2]]
+            leaves: list[Any] = [None if way is None else x.detach().requires_grad_() for way in step[:2]]
             ways = zip(step[:2], leaves, strict=True)
             out = step.after(*(way(leaf) for way, leaf in ways if way is not None))
             steps.append(_Frozen(out, *leaves))

@@ -225,7 +225,7 @@ def _line(part: str, name: str, unit: str, rows: dict[str, list[Row]], networks:
     geometric = all(row.geometric and not np.any(np.less_equal(row.values, 0)) for row in pooled.values())
     estimates = tuple(_estimate(pooled[network], geometric) if network in pooled else None for network in networks)
     both = len(networks) == len(pooled) == 2
-    apart = _difference(*(pooled[network] for network in networks), geometric) if both else None
+    apart = _difference(pooled[networks[0]], pooled[networks[1]], geometric) if both else None
     if geometric and any(e.repeats > 1 for e in estimates if e):
         name += ", geometric mean"
     return Line(part, name, unit, geometric, estimates, apart)
@@ -250,17 +250,18 @@ def _estimate(row: Row, geometric: bool) -> Estimate:
     if geometric:
         mean, low, high = np.exp([mean, low, high])
     low, high = np.clip([low, high], row.least, row.most)
-    if row.censored.any() and not math.isnan(low):
+    if np.any(row.censored) and not math.isnan(low):
         high = math.inf
     return Estimate(float(mean), float(low), float(high), *counts)
 
 
 def _difference(first: Row, second: Row, geometric: bool) -> Estimate:
     counts = [a + b for a, b in zip(_counts(first), _counts(second), strict=True)]
-    below, above = second.censored.any(), first.censored.any()  # where the true difference may be far off
+    below, above = np.any(second.censored), np.any(first.censored)  # where the true difference may be far off
     if (below and above) or np.isinf([*first.values, *second.values]).any():
         return Estimate(NONE, NONE, NONE, *counts)
-    mean, low, high, _ = difference(*(np.log(row.values) if geometric else row.values for row in (first, second)))
+    one, other = (np.log(row.values) if geometric else row.values for row in (first, second))
+    mean, low, high, _ = difference(one, other)
     if not math.isnan(low):
         low, high = (-math.inf if below else low), (math.inf if above else high)
     if geometric:
@@ -271,4 +272,4 @@ def _difference(first: Row, second: Row, geometric: bool) -> Estimate:
 def _counts(row: Row) -> tuple[int, int, int]:
     """Values, those that are lower bounds, and those that do not exist."""
     missing = int(np.isnan(row.values).sum())
-    return len(row.values) - missing, int(row.censored.sum()), missing
+    return len(row.values) - missing, int(np.sum(row.censored)), missing

@@ -6,7 +6,7 @@ A surface is an array over (y, x), or over x alone, on evenly spaced coordinates
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -214,6 +214,7 @@ def basin(
         Of size 0 if the point is not below the level; NaN if there is no such point, or its value is not finite.
     """
     values = np.where(np.isfinite(values), values, np.nan)
+    place: tuple[Any, ...] | None
     if around == "least":
         place = np.unravel_index(np.nanargmin(values), values.shape) if np.isfinite(values).any() else None
     else:
@@ -222,7 +223,7 @@ def basin(
         return Basin(float("nan"), False)
     if values[place] >= level:
         return Basin(0.0, False)
-    return _width(values, level, x, place[0]) if y is None else _area(values, level, x, y, place)
+    return _width(values, level, x, int(place[0])) if y is None else _area(values, level, x, y, tuple(map(int, place)))
 
 
 def barrier(loss: np.ndarray, x: np.ndarray) -> Barrier:

@@ -69,9 +69,9 @@ def pairs(loss: np.ndarray) -> Pairs:
     around = [int(np.dot(step, strides)) for step in product((-1, 0, 1), repeat=padded.ndim) if any(step)]
     order = np.argsort(value, kind="stable")
     order = order[np.isfinite(value[order])]
-    rank = np.empty(value.size, int)
-    rank[order] = np.arange(order.size)
-    rank = rank.tolist()  # the loop below reads single items: lists are several times faster at that
+    ranks = np.empty(value.size, int)
+    ranks[order] = np.arange(order.size)
+    rank = ranks.tolist()  # the loop below reads single items: lists are several times faster at that
     parent = [-1] * value.size  # −1: not yet under water. The root of a lake is its lowest point.
 
     def root(p: int) -> int:
@@ -94,8 +94,8 @@ def pairs(loss: np.ndarray) -> Pairs:
     keep = keep[np.argsort(birth[keep] - death[keep], kind="stable")]
     inner = np.full(padded.shape, -1)
     inner[(slice(1, -1),) * padded.ndim] = np.arange(np.size(loss)).reshape(np.shape(loss))
-    inner = np.append(inner, -1)  # so that −1 stays −1
-    return Pairs(birth[keep], death[keep], inner[minimum[keep]], inner[saddle[keep]])
+    place = np.append(inner, -1)  # so that −1 stays −1
+    return Pairs(birth[keep], death[keep], place[minimum[keep]], place[saddle[keep]])
 
 
 def minima(loss: np.ndarray, loss_se: np.ndarray, k: float | None = None) -> Minima:

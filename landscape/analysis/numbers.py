@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 NONE = float("nan")
-REAL = {"least": -math.inf}  # values of either sign
+REAL: dict[str, float] = {"least": -math.inf}  # values of either sign
 ROUNDING = 1e-6  # of a loss in single precision, relative
 INDEFINITE = 0.01  # of λ_max: a negative λ_min that is larger is no rounding, and no flat direction
 
@@ -69,8 +69,8 @@ class Row(NamedTuple):
 
     name: str
     unit: str
-    values: Sequence[float]
-    censored: Sequence[bool] = ()
+    values: Sequence[float] | np.ndarray
+    censored: Sequence[bool] | np.ndarray = ()
     least: float = 0.0
     most: float = math.inf
     geometric: bool = False
@@ -145,6 +145,7 @@ def curvature(results: Results, levels: Levels) -> list[Row]:
 
 def lesion(results: Results, levels: Levels) -> list[Row]:
     """Errors with blocks deleted, or changed otherwise: medians over the trials; losses where there are no classes."""
+    ends: dict[str, float]
     if results.has_accuracy:
         what, unit, ends, measured = "error", "%", {"most": 100}, 100 * (1 - results.accuracy())
     else:

@@ -66,8 +66,8 @@ def headings(table: Comparison) -> list[str]:
 def rows(table: Comparison, form: Callable[..., str]) -> dict[str, list[list[str]]]:
     """For each part its rows: a number's name, the networks' estimates and their difference."""
     found: dict[str, list[list[str]]] = {}
-    for part, lines in groupby(table.lines, key=lambda line: line.part):
-        lines = list(lines)
+    for part, group in groupby(table.lines, key=lambda line: line.part):
+        lines = list(group)
         repeats = [
             max(e.repeats + e.missing if e else 0 for e in each)
             for each in zip(*(ln.estimates for ln in lines), strict=True)

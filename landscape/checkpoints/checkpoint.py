@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -66,8 +68,8 @@ class Checkpoint:
     sha256: str = ""
 
     # No fields, since a file of ours has one network and nothing beside it; see `Foreign`.
-    entry = None
-    notes = ()
+    entry = cast("str | None", None)
+    notes = cast("Sequence[str]", ())
 
     @property
     def title(self) -> str:
@@ -347,7 +349,7 @@ def _measured(value: object) -> bool:
 
 
 # Field: whether a value is as `save` has it from train.py.
-WRITTEN = {
+WRITTEN: dict[str, Callable[[Any], object]] = {
     "format": lambda v: isinstance(v, int) and 1 <= v < 1000,
     "network": lambda v: isinstance(v, str) and re.fullmatch(r"\w+|[\w.]+:\w+", v),
     "arguments": _words,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -60,7 +61,7 @@ def renamed(weights: Mapping[str, Tensor], network: str) -> tuple[dict[str, Tens
         raise BadInput(f"the weights are of a network whose stages do not double their channels; {CURE}") from error
 
 
-def entry_of(parts: Mapping[str, Mapping[str, Tensor]], network: str, name: str | None, path) -> Entry | None:
+def entry_of(parts: Mapping[str, Mapping[str, Tensor]], network: str, name: str | None, path: Path) -> Entry | None:
     """The one set of weights with such names in a file; None if there is none, or for other networks than ours.
 
     Parameters
@@ -99,7 +100,7 @@ def arguments_of(weights: Mapping[str, Tensor], network: str) -> dict:
     bottleneck = "layer1.0.conv3.weight" in weights
     width = len(weights["conv1.weight"])
     around = {name.rsplit(".", 3)[0] for name in weights if "shortcut" in name or "downsample" in name}
-    arguments = {"depth": (9 if bottleneck else 6) * n + 2, "width": width}
+    arguments: dict[str, int | str] = {"depth": (9 if bottleneck else 6) * n + 2, "width": width}
     if bottleneck:
         arguments["block"] = "bottleneck"
     if network == "plain":

@@ -236,7 +236,7 @@ def _chosen(entries: list[Entry], name: str | None, path: str | os.PathLike) -> 
     if not matching:
         there = _listed([each.label for each in entries])
         raise BadInput(
-            f'{path} has no weights of this network in {_short(name)}, but in {there}; choose with entry="NAME"'
+            f'{path} has no weights of this network in {_short(name or "")}, but in {there}; choose with entry="NAME"'
         )
     if len(matching) > 1:
         there = _listed([each.label for each in matching])
@@ -375,7 +375,8 @@ def _look_around(entry: Entry, parts: Mapping) -> None:
 
 def _prefixes(names: Iterable[str], ends: Iterable[str]) -> list[str]:
     """What is in front of one of some names, wherever they are: nothing, or something that ends in a dot."""
-    ends, prefixes = set(ends), {}
+    ends = set(ends)
+    prefixes: dict[str, None] = {}
     for name in names:
         if name in ends:
             prefixes[""] = None

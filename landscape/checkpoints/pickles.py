@@ -95,7 +95,9 @@ def class_found(path: Path, name: str) -> tuple[str, str]:
 def _place(path: Path, name: str) -> tuple[str, str]:
     """The key that a class stands behind, if it is plain text right before it, and how to get at the weights."""
     module, _, bare = name.rpartition(".")
-    where, last, words, strings = None, "", set(), []
+    where, last = None, ""
+    words: set[str] = set()
+    strings: list[str] = []
     with contextlib.suppress(Exception):  # of all kinds on broken bytes; then there is no place to name
         for operation, value, _ in islice(_operations(path), LOOKED_AT):
             if "UNICODE" in operation.name or operation.name == "SHORT_BINSTRING":

@@ -11,7 +11,8 @@ import json
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -69,7 +70,8 @@ def read(path: Path, lazy: bool = False) -> object:
         guard_memory(sum(file.stat().st_size for file in files), f"reading {path}")
     if not path.is_dir():
         return _read(path, lazy)
-    index, found = _index(path), {}
+    index = _index(path)
+    found: dict[str, Tensor] = {}
     for file in files:
         if file.suffix == ".json":
             continue
@@ -136,16 +138,16 @@ def _index(folder: Path) -> dict[str, str] | None:
 
 
 def _read(path: Path, lazy: bool) -> object:
+    load: Callable[[Path], object]
+    allowed: contextlib.AbstractContextManager
     if path.suffix == ".safetensors":
         import safetensors.torch
 
         load, allowed = safetensors.torch.load_file, contextlib.nullcontext()
     else:
         # Only archives can be mapped, which torch.save has made since torch 1.6.
-        archive, allowed = _checked(path), numbers_of_numpy()
-
-        def load(path: Path) -> object:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=lazy and archive)
+        allowed, mapped = numbers_of_numpy(), _checked(path) and lazy
+        load = partial(torch.load, map_location="cpu", weights_only=True, mmap=mapped)
 
     try:
         with warnings.catch_warnings(), allowed:

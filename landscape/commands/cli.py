@@ -19,12 +19,13 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
+from typing import Any, NoReturn
 
-from landscape.engine.ranks import Alone, agreed, world
+from landscape.engine.ranks import Alone, Communicator, agreed, world
 from landscape.errors import COMMAND, SCRIPT, BadInput, UnknownLayer, addressed, meant
 from landscape.log import ANSWER, LOG, note
 
@@ -51,13 +52,13 @@ class Parser(argparse.ArgumentParser):
             self._check_option(word)
         return super().parse_known_args(words, namespace)
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         raise _Mistyped(f"{message} (see --help)")
 
     def format_help(self) -> str:
         return addressed(super().format_help())
 
-    def exit(self, status: int = 0, message: str | None = None):
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         sys.stdout.flush()  # of --help: here it is heard of if nobody reads it, see `run`
         super().exit(status, message)
 
@@ -73,12 +74,14 @@ class Parser(argparse.ArgumentParser):
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            error.message += meant(str(value), map(str, action.choices))
+            error.message += meant(str(value), map(str, action.choices or ()))
             raise
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    def _format_usage(self, usage, actions, groups, prefix) -> str:
+    def _format_usage(
+        self, usage: str | None, actions: Iterable[argparse.Action], groups: Any, prefix: str | None
+    ) -> str:
         """What must be given; the options stand below, in their groups."""
         needed = [action for action in actions if action.required or not action.option_strings]
         return super()._format_usage(usage, needed, [], prefix).rstrip() + " [options]\n\n"
@@ -110,7 +113,7 @@ def run(main: Callable, parser: Parser, words: Sequence[str] | None = None) -> N
     parser : reads the command line
     words : what is typed after the command's name; by default a script's own arguments
     """
-    comm = Alone()
+    comm: Communicator = Alone()
     STOPPED.clear()
     before = COMMAND.set(True)
     as_script = SCRIPT.set(words is None)
@@ -141,7 +144,7 @@ def run(main: Callable, parser: Parser, words: Sequence[str] | None = None) -> N
     sys.exit(status)
 
 
-def _shown(comm, usual: Callable, message: Warning, category: type, *where, **more) -> None:
+def _shown(comm: Communicator, usual: Callable, message: Warning, category: type, *where: Any, **more: Any) -> None:
     """Show a warning of ours as a command says things; others as usual."""
     if not issubclass(category, UnknownLayer):
         usual(message, category, *where, **more)
@@ -149,7 +152,7 @@ def _shown(comm, usual: Callable, message: Warning, category: type, *where, **mo
         note(f"note: {message}")
 
 
-def _stopped(comm, parser: Parser, number: int) -> int:
+def _stopped(comm: Communicator, parser: Parser, number: int) -> int:
     if comm.rank == 0:
         _tell(f"{parser.prog}: stopped by {signal.Signals(number).name}; the same command goes on from here")
     else:
@@ -158,7 +161,7 @@ def _stopped(comm, parser: Parser, number: int) -> int:
     return 128 + number
 
 
-def _failed(comm, parser: Parser, error: Exception) -> int:
+def _failed(comm: Communicator, parser: Parser, error: Exception) -> int:
     if isinstance(error, BrokenPipeError) and (unread := _unread()):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in unread:  # what Python flushes in the end
@@ -276,7 +279,7 @@ def _tell(text: str) -> None:
         sys.stderr.flush()
 
 
-def _abort(comm, status: int) -> None:
+def _abort(comm: Any, status: int) -> None:
     """End the other ranks too: they may be waiting for this one."""
     if comm.size > 1:
         time.sleep(0.5)  # the launcher may end before it has passed on what was said

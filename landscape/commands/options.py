@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from argparse import BooleanOptionalAction
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from landscape.analysis.labels import NORMALIZATIONS
 from landscape.commands.cli import Parser
@@ -48,7 +50,8 @@ def evaluator_options(parser: Parser, split: str, several: bool = False, both: b
     splits, losses = ["train", "test"], f"{', '.join(LOSSES)}, or package.module:function"
     if several:
         losses = f"{losses}; several are measured in one pass, the first is the loss"
-    if both := several if both is None else both:
+    both = several if both is None else both
+    if both:
         splits = [*splits, "both"]
     group.add_argument(
         "--split", choices=splits, default=split, help="of the data" + ("; both: the test split in test_…" * both)
@@ -87,7 +90,11 @@ def evaluator_options(parser: Parser, split: str, several: bool = False, both: b
     group.add_argument(
         "--entry", metavar="NAME", help="which weights of a file that has several, raw and averaged ones, for example"
     )
-    depth = {"type": lambda text: f"depth={int(text)}", "metavar": "N", "help": "short for --argument depth=N"}
+    depth: dict[str, Any] = {
+        "type": lambda text: f"depth={int(text)}",
+        "metavar": "N",
+        "help": "short for --argument depth=N",
+    }
     group.add_argument("--depth", dest="arguments", action="append", default=[], **depth)
     group.add_argument("--data", help="the data, where they are not one of the known names: a folder, an .npz file, …")
     group.add_argument("--root", type=Path, help="where torchvision's data lie")
@@ -108,7 +115,7 @@ def evaluator_options(parser: Parser, split: str, several: bool = False, both: b
     run_options(group)
 
 
-def run_options(parser) -> None:
+def run_options(parser: Any) -> None:
     """Those of `landscape.engine.run.run`, and how much is said."""
     parser.add_argument(
         "--dry-run",
@@ -122,12 +129,12 @@ def run_options(parser) -> None:
     saying.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
-def device_option(group) -> None:
+def device_option(group: Any) -> None:
     """Where to compute."""
     group.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if there is one")
 
 
-def input_options(group, training: bool = False) -> None:
+def input_options(group: Any, training: bool = False) -> None:
     """Those of `landscape.networks.arguments.standardisation`.
 
     Parameters
@@ -147,7 +154,7 @@ def input_options(group, training: bool = False) -> None:
         group.add_argument("--standardize", action="store_true", default=None, help=help)
 
 
-def parameter_options(group) -> None:
+def parameter_options(group: Any) -> None:
     """The choice of parameters."""
     group.add_argument(
         "--parameters",
@@ -210,7 +217,7 @@ def plane_options(parser: Parser, points: int) -> None:
     )
 
 
-def statistics_options(group, policies, default: str | None, help: str) -> None:
+def statistics_options(group: Any, policies: Sequence[str], default: str | None, help: str) -> None:
     """What becomes of BatchNorm's statistics."""
     group.add_argument("--batchnorm", choices=policies, default=default, help=help)
     group.add_argument(
@@ -221,7 +228,7 @@ def statistics_options(group, policies, default: str | None, help: str) -> None:
     )
 
 
-def blocks_options(group) -> None:
+def blocks_options(group: Any) -> None:
     """Which blocks a network has."""
     group.add_argument(
         "--blocks",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,7 +127,7 @@ def _slopes(value: Tensor, at: list[Tensor]) -> Iterable[Tensor]:
 
 
 def _bend(slopes: Iterable[Tensor], at: list[Tensor], v: list[Tensor], again: bool) -> Iterable[Tensor]:
-    slope = sum((g * d).sum() for g, d in zip(slopes, v, strict=True))
+    slope: Any = sum((g * d).sum() for g, d in zip(slopes, v, strict=True))
     if not slope.requires_grad:  # a loss that is linear in the weights
         return [torch.zeros_like(p) for p in at]
     return torch.autograd.grad(slope, at, retain_graph=again, materialize_grads=True)
@@ -177,7 +178,7 @@ def hessian_operator(
     """
     which = selected(network, which)
     n = sum(parameter.numel() for parameter in _chosen(network, which).values())
-    kept = [] if keep and len(batches) == 1 else None
+    kept: list | None = [] if keep and len(batches) == 1 else None
 
     def product(vector: np.ndarray) -> np.ndarray:
         direction = _split(np.ravel(vector), _chosen(network, which))

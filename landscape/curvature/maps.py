@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +15,10 @@ from landscape.curvature.hessian import NotFinite, one_thread
 from landscape.curvature.spectra import density_probes, operator_of, part_of_eigenvalues, top_eigenvalues, trace_probes
 from landscape.engine.grid import Ends as AxisEnds
 from landscape.engine.grid import axes_of, ends_of
-from landscape.engine.ranks import agreed, communicator
+from landscape.engine.ranks import Communicator, agreed, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
+from landscape.engine.table import Table
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.losses import in_units
@@ -72,7 +74,7 @@ def curvature(
     steps: int = 100,
     seed: int | None = None,
     out: str | os.PathLike | None = None,
-    comm=None,
+    comm: Communicator | None = None,
     quiet: bool = False,
     dry_run: bool = False,
 ) -> Results | Report:
@@ -128,12 +130,12 @@ def curvature(
         mode = _mode(given)
         _check(given, mode)
         precision, steps = part_of_eigenvalues(precision), whole("steps", steps)
-        number = None if mode == "plane" else whole(mode, given[mode], 0)
+        number = 0 if mode == "plane" else whole(mode, given[mode], 0)
         evaluate.require_exact("the Hessian")
         ends, seed = ends_of(x, y, z), seed_of(evaluate, seed, plane)
         axes_of(ends, repeats)  # what is wrong with them is said at once
     how = {"precision": precision, "steps": steps}
-    running = {"out": out, "comm": comm, "quiet": quiet, "dry_run": dry_run}
+    running: dict[str, Any] = {"out": out, "comm": comm, "quiet": quiet, "dry_run": dry_run}
     with evaluate.ready(comm) as evaluation, one_thread():
         network = evaluation.network
         with agreed(comm):
@@ -164,7 +166,7 @@ def curvature(
             ranges = {"auto_range": auto_range}
         axes = axes_of(ends, repeats)
 
-        def extremes(points):
+        def extremes(points: np.ndarray) -> Iterator[dict]:
             for point in points:
                 with placed.at(network, point):
                     try:
@@ -180,7 +182,7 @@ def curvature(
                         "products": extreme.products,
                     }
 
-        def finish(table) -> Iterator[str]:
+        def finish(table: Table) -> Iterator[str]:
             v = table.values
             if axes.dims == ("y", "x"):
                 ratios = np.where(v["converged"], ratio(v["lambda_min"], v["lambda_max"]), np.nan)

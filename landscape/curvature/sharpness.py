@@ -32,7 +32,7 @@ import torch
 from torch import nn
 
 from landscape.curvature.hessian import direction_of, one_thread, vector_of
-from landscape.engine.ranks import agreed, communicator
+from landscape.engine.ranks import Communicator, agreed, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
 from landscape.engine.sweep import Function
@@ -68,7 +68,7 @@ def sharpness(
     parameters: Parameters = None,
     seed: int | None = None,
     out: str | os.PathLike | None = None,
-    comm=None,
+    comm: Communicator | None = None,
     quiet: bool = False,
     dry_run: bool = False,
 ) -> Results | Report:

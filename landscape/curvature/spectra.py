@@ -11,15 +11,17 @@ from dataclasses import replace
 from functools import cache
 from itertools import compress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from landscape.analysis.hessian_files import DENSITY, EIGENVALUES, TRACE, UNIT
 from landscape.curvature.hessian import Eigenpairs, hessian_eigenpairs, hessian_operator, one_thread
-from landscape.engine.ranks import agreed
+from landscape.engine.ranks import Communicator, agreed
 from landscape.engine.results import Results
 from landscape.engine.run import run
+from landscape.engine.table import Table
 from landscape.errors import BadInput
 from landscape.evaluation.borrowing import borrowed
 from landscape.evaluation.evaluator import Evaluator
@@ -156,7 +158,7 @@ def _converged(
 ) -> Eigenpairs:
     """The eigenpairs whose residuals are as small as they should be."""
     # Half of the precision, since the residuals themselves decide in the end.
-    how = {"end": end, "tolerance": precision / 2, "seed": seed}
+    how: dict[str, Any] = {"end": end, "tolerance": precision / 2, "seed": seed}
     pairs = hessian_eigenpairs(evaluation.network, evaluation.batches, number, evaluation.loss, which, **how)
     good = pairs.residuals <= precision * np.abs(pairs.values)
     directions = tuple(compress(pairs.directions, good))
@@ -182,9 +184,9 @@ def top_eigenvalues(
     precision: float,
     seed: int,
     attributes: dict,
-    comm,
+    comm: Communicator,
     dry_run: bool,
-    **running,
+    **running: Any,
 ) -> Results | Report:
     """The outermost eigenvalues; their directions go into a file, if one is named. Collective."""
     n = operator_of(evaluation, which).shape[0]
@@ -203,7 +205,7 @@ def top_eigenvalues(
             save(pairs.directions, directions)
         return pairs
 
-    def eigenvalues(rows):
+    def eigenvalues(rows: np.ndarray) -> Iterator[dict]:
         values, residuals, products = pairs().values, pairs().residuals, pairs().products
         for (row,) in rows:
             known = row < len(values)
@@ -214,7 +216,7 @@ def top_eigenvalues(
                 "products": products,
             }
 
-    def finish(table) -> Iterator[str]:
+    def finish(table: Table) -> Iterator[str]:
         good = table.values["converged"]
         if good.any() and directions is not None and not directions.is_file():
             pairs()
@@ -243,7 +245,14 @@ def top_eigenvalues(
 
 
 def trace_probes(
-    evaluation: Evaluation, which: Which | None, products: int, *, seed: int, attributes: dict, comm, **running
+    evaluation: Evaluation,
+    which: Which | None,
+    products: int,
+    *,
+    seed: int,
+    attributes: dict,
+    comm: Communicator,
+    **running: Any,
 ) -> Results | Report:
     """Estimates of the trace, one a probe. Collective."""
     operator = operator_of(evaluation, which)
@@ -251,10 +260,10 @@ def trace_probes(
         size, probes = budget(products)
 
     @cache
-    def sketch():  # by each rank for itself, and only where there are probes to take
+    def sketch() -> Any:  # by each rank for itself, and only where there are probes to take
         return sketch_of(operator, size, seed)
 
-    def traces(rows):
+    def traces(rows: np.ndarray) -> Iterator[dict]:
         for (row,) in rows:
             yield {"trace": probe(operator, sketch(), (seed, row))}
 
@@ -281,8 +290,8 @@ def density_probes(
     steps: int,
     seed: int,
     attributes: dict,
-    comm,
-    **running,
+    comm: Communicator,
+    **running: Any,
 ) -> Results | Report:
     """Quadratures of the spectral density, one a probe. Collective."""
     operator = operator_of(evaluation, which)
@@ -291,11 +300,11 @@ def density_probes(
         if probes < 2:
             raise BadInput(f"--density is {probes}; give 2 probes or more, which their scatter is known from")
 
-    def quadratures(rows):
+    def quadratures(rows: np.ndarray) -> Iterator[dict]:
         for (row,) in rows:
             yield dict(zip(DENSITY, quadrature(operator, steps, (seed, row)), strict=True))
 
-    def finish(table) -> list[str]:
+    def finish(table: Table) -> list[str]:
         nodes = table.values["node"]
         mean = moment(smoothed(nodes, table.values["weight"], n), 1)
         return [

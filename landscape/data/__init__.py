@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -159,7 +160,7 @@ def load(
 
 
 def load_for_training(
-    name: str, *, examples: int | None = None, seed: int = 0, standardize: bool | None = None, **options
+    name: str, *, examples: int | None = None, seed: int = 0, standardize: bool | None = None, **options: Any
 ) -> tuple[Data, Data]:
     """Both splits, to train a classifier on the first; parameters are those of `load`.
 
@@ -194,7 +195,7 @@ def load_for_training(
         raise BadInput(
             f"{training.name}: all training labels are 0; expected two classes or more, or there is nothing to tell"
         )
-    if test.classes > training.classes:
+    if test.classes and training.classes and test.classes > training.classes:
         raise BadInput(
             f"{test.name}: a test label is {test.classes - 1}; expected 0 to {training.classes - 1} as in training"
         )
@@ -372,5 +373,5 @@ def _digest(inputs: Nested, targets: Nested) -> str:
             digest.update(f"{mapped(lambda tensor: tensor.new_empty(0), nested)}\n".encode())
         for tensor in leaves(nested):
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.contiguous().flatten().numpy())
+            digest.update(tensor.contiguous().flatten().numpy().data)
     return digest.hexdigest()

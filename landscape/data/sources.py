@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -249,7 +249,7 @@ def _npz(path: Path) -> Source:
         return convert(array(names), f"{names} of {path}")
 
     def read(split: str) -> Split:
-        names = {what: named(split, what) for what in ARRAYS}
+        names: dict[str, Any] = {what: named(split, what) for what in ARRAYS}
         if lacking := [what for what, name in names.items() if name is None]:
             expected = " or ".join(f"{split}_{word}" for word in reversed(ARRAYS[lacking[0]]))
             raise BadInput(f"{path} has no array {expected}; it has {', '.join(sorted(members)[:10]) or 'none'}")
@@ -262,9 +262,9 @@ def _npz(path: Path) -> Source:
                 raise BadInput(f"{path} has {counts[each[0]]} {each[0]} and {counts[name]} {name}; expected as many")
         targets = tensors(names["targets"], _target)
         classes = _classes(targets, f"{split} targets of {path}")
-        if split != "train" and isinstance(name := named("train", "targets"), str) and classes is not None:
+        if split != "train" and isinstance(labels := named("train", "targets"), str) and classes is not None:
             # A class may be absent from the test split.
-            training = _classes(_target(array(name), f"{name} of {path}"), f"train targets of {path}")
+            training = _classes(_target(array(labels), f"{labels} of {path}"), f"train targets of {path}")
             classes = max(classes, training or 0)
         inputs = names["inputs"]
         wide = any(_wide(headers[name][1]) for name in (inputs.values() if isinstance(inputs, dict) else [inputs]))
@@ -313,7 +313,8 @@ def _function(name: str) -> Source:
                 result = DataLoader(result, 256)
             if isinstance(result, DataLoader):
                 result = cat([_pair(batch) for batch in _in_order(result)])
-            return _checked(*_pair(result), what)
+            inputs, targets = _pair(result)
+            return _checked(inputs, targets, what)
 
     return read
 
@@ -327,9 +328,9 @@ def _pair(value: Any) -> tuple:
 
 def _in_order(loader: DataLoader) -> DataLoader:
     """A loader that does not shuffle, so that the same data are the same numbers every time."""
-    sampler = loader.sampler
-    if isinstance(sampler, RandomSampler) and not sampler.replacement and len(sampler) == len(loader.dataset):
-        return DataLoader(loader.dataset, loader.batch_size or 256, collate_fn=loader.collate_fn)
+    sampler, dataset = loader.sampler, cast("Any", loader.dataset)  # torch does not say that it may have a length
+    if isinstance(sampler, RandomSampler) and not sampler.replacement and len(sampler) == len(dataset):
+        return DataLoader(dataset, loader.batch_size or 256, collate_fn=loader.collate_fn)
     return loader
 
 

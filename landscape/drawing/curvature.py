@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from textwrap import fill
+from typing import Any, cast
 
 import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -17,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from landscape.analysis.geometry import convex
 from landscape.analysis.hessian_files import ratio
 from landscape.drawing.page import titles_of, unit_of
-from landscape.drawing.scale import label_of
+from landscape.drawing.scale import label_of, limits_of
 from landscape.drawing.spectrum import note_of
 from landscape.drawing.style import NOTE, STYLE, Figure, check_width
 from landscape.drawing.surface import MISSING
@@ -27,7 +29,7 @@ from landscape.errors import BadInput
 __all__ = ["contradicted", "curvature", "map_of", "signed_norm"]
 
 LITTLE = 0.01  # a ratio as small as this is convex but for little; two decades of ratios have a colour
-DOT = {"linestyle": "none", "marker": "o", "markerfacecolor": "white", "markeredgecolor": "black"}
+DOT: dict[str, Any] = {"linestyle": "none", "marker": "o", "markerfacecolor": "white", "markeredgecolor": "black"}
 
 
 def curvature(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:
@@ -71,7 +73,7 @@ def curvature(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
                     axes.plot(x[columns], y[rows], **DOT | how)
             where = {"location": "bottom", "pad": 0.03} if alone else {"pad": 0.02}
             bar = figure.colorbar(drawn, ax=list(panels[row]), label=labels[row], extend=_beyond(maps, norm), **where)
-            ticks = [0.01, 0.1, 1] if row == 0 else _ticks(norm)
+            ticks = [0.01, 0.1, 1] if row == 0 else _ticks(cast("SymLogNorm", norm))
             bar.set_ticks(ticks, labels=[("−" if tick < 0 else "") + label_of(abs(tick)) for tick in ticks])
             bar.minorticks_off()
             bar.outline.set_linewidth(0.5)
@@ -85,7 +87,16 @@ def curvature(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     return figure
 
 
-def map_of(axes: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, norm: Normalize, cmap: str, *, done=True):
+def map_of(
+    axes: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    values: np.ndarray,
+    norm: Normalize,
+    cmap: str,
+    *,
+    done: bool | np.ndarray = True,
+) -> QuadMesh:
     """Draw values, shape (ny, nx), as pixels. Returns the mesh, for a colour bar.
 
     What is not finite is dark, and what is not `done`, of the same shape, a pattern.
@@ -126,7 +137,7 @@ def _beyond(maps: Sequence[np.ndarray], norm: Normalize) -> str:
 
 def _ticks(norm: SymLogNorm) -> list[float]:
     """Zero, and three decades or fewer on both sides of it."""
-    decades = np.arange(np.ceil(np.log10(norm.linthresh)), np.floor(np.log10(norm.vmax)) + 1)
+    decades = np.arange(np.ceil(np.log10(norm.linthresh)), np.floor(np.log10(limits_of(norm)[1])) + 1)
     ticks = 10.0 ** decades[:: -max(1, -(-len(decades) // 3))]
     return sorted({0.0, *ticks.tolist(), *(-ticks).tolist()})
 

@@ -14,6 +14,7 @@ from hashlib import sha256
 from html import escape
 from importlib.resources import files as resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -100,7 +101,7 @@ def document(title: str, body: str, data: dict, script: str) -> str:
     )
 
 
-def plain(figure) -> dict:
+def plain(figure: Any) -> dict:
     """A plotly figure as JSON has it, its arrays as base64 of their bytes."""
     return json.loads(figure.to_json(engine="json"))
 

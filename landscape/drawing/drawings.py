@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from inspect import signature
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -46,7 +47,7 @@ DRAWINGS: dict[Hashable, Drawing] = {
 ONTO: dict[Drawing, Callable[..., Axes]] = {planes: contour, profiles: curves}
 
 
-def draw(results: Results | Iterable[Results], *, ax: Axes | None = None, **options) -> Figure | Axes:
+def draw(results: Results | Iterable[Results], *, ax: Axes | None = None, **options: Any) -> Figure | Axes:
     """Draw results as the figure that there is for their kind.
 
     Parameters
@@ -76,7 +77,7 @@ def listed(results: Results | Iterable[Results]) -> list[Results]:
     return files
 
 
-def key_of(file: Results, drawings: Mapping[Hashable, Callable]) -> Hashable:
+def key_of(file: Results, drawings: Mapping[Hashable, Callable]) -> str | tuple[str, ...]:
     """What stands for such results in a table of drawings: their kind, or that and what their loss is over."""
     return (file.kind, *file.dims["loss"]) if _dims_of(file.kind, drawings) else file.kind
 
@@ -91,7 +92,9 @@ def drawing_of(files: Sequence[Results], drawings: Mapping[Hashable, Drawing]) -
         raise BadInput(f"one figure shows one kind of results, but {each}; draw them apart")
     keys = {key_of(file, drawings): file for file in files}
     if len(keys) > 1:
-        each = ", ".join(f"{file.source} is over ({', '.join(dims)})" for (_, *dims), file in keys.items())
+        each = ", ".join(
+            f"{file.source} is over ({', '.join(dims)})" for key, file in keys.items() for dims in [key[1:]]
+        )
         raise BadInput(f"one figure shows surfaces over the same dimensions, but {each}; draw them apart")
     ((key, file),) = keys.items()
     if key in drawings:

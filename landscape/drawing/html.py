@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm
 from landscape.drawing.document import document, packed, plain, provenance
 from landscape.drawing.interactive import examples, line, path, relief
 from landscape.drawing.page import loss_label, titles_of
-from landscape.drawing.scale import common_norm
+from landscape.drawing.scale import common_norm, limits_of
 from landscape.drawing.views import shown
 from landscape.engine.table import Results
 from landscape.errors import BadInput
@@ -204,6 +204,7 @@ def _scales(losses: Sequence[np.ndarray], vmin: float | None, vmax: float | None
     for kind, ends in {"log": (None, None) if linear else (vmin, vmax), "linear": (vmin, vmax)}.items():
         norm = common_norm(losses, *ends, linear=kind == "linear")
         if kind == "linear" or isinstance(norm, LogNorm):  # of losses below 0 there is no log scale
-            most = max(norm.vmax, finite.max(initial=norm.vmin))
-            scales[kind] = {"low": float(norm.vmin), "high": float(norm.vmax), "most": float(most)}
+            low, high = limits_of(norm)
+            most = max(high, finite.max(initial=low))
+            scales[kind] = {"low": float(low), "high": float(high), "most": float(most)}
     return {"first": "linear" if linear or "log" not in scales else "log", "kinds": scales}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_hex
@@ -21,7 +22,7 @@ __all__ = ["examples", "line", "path", "relief"]
 INK = COLORS[1]
 
 
-def relief(layers: Sequence[Results], label: str, *, cmap: str = "viridis", opacity: float = 1.0):
+def relief(layers: Sequence[Results], label: str, *, cmap: str = "viridis", opacity: float = 1.0) -> Any:
     """A plotly figure of surfaces over (y, x), the first of them visible.
 
     Parameters
@@ -64,7 +65,7 @@ def relief(layers: Sequence[Results], label: str, *, cmap: str = "viridis", opac
         figure.add_scatter3d(**where, mode="markers", marker=mark, hoverinfo="none", name="the network")
     axes = {"xaxis": _axis(first, 0), "yaxis": _axis(first, 1), "zaxis": {"title": {"text": "loss"}}}
     look = {"backgroundcolor": "white", "gridcolor": "#ccc", "zerolinecolor": "#999", "showspikes": False}
-    scene = {name: look | axis for name, axis in axes.items()}
+    scene: dict[str, Any] = {name: look | axis for name, axis in axes.items()}
     deep = float(np.clip(np.ptp(y) / np.ptp(x), 0.3, 3))
     size = (1 + deep) / 2
     scene |= {"aspectmode": "manual", "aspectratio": {"x": 1 / size, "y": deep / size, "z": 0.7}}
@@ -126,7 +127,9 @@ def path(file: Results) -> list:
     ]
 
 
-def line(lines: Sequence[Sequence[tuple[str, Results]]], titles: Sequence[str], label: str, variable: str = "loss"):
+def line(
+    lines: Sequence[Sequence[tuple[str, Results]]], titles: Sequence[str], label: str, variable: str = "loss"
+) -> Any:
     """A plotly figure of losses over α, and of errors, dashed, on the right.
 
     Parameters
@@ -144,11 +147,11 @@ def line(lines: Sequence[Sequence[tuple[str, Results]]], titles: Sequence[str], 
         for j, (_, layer) in enumerate(layers):
             known = layer.known & np.isfinite(layer["loss"])
             x, loss = layer.coordinates["x"], np.where(known, layer["loss"], np.nan)
-            error = np.where(layer.known, 100 * (1 - layer.accuracy()), np.nan)
+            errors = np.where(layer.known, 100 * (1 - layer.accuracy()), np.nan)
             parts = {
                 " ± %{{customdata[{}]:.2g}}": layer["loss_se"],
-                ", error %{{customdata[{}]:.2f}} %": error,
-                ", accuracy %{{customdata[{}]:.2f}} %": 100 - error,
+                ", error %{{customdata[{}]:.2f}} %": errors,
+                ", accuracy %{{customdata[{}]:.2f}} %": 100 - errors,
                 ", %{{customdata[{}]}} examples": examples(layer, variable),
             }
             parts = {how: values for how, values in parts.items() if np.isfinite(values).any()}
@@ -163,10 +166,10 @@ def line(lines: Sequence[Sequence[tuple[str, Results]]], titles: Sequence[str], 
                 showlegend=j == 0,
                 **group,
             )
-            there |= bool(np.isfinite(error).any())
+            there |= bool(np.isfinite(errors).any())
             dashed = {"color": color, "width": 1, "dash": "dash"}
             figure.add_scatter(
-                x=x, y=error, yaxis="y2", mode="lines", line=dashed, hoverinfo="skip", showlegend=False, **group
+                x=x, y=errors, yaxis="y2", mode="lines", line=dashed, hoverinfo="skip", showlegend=False, **group
             )
     axis = {
         "gridcolor": "#e4e4e4",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from textwrap import fill
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -20,7 +21,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
 from landscape.analysis.labels import NORMALIZATIONS
-from landscape.drawing.scale import common_norm, extension, labels_of, levels_of
+from landscape.drawing.scale import common_norm, extension, labels_of, levels_of, limits_of
 from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, colormap, wrapped
 from landscape.drawing.surface import MISSING, contours, profile, relief
 from landscape.drawing.views import averaged, shown
@@ -45,8 +46,8 @@ __all__ = [
     "unit_of",
 ]
 
-ERROR = {"dashes": DASHES, "linewidth": 0.8}
-LOST = {"linestyle": "none", "marker": "x", "markersize": 3}
+ERROR: dict[str, Any] = {"dashes": DASHES, "linewidth": 0.8}
+LOST: dict[str, Any] = {"linestyle": "none", "marker": "x", "markersize": 3}
 LEFT, RIGHT, GAP = 0.5, 0.1, 0.14  # inches beside and between panels
 LINE = 0.14  # inches of a line of a legend
 CHARACTERS = 40  # that stand beside a colour bar without touching
@@ -167,7 +168,7 @@ def profiles(
         several = sorted({n for n in repeated if n})
         of = " of its logarithm" * isinstance(norm, LogNorm)
         band = f"{several[0]} directions: mean ± standard deviation{of}" if several else "± standard error"
-        keys = {f"loss, {band}": {}}
+        keys: dict[str, dict[str, Any]] = {f"loss, {band}": {}}
         if any(np.isfinite(file.accuracy()).any() for file in files):
             right.set(ylabel=f"{split_of(files)}error (%)", ylim=(0, 100))
             keys = {f"loss (left), {band}": {}, "error (right)": ERROR}
@@ -255,11 +256,11 @@ def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: N
     """Losses, bands and axis of `profiles`."""
     for i, (file, title) in enumerate(zip(files, titles, strict=True)):
         x, loss, color = file.coordinates["x"], _measured(file), COLORS[i % len(COLORS)]
-        band = [np.where(file["done"], file[end], np.nan) for end in ("low", "high")] if "low" in file else None
-        profile(axes, x, loss, file["loss_se"], color=color, label=title, band=band)
+        low, high = (np.where(file["done"], file.variables.get(end, np.nan), np.nan) for end in ("low", "high"))
+        profile(axes, x, loss, file["loss_se"], color=color, label=title, band=(low, high) if "low" in file else None)
         # A cross on the upper rim is a loss that is not finite; a mere gap is not measured yet.
         lost = x[file.known & ~np.isfinite(loss)]
-        rim = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+        rim: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
         axes.plot(lost, np.ones(len(lost)), color=color, **LOST, **rim)
     ends = [end for file in files for end in file.coordinates["x"][[0, -1]]]
     axes.set(xlim=(min(ends), max(ends)), ylim=(norm.vmin, norm.vmax))
@@ -269,8 +270,8 @@ def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: N
     axes.axvline(0, color="0.8", linewidth=0.5, zorder=0)
     if isinstance(norm, LogNorm):
         levels = levels_of(norm)
-        ticks = [level for level in levels if _is_decade(level)]
-        ticks = ticks if len(ticks) > 2 else levels
+        decades = [level for level in levels if _is_decade(level)]
+        ticks = decades if len(decades) > 2 else levels
         axes.set(yscale="log", ylim=(norm.vmin, norm.vmax))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_yticks(ticks, labels=labels_of(ticks))
@@ -341,7 +342,7 @@ def _measured(file: Results) -> np.ndarray:
     return np.where(file.known, file["loss"], np.nan)
 
 
-def panel(figure: Figure, left: float, bottom: float, width: float, height: float, **how) -> Axes:
+def panel(figure: Figure, left: float, bottom: float, width: float, height: float, **how: Any) -> Axes:
     """Axes at a place in inches."""
     across, up = figure.get_size_inches()
     return figure.add_axes((left / across, bottom / up, width / across, height / up), **how)
@@ -389,11 +390,19 @@ def _sheet(files: Sequence[Results], width: float, lines: int, notes: int, only:
     middle = low + tall / 2 if beside else foot + bar + 0.48 * side
     reliefs = columns[-len(files) :] if deep else []
     bottoms = [panel(figure, x, middle - side / 2, side, side, projection="3d") for x in reliefs]
-    across = width - LEFT - RIGHT
-    return figure, tops, bottoms, panel(figure, LEFT + 0.12 * across, foot, 0.76 * across, bar)
+    inner = width - LEFT - RIGHT
+    return figure, tops, bottoms, panel(figure, LEFT + 0.12 * inner, foot, 0.76 * inner, bar)
 
 
-def colour_bar(figure: Figure, norm, colours: Colormap, levels, beyond: str, label: str, **where) -> None:
+def colour_bar(
+    figure: Figure,
+    norm: Normalize,
+    colours: Colormap,
+    levels: Sequence[float] | np.ndarray | None,
+    beyond: str,
+    label: str,
+    **where: Any,
+) -> None:
     """A colour bar of losses; where it goes is told as to matplotlib's."""
     bar = figure.colorbar(ScalarMappable(norm, colours), extend=beyond, **where)
     ticks = levels_of(norm) if levels is None else np.asarray(levels)
@@ -403,13 +412,13 @@ def colour_bar(figure: Figure, norm, colours: Colormap, levels, beyond: str, lab
         names = [name if _is_decade(tick) else "" for tick, name in zip(ticks, names, strict=True)]
     elif sum(map(len, names)) > CHARACTERS and not any("$" in name for name in names):
         names[1::2] = [""] * len(names[1::2])
-    bar.set_ticks(ticks, labels=names)
+    bar.set_ticks(list(ticks), labels=names)
     bar.minorticks_off()
     bar.outline.set_linewidth(0.5)
     bar.set_label(label)
 
 
-def notes_of(files, losses, norm, beyond: str) -> list[Artist]:
+def notes_of(files: Sequence[Results], losses: Sequence[np.ndarray], norm: Normalize, beyond: str) -> list[Artist]:
     """What the ends of the scale leave out, and what has no colour on it, as entries of a legend."""
     missing = {
         "not finite": any((file.known & ~np.isfinite(file["loss"])).any() for file in files),
@@ -419,14 +428,14 @@ def notes_of(files, losses, norm, beyond: str) -> list[Artist]:
     finite = np.concatenate([loss[np.isfinite(loss)] for loss in losses])
     told = []
     if beyond in ("max", "both"):
-        told.append("losses up to {} drawn as {}".format(*labels_of([finite.max(), norm.vmax])))
+        told.append("losses up to {} drawn as {}".format(*labels_of([finite.max(), limits_of(norm)[1]])))
     if beyond in ("min", "both"):
-        told.append("losses down to {} drawn as {}".format(*labels_of([finite.min(), norm.vmin])))
+        told.append("losses down to {} drawn as {}".format(*labels_of([finite.min(), limits_of(norm)[0]])))
     told += _interpolated(files)
     return notes + [Line2D([], [], linestyle="none", label=text) for text in told]
 
 
-def _interpolated(files) -> list[str]:
+def _interpolated(files: Sequence[Results]) -> list[str]:
     """How much of what is drawn was not measured."""
     parts = [100 * file["interpolated"].mean() for file in files if "interpolated" in file.variables]
     if not any(parts):
@@ -460,8 +469,8 @@ def legend(figure: Figure, where: str, handles: Sequence[Artist]) -> int:
     size = NOTE if "lower" in where else LEGEND
     beside, lines = arranged(handles, figure.get_figwidth(), size)
     if handles:
-        room = {"borderpad": 0.1, "columnspacing": 1.4, "handletextpad": 0.6}
-        figure.legend(handles=handles, loc=where, ncols=beside, fontsize=size, **room)
+        room: dict[str, Any] = {"loc": where, "borderpad": 0.1, "columnspacing": 1.4, "handletextpad": 0.6}
+        figure.legend(handles=list(handles), ncols=beside, fontsize=size, **room)
     return lines
 
 

@@ -67,17 +67,23 @@ def heights(norm: Normalize, loss: np.ndarray) -> np.ndarray:
     return np.ma.filled(norm(np.ma.masked_invalid(loss), clip=True).astype(float), np.nan)
 
 
+def limits_of(norm: Normalize) -> tuple[float, float]:
+    """The ends of a scale that has some, as all of `common_norm` do."""
+    assert norm.vmin is not None and norm.vmax is not None
+    return norm.vmin, norm.vmax
+
+
 def levels_of(norm: Normalize) -> np.ndarray:
     """Losses worth a line: 1, 2, 5, 10, … or, of a long scale, the decades; of a short one, even steps."""
     levels = np.empty(0)
     if isinstance(norm, LogNorm):
-        first, last = np.log10([norm.vmin, norm.vmax])
+        first, last = np.log10(limits_of(norm))
         decades = 10.0 ** np.arange(np.floor(first), np.ceil(last) + 1)
         levels = _within(norm, np.outer(decades, [1, 2, 5] if last - first < 4.5 else [1]).ravel())
     return (
         levels
         if len(levels) > 3
-        else _within(norm, MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(norm.vmin, norm.vmax))
+        else _within(norm, np.asarray(MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(*limits_of(norm))))
     )
 
 
@@ -89,7 +95,7 @@ def extension(norm: Normalize, losses: Sequence[np.ndarray]) -> str:
     return {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[bool(below), bool(above)]
 
 
-def labels_of(levels: Sequence[float]) -> list[str]:
+def labels_of(levels: Sequence[float] | np.ndarray) -> list[str]:
     """Losses as short texts, with as many digits as tell each from its neighbours: 2, 2.2, or 2.302, 2.304."""
     values = np.unique(np.asarray(levels, float))
     slack = np.diff(values).min(initial=np.inf) / 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -19,7 +20,7 @@ from landscape.engine.table import Results
 
 __all__ = ["repeats", "spaces"]
 
-BESIDE = {"pad": 0.02, "shrink": 0.95}  # of a colour bar
+BESIDE: dict[str, Any] = {"pad": 0.02, "shrink": 0.95}  # of a colour bar
 
 
 def repeats(

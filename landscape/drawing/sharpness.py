@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,7 +18,7 @@ from landscape.errors import BadInput
 __all__ = ["rises", "sharpnesses"]
 
 BALLS = {"": "ball relative to all weights", "adaptive ": "adaptive ball: relative to each"}
-HOW = {"ascent": {"linestyle": "-", "marker": "o"}, "random": {"linestyle": "--", "marker": "s"}}
+HOW: dict[str, Any] = {"ascent": {"linestyle": "-", "marker": "o"}, "random": {"linestyle": "--", "marker": "s"}}
 
 
 def sharpnesses(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:

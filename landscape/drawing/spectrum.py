@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from textwrap import fill
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -25,7 +26,7 @@ __all__ = ["densities", "density_line", "eigenvalues"]
 WEIGHT = "per squared unit of weight"
 WIDTH = 0.15  # of the Gaussian, as a part of an eigenvalue
 POINTS = 1000  # of a line
-EXTREME = {"linestyle": "none", "marker": "^", "markersize": 4, "markeredgewidth": 0, "clip_on": False}
+EXTREME: dict[str, Any] = {"linestyle": "none", "marker": "^", "markersize": 4, "markeredgewidth": 0, "clip_on": False}
 
 
 def densities(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:
@@ -43,7 +44,7 @@ def densities(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     # Nodes lie about so far apart around 0; what is finer than that, no quadrature knows.
     linear = max(abs(least), abs(most)) / (4 * min(n.shape[1] for n in nodes)) or 1.0
     ends = np.arcsinh(np.array([least, most]) / linear) + 4 * WIDTH * np.array([-1, 1])
-    grid = linear * np.sinh(np.linspace(*ends, POINTS))
+    grid = linear * np.sinh(np.linspace(ends[0], ends[1], POINTS))
     found = [density_of(file, grid, WIDTH, linear) for file in files]
     # The height of one eigenvalue where it is lowest: below, there is nothing to see.
     single = min(1 / (d.n * WIDTH * np.sqrt(2 * np.pi) * np.hypot(linear, d.nodes.max())) for d in found)
@@ -120,7 +121,11 @@ def eigenvalues(files: Sequence[Results], *, titles: Sequence[str] | None = None
         for file, name, color in zip(files, names, COLORS * len(files), strict=False):
             axes.errorbar(
                 *(file.coordinates["eigenpair"], file["eigenvalue"], file["residual"]),
-                **{"color": color, "label": name, "marker": "o", "markersize": 3, "elinewidth": 0.8},
+                color=color,
+                label=name,
+                marker="o",
+                markersize=3,
+                elinewidth=0.8,
             )
         size = np.abs(known)
         if size.min() > 0 and size.max() > 5 * size.min():  # a linear axis would hide the smaller ones

@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.figure
@@ -39,7 +40,7 @@ LETTER = 0.56  # of the size: how wide a letter is
 DASHES = (4, 2)
 SHOWN = 150  # dots an inch, in a notebook
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
     "mathtext.fontset": "dejavusans",
     "font.size": 8,
@@ -74,13 +75,13 @@ STYLE = {
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 
 # What each format would say about the clock and must not.
-SUFFIXES = {".pdf": {"CreationDate": None}, ".png": {}, ".svg": {"Date": None}}
+SUFFIXES: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".png": {}, ".svg": {"Date": None}}
 
 
 class Figure(matplotlib.figure.Figure):
     """A figure that keeps this look wherever it is drawn, and that a notebook shows without pyplot."""
 
-    def draw(self, renderer) -> None:
+    def draw(self, renderer: Any) -> None:
         with matplotlib.rc_context(STYLE):  # ticks are made while drawing
             super().draw(renderer)
 

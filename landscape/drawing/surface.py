@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,7 +22,7 @@ ZOOM = 0.673  # what fills square axes, for boxes of any shape
 ROOM = 0.27  # inches that a contour's label needs around its middle
 
 # What has no colour on the scale, and how it looks instead.
-MISSING = {
+MISSING: dict[str, Any] = {
     "not finite": {"facecolor": "0.45", "edgecolor": "white", "hatch": "xxxxxx"},
     "not measured yet": {"facecolor": "white", "edgecolor": "0.6", "hatch": "......"},
 }
@@ -60,8 +61,8 @@ def contours(
     """
     done = np.ones(loss.shape, bool) if done is None else done
     height = heights(norm, np.where(done, loss, np.nan))
-    levels = np.unique(levels_of(norm) if levels is None else levels)
-    levels = levels[(levels >= norm.vmin) & (levels <= norm.vmax)]
+    shown = np.unique(levels_of(norm) if levels is None else levels)
+    shown = shown[(shown >= norm.vmin) & (shown <= norm.vmax)]
     # Below zorder 0 lie pixels, above it lines: many cells would make a heavy PDF with seams.
     axes.set_rasterization_zorder(0)
     known = np.ma.masked_where(np.isnan(height), loss)
@@ -70,7 +71,7 @@ def contours(
         # Cells are interpolated in height, so that lines lie where they lie on the scale.
         ramp = np.linspace(0, 1, 129)
         axes.contourf(x, y, height, ramp, cmap=cmap, vmin=0, vmax=1, extend="both", zorder=-2)
-        _lines(axes, x, y, height, dict(zip(norm(levels).tolist(), labels_of(levels), strict=True)))
+        _lines(axes, x, y, height, dict(zip(np.asarray(norm(shown)).tolist(), labels_of(shown), strict=True)))
     for name, cells in {"not finite": done & ~np.isfinite(loss), "not measured yet": ~done}.items():
         _mark(axes, x, y, cells, MISSING[name])
     if mark:
@@ -166,7 +167,7 @@ def profile(
     return axes
 
 
-def _lines(axes: Axes, x, y, height, names: dict[float, str]) -> None:
+def _lines(axes: Axes, x: np.ndarray, y: np.ndarray, height: np.ndarray, names: dict[float, str]) -> None:
     """Contour lines at heights, labelled with their losses where there is room."""
     inside = [h for h in names if np.nanmin(height) < h < np.nanmax(height)]
     if not inside:
@@ -178,7 +179,7 @@ def _lines(axes: Axes, x, y, height, names: dict[float, str]) -> None:
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.65, "pad": 0.4})
 
 
-def _spots(axes: Axes, segments, low: np.ndarray, high: np.ndarray) -> list[tuple[float, float]]:
+def _spots(axes: Axes, segments: Any, low: np.ndarray, high: np.ndarray) -> list[tuple[float, float]]:
     """One spot a level for its label: as far as can be from the rim, the centre and the other labels."""
     size = np.array([axes.bbox.width, axes.bbox.height]) / axes.figure.dpi  # inches
     centre = size * (0 - low) / (high - low)
@@ -200,7 +201,7 @@ def _spots(axes: Axes, segments, low: np.ndarray, high: np.ndarray) -> list[tupl
     return spots
 
 
-def _floor(axes: Axes3D, x, y, view) -> None:
+def _floor(axes: Axes3D, x: np.ndarray, y: np.ndarray, view: tuple[float, float]) -> None:
     """The plane under a relief, with the names of its two edges before the eye."""
     axes.computed_zorder = False  # the floor is under the surface as a whole, which matplotlib does not see
     zorder = 0 if view[0] >= 0 else 2
@@ -218,12 +219,12 @@ def _floor(axes: Axes3D, x, y, view) -> None:
     )
 
 
-def _mark(axes: Axes, x, y, cells: np.ndarray, look: dict) -> None:
+def _mark(axes: Axes, x: np.ndarray, y: np.ndarray, cells: np.ndarray, look: dict) -> None:
     """Cover cells with a pattern."""
     left, right = (e[np.nonzero(cells)[1]] for e in (_edges(x)[:-1], _edges(x)[1:]))
     bottom, top = (e[np.nonzero(cells)[0]] for e in (_edges(y)[:-1], _edges(y)[1:]))
     corners = np.stack([left, bottom, right, bottom, right, top, left, top], axis=1).reshape(-1, 4, 2)
-    axes.add_collection(PolyCollection(corners, linewidths=0, zorder=1.5, **look), autolim=False)
+    axes.add_collection(PolyCollection(list(corners), linewidths=0, zorder=1.5, **look), autolim=False)
 
 
 def _edges(centers: np.ndarray) -> np.ndarray:

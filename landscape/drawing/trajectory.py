@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from textwrap import fill
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -23,13 +24,13 @@ from landscape.errors import BadInput
 __all__ = ["losses", "path", "trajectories", "variances"]
 
 INK = COLORS[1]
-START = {"marker": "s", "markersize": 5}
-END = {"marker": "*", "markersize": 8}
-MARKER = {"color": INK, "markeredgecolor": "white", "markeredgewidth": 0.6, "linestyle": "none"}
-WALK = {"linestyle": "none", "marker": "_", "markersize": 7, "markeredgewidth": 1.4, "color": "black"}
-TRUE = {"color": COLORS[0], "marker": "o", "markersize": 2}
-FLAT = {"color": INK, "linestyle": (0, (4, 1.5)), "marker": "o", "markersize": 2}
-OFF = {"color": "0.45", "linestyle": (0, (1, 1)), "linewidth": 1.2}
+START: dict[str, Any] = {"marker": "s", "markersize": 5}
+END: dict[str, Any] = {"marker": "*", "markersize": 8}
+MARKER: dict[str, Any] = {"color": INK, "markeredgecolor": "white", "markeredgewidth": 0.6, "linestyle": "none"}
+WALK: dict[str, Any] = {"linestyle": "none", "marker": "_", "markersize": 7, "markeredgewidth": 1.4, "color": "black"}
+TRUE: dict[str, Any] = {"color": COLORS[0], "marker": "o", "markersize": 2}
+FLAT: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 1.5)), "marker": "o", "markersize": 2}
+OFF: dict[str, Any] = {"color": "0.45", "linestyle": (0, (1, 1)), "linewidth": 1.2}
 LEFT, GAP, RIGHT, HEAD, UNDER, BETWEEN = 0.5, 0.62, 0.48, 0.4, 0.42, 0.36  # inches around the panels
 
 
@@ -90,7 +91,7 @@ def trajectories(
             axes = panel(figure, LEFT, low, side, side)
             if surfaces:
                 x, y = (surfaces[i].coordinates[letter] for letter in "xy")
-                colors = {"levels": levels, "cmap": colours}
+                colors: dict[str, Any] = {"levels": levels, "cmap": colours}
                 contours(axes, x, y, measured[i], norm, done=surfaces[i].known, **colors)
             path(axes, file["alpha"], file["beta"])
             axes.set(xlabel="α", ylabel="β")
@@ -99,12 +100,12 @@ def trajectories(
             top = panel(figure, column, low + tall + BETWEEN, across, tall)
             variances(top, file["explained"], file["explained_random_walk"])
             losses(panel(figure, column, low, across, tall), file)
-        place = {"loc": "lower center", "bbox_to_anchor": (0.5, line / figure.get_figheight())}
+        place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, line / figure.get_figheight())}
         figure.legend(handles=keys, ncols=beside, fontsize=NOTE, columnspacing=1.2, borderpad=0.1, **place)
         if surfaces:
             label = loss_label(surfaces, ", log scale" if isinstance(norm, LogNorm) else "")
-            place = panel(figure, LEFT, 0.56 + above, width - LEFT - RIGHT, 0.09)
-            colour_bar(figure, norm, colours, levels, beyond, label, cax=place, orientation="horizontal")
+            bar = panel(figure, LEFT, 0.56 + above, width - LEFT - RIGHT, 0.09)
+            colour_bar(figure, norm, colours, levels, beyond, label, cax=bar, orientation="horizontal")
         legend(figure, "lower center", notes)
     return figure
 

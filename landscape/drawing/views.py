@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def shown(file: Results, variable: str) -> Results:
     # A loss of another kind than the first, such as weight decay besides, has units of its own.
     units = {"loss": file.metadata.get(variable, {})}
     dims = file.dims | dict.fromkeys(there, file.dims[variable])
-    parts = {"variables": left | there, "dims": dims}
+    parts: dict[str, Any] = {"variables": left | there, "dims": dims}
     return replace(file, **parts, attributes=file.attributes | told, metadata=file.metadata | units)
 
 

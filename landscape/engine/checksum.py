@@ -90,6 +90,8 @@ def seal(path: str | os.PathLike, places: Places) -> None:
         file.write(_text("0" * 64, places).encode())
         digits = start + blank(0).index("0" * 64)
         digest = _digest(file, [(digits, 64), *places])
+        if digest is None:
+            raise ValueError(f"{path} has no such places: {places}")
         file.seek(digits)
         file.write(digest.encode())
 
@@ -101,7 +103,7 @@ def sealed(path: str | os.PathLike) -> bool | None:
         found = SEAL.search(start)
         if not found:
             return False if any(trace in start for trace in TRACES) else None
-        places = [tuple(int(n, 16) for n in place.split(b"+")) for place in found[2].split()]
+        places = [(int(start, 16), int(size, 16)) for start, size in (p.split(b"+") for p in found[2].split())]
         return _digest(file, [(found.start(1), 64), *places]) == found[1].decode()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import compress, product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,7 +48,7 @@ def columns(results: Results) -> tuple[dict[str, np.ndarray], list[str]]:
             found[name] = array[:, 0]
         elif array.dtype == bool and results.coordinates[more[0]].dtype.kind == "O":
             for column, told in {name: labels, f"{name}_number": range(1, len(labels) + 1)}.items():
-                found[column] = np.array([" ".join(map(str, np.compress(row, told))) for row in array], object)
+                found[column] = np.array([" ".join(map(str, compress(told, row))) for row in array], object)
         else:
             found |= {f"{name}[{label}]": column for label, column in zip(labels, array.T, strict=True)}
     return found, left

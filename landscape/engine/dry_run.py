@@ -11,12 +11,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from landscape.engine.ranks import agreed
+from landscape.engine.ranks import Communicator, agreed
 from landscape.engine.sweep import CHUNK, Function
 from landscape.engine.table import Table, prepare
 
@@ -41,7 +41,7 @@ class Estimate(NamedTuple):
     se: float
 
 
-def planned(out: Path | None, points: np.ndarray, **plan) -> tuple[Table, list[str], int]:
+def planned(out: Path | None, points: np.ndarray, **plan: Any) -> tuple[Table, list[str], int]:
     """The table of a run, its warnings and the size of its file in bytes; nothing is left behind.
 
     Raises
@@ -113,12 +113,12 @@ def foretell(
     function: Function,
     points: np.ndarray,
     out: Path | None,
-    comm,
+    comm: Communicator,
     *,
     label: str,
     choose: Callable[[Table], np.ndarray],
-    device: str = "cpu",
-    **plan,
+    device: str | None = "cpu",
+    **plan: Any,
 ) -> list[str]:
     """Tell what a run would take; every rank must call it.
 
@@ -187,7 +187,7 @@ def _patience(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _memory(device: str) -> tuple[str, int, int]:
+def _memory(device: str | None) -> tuple[str, int, int]:
     """This machine's name, and the most that this rank has held of its memory and of its GPU's, in bytes."""
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     on_gpu = 0

@@ -16,6 +16,7 @@ import time
 import weakref
 import zlib
 from pathlib import Path
+from typing import Any
 
 from filelock import SoftFileLease, Timeout
 
@@ -66,7 +67,7 @@ class Lock:
         with contextlib.suppress(OSError):  # the marker will be found dead
             self._lease.release(force=True)
 
-    def _attempt(self, **patience) -> None:
+    def _attempt(self, **patience: Any) -> None:
         os.stat(self.marker.parent)  # filelock would make a folder that is missing
         self._lease.acquire(**patience)
         with open(self.marker, "a") as file:  # for people: filelock passes over what it does not know

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from typing import Any
 
 from tqdm import tqdm
 
@@ -25,20 +26,21 @@ class Rounds:
     def __enter__(self) -> Rounds:
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: Any) -> None:
         self.close()
 
     def begin(self, begun: int, missing: int, most: int, note: str = "") -> None:
         """A round of `missing` steps; `begun` are done, of all runs and rounds, and there may be `most` in all."""
         if self._bar is None:
-            how = {"begun": begun, "most": most, "quiet": self._quiet, "note": note}
+            how: dict[str, Any] = {"begun": begun, "most": most, "quiet": self._quiet, "note": note}
             self._bar = bar(begun + missing, self._label, **how)
         else:
             self._bar.round += 1
             self._bar.total = begun + missing
 
     def update(self, steps: int) -> None:
-        self._bar.update(steps)
+        if self._bar is not None:
+            self._bar.update(steps)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -85,7 +87,7 @@ def bar(total: int, label: str, *, begun: int = 0, quiet: bool = False, note: st
 class _Layout:
     """What a bar says, whatever draws it."""
 
-    def __init__(self, terminal: bool, most: int, **how):
+    def __init__(self, terminal: bool, most: int, **how: Any) -> None:
         self._terminal, self._most, self.round = terminal, most, 1
         super().__init__(**how)
 

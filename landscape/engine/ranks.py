@@ -15,15 +15,45 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from landscape import __version__
 from landscape.errors import BadInput
 
-__all__ = ["Alone", "Patience", "Share", "agreed", "alike", "communicator", "share", "whereabouts", "world"]
+__all__ = [
+    "Alone",
+    "Communicator",
+    "Patience",
+    "Share",
+    "agreed",
+    "alike",
+    "communicator",
+    "share",
+    "whereabouts",
+    "world",
+]
 
 # What launchers tell each process they start, and how many processes that says there are.
 LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
+
+
+class Communicator(Protocol):
+    """What the library calls of MPI: mpi4py's communicators have it, and so has `Alone`.
+
+    Where `size` is more than 1, `landscape.engine.sweep` calls ``send`` and ``recv`` as well.
+    """
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def allgather(self, value: Any, /) -> list: ...
+
+    def bcast(self, value: Any, /, root: int = 0) -> Any: ...
+
+    def iprobe(self, source: int = ..., /) -> bool: ...
 
 
 class Alone:
@@ -31,17 +61,17 @@ class Alone:
 
     rank, size = 0, 1
 
-    def allgather(self, value):
+    def allgather(self, value: Any) -> list:
         return [value]
 
-    def bcast(self, value, root=0):
+    def bcast(self, value: Any, root: int = 0) -> Any:
         return value
 
-    def iprobe(self, *args, **kwargs) -> bool:
+    def iprobe(self, *args: Any, **kwargs: Any) -> bool:
         return False
 
 
-def world():
+def world() -> Communicator:
     """All ranks of this job: MPI's if there is MPI, else this process alone.
 
     Raises
@@ -75,7 +105,7 @@ def world():
     return MPI.COMM_WORLD
 
 
-def communicator(comm=None):
+def communicator(comm: Communicator | None = None) -> Communicator:
     """The ranks that take part in a call: those given, or all that mpiexec has started, or this process alone.
 
     Under mpiexec every call without a communicator is collective: all ranks make it alike.
@@ -97,7 +127,7 @@ class Share(NamedTuple):
     cores: int  # processor cores it may keep busy
 
 
-def share(comm) -> Share:
+def share(comm: Communicator) -> Share:
     """This rank's part of its machine, so that the ranks there do not fight over cores.
 
     A core that several ranks may run on counts for each by its fraction: ranks that a batch system
@@ -115,7 +145,7 @@ def share(comm) -> Share:
 
 
 @contextlib.contextmanager
-def agreed(comm) -> Iterator[None]:
+def agreed(comm: Communicator) -> Iterator[None]:
     """What one rank finds wrong with the input, all ranks raise: ``with agreed(comm): …``.
 
     Without it, the rank whose node lacks a file would stop and the others would wait for it.
@@ -127,12 +157,12 @@ def agreed(comm) -> Iterator[None]:
         complaint = str(error)
     complaints = [said for said in comm.allgather(complaint) if said is not None]
     if complaints:
-        error = BadInput(complaints[0])
-        error.agreed = True
-        raise error
+        common = BadInput(complaints[0])
+        common.agreed = True
+        raise common
 
 
-def whereabouts(comm) -> list[str]:
+def whereabouts(comm: Communicator) -> list[str]:
     """A line for each rank: its machine, its process, and what it computes with. Collective."""
     where = f"rank {comm.rank} of {comm.size}: {socket.gethostname()}, process {os.getpid()}"
     torch = sys.modules.get("torch")  # not every experiment needs it
@@ -143,7 +173,7 @@ def whereabouts(comm) -> list[str]:
     return comm.allgather(where)
 
 
-def alike(comm, mine: Mapping[str, object]) -> None:
+def alike(comm: Communicator, mine: Mapping[str, object]) -> None:
     """See that all ranks have the same; every rank must call it.
 
     Parameters

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import h5py
 import numpy as np
@@ -82,7 +82,7 @@ class Contents(dict):
         super().__init__(contents)
         self.source, self.what = source, what
 
-    def __missing__(self, name: str):
+    def __missing__(self, name: str) -> NoReturn:
         raise BadInput(f"{self.source} has no {self.what} {name}, which is needed here; name another file")
 
 
@@ -205,7 +205,7 @@ class Results:
                     variables[name] = variables[name].take(places, axis)
                 dims[name] = over if places.ndim else tuple(along for along in over if along != dim)
         coordinates = {name: coordinates[name] for name in self.coordinates if name in coordinates}
-        parts = {"coordinates": coordinates, "variables": variables, "dims": dims}
+        parts: dict[str, Any] = {"coordinates": coordinates, "variables": variables, "dims": dims}
         return replace(self, **parts, crc=None, summed=())
 
     def to_xarray(self) -> xarray.Dataset:
@@ -319,7 +319,8 @@ def _results(path: Path, file: h5py.File) -> Results:
         raise BadInput(f"{path} has file format {form}, this version reads up to {FORMAT}; update")
     # Another process may be writing: values are in the file before what vouches for them, so they are read after it.
     arrays, dims, attributes, metadata = read_all(file, first=("done", *FLAGS))
-    along, crc, names = dims["done"], None, ()
+    along, crc = dims["done"], None
+    names: Sequence[str] = ()
     if form > 1 or "crc" in arrays:
         crc, names = arrays.pop("crc"), metadata.pop("crc")["of"]
     texts = {*arrays} - {*names} if form > 1 else {*EARLY}
@@ -361,10 +362,10 @@ def check_types(kind: object, arrays: dict[str, np.ndarray], attributes: dict, t
     UnexpectedContent
         Something is not.
     """
-    ours = isinstance(kind, str) and kind in COUNTS
-    counts, held = (COUNTS[kind], HELD) if ours else ((), ALWAYS)
+    counts = COUNTS.get(kind) if isinstance(kind, str) else None
+    ours, held = counts is not None, ALWAYS if counts is None else HELD
     for name, array in arrays.items():
-        others = "biufO" if name in texts and name not in counts else "biuf"
+        others = "biufO" if name in texts and name not in (counts or ()) else "biuf"
         kinds = next((kinds for names, kinds in held.items() if name in names), others)
         if array.dtype.kind not in kinds:
             raise UnexpectedContent(f"{name} has values of type {array.dtype}")

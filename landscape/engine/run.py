@@ -8,17 +8,18 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from landscape import __version__
 from landscape.engine.dry_run import foretell
 from landscape.engine.lock import Lock, acquire
 from landscape.engine.progress import Rounds
-from landscape.engine.ranks import agreed, alike, communicator, whereabouts
+from landscape.engine.ranks import Communicator, agreed, alike, communicator, whereabouts
 from landscape.engine.results import Results
 from landscape.engine.sweep import Function, sweep
 from landscape.engine.table import Table, prepare, read, results_of
@@ -27,15 +28,13 @@ from landscape.log import ANSWER, Report, say, wanted
 
 __all__ = ["provenance", "run"]
 
-Lines = Sequence[str]
-
 
 def run(
     function: Function,
     rows: np.ndarray,
     *,
     dims: Sequence[str],
-    coordinates: Mapping[str, np.ndarray],
+    coordinates: Mapping[str, ArrayLike],
     measured: Mapping[str, tuple] | None = None,
     kind: str = "experiment",
     label: str = "rows",
@@ -43,9 +42,9 @@ def run(
     derived: Mapping[str, tuple] | None = None,
     attributes: Mapping[str, object] | None = None,
     choose: Callable[[Table], np.ndarray] = Table.remaining,
-    finish: Callable[[Table], Lines] | None = None,
+    finish: Callable[[Table], Iterable[str]] | None = None,
     out: str | os.PathLike | None = None,
-    comm=None,
+    comm: Communicator | None = None,
     quiet: bool = False,
     dry_run: bool = False,
 ) -> Results | Report:
@@ -127,7 +126,17 @@ def run(
     return comm.bcast(results_of(table) if table else None)
 
 
-def _filled(function, rows, path, comm, label, choose, finish, quiet, plan) -> Table | None:
+def _filled(
+    function: Function,
+    rows: np.ndarray,
+    path: Path | None,
+    comm: Communicator,
+    label: str,
+    choose: Callable,
+    finish: Callable | None,
+    quiet: bool,
+    plan: dict,
+) -> Table | None:
     """The table, on rank 0, when all is measured and written."""
     table, missing, before = None, None, 0
     where = "the results" if path is None else path
@@ -145,7 +154,7 @@ def _filled(function, rows, path, comm, label, choose, finish, quiet, plan) -> T
                 say(comm, *notes, *warnings)
         try:
             with Rounds(label, quiet) as progress:
-                while comm.bcast(len(missing) if table else None):
+                while comm.bcast(None if missing is None else len(missing)):
                     sweep(function, table, comm, rows=missing, progress=progress)
                     missing = choose(table) if table else None
         except KeyboardInterrupt as interrupt:
@@ -193,15 +202,18 @@ def _acquired(out: Path) -> tuple[Lock | None, list[str], str]:
         return None, [], f"cannot write beside {out}, where a running job leaves its marker: {error.strerror}; {cure}"
 
 
-def _named_by_first(function: Function, rows, path: Path | None, others: Iterable[str], comm) -> tuple[Function, dict]:
+def _named_by_first(
+    function: Function, rows: np.ndarray, path: Path | None, others: Iterable[str], comm: Communicator
+) -> tuple[Function, dict]:
     """What is measured, from the file that is there or else from the first row; that row is measured once."""
-    first, names, shapes = None, None, None
+    first, names = None, None
     with agreed(comm):
         if comm.rank == 0:
             if path is not None and path.exists():
                 there = read(path)
-                names = {n for n in there if n not in (*others, "done") and there.dims[n] == there.dims["done"]}
-                names = [name for name in there.summed or names]
+                over = there.dims["done"]
+                own = {n for n in there if n not in (*others, "done") and there.dims[n] == over}
+                names = list(there.summed or own)
             else:
                 (first,) = itertools.islice(function(rows[:1]), 1)
                 names = list(first)
@@ -213,7 +225,7 @@ def _named_by_first(function: Function, rows, path: Path | None, others: Iterabl
                     )
     names = comm.bcast(names)
 
-    def function_after_first(part):
+    def function_after_first(part: np.ndarray) -> Iterator[Mapping]:
         if first is not None and len(part) and np.array_equal(part[0], rows[0]):
             yield first
             part = part[1:]

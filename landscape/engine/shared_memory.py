@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from landscape.engine.ranks import agreed
+from landscape.engine.ranks import Communicator, agreed
 
 __all__ = ["load_once_per_node"]
 
 Rest = TypeVar("Rest")
 LARGE = 2**24  # bytes; what is smaller every rank may have for itself
-WINDOWS = []  # shared memory lives as long as its MPI window, and that as long as the process
+WINDOWS: list[object] = []  # shared memory lives as long as its MPI window, and that as long as the process
 
 
 def load_once_per_node(
-    comm, make: Callable[[], tuple[Rest, list[np.ndarray]]], large: int = LARGE
+    comm: Communicator, make: Callable[[], tuple[Rest, list[np.ndarray]]], large: int = LARGE
 ) -> tuple[Rest, list[np.ndarray]]:
     """Call a function on one rank of each machine, and share its arrays. Collective.
 
@@ -40,7 +40,8 @@ def load_once_per_node(
     from mpi4py import MPI
 
     machine = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    rest, arrays = None, []
+    rest: Any = None
+    arrays: list[Any] = []
     with agreed(machine):
         if machine.rank == 0:
             rest, arrays = make()
@@ -54,7 +55,8 @@ def load_once_per_node(
     for number, (shape, dtype) in enumerate(forms):
         size = math.prod(shape) * np.dtype(dtype).itemsize
         window = MPI.Win.Allocate_shared(size if machine.rank == 0 else 0, 1, comm=machine)
-        shared.append(np.ndarray(shape, dtype, buffer=window.Shared_query(0)[0]))
+        buffer: Any = window.Shared_query(0)[0]
+        shared.append(np.ndarray(shape, dtype, buffer=buffer))
         if machine.rank == 0:
             shared[-1][...] = arrays[number]
             arrays[number] = None  # never twice in memory for longer than it takes

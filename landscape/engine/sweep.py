@@ -18,11 +18,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from landscape.engine.progress import Rounds
-from landscape.engine.ranks import Alone, Patience
+from landscape.engine.ranks import Alone, Communicator, Patience
 from landscape.engine.table import Table
 from landscape.errors import BadInput
 
@@ -46,7 +47,7 @@ Function = Callable[[np.ndarray], Iterable[Mapping[str, float]]]
 def sweep(
     function: Function,
     table: Table | None,
-    comm=None,
+    comm: Communicator | None = None,
     *,
     rows: np.ndarray | None = None,
     label: str = "points",
@@ -88,6 +89,7 @@ def sweep(
         with _Remote(comm) as remote:
             _work(function, remote.take, remote.give)
         return
+    assert table is not None  # on rank 0
     keeper = _Keeper(table, table.remaining() if rows is None else rows, comm, label, quiet, progress)
     keeper.start()
     try:
@@ -135,7 +137,7 @@ class _Remote:
     this thread's messages comes after a request for work: rank 0 has read all of them when it lets this rank go.
     """
 
-    def __init__(self, comm):
+    def __init__(self, comm: Any):  # a communicator that can send and receive as well, as MPI's can
         self._comm = comm
         self._lock = threading.Lock()
         self._computing = False
@@ -147,7 +149,7 @@ class _Remote:
         self._thread.start()
         return self
 
-    def __exit__(self, kind, *error) -> None:
+    def __exit__(self, kind: type | None, *error: Any) -> None:
         self._ended.set()
         if kind is not None:
             with contextlib.suppress(Exception):  # what has ended this rank matters more
@@ -178,7 +180,7 @@ class _Remote:
             self._computing = len(answer) == 2  # rows and points
             return answer
 
-    def _send(self, message) -> None:
+    def _send(self, message: Any) -> None:
         with self._lock:
             self._computing = self._computing and message is not None
             self._comm.send((self._comm.rank, message), 0)
@@ -197,7 +199,15 @@ class _Keeper(threading.Thread):
     whatever rank 0 is computing.
     """
 
-    def __init__(self, table: Table, rows: np.ndarray, comm, label: str, quiet: bool, progress: Rounds | None = None):
+    def __init__(
+        self,
+        table: Table,
+        rows: np.ndarray,
+        comm: Any,
+        label: str,
+        quiet: bool,
+        progress: Rounds | None = None,
+    ):
         super().__init__(daemon=True)
         self.table, self.comm = table, comm
         self.error: BaseException | None = None
@@ -216,7 +226,7 @@ class _Keeper(threading.Thread):
         self._progress.begin(int(table.done.sum()), self._missing, table.done.size, note)
         self._last = progress is None
 
-    def take(self, rank: int = 0):
+    def take(self, rank: int = 0) -> tuple[np.ndarray, np.ndarray] | None:
         """The next rows for a rank and their points, or None if none are left or all is lost."""
         with self._lock:
             left = len(self._queue) - self._next
@@ -251,7 +261,8 @@ class _Keeper(threading.Thread):
                     break
         except BaseException as error:
             self.error = error
-            error.genuine = True  # though it comes by the way of a Ctrl-C, see `landscape.commands.cli`
+            # Though it comes by the way of a Ctrl-C, see `landscape.commands.cli`.
+            error.genuine = True  # type: ignore[attr-defined]
             _thread.interrupt_main()  # rank 0 may be deep in a long measurement
 
     def _listen(self, seconds: float = 0.1) -> None:
@@ -265,7 +276,8 @@ class _Keeper(threading.Thread):
             elif isinstance(message, str):  # a sign of life
                 self._hosts[rank] = message
             elif message is not None:
-                self.give(*message, rank=rank)
+                measured, seconds_per_row = message
+                self.give(measured, seconds_per_row, rank)
             elif (work := self.take(rank)) is not None:
                 self.comm.send(work, rank)
             else:

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -233,8 +234,8 @@ def prepare(
     metadata = {name: variables[name][2] for name in (*measured, *derived)}
     metadata["done"] = {"long_name": "whether the row has been measured"}
     if path is None:
-        dims = {**dict.fromkeys(changing, dims), **over}
-        outline = _outline(coordinates, given, changing, dims, metadata, attributes)
+        all_dims = {**dict.fromkeys(changing, dims), **over}
+        outline = _outline(coordinates, given, changing, all_dims, metadata, attributes)
         return Table(None, points, values, done, worked_out, outline=outline), []
     crc = changing["crc"] = np.zeros(shape, "<u4")
     metadata["crc"] = {
@@ -268,10 +269,13 @@ def results_of(table: Table) -> Results:
     """What a table of `prepare` holds by now: what `read` makes of its file, and in memory the same without a file."""
     if table.path is not None:
         return read(table.path)
+    assert table.outline is not None  # as `prepare` makes a table without a file
     return replace(table.outline, variables={name: array.copy() for name, array in table.outline.variables.items()})
 
 
-def _outline(coordinates, given, changing, dims, metadata, attributes) -> Results:
+def _outline(
+    coordinates: Mapping, given: Mapping, changing: Mapping, dims: Mapping, metadata: Mapping, attributes: Mapping
+) -> Results:
     """Results in memory, as they would be read from a file; those of `changing` are the arrays given."""
     coordinates = _stored(coordinates)
     variables = {**_stored({name: array for name, (_, array) in given.items()}), **changing}
@@ -285,8 +289,9 @@ def _outline(coordinates, given, changing, dims, metadata, attributes) -> Result
     metadata = {
         name: {key: value for key, value in metadata.get(name, {}).items() if key in METADATA} for name in arrays
     }
-    parts = (dict(sorted(part.items())) for part in (coordinates, variables, dims, attributes))
-    return Results(None, attributes["kind"], *parts, metadata)
+    kind, parts = attributes["kind"], (coordinates, variables, dims, attributes)
+    coordinates, variables, dims, attributes = (dict(sorted(part.items())) for part in parts)
+    return Results(None, kind, coordinates, variables, dims, attributes, metadata)
 
 
 def _stored(contents: Mapping) -> dict:
@@ -295,7 +300,15 @@ def _stored(contents: Mapping) -> dict:
     return {name: (array.astype(object) if array.dtype.kind == "U" else array)[()] for name, array in arrays.items()}
 
 
-def _take_up(path, points, coordinates, given, measured, derived, attributes) -> tuple[Table, list[str]]:
+def _take_up(
+    path: Path,
+    points: np.ndarray,
+    coordinates: Mapping,
+    given: Mapping,
+    measured: Mapping,
+    derived: Mapping,
+    attributes: Mapping,
+) -> tuple[Table, list[str]]:
     """The table as far as an earlier run has filled it, if it is of the same measurement."""
     found = read(path)
     if found.kind != attributes["kind"]:
@@ -342,7 +355,7 @@ def _identity(file: h5py.File | Path) -> tuple:
     return os.fstat(file.id.get_vfd_handle()).st_ino, file.attrs.get("seal")
 
 
-def _refusal(path, name, there, here, cause: str = "") -> BadInput:
+def _refusal(path: Path, name: str, there: Any, here: Any, cause: str = "") -> BadInput:
     return BadInput(
         f"{path} holds another measurement: its {name} is {there}, this command's is {here}; "
         f"{cause}give another output file, or remove this one to start anew"
@@ -390,12 +403,12 @@ def _runs(indices: list[int], near: int = 0) -> list[tuple[int, int]]:
     return [(indices[a], indices[b - 1] + 1) for a, b in pairwise(cuts)]
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """An attribute as a Python scalar or list, so that both sides of a comparison look alike."""
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
-def _brief(array) -> str:
+def _brief(array: Any) -> str:
     if array is None:
         return "absent"
     array = np.asarray(array)

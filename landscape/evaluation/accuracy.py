@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ __all__ = ["Accuracy", "OfPositions", "accuracy_for"]
 Accuracy = Callable[[object, Tensor], Tensor]
 
 
-def accuracy_for(outputs, targets: Nested, loss: Loss = cross_entropy) -> Accuracy | None:
+def accuracy_for(outputs: Any, targets: Nested, loss: Loss = cross_entropy) -> Accuracy | None:
     """The accuracy of each example, as a function of outputs and targets; None where it is not defined.
 
     Parameters
@@ -40,7 +41,7 @@ def accuracy_for(outputs, targets: Nested, loss: Loss = cross_entropy) -> Accura
     if not has_classes(targets) or scores.is_complex():
         return None
 
-    def take(outputs) -> Tensor:
+    def take(outputs: Any) -> Tensor:
         return scores_of(choose(outputs))
 
     kind = loss.loss if isinstance(loss, PerExample) else loss
@@ -77,7 +78,7 @@ class OfPositions:
     scores: Callable
     axis: int
 
-    def __call__(self, outputs, targets: Tensor) -> Tensor:
+    def __call__(self, outputs: Any, targets: Tensor) -> Tensor:
         scores = self.scores(outputs)
         counts = ((targets >= 0) & (targets < scores.shape[self.axis])).flatten(1)
         right = (scores.argmax(self.axis) == targets).flatten(1) & counts

@@ -34,7 +34,9 @@ def agree(
     return all(_agree(network, other, example, near, as_well_as, size) for size in SHIFTS)
 
 
-def _agree(network, other, example, near, as_well_as, size) -> bool:
+def _agree(
+    network: nn.Module, other: nn.Module, example: Tensor, near: float, as_well_as: nn.Module | None, size: float
+) -> bool:
     with _moved(network, size):
         there, here = _outputs(network, example), _outputs(other, example)
         if there.shape != here.shape or (as_well_as is None and there.dtype != here.dtype):
@@ -74,7 +76,7 @@ def _moved(network: nn.Module, size: float) -> Iterator[None]:
                     scale = float(parameter.abs().square().mean().sqrt())
                     parameter.add_(noise(parameter), alpha=scale if scale > 0 else STILL)
             for norm in network.modules():
-                if isinstance(norm, _BatchNorm) and norm.running_mean is not None:
+                if isinstance(norm, _BatchNorm) and norm.running_mean is not None and norm.running_var is not None:
                     norm.running_mean.add_(noise(norm.running_mean) * norm.running_var.sqrt())
                     norm.running_var.mul_(noise(norm.running_var).exp())
         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,9 @@ def held(network: nn.Module, batches: Iterable, unpack: Callable | None, device:
     return [(as_arguments(network, inputs), targets) for inputs, targets in pairs]
 
 
-def arranged(pairs: list[Pair], examples: int | None, size: int | None, in_order: bool, seed: int) -> list[Pair]:
+def arranged(
+    pairs: Sequence[Pair], examples: int | None, size: int | None, in_order: bool, seed: int
+) -> Sequence[Pair]:
     """The batches as they are, or made anew.
 
     Parameters
@@ -65,14 +67,14 @@ def arranged(pairs: list[Pair], examples: int | None, size: int | None, in_order
     return list(zip(split(inputs, size), split(targets, size), strict=True))
 
 
-def digest(pairs: list[Pair]) -> str:
+def digest(pairs: Sequence[Pair]) -> str:
     """SHA-256 of all tensors, batch by batch."""
     sha = hashlib.sha256()
     for pair in pairs:
         for tensor in leaves(pair):
             sha.update(f"{tensor.dtype} {tuple(tensor.shape)}\n".encode())
             flat = tensor.cpu().contiguous().flatten()
-            sha.update(flat.view(torch.int16).numpy() if flat.dtype == torch.bfloat16 else flat.numpy())
+            sha.update((flat.view(torch.int16) if flat.dtype == torch.bfloat16 else flat).numpy().data)
     return sha.hexdigest()
 
 
@@ -97,7 +99,7 @@ def _pair(batch: object, unpack: Callable | None, device: torch.device) -> Pair:
     return inputs, targets
 
 
-def _tensors(nested: object) -> Nested:
+def _tensors(nested: Nested) -> Nested:
     """NumPy arrays as tensors too, alone or in a structure."""
     if hasattr(nested, "__array__") and not isinstance(nested, Tensor):
         return torch.as_tensor(nested)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,13 +55,13 @@ def as_arguments(network: nn.Module, inputs: Nested) -> Nested:
     return inputs
 
 
-def predict(network: nn.Module, inputs: Nested):
+def predict(network: nn.Module, inputs: Nested) -> Any:
     """The network's outputs, whatever they are; a network may ask for derivatives by the tensors that it is given."""
     args, kwargs = arguments(mapped(Tensor.detach, inputs))
     return network(*args, **kwargs)
 
 
-def attempt(network: nn.Module, inputs: Nested):
+def attempt(network: nn.Module, inputs: Nested) -> tuple[Any, bool]:
     """The outputs for a few inputs, and whether the network takes derivatives for them, so that it needs gradients."""
     try:
         with torch.no_grad(), evaluating(network):
@@ -71,7 +72,7 @@ def attempt(network: nn.Module, inputs: Nested):
         return with_gradients(network, inputs), True
 
 
-def with_gradients(network: nn.Module, inputs: Nested):
+def with_gradients(network: nn.Module, inputs: Nested) -> Any:
     """The outputs, where derivatives can be taken."""
     with torch.enable_grad(), evaluating(network):
         return predict(network, inputs)
@@ -94,13 +95,13 @@ def evaluating(network: nn.Module) -> Iterator[nn.Module]:
             module.training = True
 
 
-def functional(network: nn.Module, parameters: Weights, inputs: Nested):
+def functional(network: nn.Module, parameters: Weights, inputs: Nested) -> Any:
     """The outputs with other parameters (`torch.func.functional_call`), to differentiate by them."""
     args, kwargs = arguments(inputs)
     return functional_call(network, parameters, args, kwargs)
 
 
-def scores_of(outputs) -> Tensor:
+def scores_of(outputs: Any) -> Tensor:
     """The tensor that is scored: the output itself; of several, the logits or else the first.
 
     Raises

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +104,7 @@ def fit(
     choose = selector(outputs)
     if choose is None and (name in LOSSES or isinstance(raw, Tensor)):
         choose = scores_of
-    if name in LOSSES:
+    if name in LOSSES and choose is not None:
         _check_rows(title, choose(raw), n, targets, classes, data)
     candidates = [choose] if choose is not None else [None, scores_of]  # who wrote the loss for a dict gets the dict
     for differentiating in (False, True):
@@ -180,7 +180,7 @@ def check_targets(
     return accuracy
 
 
-def _classes(raw, targets: Nested) -> int | None:
+def _classes(raw: Any, targets: Nested) -> int | None:
     try:
         scores = scores_of(raw)
     except BadInput:
@@ -189,7 +189,7 @@ def _classes(raw, targets: Nested) -> int | None:
     return scores.shape[1] if one_each else None
 
 
-def check_inputs(title: str, network: nn.Module, inputs: Nested):
+def check_inputs(title: str, network: nn.Module, inputs: Nested) -> tuple[Any, bool]:
     """What the network gives, and whether it needs gradients for that.
 
     Raises
@@ -208,7 +208,7 @@ def check_inputs(title: str, network: nn.Module, inputs: Nested):
         ) from error
 
 
-def _check_rows(title: str, scores, n: int, targets: Nested, classes: int | None, data: str) -> None:
+def _check_rows(title: str, scores: Any, n: int, targets: Nested, classes: int | None, data: str) -> None:
     if not (isinstance(scores, Tensor) and scores.ndim and len(scores) == n):
         raise BadInput(f"{title} gives {_shape(scores)} for {n} examples; it must give a row of outputs for each")
     one_each = has_classes(targets) and targets.ndim == 1
@@ -218,7 +218,7 @@ def _check_rows(title: str, scores, n: int, targets: Nested, classes: int | None
         )
 
 
-def _check_pairs(name: str, loss: PerExample, raw, targets: Nested, each: Tensor) -> None:
+def _check_pairs(name: str, loss: PerExample, raw: Any, targets: Nested, each: Tensor) -> None:
     """Refuse a loss that compares each output with every target, as shapes (N, 1) and (N,) do."""
     n = len(each)
     try:

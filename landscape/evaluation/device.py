@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 import torch
 
-from landscape.engine.ranks import share
+from landscape.engine.ranks import Communicator, share
 from landscape.errors import BadInput
 
 __all__ = ["keep_freed_memory", "place", "restored", "room"]
 
 
-def place(comm, device: str = "auto") -> torch.device:
+def place(comm: Communicator, device: str = "auto") -> torch.device:
     """Choose this rank's device and settle its threads; every rank must call it.
 
     Parameters
@@ -74,7 +74,7 @@ def keep_freed_memory() -> None:
         set_option(trim_threshold, 2**31 - 1)
 
 
-def room(comm, device: torch.device) -> int:
+def room(comm: Communicator, device: torch.device) -> int:
     """Bytes that a rank may fill with what it would otherwise compute again: half of its share of what is free.
 
     Every rank must call it.

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from landscape.checkpoints import cifar_resnets as foreign_names
 from landscape.checkpoints.checkpoint import Checkpoint
 from landscape.data.sources import source
 from landscape.data.standardisation import standardisation
-from landscape.engine.ranks import agreed, communicator
+from landscape.engine.ranks import Communicator, agreed, communicator
 from landscape.engine.shared_memory import load_once_per_node
 from landscape.errors import BadInput, meant
 from landscape.evaluation.batches import arranged, held
@@ -29,6 +30,7 @@ from landscape.evaluation.compatibility import default_loss
 from landscape.evaluation.device import place
 from landscape.evaluation.fused import DTYPES, reduced_type
 from landscape.evaluation.losses import Loss, loss_named
+from landscape.evaluation.measure import Batches
 from landscape.evaluation.prepared import Evaluation, Source, assembled, batch_size, fits
 from landscape.evaluation.reference import REFERRING
 from landscape.import_path import imported
@@ -106,6 +108,11 @@ class Evaluator:
     ['accuracy', 'examples', 'loss', 'loss_se']
     """
 
+    # Of an evaluator of a checkpoint.
+    _factory: str | None = None
+    _entry: str | None = None
+    _data: tuple[str, str, dict] | None = None  # name, split, and how they are loaded
+
     def __init__(
         self,
         network: nn.Module,
@@ -129,7 +136,7 @@ class Evaluator:
         self._set(network, Checkpoint(name or type(network).__name__, {}, {}, format=0), device, outputs, tolerance)
         self._digest: str | None = None  # of the weights as they are when a measurement begins
         self._more: dict = {}
-        self.label, self._factory = "the network", None
+        self.label = "the network"
         with borrowed(network):
             self.sources = [
                 self._source(part, split, data, unpack, examples, batch_size)
@@ -164,7 +171,7 @@ class Evaluator:
         dtype: str = "float32",
         device: str = "auto",
         seed: int = 0,
-        comm=None,
+        comm: Communicator | None = None,
     ) -> Evaluator:
         """Put the network of a checkpoint on its data. Collective.
 
@@ -247,7 +254,7 @@ class Evaluator:
         return f"<Evaluator of {self.checkpoint.title} on {number} examples of {self.sources[0].name}>"
 
     @contextlib.contextmanager
-    def ready(self, comm=None) -> Iterator[Evaluation]:
+    def ready(self, comm: Communicator | None = None) -> Iterator[Evaluation]:
         """The network as it is now, ready to be measured, for the length of a ``with``."""
         with borrowed(self.network):
             evaluation, why = assembled(
@@ -281,16 +288,16 @@ class Evaluator:
 
     def other(self, path: Path, lazy: bool = False) -> Checkpoint:
         """Another checkpoint of this network, or weights alone that are taken for one."""
-        entry = getattr(self, "_entry", None) if not (lazy and self.checkpoint.format) else None
+        entry = self._entry if not (lazy and self.checkpoint.format) else None
         return checkpoints.load(
             path, self._factory or self.checkpoint.network, lazy=lazy, entry=entry, like=self.network
         )
 
     def numbers(self) -> np.ndarray:
         """Where each example stands in the stored order of its split; of batches in memory, in their own order."""
-        name, split, how = getattr(self, "_data", (None, None, {}))
-        if how.get("examples") is None:
+        if self._data is None or self._data[2].get("examples") is None:
             return np.arange(sum(length(targets) for _, targets in self.sources[0].batches))
+        name, split, how = self._data
         _, parts = source(name, root=how["root"], size=how["size"])
         _, targets, *_ = parts("train" if split == "both" else split)
         return datasets.stratified_order(targets, how["seed"])[: how["examples"]].numpy()
@@ -302,13 +309,17 @@ class Evaluator:
             if value is not None:
                 whole(name, value)
 
-    def _set(self, network: nn.Module, checkpoint: Checkpoint, device: torch.device, outputs, tolerance) -> None:
+    def _set(
+        self, network: nn.Module, checkpoint: Checkpoint, device: torch.device, outputs: Any, tolerance: float | None
+    ) -> None:
         self.network, self.checkpoint, self.device = network, checkpoint, device
         self._outputs = int(outputs) if isinstance(outputs, str) and outputs.isdigit() else outputs
         self.tolerance = tolerance
 
-    def _source(self, batches, split: str, data: str, unpack, examples, batch_size) -> Source:
-        pairs = held(self.network, batches, unpack, self.device)
+    def _source(
+        self, batches: Any, split: str, data: str, unpack: Callable | None, examples: int | None, batch_size: int | None
+    ) -> Source:
+        pairs: Batches = held(self.network, batches, unpack, self.device)
         sha = digest_of(pairs)
         pairs = arranged(pairs, examples, batch_size, self.tolerance is not None, self.seed)
         return Source(data, split, pairs, None, "as they are", sha)
@@ -319,7 +330,7 @@ class Evaluator:
         self.metrics = _named(metrics, "metric")
 
 
-def _named(functions, noun: str) -> dict:
+def _named(functions: Any, noun: str) -> dict:
     """Losses or metrics by their names, in order; a built-in metric stays a word."""
     if functions is None:
         return {}
@@ -375,10 +386,10 @@ def _loaded(
     return checkpoint, checkpoint.data_named(data, path)
 
 
-def _data(name: str, split: str, how: Mapping, in_order: bool, comm) -> datasets.Data:
+def _data(name: str, split: str, how: Mapping, in_order: bool, comm: Communicator) -> datasets.Data:
     """The data of a split, once in the memory of each machine."""
 
-    def make():
+    def make() -> tuple[Any, list[np.ndarray]]:
         data = datasets.load(name, split, **how)
         both = (data.images, data.labels)
         if in_order:

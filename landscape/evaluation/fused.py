@@ -8,6 +8,8 @@ registered later. A layer whose weight is not simply its parameter is left as it
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -25,7 +27,12 @@ DTYPES = ("auto", "float32", "bfloat16")
 CL = torch.channels_last
 FEW, LARGE = 4, 1e30  # see `_may_overflow`
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-CONVOLUTIONS = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
+Convolve = Callable[..., Tensor]
+CONVOLUTIONS: dict[type[nn.Module], Convolve] = {
+    nn.Conv1d: F.conv1d,
+    nn.Conv2d: F.conv2d,
+    nn.Conv3d: F.conv3d,
+}
 
 
 class Fused(nn.Module):
@@ -46,7 +53,9 @@ class Fused(nn.Module):
         self, convolution: nn.Module, norm: nn.Module | None, relu: bool = False, dtype: torch.dtype | None = None
     ):
         super().__init__()
-        self.convolution, self.norm, self.relu, self.dtype = convolution, norm, relu, dtype
+        self.convolution: Any = convolution  # of nn.Module, torch would have every attribute a tensor or a module
+        self.norm: Any = norm
+        self.relu, self.dtype = relu, dtype
         # oneDNN's own fusion, which torch's compiler uses as well. Without it a third of the time goes
         # into reading and writing activations again for the sum and the ReLU.
         self.onednn = type(convolution) is nn.Conv2d and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
@@ -167,7 +176,7 @@ def _tried(network: nn.Module, example: Tensor, dtype: torch.dtype) -> nn.Module
     reducing = dtype != torch.float32
     # Traced as it will run: what a forward does about autocast itself is noticed against that.
     with torch.autocast(example.device.type, dtype, enabled=reducing):
-        quick = fused(network)
+        quick: nn.Module = fused(network)
     if not agree(network, quick, example, 1e-4):
         raise NoGraph("the fused network gives other outputs")
     if reducing:
@@ -244,7 +253,12 @@ def fused(network: nn.Module) -> fx.GraphModule:
 
 def _is_norm(module: nn.Module | None) -> bool:
     """Whether it is a BatchNorm that takes its stored statistics."""
-    return is_layer(module, *NORMS) and module.running_mean is not None and not module.training
+    return (
+        isinstance(module, NORMS)
+        and is_layer(module, *NORMS)
+        and module.running_mean is not None
+        and not module.training
+    )
 
 
 def _other_term(node: fx.Node | None, term: fx.Node) -> fx.Node | None:

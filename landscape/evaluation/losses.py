@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -168,7 +169,7 @@ def in_units(variables: Mapping[str, tuple], loss: str) -> dict[str, tuple]:
     return {name: (dtype, fill, converted(shown), *rest) for name, (dtype, fill, shown, *rest) in variables.items()}
 
 
-def each_of(loss: Loss, outputs, targets: Nested) -> Tensor:
+def each_of(loss: Loss, outputs: Any, targets: Nested) -> Tensor:
     """A loss of each example, shape (N,).
 
     Parameters
@@ -220,7 +221,7 @@ class PerExample:
     choose: Callable | None = None
     differentiates: bool = False
 
-    def __call__(self, outputs, targets: Nested) -> Tensor:
+    def __call__(self, outputs: Any, targets: Nested) -> Tensor:
         outputs = outputs if self.choose is None else self.choose(outputs)
         if torch.is_grad_enabled():  # somebody differentiates the loss
             return each_of(self.loss, outputs, targets)
@@ -238,9 +239,9 @@ def _over_positions(each: Tensor, void: Tensor) -> Tensor:
 
 def _void(scores: Tensor | None, targets: Tensor) -> Tensor:
     """Where there is nothing to tell: −100, or what is no class that the outputs have."""
-    axis = class_axis(scores, targets) if scores is not None else None
+    axis = None if scores is None else class_axis(scores, targets)
     void = targets < 0
-    return void if axis is None else void | (targets >= scores.shape[axis])
+    return void if scores is None or axis is None else void | (targets >= scores.shape[axis])
 
 
 def _same_shape(outputs: Tensor, targets: Tensor, name: str) -> tuple[Tensor, Tensor]:

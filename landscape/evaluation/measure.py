@@ -90,7 +90,9 @@ def score(
         ``examples``: how many were measured. And NAME and NAME_se for each further loss.
     """
     further = dict(further or {})
-    losses, hits, n, look = [], [], 0, LEAST
+    losses: list[Tensor] = []
+    hits: list[Tensor] = []
+    n, look = 0, float(LEAST)
     others: dict[str, list[Tensor]] = {name: [] for name in further}
     for (_, targets), out in zip(batches, outputs, strict=False):
         if isinstance(out, Tensor) and out.dtype in (torch.bfloat16, torch.float16):
@@ -112,7 +114,7 @@ def score(
                 break
     # The one read-out. Summed by numpy: torch's sums of long vectors depend on the number of threads.
     part = tolerance if tolerance is not None and n < len(tolerance.strata) else None
-    measured = {}
+    measured: dict[str, float] = {}
     for name, each in {"loss": losses, **others}.items():
         mean, error = _mean(torch.cat(each).cpu().numpy().astype(np.float64), part)
         # With a tolerance the error is against the mean of these very examples, so that all of them leave none.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -120,7 +120,7 @@ class Evaluation:
 
     def measure(self) -> dict[str, float]:
         """Measure the network as it is now."""
-        also = {"further": self.extra, "accuracy": self.accuracy}
+        also: dict[str, Any] = {"further": self.extra, "accuracy": self.accuracy}
         measured = measure(self.forward, self.batches, self.loss, self.tolerance, **also)
         if self.test is None:
             return measured
@@ -175,7 +175,7 @@ def fits(
     """
     data = sources[0]
     inputs, targets = (take(each, slice(2)) for each in data.batches[0])
-    how = {"outputs": outputs, "classes": data.classes, "data": data.name}
+    how: dict[str, Any] = {"outputs": outputs, "classes": data.classes, "data": data.name}
     scored = {name: fit(checkpoint.title, network, inputs, targets, name, loss, **how) for name, loss in losses.items()}
     for name, metric in metrics.items():
         try:
@@ -248,6 +248,8 @@ def assembled(
     classes = scored[main].classes if data.classes is None else data.classes
     batches = [[(as_arguments(network, x), y) for x, y in source.batches] for source in sources]
     type_ = reduced_type(dtype, device)
+    quick: nn.Module
+    exact: nn.Module
     if any(each.differentiates for each in scored.values()):
         quick = exact = Differentiating(network)
         why, type_ = "as it is, without fusion (it takes derivatives)", torch.float32
@@ -255,7 +257,8 @@ def assembled(
         example = take(batches[0][0][0], slice(2))
         quick, why = forward(network, example, type_)
         exact = quick if type_ == torch.float32 else forward(network, example)[0]
-    tolerances, against = [None] * len(sources), {}
+    tolerances: list[Tolerance | None] = [None] * len(sources)
+    against: dict[str, object] = {}
     if tolerance is not None:
         tolerances = [Tolerance(_targets(source.batches), tolerance) for source in sources]
         number = sum(length(targets) for _, targets in data.batches)
@@ -284,10 +287,13 @@ def assembled(
         **({"test_data_digest": others[0].digest} if others else {}),
         **more,
     }
-    referring = [name for name in metrics if name not in own]
-    reference = Reference(quick, [pair for part in batches for pair in part], scored[main].loss) if referring else None
-    extra = {short[name]: scored[name].loss for name in beside}
-    extra |= {name: scored[name].loss if name in own else reference.metric(metrics[name]) for name in metrics}
+    referring = {name: metric for name, metric in metrics.items() if isinstance(metric, str)}
+    extra: dict[str, Loss] = {short[name]: scored[name].loss for name in beside}
+    extra |= {name: scored[name].loss for name in own}
+    if referring:
+        reference = Reference(quick, [pair for part in batches for pair in part], scored[main].loss)
+        extra |= {name: reference.metric(metric) for name, metric in referring.items()}
+        extra = {name: extra[name] for name in (*short.values(), *metrics)}  # in the order in which they were given
     evaluation = Evaluation(
         checkpoint,
         network,

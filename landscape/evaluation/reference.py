@@ -7,6 +7,7 @@ lesion study. What both share of the noise of the examples drops out.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,19 +55,19 @@ class Reference:
         self._look(name)
         return {"agreement": self.agreement, "kl": self.kl}[name]
 
-    def agreement(self, outputs, targets: Tensor) -> Tensor:
+    def agreement(self, outputs: Any, targets: Tensor) -> Tensor:
         """Whether the prediction is the reference's, (N,); of several positions the share of those that count."""
         same = self._scores(outputs).argmax(self._axis) == self._predicted[id(targets)]
         return _over_positions(same.float(), targets)
 
-    def kl(self, outputs, targets: Tensor) -> Tensor:
+    def kl(self, outputs: Any, targets: Tensor) -> Tensor:
         """Σ p (ln p − ln q) of the reference's distribution p and the changed network's q, (N,), in nats."""
         reference = self._logarithms[id(targets)]
         changed = self._scores(outputs).to(reference.dtype).log_softmax(self._axis)
         terms = torch.where(reference.isneginf(), 0, reference.exp() * (reference - changed))
         return _over_positions(terms.sum(self._axis), targets)
 
-    def _scores(self, outputs) -> Tensor:
+    def _scores(self, outputs: Any) -> Tensor:
         return scores_of(self._choose(outputs))
 
     @torch.no_grad()
@@ -86,7 +87,7 @@ class Reference:
                     self._logarithms[id(targets)] = scores.float().log_softmax(self._axis)
 
 
-def _axis(name: str, scores: Tensor, targets) -> int:
+def _axis(name: str, scores: Tensor, targets: Any) -> int:
     """The axis of scores that counts classes."""
     axis = class_axis(scores, targets) if has_classes(targets) else 1 if scores.ndim == 2 else None
     if axis is None or scores.is_complex() or scores.shape[axis] < 2:
@@ -97,7 +98,7 @@ def _axis(name: str, scores: Tensor, targets) -> int:
     return axis
 
 
-def _over_positions(each: Tensor, targets) -> Tensor:
+def _over_positions(each: Tensor, targets: Any) -> Tensor:
     """The mean over an example's positions that are not void, (N,)."""
     if each.ndim == 1:
         return each

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,13 @@ def is_layer(module: nn.Module | None, *kinds: type[nn.Module]) -> bool:
     They are not where a hook or a parametrisation computes them (weight_norm, spectral_norm, pruning), where they are
     buffers, or where the class itself has been patched.
     """
-    if type(module) not in kinds or not is_plain(module) or module._modules or vars(module).keys() & {"weight", "bias"}:
+    if (
+        module is None
+        or type(module) not in kinds
+        or not is_plain(module)
+        or module._modules
+        or vars(module).keys() & {"weight", "bias"}
+    ):
         return False
     if module._parameters.keys() - {"weight", "bias"}:
         return False
@@ -82,8 +89,8 @@ def trace(network: nn.Module) -> fx.GraphModule:
     one, other = _traced(network), _traced(network)
     if _random_states() != states or str(one.graph) != str(other.graph):
         raise NoGraph("its forward draws random numbers, or counts")
-    for name, tensor in one._buffers.items():
-        if name.startswith(CONSTANT) and not torch.equal(tensor, other._buffers[name]):
+    for name, tensor in one.named_buffers(recurse=False, remove_duplicate=False):
+        if name.startswith(CONSTANT) and not torch.equal(tensor, other.get_buffer(name)):
             raise NoGraph("its forward makes another tensor at each call")
     return one
 
@@ -98,7 +105,7 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return super().is_leaf_module(module, name) or not is_plain(module)
 
-    def create_node(self, *args, **kwargs) -> fx.Node:
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         if _autocast() != self.autocast:  # a ``with`` is not in a graph
             raise NoGraph("its forward sets autocast")
         return super().create_node(*args, **kwargs)
@@ -160,7 +167,7 @@ def values_restored(network: nn.Module) -> Iterator[None]:
                 tensor.copy_(value)
 
 
-def _attributes(module: nn.Module) -> dict[str, tuple[object, object]]:
+def _attributes(module: nn.Module) -> dict[str, tuple[Any, Any]]:
     """Each attribute with a copy of what it holds, None where it is no container."""
     return {
         name: (value, value.copy() if isinstance(value, list | dict | set) else None)
@@ -168,7 +175,7 @@ def _attributes(module: nn.Module) -> dict[str, tuple[object, object]]:
     }
 
 
-def _same(now: object, value: object, content: list | dict | set | None) -> bool:
+def _same(now: Any, value: Any, content: list | dict | set | None) -> bool:
     if now is not value:
         return False
     if content is None:

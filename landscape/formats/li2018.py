@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -135,7 +136,8 @@ def read_surface(
     if splits[1:] and not (values["test_loss"] != NOT_DONE)[done].all():
         doubts.append("test_loss left out: it is not measured wherever train_loss is")
         splits = splits[:1]
-    variables, told = {}, {}
+    variables: dict[str, np.ndarray] = {}
+    told: dict[str, dict] = {}
     for split, prefix in zip(splits, ("", "test_"), strict=False):
         found = {"loss": np.where(done, values[f"{split}_loss"], np.nan)}
         right = done & (values[f"{split}_acc"] != NOT_DONE)
@@ -158,7 +160,7 @@ def read_surface(
     if lost := np.isnan(measured).sum():
         doubts.append(f"losses that are NaN: {lost}; that code takes maxima over its ranks, in which NaN is not safe")
     sha = sha256_of(path)
-    attributes = {
+    attributes: dict[str, Any] = {
         "kind": "surface",
         "network": network or path.name.partition(".")[0],
         "data": data or "unknown data",
@@ -195,7 +197,7 @@ def save(results: Results, path: Path) -> list[str]:
     )
     flat = {name: results[name].ravel() for name in names}
     for row in np.flatnonzero(results["done"]):
-        table.record(row, {name: array[row] for name, array in flat.items()})
+        table.record(int(row), {name: array[row] for name, array in flat.items()})
     table.flush()
     return []
 
@@ -257,7 +259,7 @@ def write_directions(directions: Sequence[Weights], path: Path, checkpoint: Chec
     """
     notes = [f"{len(directions)} directions: the first two are written"] if len(directions) > 2 else []
     parameters = {name: checkpoint.weights[name] for name in _parameters(checkpoint.weights)}
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for axis, direction in zip(("xdirection", "ydirection"), directions, strict=False):
         if unknown := direction.keys() - parameters.keys():
             raise BadInput(f"a direction moves {min(unknown)}, which the checkpoint has not; give its own checkpoint")

@@ -47,7 +47,8 @@ def write_vts(
         results = plane(results, repeat)
     over = results.dims["loss"]
     x, y, *z = (grid.ravel() for grid in reversed(np.meshgrid(*(results.coordinates[n] for n in over), indexing="ij")))
-    data, notes = _data(results, over), []
+    data = _data(results, over)
+    notes: list[str] = []
     if space:
         up, shown = z[0], (results.known & np.isfinite(results["loss"])).ravel()
     else:

@@ -1,5 +1,7 @@
 """One block of a network: a branch, and perhaps a way around it."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from landscape.errors import BadInput
@@ -45,7 +47,7 @@ class Block(nn.Module):
         super().__init__()
         self.branch = branch
         self.shortcut = shortcut
-        self.join = join
+        self.join: Any = join  # None only where there is no shortcut
         self.after = nn.Identity() if after is None else after
         self.keeps_shape = keeps_shape
         self.survival = survival

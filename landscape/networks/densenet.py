@@ -49,7 +49,7 @@ def densenet(
 
     width = 2 * growth if bottleneck and compression < 1 else 16
     stem = convolution(channels, width, 3)
-    stages = []
+    stages: list[list[nn.Module]] = []
     for stage in range(3):
         stages.append([_layer(width + i * growth, growth, bottleneck) for i in range(n)])
         width += n * growth

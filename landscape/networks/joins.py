@@ -88,7 +88,7 @@ class Gate(nn.Module):
     def __init__(self, channels: int, bias: float, exclusive: bool):
         super().__init__()
         self.convolution = convolution(channels, channels, 1, bias=True)
-        nn.init.constant_(self.convolution.bias, bias)
+        nn.init.constant_(self.convolution.get_parameter("bias"), bias)
         self.exclusive = exclusive
 
     def forward(self, shortcut: Tensor, branch: Tensor | None = None) -> Tensor:
@@ -142,3 +142,5 @@ def make_join(name: str, channels: int, scales: tuple[float, float], gate_bias: 
             return DropShortcut(dropout)
         case "exclusive-gate" | "shortcut-gate":
             return Gate(channels, gate_bias, exclusive=name == "exclusive-gate")
+        case _:
+            raise ValueError(f"there is no join {name!r}")

@@ -15,7 +15,7 @@ def convolution(inputs: int, outputs: int, size: int, stride: int = 1, bias: boo
     """A convolution with He's normal initialisation over the fan out (1502.01852 §2.2), biases at 0."""
     made = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=bias)
     nn.init.kaiming_normal_(made.weight, mode="fan_out", nonlinearity="relu")
-    if bias:
+    if made.bias is not None:
         nn.init.zeros_(made.bias)
     return made
 
@@ -34,7 +34,8 @@ def layers(
     norm : {"batch", "none"}
         With "none" each "norm" is left out, and the convolution has the bias that BatchNorm had.
     """
-    made, width = [], inputs
+    made: list[nn.Module] = []
+    width = inputs
     for word in words:
         if word == "conv":
             made.append(convolution(inputs, outputs, size, stride, bias=norm == "none"))

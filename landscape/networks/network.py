@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,12 +43,12 @@ class Network(nn.Module):
     ):
         super().__init__()
         self.stem = stem
-        self.stages = nn.Sequential(*(nn.Sequential(*stage) for stage in stages))
+        self.stages: Any = nn.Sequential(*(nn.Sequential(*stage) for stage in stages))
         self.head = head
         self.keep = keep
         self.checkpointing = checkpointing
 
-    def parts(self) -> list[nn.Module]:
+    def parts(self) -> list[Any]:
         """Stem, blocks (and what else the stages hold), head: in evaluation, each has the one before it for input."""
         return [self.stem, *(module for stage in self.stages for module in stage), self.head]
 
@@ -82,12 +83,13 @@ def draw(modules: Sequence[nn.Module], keep: int | None = None) -> list[bool]:
     -------
     list of bool, one a module
     """
-    blocks = [i for i, module in enumerate(modules) if isinstance(module, Block)]
+    survival = {i: module.survival for i, module in enumerate(modules) if isinstance(module, Block)}
+    blocks = list(survival)
     if keep is not None:
         left_out = {blocks[i] for i in torch.randperm(len(blocks), device="cpu")[keep:].tolist()}
-    elif any(modules[i].survival < 1 for i in blocks):
+    elif any(share < 1 for share in survival.values()):
         chance = torch.rand(len(blocks), device="cpu").tolist()
-        left_out = {i for i, u in zip(blocks, chance, strict=True) if u >= modules[i].survival}
+        left_out = {i for i, u in zip(blocks, chance, strict=True) if u >= survival[i]}
     else:
         left_out = set()
     return [i not in left_out for i in range(len(modules))]
@@ -112,7 +114,7 @@ def _contexts(module: nn.Module) -> tuple:
 @contextmanager
 def _uncounted(module: nn.Module) -> Iterator[None]:
     """Leave running statistics as they are, since the first computation has counted this batch already."""
-    norms = [m for m in module.modules() if getattr(m, "track_running_stats", False)]
+    norms: list[Any] = [m for m in module.modules() if getattr(m, "track_running_stats", False)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None

@@ -137,7 +137,8 @@ def resnet(
         )
 
     parts = _parts(order)
-    stages, inputs, made = [], width, 0
+    stages: list[list[nn.Module]] = []
+    inputs, made = width, 0
     for stage in range(3):
         stages.append([])
         for place in range(n):
@@ -146,7 +147,7 @@ def resnet(
             if norm == "none" and shortcut is not None:
                 branch.append(ZeroScale())
             elif zero_init:
-                nn.init.zeros_(branch[-1].weight)
+                nn.init.zeros_(branch[-1].get_parameter("weight"))
             made += 1
             stages[-1].append(
                 Block(

@@ -4,6 +4,8 @@ Where a block keeps its shape the shortcut is the identity, but for "projection-
 al. 2015 (1512.03385 §4.1) call zero-padding A, projection where shapes change B, everywhere C.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,7 +42,7 @@ class ZeroPad(nn.Module):
 
 
 def make_shortcut(
-    name: str | None, inputs: int, outputs: int, stride: int, projection: tuple[str, ...], norm: str
+    name: str | None, inputs: int, outputs: int, stride: int, projection: Sequence[str], norm: str
 ) -> nn.Module | None:
     """The named shortcut, (N, inputs, H, W) -> (N, outputs, ⌈H/stride⌉, ⌈W/stride⌉).
 
@@ -49,7 +51,7 @@ def make_shortcut(
     name : str or None
         One of `SHORTCUTS`; None is no shortcut. "projection-everywhere" is "1×1 conv shortcut" in
         Table 1 of He et al. 2016 (1603.05027).
-    projection : tuple of str
+    projection : sequence of str
         The words of a projection: ("conv", "norm"), or ("conv",) where the branch is not normalised.
     norm : {"batch", "none"}
         As in `layers`.

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ def summary(network: nn.Module, shape: tuple[int, int, int]) -> Summary:
     on_shortcuts = set(around.modules())
     counts = {True: 0, False: 0}
 
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def count(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         # Every output element is a sum over one filter: all but the first axis of the weight.
         counts[module in on_shortcuts] += output.numel() * prod(module.weight.shape[1:])
 

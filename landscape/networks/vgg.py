@@ -1,5 +1,7 @@
 """VGG networks for small images: plain stacks of 3×3 convolutions with poolings between."""
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from landscape.networks.block import Block
@@ -46,6 +48,7 @@ def vgg(
         15 layers of Veit et al. 2016 (1605.06431 §4.1). The convolutions are spread over five stages.
     norm : {"batch", "none"}
     """
+    counts: Sequence[int]
     pick("norm", norm, ["batch", "none"])
     for argument, value in {"width": width, "classes": classes, "channels": channels}.items():
         whole(argument, value)
@@ -58,7 +61,8 @@ def vgg(
         counts = CONVOLUTIONS[depth]
         widths, hidden = [width * times for times in WIDTHS], [8 * width] * 2
 
-    stages, inputs = [], channels
+    stages: list[list[nn.Module]] = []
+    inputs = channels
     for count, outputs in zip(counts, widths, strict=False):
         stages.append([])
         for _ in range(count):

@@ -17,7 +17,7 @@ have.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.interpolate import RBFInterpolator
@@ -181,7 +181,7 @@ def interpolate(values: np.ndarray, done: np.ndarray, logarithm: bool = False) -
     return filled
 
 
-def _misses(value, known, places, tolerance) -> tuple[np.ndarray, np.ndarray]:
+def _misses(value: np.ndarray, known: np.ndarray, places: Any, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     """Measured minus guessed, where the guess does not know the places, and whether that is near enough."""
     at = tuple(np.array(places).T)
     others, seen = known.copy(), known.copy()

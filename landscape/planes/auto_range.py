@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from landscape.engine.grid import Ends
-from landscape.engine.ranks import agreed
+from landscape.engine.ranks import Communicator, agreed
 from landscape.engine.table import read
 from landscape.errors import BadInput
 from landscape.evaluation.prepared import Evaluation
@@ -28,7 +28,7 @@ def auto_range(
     evaluation: Evaluation,
     plane: PlaneWithStatistics,
     out: Path | None,
-    comm,
+    comm: Communicator,
 ) -> dict[str, Ends]:
     """Move the ends of axes, along their own sides, to where the loss first reaches a level. Collective.
 
@@ -57,7 +57,9 @@ def auto_range(
     return {name: (*limit, ends[name][2]) for name, limit in zip(ends, comm.bcast(limits), strict=True)}
 
 
-def _search(ends: Mapping[str, Ends], level: float, evaluation, plane) -> list[tuple[float, float]]:
+def _search(
+    ends: Mapping[str, Ends], level: float, evaluation: Evaluation, plane: PlaneWithStatistics
+) -> list[tuple[float, float]]:
     def loss(*point):
         with plane.at(evaluation.network, [*point, 0] if plane.repeated else point):
             return evaluation.measure()["loss"]
@@ -65,7 +67,7 @@ def _search(ends: Mapping[str, Ends], level: float, evaluation, plane) -> list[t
     centre = loss(*np.zeros(len(ends)))
     if not centre < level:
         raise BadInput(f"--auto-range {level:g} is not above the loss at the centre, {centre:.4g}; give a higher level")
-    limits = []
+    limits: list[tuple[float, float]] = []
     for number, (low, high, _) in enumerate(ends.values()):
         reached = []
         for end in (low, high):
@@ -76,11 +78,12 @@ def _search(ends: Mapping[str, Ends], level: float, evaluation, plane) -> list[t
             reached.append(math.copysign(first_crossing(along, level, abs(end)), end) if end else 0.0)
         if low == -high:  # asked for with the centre in the middle
             reached = [-max(map(abs, reached)), max(map(abs, reached))]
-        limits.append(tuple(reached))
+        low, high = reached
+        limits.append((low, high))
     return limits
 
 
-def first_crossing(loss, level: float, scale: float) -> float:
+def first_crossing(loss: Callable, level: float, scale: float) -> float:
     """The first distance, from `scale`/64 to 64·`scale` by factors of 2, at which a loss is `level` or more.
 
     Refined by bisection and rounded up to two digits. A loss that is not finite is above every level.

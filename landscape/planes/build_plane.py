@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from landscape.analysis.labels import NORMALIZATIONS
 from landscape.errors import BadInput
 from landscape.evaluation.batchnorm import POLICIES, has_statistics, interpolated, norms_of, of_each_batch, recalibrated
 from landscape.evaluation.prepared import Evaluation
+from landscape.nested import Nested
 from landscape.planes import direction_files as saved
 from landscape.planes.directions import cosine, normalize, orthogonalize, random_direction
 from landscape.planes.filters import Parameters, Which, conventions, matching, naming, warn_of_unknown
@@ -57,7 +58,7 @@ class RandomPlanes:
 
     def __init__(self, draw: Callable[[int], Plane]):
         self.draw = draw
-        self.kept: tuple[int, Plane | None] = (-1, None)
+        self.kept: tuple[int, Any] = (-1, None)
 
     def __getitem__(self, repeat: int) -> Plane:
         if self.kept[0] != repeat:
@@ -241,7 +242,7 @@ def build_plane(
         one_of("normalize", normalize, NORMALIZATIONS)
     if batchnorm is not None:
         one_of("batchnorm", batchnorm, POLICIES)
-    choice = {"parameters": parameters, "orthogonal": orthogonal}
+    choice: dict[str, Any] = {"parameters": parameters, "orthogonal": orthogonal}
     if to and along:
         raise BadInput("--to and --along both say where the axes lead; give one of them")
     if repeats and (to or along or plane is not None):
@@ -258,7 +259,7 @@ def build_plane(
             network, along, _directions(along, network, label), normalize, move_biases, **choice, first=dimensions
         )
     else:
-        how = {"seed": seed, "normalize": normalize or "filter", "move_biases": move_biases, **choice}
+        how: dict[str, Any] = {"seed": seed, "normalize": normalize or "filter", "move_biases": move_biases, **choice}
         made = random_plane(network, dimensions, **how)
     made = _first(made, dimensions)
     if normalize == "filter" or not (to or along or plane is not None):
@@ -267,7 +268,8 @@ def build_plane(
     if repeats:
         metadata["repeats"] = repeats
     digests, cosines = [], []  # repeat by repeat, so that one plane at a time is held
-    each, made = made, replace(made, directions=())
+    each: Any = made
+    made = replace(made, directions=())
     for repeat in range(repeats or 1):
         if repeat:
             each = None
@@ -282,7 +284,7 @@ def build_plane(
     metadata |= {"batchnorm": policy, "direction_digest": digests[0] if len(digests) == 1 else digests}
     if cosines:
         metadata["cosine"] = cosines[0] if len(cosines) == 1 else cosines
-    inputs = None
+    inputs: Sequence[Nested] = ()
     if policy != "frozen":
         norms_of(network)  # there must be some
     if policy == "recalibrated":
@@ -313,8 +315,8 @@ def _plane(
     made = tuple(orthogonalize(directions) if orthogonal else directions)
     # The far end of an axis should be the other network, not its weights with statistics that do not fit.
     reached = not orthogonal and not any(
-        not chosen(name, w) and not torch.equal(end[name].to(w), w)
-        for end in (ends if chosen else ())
+        chosen is not None and not chosen(name, w) and not torch.equal(end[name].to(w), w)
+        for end in ends
         for name, w in origin.items()
     )
     return Plane(origin, made, tuple(ends), reached, metadata)
@@ -390,7 +392,13 @@ def _policy(network: nn.Module, plane: Plane) -> str:
 
 
 def _to_checkpoints(
-    evaluator: Evaluator, network: nn.Module, to: list, dimensions: int, normalize, move_biases: bool, choice: dict
+    evaluator: Evaluator,
+    network: nn.Module,
+    to: list,
+    dimensions: int,
+    normalize: str | None,
+    move_biases: bool,
+    choice: dict,
 ) -> Plane:
     """The plane through other checkpoints, one for each axis."""
     if len(to) != dimensions:
@@ -442,7 +450,7 @@ def _state(source: End, network: nn.Module, label: str, evaluator: Evaluator | N
 
 def _directions(along: list, network: nn.Module, label: str) -> list[tuple[object, Weights]]:
     """Directions in files and in memory, each with what to call it."""
-    directions = []
+    directions: list[tuple[object, Weights]] = []
     for source in along:
         if isinstance(source, Path):
             directions += [(source, direction) for direction in saved.load(source)]
@@ -481,7 +489,7 @@ def _along(
             "or one file whose first ones are taken"
         )
     origin = weights_of(network)
-    shape = {"conventions": conventions(network), "one_dimensional": move_biases}
+    shape: dict[str, Any] = {"conventions": conventions(network), "one_dimensional": move_biases}
     completed = []
     for _, direction in directions[:first]:
         # What a direction does not name stays.
@@ -501,7 +509,7 @@ def _along(
     return _plane(network, origin, completed, metadata, parameters, orthogonal)
 
 
-def _statistics(policy: str, evaluation: Evaluation, plane: Plane, inputs: list[Tensor] | None) -> Callable:
+def _statistics(policy: str, evaluation: Evaluation, plane: Plane, inputs: Sequence[Nested]) -> Callable:
     if policy == "frozen":
         return lambda point: contextlib.nullcontext()
     if policy == "interpolated":

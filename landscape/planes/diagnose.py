@@ -89,7 +89,8 @@ def _centre(results: Results, evaluation: Evaluation) -> str:
     if not all(map(len, place)):
         return "centre: the grid does not hold the checkpoint itself; an odd number of points around 0 does"
     here = evaluation.measure()["loss"]
-    there = np.atleast_1d(results["loss"][(..., *(int(p[0]) for p in place))])
+    index: tuple = (..., *(int(p[0]) for p in place))
+    there = np.atleast_1d(results["loss"][index])
     away = np.abs(there - here).max() / max(abs(here), 1e-12)
     trained = (
         evaluation.checkpoint.final.get(results.attributes["split"], {}).get("loss")

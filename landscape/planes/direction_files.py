@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ def load(path: str | os.PathLike) -> list[Weights]:
         raise BadInput(f"there is no file of directions {path}; make one with torch.save([direction, …], path)")
     try:
         content = read(path)
-        found = list(content) if isinstance(content, list | tuple) else [content]
+        found: list[Any] = list(content) if isinstance(content, list | tuple) else [content]
         if not found or not all(map(_is_direction, found)):
             raise BadInput(
                 f"{path} holds no directions; save a dict from parameter names to tensors, or a list of such"

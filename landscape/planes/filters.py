@@ -34,12 +34,13 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from landscape.engine.ranks import Communicator
 from landscape.errors import BadInput, UnknownLayer, meant
 from landscape.log import say
 
@@ -229,7 +230,7 @@ def _of_other(kind: str, name: str, shape: tuple[int, ...]) -> tuple[int, ...] |
     return None
 
 
-def _of_experts(layer: nn.Module, kind: str, name: str, shape: tuple[int, ...]) -> tuple[tuple, tuple] | None:
+def _of_experts(layer: Any, kind: str, name: str, shape: tuple[int, ...]) -> tuple[tuple, tuple] | None:
     """View and axes for a stack of experts; None for what is none."""
     if kind == "DbrxExpertGLU" and name == "w2":
         return (layer.moe_num_experts, shape[0] // layer.moe_num_experts, shape[1]), COLUMNS
@@ -247,6 +248,7 @@ def _by_bias(module: nn.Module, name: str, shape: tuple[int, ...]) -> tuple[int,
     """The axes of a weight that the bias beside it has; None where there is no bias, or it does not tell."""
     beside = (f"{name}_bias", name.replace("weight", "bias"), re.sub("^[wW]", "b", name), "bias", "b")
     bias = next((b for other in beside if other != name and (b := module._parameters.get(other)) is not None), None)
+    fits: list[tuple[int, ...]]
     sizes = [] if bias is None else [n for n in bias.shape if n > 1]
     if len(shape) == 3 and len(sizes) == 2 and sizes[0] == shape[0]:  # one for each output of each in a stack
         fits = [(0, axis) for axis in (1, 2) if shape[axis] == sizes[1]]
@@ -373,7 +375,7 @@ def frozen(network: nn.Module, parameters: Parameters = None) -> str | None:
     )
 
 
-def say_parameters(comm, network: nn.Module, parameters: Parameters, one_dimensional: bool) -> None:
+def say_parameters(comm: Communicator, network: nn.Module, parameters: Parameters, one_dimensional: bool) -> None:
     """Log what there is to say of the parameters: frozen ones that are chosen; in detail, all."""
     say(comm, *listing(network, parameters, one_dimensional), level=logging.DEBUG)
     if line := frozen(network, parameters):

@@ -38,6 +38,9 @@ class Plane:
     reaches_ends: bool = True
     metadata: dict = field(default_factory=lambda: {"directions": "given"})
     seed: int | None = None
+    moved: tuple[str, ...] = field(
+        init=False, repr=False, compare=False
+    )  # of the parameters; the others are never touched
 
     def __post_init__(self) -> None:
         for direction in self.directions:
@@ -45,7 +48,7 @@ class Plane:
                 if name not in direction or direction[name].shape != tensor.shape:
                     raise BadInput(f"a direction does not fit the origin at {name}; make both from the same network")
         moved = tuple(n for n in self.origin if any(bool(d[n].any()) for d in self.directions))
-        object.__setattr__(self, "moved", moved)  # the others are never touched
+        object.__setattr__(self, "moved", moved)
 
 
 @contextlib.contextmanager

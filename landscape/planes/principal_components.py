@@ -103,8 +103,8 @@ def path_in_plane(points: Points, final: Weights, directions: Sequence[Weights] 
     imaginary = [name for name, w in final.items() if w.is_complex()]
     if imaginary:  # a complex weight is two real ones
         points = {name: partial(_in_real, point) for name, point in points.items()}
-        final = _in_real(lambda weights=final: weights)
-        directions = directions and [_in_real(lambda direction=direction: direction) for direction in directions]
+        final = _in_real(partial(dict, final))
+        directions = directions and [_in_real(partial(dict, direction)) for direction in directions]
     products = gram(points, final)
     variance = explained(products)
     if directions is None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from landscape.analysis.precision import FLOAT32, difference, sample
 from landscape.engine.grid import Ends, axes_of, ends_of
-from landscape.engine.ranks import agreed, communicator
+from landscape.engine.ranks import Communicator, agreed, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
-from landscape.engine.table import read
+from landscape.engine.table import Table, read
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.losses import in_units
@@ -21,7 +23,7 @@ from landscape.evaluation.prepared import Evaluation, compiled, unfused
 from landscape.log import ANSWER, Report, say
 from landscape.planes.adaptive import INTERPOLATED, fill, remaining
 from landscape.planes.auto_range import auto_range as ranged
-from landscape.planes.build_plane import End, PlaneMaker, build_plane, seed_of
+from landscape.planes.build_plane import End, PlaneMaker, PlaneWithStatistics, build_plane, seed_of
 from landscape.planes.diagnose import diagnose as diagnosis
 from landscape.planes.filters import Parameters, say_parameters
 from landscape.planes.plane import Plane
@@ -60,7 +62,7 @@ def surface(
     diagnose: bool = False,
     seed: int | None = None,
     out: str | os.PathLike | None = None,
-    comm=None,
+    comm: Communicator | None = None,
     quiet: bool = False,
     dry_run: bool = False,
 ) -> Results | Report:
@@ -115,7 +117,7 @@ def surface(
         _check(evaluate, weight_decay, miss, space=z is not None)
         if diagnose and out is None:
             raise BadInput("diagnose looks at the surface in a file; name it: out=")
-    directing = {"to": to, "along": along, "normalize": normalize, "move_biases": move_biases}
+    directing: dict[str, Any] = {"to": to, "along": along, "normalize": normalize, "move_biases": move_biases}
     directing |= {"parameters": parameters, "orthogonal": orthogonal}
     directing |= {"batchnorm": batchnorm, "calibration": calibration}
     with evaluate.ready(comm) as evaluation:
@@ -124,21 +126,21 @@ def surface(
                 evaluation = unfused(evaluation)
             elif compile:
                 evaluation = compiled(evaluation)
-            how = {"dimensions": len(ends), "seed": seed, "repeats": repeats, **directing}
+            how: dict[str, Any] = {"dimensions": len(ends), "seed": seed, "repeats": repeats, **directing}
             placed = build_plane(evaluate, evaluation, plane, **how)
         say_parameters(comm, evaluation.network, parameters, one_dimensional=move_biases)
         ranges = {}
         if auto_range is not None:
             ends = ranged(ends, auto_range, evaluation, placed, out, comm)
             ranges = {"auto_range": auto_range}
-        if diagnose:
+        if diagnose and out is not None:
             return _diagnosed(out, evaluation, placed, comm)
         axes = axes_of(ends, repeats)
         reduced = evaluation.dtype != torch.float32
         checks = sample(axes.shape, seed) if reduced else np.zeros(0, int)
         twice = {tuple(point) for point in axes.points[checks]}
 
-        def losses(points):
+        def losses(points: np.ndarray) -> Iterator[dict]:
             for point in points:
                 with placed.at(evaluation.network, point):
                     yield _measured(evaluation, weight_decay, reduced, tuple(point) in twice)
@@ -146,13 +148,13 @@ def surface(
         attributes = {**evaluation.metadata, **placed.metadata, **ranges, "seed": seed}
         if weight_decay is not None:
             attributes["weight_decay"] = weight_decay
-        more = {}
+        more: dict[str, Any] = {}
         if miss is not None:
             attributes["adaptive"] = miss
             choose = _choice(checks, (miss, seed, repeats is not None), out, comm)
             more = {"choose": choose, "derived": INTERPOLATED}
 
-        def finish(table):
+        def finish(table: Table) -> Iterator[str]:
             if miss is not None:
                 yield fill(table, miss, seed, repeats is not None)
             if reduced:
@@ -207,14 +209,14 @@ def _measured(evaluation: Evaluation, weight_decay: float | None, reduced: bool,
         penalty = weight_decay / 2 * squared_norm(dict(evaluation.network.named_parameters()))
         measured |= {"penalty": penalty, "objective": measured["loss"] + penalty}
     if reduced:
-        measured["loss_float32"] = evaluation.loss_in_float32(measured["examples"]) if twice else np.nan
+        measured["loss_float32"] = evaluation.loss_in_float32(int(measured["examples"])) if twice else np.nan
     return measured
 
 
-def _choice(checks: np.ndarray, how: tuple, out: Path | None, comm):
+def _choice(checks: np.ndarray, how: tuple, out: Path | None, comm: Communicator) -> Callable[[Table], np.ndarray]:
     """Which points are measured next where others are interpolated."""
 
-    def choose(table):
+    def choose(table: Table) -> np.ndarray:
         missing = checks[~table.done.flat[checks]]
         rows = np.union1d(missing, remaining(table, *how))
         filled = table.derived["interpolated"]
@@ -226,7 +228,7 @@ def _choice(checks: np.ndarray, how: tuple, out: Path | None, comm):
     return choose
 
 
-def _diagnosed(out: Path, evaluation: Evaluation, plane, comm) -> Report:
+def _diagnosed(out: Path, evaluation: Evaluation, plane: PlaneWithStatistics, comm: Communicator) -> Report:
     lines = None
     with agreed(comm):
         if comm.rank == 0:

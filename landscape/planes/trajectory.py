@@ -8,17 +8,17 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from landscape.engine.grid import Ends
-from landscape.engine.ranks import agreed, communicator
+from landscape.engine.ranks import Communicator, agreed, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
-from landscape.engine.table import read
+from landscape.engine.table import Table, read
 from landscape.errors import BadInput
 from landscape.evaluation.batchnorm import has_statistics, norms_of
 from landscape.evaluation.evaluator import Evaluator
@@ -27,6 +27,7 @@ from landscape.log import Report
 from landscape.planes import direction_files as saved
 from landscape.planes.build_plane import End, PlaneWithStatistics, build_plane
 from landscape.planes.filters import Parameters, matching, naming, say_parameters, selected, with_filters
+from landscape.planes.plane import Plane
 from landscape.planes.principal_components import PathInPlane, padded_limits, path_in_plane
 from landscape.planes.waypoints import Checkpoints, Waypoint, fitting, opened, waypoints_of
 from landscape.validate import one_of
@@ -50,7 +51,7 @@ def trajectory(
     batchnorm: str = "frozen",
     calibration: int | None = None,
     out: str | os.PathLike | None = None,
-    comm=None,
+    comm: Communicator | None = None,
     quiet: bool = False,
     dry_run: bool = False,
 ) -> Results | Report:
@@ -102,8 +103,8 @@ def trajectory(
     with evaluate.ready(comm) as evaluation:
         network = evaluation.network
 
-        def plane_along(directions) -> PlaneWithStatistics:
-            how = {"parameters": parameters, "batchnorm": batchnorm, "calibration": calibration}
+        def plane_along(directions: Any) -> PlaneWithStatistics:
+            how: dict[str, Any] = {"parameters": parameters, "batchnorm": batchnorm, "calibration": calibration}
             return build_plane(evaluate, evaluation, along=directions, dimensions=2, seed=evaluate.seed, **how)
 
         with agreed(comm):
@@ -117,7 +118,7 @@ def trajectory(
             plane = None if along is None else plane_along(along)
             if comm.rank == 0:
                 waypoints = fitting(evaluate, waypoints)
-                own = None if plane is None else plane.plane.directions
+                own = None if plane is None else cast("Plane", plane.plane).directions
                 choice = {"filters_only": filters_only, "parameters": parameters}
                 plan = _planned(evaluate, evaluation, waypoints, own, file, out, dry_run, **choice)
         number, sha, given, captured, axes = comm.bcast(plan)
@@ -135,7 +136,7 @@ def trajectory(
             if name != "examples"
         }
 
-        def losses(rows):
+        def losses(rows: np.ndarray) -> Iterator[dict]:
             for (row,) in rows:
                 state = opened(evaluate, waypoints[row]).weights if row < number else network.state_dict()
                 with loaded(network, state):
@@ -144,7 +145,7 @@ def trajectory(
                     there = evaluation.measure()
                 yield measured | {name: there[name.removeprefix("plane_")] for name in nearest}
 
-        def finish(table) -> Iterator[str]:
+        def finish(table: Table) -> Iterator[str]:
             yield from _summary({name: array for name, (_, array) in given.items()}, names, captured, along)
             stale = batchnorm == "frozen" and has_statistics(network)
             yield from height(table.values, names, stale)
@@ -200,7 +201,8 @@ def principal_directions(
     """
     with evaluate.ready() as evaluation:
         waypoints = fitting(evaluate, waypoints_of(checkpoints, Path(evaluate.label)))
-        return tuple(_path(evaluate, evaluation, waypoints, filters_only, parameters).directions)
+        first, second = _path(evaluate, evaluation, waypoints, filters_only, parameters).directions
+        return first, second
 
 
 def around(path: Results, points: int = 51) -> dict[str, Ends]:
@@ -268,7 +270,7 @@ def _planned(
     file: Path | None,
     out: Path | None,
     dry_run: bool,
-    **choice,
+    **choice: Any,
 ) -> _Plan:
     """The path in the plane of directions, or else of its principal components, which are saved in a file if any.
 
@@ -278,12 +280,12 @@ def _planned(
     sha = hashlib.sha256("".join(waypoint.digest for waypoint in waypoints).encode()).hexdigest()
     if out is not None and out.exists():
         before = _before(out, sha, waypoints)
-        if directions is None and not file.is_file():
+        if directions is None and not (file and file.is_file()):
             raise BadInput(f"{file} with the directions of {out} is gone; bring it back, or remove {out} to start anew")
         given = {name: (before.dims[name], before[name]) for name in KNOWN if name in before.variables}
         return _Plan(len(waypoints), sha, given, before.attributes["captured"], [file])
     path = _path(evaluate, evaluation, waypoints, directions=directions, **choice)
-    axes = list(path.directions)
+    axes: list = list(path.directions)
     if directions is None and file is not None and not dry_run:
         saved.save(axes, file)
         axes = [file]

@@ -169,12 +169,12 @@ def train_epochs(
             losses.append(torch.stack(batch_losses).sum() * len(chosen))
             steps.step()
             tick(1)
-        losses = torch.stack(losses).cpu()
-        _check_finite(losses, epoch, epochs)
+        total = torch.stack(losses).cpu()
+        _check_finite(total, epoch, epochs)
         tested = measure(network, test_batches)
         record = {
             "epoch": epoch + 1,
-            "train_loss": losses.sum().item() / n,
+            "train_loss": total.sum().item() / n,
             "train_error": 1 - torch.stack(hits).sum().item() / n,
             "test_loss": tested["loss"],
             "test_error": 1 - tested["accuracy"],
@@ -184,7 +184,9 @@ def train_epochs(
         yield record, {"epoch": epoch + 1, "optimizer": steps.state_dict()}
 
 
-def _optimizer(network, name, learning_rate, weight_decay, nesterov) -> torch.optim.Optimizer:
+def _optimizer(
+    network: nn.Module, name: str, learning_rate: float, weight_decay: float, nesterov: bool
+) -> torch.optim.Optimizer:
     if name == "sgd":
         return torch.optim.SGD(
             network.parameters(), learning_rate, momentum=0.9, weight_decay=weight_decay, nesterov=nesterov

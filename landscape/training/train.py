@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,7 +23,7 @@ from landscape.checkpoints.checkpoint import Checkpoint
 from landscape.data import Data
 from landscape.data.standardisation import standardisation
 from landscape.engine.progress import bar
-from landscape.engine.ranks import Alone, agreed, communicator
+from landscape.engine.ranks import Alone, Communicator, agreed, communicator
 from landscape.engine.run import provenance
 from landscape.errors import COMMAND, BadInput
 from landscape.evaluation.compatibility import check_fit
@@ -69,7 +70,7 @@ def train(
     snapshots: str | os.PathLike | None = None,
     save_every: float = 10.0,
     device: str = "auto",
-    comm=None,
+    comm: Communicator | None = None,
     quiet: bool = False,
 ) -> Checkpoint:
     """Train a classifier of images.
@@ -131,7 +132,7 @@ def train(
     if out is not None and not out.parent.is_dir():
         raise BadInput(f"output folder {out.parent} does not exist; mkdir -p {out.parent}")
     begun = checkpoints.load(out) if out is not None and out.exists() else None
-    where = {"root": root, "download": download, "size": size, "examples": examples, "seed": seed}
+    where: dict[str, Any] = {"root": root, "download": download, "size": size, "examples": examples, "seed": seed}
     # A training that has begun goes on with its constants, whatever its version took by default.
     where |= standardisation(mean, std, standardize, begun.data if begun else None)
     splits = datasets.load_for_training(data, **where)
@@ -164,7 +165,7 @@ def train(
         on = place(comm, device)
         torch.manual_seed(seed)
         module = build(network, **built)
-        if begun:
+        if begun and out is not None:
             _check_same(begun, now, out)
             if begun.state is None:
                 if not begun.final:
@@ -178,10 +179,10 @@ def train(
         say(comm, f"{now.title} on {splits[0].name}")
         if splits[0].images.is_floating_point():
             say(comm, str(summary(module, tuple(splits[0].images.shape[1:]))))
-        module = module.to(on, memory_format=torch.channels_last)
+        module = module.to(on).to(memory_format=torch.channels_last)
         run = {**settings, "schedule": RECIPES[recipe]["schedule"], "device": on}
         run["recorded"] = record  # no setting of the training: the steps are the same
-        _train(now, module, splits, run, out, snapshots and Path(snapshots), save_every, quiet)
+        _train(now, module, splits, run, out, Path(snapshots) if snapshots else None, save_every, quiet)
         now.final = _measured(module, splits, on, quiet)
     now.weights, now.state = module.state_dict(), None
     if out is None:
@@ -193,7 +194,7 @@ def train(
     return checkpoints.load(out)
 
 
-def _on_one_rank(comm, options: dict) -> Checkpoint:
+def _on_one_rank(comm: Communicator, options: dict) -> Checkpoint:
     """What rank 0 trains while the others wait; as a command that would be a mistake."""
     checkpoint = None
     with agreed(comm):
@@ -255,7 +256,7 @@ def _measured(network: nn.Module, splits: tuple[Data, Data], device: torch.devic
     # Of a deep network on processors this takes minutes, in which it should not be silent.
     with bar(sum(map(len, batches.values())), "batches measured", quiet=quiet) as progress:
 
-        def count(*_) -> None:
+        def count(*_: Any) -> None:
             progress.update()
 
         counted = network.register_forward_hook(count)

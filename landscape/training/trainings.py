@@ -17,7 +17,7 @@ from landscape import data as datasets
 from landscape.checkpoints.checkpoint import Checkpoint
 from landscape.data import Data
 from landscape.data.standardisation import standardisation
-from landscape.engine.ranks import agreed, communicator
+from landscape.engine.ranks import Communicator, agreed, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
 from landscape.engine.table import MEASURED, Table
@@ -73,7 +73,7 @@ def trainings(
     batch_size: int = 128,
     device: str = "auto",
     out: str | os.PathLike | None = None,
-    comm=None,
+    comm: Communicator | None = None,
     quiet: bool = False,
     dry_run: bool = False,
 ) -> Results | Report:
@@ -159,8 +159,8 @@ def trainings(
 
 
 def _planned(
-    variants: list[str],
-    depths: list[int],
+    variants: Sequence[str],
+    depths: Sequence[int],
     width: int,
     seeds: int,
     splits: tuple[Data, Data],
@@ -178,7 +178,7 @@ def _planned(
     def result(row: int) -> dict:
         name, depth, seed = rows[row]
         torch.manual_seed(seed)
-        network = variant(name, depth, width, training).to(device, memory_format=torch.channels_last)
+        network = variant(name, depth, width, training).to(device).to(memory_format=torch.channels_last)
         with contextlib.suppress(BadInput):  # diverged: what there is now is measured
             for _ in train_epochs(network, training, test, **how, seed=seed, device=device):
                 pass
@@ -197,7 +197,9 @@ def _planned(
 
 def _finished(paths: list[Path]) -> _Plan:
     """Finished checkpoints, of which there need not be one for each variant, depth and seed."""
-    errors, files, settings = {}, {}, {}
+    errors: dict[tuple, dict] = {}
+    files: dict[tuple, Path] = {}
+    settings: dict[str, dict[str, Path]] = {}
     for path in paths:
         checkpoint = trained_here(path)
         if not checkpoint.final:

@@ -9,14 +9,16 @@ what is compared to is decoding them. Without them an untrained ResNet-56 sees r
 depends on losses is left out. Each time is the median of several taken in turn, since a machine's speed drifts.
 """
 
+import argparse
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -36,6 +38,7 @@ from landscape.checkpoints import checkpoint as checkpoints
 from landscape.commands.cli import Parser, run
 from landscape.curvature.hessian import hessian_operator
 from landscape.engine.grid import axis, grid
+from landscape.engine.ranks import Communicator
 from landscape.engine.sweep import sweep
 from landscape.engine.table import prepare, read
 from landscape.errors import BadInput
@@ -46,6 +49,7 @@ from landscape.evaluation.prepared import batch_size
 from landscape.evaluation.sampling import Tolerance
 from landscape.log import say
 from landscape.networks import build, summary
+from landscape.networks.network import Network
 from landscape.planes.directions import filter_normalize, random_direction
 from landscape.planes.plane import Plane, shift
 from landscape.weights import weights_of
@@ -68,7 +72,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     if arguments.job:
         job(arguments.job, comm)
         return
@@ -87,14 +91,14 @@ def main(arguments, comm) -> None:
 class Trial:
     """The network, some of its images, and how they are decoded by those who decode them at every point."""
 
-    def __init__(self, arguments, folder: Path):
+    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
         self.arguments, self.folder, self.rounds = arguments, folder, arguments.rounds
         if arguments.checkpoint is None:
             torch.manual_seed(0)
             self.network, self.title = build("resnet", depth=56), "resnet-56, untrained, random images"
             files = folder / "images"
             random_images(files, arguments.images)
-            how = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
+            how: dict[str, Any] = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
         else:
             loaded = checkpoints.load(arguments.checkpoint)
             self.network, self.title = loaded.restore(), f"{loaded.title} on {loaded.data.get('name')}"
@@ -142,7 +146,7 @@ class Trial:
         return len(self.images) / timed(lambda: plain_pass(self.network, batches), self.rounds)[0]
 
 
-def plain_pass(network: nn.Module, batches) -> float:
+def plain_pass(network: nn.Module, batches: Any) -> float:
     """The mean loss as everybody writes it."""
     total, n = 0.0, 0
     with torch.no_grad():
@@ -152,7 +156,7 @@ def plain_pass(network: nn.Module, batches) -> float:
     return total / n
 
 
-def timed(function: Callable, rounds: int) -> tuple[float, object]:
+def timed(function: Callable, rounds: int) -> tuple[float, Any]:
     """Median seconds, and the result, of a function called once to warm up and then several times."""
     result = function()
     taken = []
@@ -163,7 +167,7 @@ def timed(function: Callable, rounds: int) -> tuple[float, object]:
     return statistics.median(taken), result
 
 
-def speed(it: Trial):
+def speed(it: Trial) -> Iterator[str]:
     """The forward pass."""
     (rate, loss), resident = it.baseline, it.resident
     yield f"{it.title}; {len(it.images)} images, {it.rounds} rounds, {torch.get_num_threads()} threads"
@@ -194,7 +198,7 @@ def speed(it: Trial):
         )
 
 
-def tolerance(it: Trial):
+def tolerance(it: Trial) -> Iterator[str]:
     """As many examples as a point needs."""
     rate, _ = it.baseline
     n = len(it.data.labels)
@@ -217,7 +221,7 @@ def tolerance(it: Trial):
     )
 
 
-def adaptive(it: Trial):
+def adaptive(it: Trial) -> Iterator[str]:
     """Fewer points: the whole surface, by the command that people type, on one rank a core."""
     rate, _ = it.baseline
     out, ranks = it.folder / "surface.h5", os.cpu_count() or 1
@@ -236,7 +240,7 @@ def adaptive(it: Trial):
     yield f"{used[used > 0].mean():.0f} images a measured point"
 
 
-def coverage(it: Trial):
+def coverage(it: Trial) -> Iterator[str]:
     """Whether the stated intervals hold the loss over all examples."""
     plane, points = it.plane(), grid(axis(-1, 1, SIDE), axis(-1, 1, SIDE))
     near, labels = it.quick(torch.bfloat16), it.data.labels
@@ -263,7 +267,7 @@ def coverage(it: Trial):
     )
 
 
-def lesions(it: Trial):
+def lesions(it: Trial) -> Iterator[str]:
     """Deletions that share their beginnings, against one pass for each."""
     it.network.to(memory_format=torch.channels_last)
     number = len(blocks(it.network))
@@ -274,7 +278,7 @@ def lesions(it: Trial):
         ahead = list(branches(plan[rows]))
 
         def sweep_all(plan=plan, rows=rows, ahead=ahead, room=2**31):
-            walk = Walk(it.network, few, cross_entropy, room=room)
+            walk = Walk(cast("Network", it.network), few, cross_entropy, room=room)
             return [walk.measure(plan[row], again) for row, again in zip(rows, ahead, strict=True)]
 
         rounds = it.rounds if k == 1 else 1
@@ -284,9 +288,9 @@ def lesions(it: Trial):
         yield f"all {name} deletions of {number} blocks: {naive / shared:.2f} × the naive sweep, {same}"
 
 
-def engine(it: Trial):
+def engine(it: Trial) -> Iterator[str]:
     """Ranks and rows."""
-    seconds = {name: [] for name in ("one", "two", "slow", "nothing")}
+    seconds: dict[str, list[float]] = {name: [] for name in ("one", "two", "slow", "nothing")}
     for _ in range(it.rounds):  # in turn, since the machine's speed drifts
         seconds["one"].append(sweep_seconds("surface", 1))
         seconds["two"].append(sweep_seconds("surface", 2))
@@ -299,7 +303,7 @@ def engine(it: Trial):
     yield f"a row of nothing on two ranks, ms: {spread([s / 10 for s in seconds['nothing']])}"  # of 10,000 rows
 
 
-def training(it: Trial):
+def training(it: Trial) -> Iterator[str]:
     """A step of training ResNet-20, batch 128."""
     seconds = {}
     for name, layout, bfloat16 in (
@@ -326,7 +330,7 @@ def training(it: Trial):
     yield f"a step of training resnet-20 against float32 in PyTorch's default layout: {gains}"
 
 
-def curvature(it: Trial):
+def curvature(it: Trial) -> Iterator[str]:
     """Products with the Hessian at one point, of 32 images."""
     batches = [(it.images[:32], it.labels[:32])]
     made = {keep: hessian_operator(it.network, batches, cross_entropy, "filters", keep) for keep in (False, True)}
@@ -369,7 +373,7 @@ def spread(values: list[float]) -> str:
     return f"{statistics.median(values):.3f} ({min(values):.3f} … {max(values):.3f})"
 
 
-def on_ranks(ranks: int, *words) -> str:
+def on_ranks(ranks: int, *words: Any) -> str:
     """Run a script of ours on ranks of one core each; what it prints."""
     call = ["mpiexec", "-n", ranks, sys.executable, "-m", "mpi4py", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -384,7 +388,7 @@ def sweep_seconds(name: str, ranks: int) -> float:
     return float(on_ranks(ranks, __file__, "--job", name))
 
 
-def job(name: str, comm) -> None:
+def job(name: str, comm: Communicator) -> None:
     with tempfile.TemporaryDirectory() as folder:
         side = axis(-1, 1, 15)
         points = np.zeros((10_000, 1)) if name == "nothing" else grid(side, side)
@@ -410,7 +414,7 @@ def nothing(points):
         yield {"loss": 0.0, "loss_se": 0.0, "accuracy": 0.0, "examples": 0}
 
 
-def losses(slow: bool):
+def losses(slow: bool) -> Any:
     """The points of a surface; on a slow rank each takes five times as long."""
     torch.manual_seed(0)
     network = build("resnet", depth=20, channels=1).to(memory_format=torch.channels_last)

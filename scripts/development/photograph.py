@@ -9,9 +9,10 @@ Needs playwright (pip install 'skipscape[browser]') and Chromium (apt install ch
 import argparse
 import shutil
 from pathlib import Path
+from typing import Any
 
 from landscape.commands.cli import Parser, run
-from landscape.engine.ranks import agreed
+from landscape.engine.ranks import Communicator, agreed
 from landscape.errors import BadInput
 from landscape.log import say
 
@@ -23,13 +24,13 @@ SOFTWARE = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftsha
 def parser() -> Parser:
     p = Parser(prog="photograph.py", description=__doc__)
     p.add_argument("pages", metavar="PAGE.html", nargs="+", type=Path, help="of figure.py")
-    size = {"nargs": 2, "type": int, "default": [1200, 800], "metavar": ("WIDTH", "HEIGHT")}
+    size: dict[str, Any] = {"nargs": 2, "type": int, "default": [1200, 800], "metavar": ("WIDTH", "HEIGHT")}
     p.add_argument("--size", **size, help="of the window, in pixels; a longer page is taken whole")
     p.add_argument("--wait", type=float, default=10.0, metavar="SECONDS", help="for a page to be drawn")
     return p
 
 
-def main(arguments: argparse.Namespace, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     with agreed(comm):
         try:
             from playwright.sync_api import sync_playwright

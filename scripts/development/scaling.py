@@ -25,11 +25,12 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from landscape.commands.cli import Parser, run
+from landscape.engine.ranks import Communicator
 from landscape.engine.sweep import CHUNK, FLUSH, POLL, _Keeper, piece, sweep
 from landscape.engine.table import MEASURED, Table, prepare
 from landscape.log import say
@@ -89,7 +90,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     if comm.size > 1:
         compare(arguments, comm)
         return
@@ -276,12 +277,12 @@ def steps(span: float, poll: float) -> float:
     return math.ceil(span / poll) * poll if poll else span
 
 
-def costs_of(arguments, side: int) -> Costs:
+def costs_of(arguments: argparse.Namespace, side: int) -> Costs:
     """Timed on the engine's own code, or as given; with MPI's share."""
     given = getattr(arguments, "costs", None)
     with tempfile.TemporaryDirectory() as folder:
         timed = given or [*keeper_costs(table_of(side, folder)), *flush_costs(table_of(side, folder))]
-    costs = Costs(*timed, arguments.latency, POLL)
+    costs = Costs._make([*timed, arguments.latency, POLL])
     return costs._replace(ask=costs.ask + 2 * arguments.message, give=costs.give + arguments.message)
 
 
@@ -307,7 +308,7 @@ class Post:
     def recv(self):
         return pickle.loads(self.inbox.popleft())
 
-    def send(self, message, to: int) -> None:
+    def send(self, message: Any, to: int) -> None:
         pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
 
 
@@ -315,7 +316,7 @@ def keeper_costs(table: Table, few: int = 1, many: int = 25, messages: int = 50)
     """Seconds of the keeper for a request, for each row handed out, for measurements, for each of them."""
     measurement = {name: 0.5 for name in MEASURED}
 
-    def seconds(message, rows: int) -> float:
+    def seconds(message: Any, rows: int) -> float:
         post = Post()
         keeper = _Keeper(table, np.arange(len(table)), post, "rows", quiet=True)
         keeper._seconds_per_row[1] = CHUNK / (rows + 0.5)
@@ -349,7 +350,7 @@ def flush_costs(table: Table) -> list[float]:
     return [max(0.0, least - slope), slope]
 
 
-def compare(arguments, comm) -> None:
+def compare(arguments: argparse.Namespace, comm: Communicator) -> None:
     """A true sweep of rows that sleep, and its simulation."""
     side, mean = SLEEPS
     speeds = np.resize(SPEEDS[::-1], comm.size)  # the slow one first, so that few ranks differ too

@@ -6,6 +6,7 @@
 What is not measured yet is left out.
 """
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy import stats
 from ensemble.attribution import interaction, shapley
 from landscape.analysis.hessian_files import convexity, ratio
 from landscape.commands.cli import Parser, run
-from landscape.engine.ranks import agreed
+from landscape.engine.ranks import Communicator, agreed
 from landscape.engine.table import Results, read
 from landscape.errors import BadInput
 
@@ -27,7 +28,7 @@ def parser() -> Parser:
     return p
 
 
-def main(arguments, comm) -> None:
+def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     with agreed(comm):
         if comm.rank:
             return
@@ -234,7 +235,7 @@ def flow(files: dict[str, Results]) -> None:
     for file in files.values():
         if file.kind == "flow":
             middle = len(file.coordinates["quantile"]) // 2
-            groups = {}
+            groups: dict[tuple, list[float]] = {}
             for n, key in enumerate(zip(file["moment"], file["variant"], file["depth"], strict=True)):
                 if file["done"][n]:
                     groups.setdefault(key, []).append(file["gradient"][n, middle, 0])
