@@ -59,14 +59,15 @@ def bar(total: int, label: str, *, begun: int = 0, quiet: bool = False, note: st
     most : steps that there may be where `total` is those of the first round; as long as it is less, the round is told
         and no time left, which nobody knows
     """
+    kind: Any = _Bar
     if quiet or not _in_a_notebook():
-        terminal, kind = sys.stderr.isatty(), _Bar
+        terminal = sys.stderr.isatty()
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # where there are no widgets, it says so and serves all the same
             from tqdm.auto import tqdm as widget
 
-        terminal, kind = True, type("_Widget", (_Layout, widget), {})
+        terminal, kind = True, type("_Widget", (_Bar, widget), {})
     progress = kind(
         terminal,
         most,
@@ -84,7 +85,7 @@ def bar(total: int, label: str, *, begun: int = 0, quiet: bool = False, note: st
     return progress
 
 
-class _Layout:
+class _Bar(tqdm):
     """What a bar says, whatever draws it."""
 
     def __init__(self, terminal: bool, most: int, **how: Any) -> None:
@@ -103,10 +104,6 @@ class _Layout:
         steps = "{n_fmt}/{total_fmt} {unit}" + known
         layout = f"{before}{steps}, {{speed}}, {{elapsed}} gone{left}{{postfix}}" + ("" if self._terminal else "\n")
         return told | {"speed": speed, "bar_format": layout}
-
-
-class _Bar(_Layout, tqdm):
-    """On a terminal or in a log."""
 
 
 def _in_a_notebook() -> bool:
