@@ -15,7 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from conftest import ROOT
+from files import ROOT
 
 from landscape.commands import cli
 from landscape.engine.ranks import Alone

@@ -1,0 +1,60 @@
+"""What the README and the documentation say can be typed, and what they point to is there."""
+
+import re
+import runpy
+import shlex
+
+import pytest
+from files import ROOT
+from processes import command
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *(ROOT / "results").glob("**/README.md")]
+TEXT = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
+SOURCES = {
+    **TEXT,
+    **{path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted((ROOT / "scripts").rglob("*.py"))},
+    **{path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted((ROOT / "scripts").rglob("*.sh"))},
+}
+TYPED = re.compile(r"^ *(?:mpiexec -n \d+ |srun )?python (?:-m mpi4py )?scripts/([\w/]+)\.py (.*)$", re.MULTILINE)
+COMMANDS = [
+    (page, script, re.split(r" {2,}", words)[0])  # what follows is said of it
+    for page, text in SOURCES.items()
+    for script, words in TYPED.findall(text)
+    if not re.search(r"[$\\|]|…|\.\.\.|\{", words)
+]
+
+
+def test_there_are_commands_and_examples():
+    assert len(COMMANDS) > 40 and TEXT["README.md"].count("```python") >= 2
+
+
+@pytest.mark.parametrize(("page", "script", "words"), COMMANDS, ids=[f"{c[0]}-{n}" for n, c in enumerate(COMMANDS)])
+def test_every_command_is_one_that_its_script_takes(page, script, words):
+    runpy.run_path(str(ROOT / "scripts" / f"{script}.py"))["parser"]().parse_args(shlex.split(words, comments=True))
+
+
+@pytest.mark.parametrize("page", TEXT)
+def test_links_lead_to_files_that_are_there(page):
+    folder = (ROOT / page).parent
+    for link in re.findall(r"\]\(([^)#]+)", TEXT[page]):
+        assert link.startswith("http") or (folder / link).exists(), link
+
+
+def test_the_gallery_has_every_figure_that_its_script_draws():
+    gallery, script = ROOT / "results" / "gallery", SOURCES["scripts/studies/gallery.sh"]
+    drawn = {
+        name.replace("$show", show)
+        for name in re.findall(r"^ *draw ([\w$-]+) ", script, re.MULTILINE)
+        for show in (("gradient", "cosine", "residual") if "$show" in name else ("",))
+    } | set(re.findall(r"figure\.py \"\$out/(page-\w+)\.html", script))
+    assert drawn == {path.stem for path in gallery.glob("*.png")}
+    assert drawn == set(re.findall(r"\]\(([\w-]+)\.png\)", (gallery / "README.md").read_text()))
+
+
+def test_the_examples_of_the_readme_run(trained, tmp_path, monkeypatch):
+    command("surface", trained / "resnet.pt", tmp_path / "surface.h5", "--x", -1, 1, 3, "--y", -1, 1, 3)
+    command("lesion", trained / "resnet.pt", tmp_path / "random.h5", "--delete", 1, 2, "--trials", 2)
+    monkeypatch.chdir(tmp_path)
+    for example in re.findall(r"```python\n(.*?)```", TEXT["README.md"], re.DOTALL):
+        exec(compile(example, "README.md", "exec"), {"__name__": "__main__"})
+    assert (tmp_path / "own.pdf").read_bytes().startswith(b"%PDF")

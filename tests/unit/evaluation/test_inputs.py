@@ -1,0 +1,522 @@
+"""Nothing is done to inputs that was not asked for; what is done is said, recorded, and compared."""
+
+import pickle
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from files import resealed
+from measured import surface
+from processes import command
+from torch.nn import functional as F
+
+from landscape import data as datasets
+from landscape.checkpoints import checkpoint
+from landscape.engine.table import read
+from landscape.errors import BadInput
+from landscape.evaluation.evaluator import _data
+from landscape.nested import mapped
+
+ELSEWHERE = '''
+"""Digits in [0, 1], and scaled by constants: a network trained on them without this package."""
+from sklearn.datasets import load_digits
+from torch import nn
+
+X, Y = load_digits(return_X_y=True)
+X, Y = (X / 16).reshape(-1, 1, 8, 8).astype("float32"), Y.astype("int64")
+
+def data(split):
+    return (X[:1200], Y[:1200]) if split == "train" else (X[1200:], Y[1200:])
+
+def scaled(split):
+    x, y = data(split)
+    return (x - 0.1307) / 0.3081, y
+
+def only_test(split):
+    return {"test": data("test")}[split]
+
+def network():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+'''
+SOURCES = ("data", "scaled")
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """A folder with elsewhere.py, and data.pt and scaled.pt, each trained on what has its name."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    (folder / "elsewhere.py").write_text(ELSEWHERE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        sys.modules.pop("elsewhere", None)
+        import elsewhere as module
+
+        for name in SOURCES:
+            torch.manual_seed(0)
+            network, (x, y) = module.network(), map(torch.tensor, getattr(module, name)("train"))
+            optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+            for _ in range(60):
+                optimizer.zero_grad()
+                F.cross_entropy(network(x), y).backward()
+                optimizer.step()
+            torch.save(network.state_dict(), folder / f"{name}.pt")
+        yield folder, module
+
+
+def truth(elsewhere, weights, source, split):
+    """Loss and accuracy by plain PyTorch."""
+    folder, module = elsewhere
+    network = module.network()
+    network.load_state_dict(torch.load(folder / f"{weights}.pt", weights_only=True))
+    x, y = map(torch.tensor, getattr(module, source)(split))
+    with torch.no_grad():
+        out = network(x)
+    return F.cross_entropy(out.double(), y).item(), (out.argmax(1) == y).double().mean().item()
+
+
+def measured(elsewhere, out, weights, *options, check=True):
+    folder, _ = elsewhere
+    typed = ("--network", "elsewhere:network", *options, "--x", 0, 0, 1)
+    return command("surface", folder / f"{weights}.pt", out, *typed, cwd=folder, check=check)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_network_trained_elsewhere_has_its_loss_by_command_and_by_call(elsewhere, tmp_path, source, split):
+    loss, accuracy = truth(elsewhere, source, source, split)
+    done = measured(elsewhere, tmp_path / "a.h5", source, "--data", f"elsewhere:{source}", "--split", split)
+    found = read(tmp_path / "a.h5")
+    assert found["loss"] == pytest.approx(loss, rel=1e-6) and found["accuracy"] == pytest.approx(accuracy, rel=1e-6)
+    assert found.attributes["inputs"] == "as they are"
+    assert f"inputs of elsewhere:{source}: as they are" in done.stdout
+    folder, module = elsewhere
+    network = module.network()
+    network.load_state_dict(torch.load(folder / f"{source}.pt", weights_only=True))
+    batches = [tuple(map(torch.tensor, getattr(module, source)(split)))]
+    assert surface(network, batches, tmp_path / "b.h5", x=(0, 0, 1), quiet=True)["loss"] == pytest.approx(
+        loss, rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_same_arrays_in_a_file_are_the_same_numbers(elsewhere, tmp_path, source):
+    _, module = elsewhere
+    arrays = {}
+    for split in ("train", "test"):
+        arrays[f"{split}_inputs"], arrays[f"{split}_targets"] = getattr(module, source)(split)
+    np.savez(tmp_path / "arrays.npz", **arrays)
+    measured(elsewhere, tmp_path / "a.h5", source, "--data", tmp_path / "arrays.npz", "--split", "both")
+    found = read(tmp_path / "a.h5")
+    assert found["loss"] == pytest.approx(truth(elsewhere, source, source, "train")[0], rel=1e-6)
+    assert found["test_loss"] == pytest.approx(truth(elsewhere, source, source, "test")[0], rel=1e-6)
+
+
+@pytest.mark.parametrize("how", [("--mean", 0.1307, "--std", 0.3081), ("--mean", "mnist")])
+def test_constants_that_are_asked_for_are_used_and_named(elsewhere, tmp_path, how):
+    loss, _ = truth(elsewhere, "scaled", "scaled", "test")
+    done = measured(elsewhere, tmp_path / "a.h5", "scaled", "--data", "elsewhere:data", "--split", "test", *how)
+    assert read(tmp_path / "a.h5")["loss"] == pytest.approx(loss, rel=1e-6)
+    assert "inputs of elsewhere:data: standardised by mean 0.1307, std 0.3081" in done.stdout
+    assert read(tmp_path / "a.h5").attributes["inputs"] == "standardised by mean 0.1307, std 0.3081"
+
+
+def test_data_of_known_names_are_left_alone_too_and_that_is_said(elsewhere, tmp_path, monkeypatch):
+    folder, module = elsewhere
+    done = measured(elsewhere, tmp_path / "a.h5", "data", "--data", "digits", "--split", "test")
+    assert (
+        "inputs of digits: as they are; if the network was trained on standardised ones, add --standard" in done.stdout
+    )
+    data = datasets.load("digits", "test")
+    network = module.network()
+    network.load_state_dict(torch.load(folder / "data.pt", weights_only=True))
+    loss = F.cross_entropy(network(data.images), data.labels).item()
+    assert read(tmp_path / "a.h5")["loss"] == pytest.approx(loss, rel=1e-6)
+    assert data.images.min() == 0 and data.images.max() == 1
+
+
+def test_a_split_is_measured_where_there_is_no_other(elsewhere, tmp_path):
+    measured(elsewhere, tmp_path / "a.h5", "data", "--data", "elsewhere:only_test", "--split", "test")
+    loss, _ = truth(elsewhere, "data", "data", "test")
+    assert read(tmp_path / "a.h5")["loss"] == pytest.approx(loss, rel=1e-6)
+    for how in (("--split", "train"), ("--split", "test", "--standardize")):
+        refused = measured(elsewhere, tmp_path / "b.h5", "data", "--data", "elsewhere:only_test", *how, check=False)
+        assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+        assert "elsewhere:only_test('train') fails (KeyError: 'train', in line" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        (("--mean", 0.5), "--mean is there without --std"),
+        (("--std", 0.5), "--std is there without --mean"),
+        (("--mean", "imagenet", "--std", 0.5), "sets --std too"),
+        (("--mean", "imagenot"), "did you mean imagenet?"),
+        (("--mean", "imagenet"), "1 channel(s), but there are 3 means"),
+        (("--mean", 0.5, "x", "--std", 1, 1), "got 'x'"),
+        (("--mean", 0.5, "--std", 0), "std above 0"),
+        (("--mean", "nan", "--std", 1), "finite"),
+        (("--mean", "mnist", "--standardize"), "choose one of the two"),
+    ],
+)
+def test_constants_that_make_no_sense_are_refused_in_one_line(elsewhere, tmp_path, how, words):
+    refused = measured(elsewhere, tmp_path / "a.h5", "data", "--data", "elsewhere:data", *how, check=False)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and words in refused.stderr
+    assert not (tmp_path / "a.h5").exists()
+
+
+# Going on
+
+
+def test_inputs_treated_otherwise_are_another_measurement(elsewhere, tmp_path):
+    typed = ("--data", "elsewhere:data", "--split", "test")
+    measured(elsewhere, tmp_path / "a.h5", "data", *typed)
+    assert "complete already" in measured(elsewhere, tmp_path / "a.h5", "data", *typed).stdout
+    refused = measured(elsewhere, tmp_path / "a.h5", "data", *typed, "--mean", "mnist", check=False)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert "its inputs is as they are, this command's is standardised by mean 0.1307" in refused.stderr
+
+
+def test_the_same_inputs_by_another_way_are_the_same_measurement(elsewhere, tmp_path):
+    name = "elsewhere:data"
+    found = datasets.load(name, "test", standardize=True)
+    measured(elsewhere, tmp_path / "a.h5", "data", "--data", name, "--split", "test", "--standardize")
+    same = ("--mean", *found.mean, "--std", *found.std)
+    done = measured(elsewhere, tmp_path / "a.h5", "data", "--data", name, "--split", "test", *same)
+    assert "complete already" in done.stdout
+
+
+def earlier(path):
+    """Make a file one of 0.1, which did not record what was done to inputs."""
+    with h5py.File(path, "r+") as file:
+        del file.attrs["inputs"]
+    resealed(path)
+
+
+def test_a_file_of_0_1_is_gone_on_with_where_its_inputs_mean_the_same(elsewhere, trained, tmp_path):
+    ours = (trained / "resnet.pt", tmp_path / "ours.h5", "--x", 0, 0, 1, "--examples", 50)
+    assert "inputs of digits: standardised by mean" in command("surface", *ours).stdout
+    earlier(tmp_path / "ours.h5")
+    assert "complete already" in command("surface", *ours).stdout
+    typed = ("--data", "elsewhere:data", "--split", "test")
+    measured(elsewhere, tmp_path / "a.h5", "data", *typed, "--standardize")  # as 0.1 did unasked
+    earlier(tmp_path / "a.h5")
+    refused = measured(elsewhere, tmp_path / "a.h5", "data", *typed, check=False)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert "earlier version, which standardised inputs" in refused.stderr and "add --standardize" in refused.stderr
+    assert "complete already" in measured(elsewhere, tmp_path / "a.h5", "data", *typed, "--standardize").stdout
+
+
+# Training
+
+
+@pytest.fixture
+def own(tmp_path):
+    """An .npz file of float images far from mean 0 and deviation 1."""
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, n in (("train", 24), ("test", 12)):
+        arrays[f"{split}_images"] = (3 + 5 * rng.standard_normal((n, 1, 8, 8))).astype(np.float32)
+        arrays[f"{split}_labels"] = np.arange(n) % 3
+    np.savez(tmp_path / "own.npz", **arrays)
+    return arrays
+
+
+@pytest.mark.parametrize("asked", [(), ("--standardize",), ("--mean", 3, "--std", 5)])
+def test_a_training_does_to_data_of_ones_own_what_is_asked_and_measuring_repeats_it(own, tmp_path, asked):
+    small = ("--depth", 8, "--width", 2, "--epochs", 1, "--augment")
+    typed = ("net.pt", "--data", "own.npz", *small, *asked)
+    done = command("train", *typed, cwd=tmp_path)
+    assert "is trained already" in command("train", *typed, cwd=tmp_path).stdout
+    recorded = checkpoint.load(tmp_path / "net.pt")
+    x = own["train_images"].astype(np.float64)
+    mean, std = {0: ((), ()), 1: ((x.mean(),), (x.std(),)), 4: ((3,), (5,))}[len(asked)]
+    assert recorded.data["mean"] == pytest.approx(mean) and recorded.data["std"] == pytest.approx(std)
+    assert f"inputs of own: {'standardised by mean' if asked else 'as they are'}" in done.stdout
+    command("surface", "net.pt", "a.h5", "--data", "own.npz", "--x", 0, 0, 1, "--quiet", cwd=tmp_path)
+    scaled = (x - mean[0]) / std[0] if asked else x
+    network = recorded.restore().eval().double()
+    loss = F.cross_entropy(network(torch.tensor(scaled)), torch.tensor(own["train_labels"])).item()
+    assert read(tmp_path / "a.h5")["loss"] == pytest.approx(loss, rel=1e-4)
+    assert recorded.final["train"]["loss"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_a_training_goes_on_with_the_constants_that_it_has_recorded(own, tmp_path):
+    """As one that was begun by a version that standardised everything."""
+    typed = ("net.pt", "--data", "own.npz", "--depth", 8, "--width", 2, "--epochs", 1)
+    command("train", *typed, "--standardize", cwd=tmp_path)
+    assert "is trained already" in command("train", *typed, cwd=tmp_path).stdout
+    refused = command("train", *typed, "--no-standardize", cwd=tmp_path, check=False)
+    assert refused.returncode == 2 and "its mean is" in refused.stderr and refused.stderr.count("\n") == 1
+
+
+def test_known_data_are_standardised_for_a_training_unless_that_is_not_wanted():
+    ours, left = (datasets.load_for_training("digits", standardize=asked) for asked in (None, False))
+    assert ours[0].mean == ours[1].mean and ours[0].images.mean().abs() < 1e-6
+    assert not left[0].mean and left[0].images.min() == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"train_labels": np.zeros(24, int), "test_labels": np.zeros(12, int)}, "all training labels are 0"),
+        ({"test_labels": np.arange(12) % 5}, "a test label is 4; expected 0 to 2 as in training"),
+        ({"train_labels": np.ones(24)}, "the train split has no class for each example"),
+        ({"test_labels": np.zeros((12, 2), int)}, "the test split has no class for each example"),
+        ({"train_labels": np.full(24, -100)}, "no class for each example"),
+        ({"train_labels": np.where(np.arange(24) == 3, -100, np.arange(24) % 3)}, "class -100, void"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused(own, tmp_path, changes, words):
+    np.savez(tmp_path / "own.npz", **{**own, **changes})
+    with pytest.raises(BadInput, match=words):
+        datasets.load_for_training(str(tmp_path / "own.npz"))
+
+
+# Of other kinds than images: as a function or a file gives them, so they are measured
+
+KINDS = """
+import numpy as np, torch
+from collections import namedtuple
+from torch.utils.data import DataLoader, TensorDataset
+
+rng = np.random.default_rng(0)
+LABELS = np.arange(12) % 3
+SIGNALS = rng.standard_normal((12, 2, 20)).astype(np.float32)
+TABLE = rng.standard_normal((12, 5))
+TOKENS = rng.integers(0, 9, (12, 7))
+IMAGES = rng.integers(0, 256, (12, 6, 5, 3), dtype=np.uint8)
+MASK = rng.random((12, 7)) < 0.8
+Pair = namedtuple("Pair", "left right")
+
+def signals(split): return SIGNALS, LABELS
+def table(split): return TABLE, LABELS
+def tokens(split): return TOKENS, LABELS
+def small_tokens(split): return TOKENS.astype(np.uint8), LABELS
+def next_tokens(split): return TOKENS, np.roll(TOKENS, -1, 1)
+def masks(split): return {"input_ids": TOKENS, "attention_mask": MASK, "labels": None}, LABELS
+def two(split): return (TABLE.astype(np.float32), SIGNALS), LABELS
+def lists(split): return [torch.tensor(TABLE), torch.tensor(SIGNALS)], LABELS
+def named(split): return Pair(TOKENS, TABLE), LABELS
+def listed_examples(split): return [x for x in SIGNALS], [int(y) for y in LABELS]
+def listed_targets(split): return SIGNALS, [y for y in TABLE]
+def tensors(split): return torch.tensor(SIGNALS).bfloat16(), torch.tensor(LABELS, dtype=torch.int32)
+def channels_first(split): return torch.tensor(IMAGES).permute(0, 3, 1, 2), LABELS
+def label_maps(split): return IMAGES, np.where(MASK[:, :6, None], LABELS[:, None, None], 255).astype(np.uint8)
+def void(split): return TABLE, np.where(LABELS == 1, -100, LABELS)
+def values(split): return TABLE, TABLE.sum(1)
+def sequences(split): return SIGNALS, SIGNALS.transpose(0, 2, 1)
+def several_targets(split): return IMAGES, {"class": LABELS, "box": TABLE[:, :4]}
+def waves(split): return SIGNALS[:, 0] * 1j, LABELS
+def flags(split): return TABLE, LABELS == 1
+def dataset(split): return TensorDataset(torch.tensor(SIGNALS), torch.tensor(LABELS))
+def pairs(split):
+    class Pairs(torch.utils.data.Dataset):
+        def __len__(self): return 12
+        def __getitem__(self, i): return {"a": TABLE[i], "b": TOKENS[i]}, int(LABELS[i])
+    return Pairs()
+def loader(split): return DataLoader(dataset(split), 5)
+def shuffled(split): return DataLoader(dataset(split), 5, shuffle=True, drop_last=True)
+"""
+
+
+@pytest.fixture
+def kinds(tmp_path, monkeypatch):
+    (tmp_path / "kinds.py").write_text(KINDS)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("kinds", None)
+    import kinds as module
+
+    yield module
+    sys.modules.pop("kinds", None)
+
+
+def equal(found, expected):
+    """The same structure of the same numbers, in float32, int64, bool or complex64."""
+    if isinstance(expected, dict):
+        assert isinstance(found, dict) and found.keys() == expected.keys()
+        return all(equal(found[name], expected[name]) for name in expected)
+    if isinstance(expected, tuple | list):
+        assert type(found) is type(expected) and len(found) == len(expected)
+        return all(map(equal, found, expected))
+    if expected is None:
+        return found is None
+    array = np.asarray(expected)
+    dtype = {"f": np.float32, "i": np.int64, "b": np.bool_, "c": np.complex64}[array.dtype.kind]
+    return found.numpy().dtype == dtype and np.array_equal(found.numpy(), array.astype(dtype))
+
+
+@pytest.mark.parametrize("order", [None, 5])
+@pytest.mark.parametrize(
+    ("name", "inputs", "targets", "classes"),
+    [
+        ("signals", lambda k: k.SIGNALS, lambda k: k.LABELS, 3),
+        ("table", lambda k: k.TABLE, lambda k: k.LABELS, 3),
+        ("tokens", lambda k: k.TOKENS, lambda k: k.LABELS, 3),
+        ("small_tokens", lambda k: k.TOKENS, lambda k: k.LABELS, 3),
+        ("next_tokens", lambda k: k.TOKENS, lambda k: np.roll(k.TOKENS, -1, 1), 9),
+        ("masks", lambda k: {"input_ids": k.TOKENS, "attention_mask": k.MASK, "labels": None}, lambda k: k.LABELS, 3),
+        ("two", lambda k: (k.TABLE, k.SIGNALS), lambda k: k.LABELS, 3),
+        ("lists", lambda k: [k.TABLE, k.SIGNALS], lambda k: k.LABELS, 3),
+        ("named", lambda k: k.Pair(k.TOKENS, k.TABLE), lambda k: k.LABELS, 3),
+        ("listed_examples", lambda k: k.SIGNALS, lambda k: k.LABELS, 3),
+        ("listed_targets", lambda k: k.SIGNALS, lambda k: k.TABLE, None),
+        ("tensors", lambda k: torch.tensor(k.SIGNALS).bfloat16().float().numpy(), lambda k: k.LABELS, 3),
+        ("channels_first", lambda k: k.IMAGES.transpose(0, 3, 1, 2).astype(np.float32) / 255, lambda k: k.LABELS, 3),
+        (
+            "label_maps",
+            lambda k: k.IMAGES.transpose(0, 3, 1, 2).astype(np.float32) / 255,
+            lambda k: np.where(k.MASK[:, :6, None], k.LABELS[:, None, None], 255),
+            3,
+        ),
+        ("void", lambda k: k.TABLE, lambda k: np.where(k.LABELS == 1, -100, k.LABELS), 3),
+        ("values", lambda k: k.TABLE, lambda k: k.TABLE.sum(1), None),
+        ("sequences", lambda k: k.SIGNALS, lambda k: k.SIGNALS.transpose(0, 2, 1), None),
+        (
+            "several_targets",
+            lambda k: k.IMAGES.transpose(0, 3, 1, 2).astype(np.float32) / 255,
+            lambda k: {"class": k.LABELS, "box": k.TABLE[:, :4]},
+            None,
+        ),
+        ("waves", lambda k: k.SIGNALS[:, 0] * 1j, lambda k: k.LABELS, 3),
+        ("flags", lambda k: k.TABLE, lambda k: (k.LABELS == 1).astype(int), 2),
+        ("dataset", lambda k: k.SIGNALS, lambda k: k.LABELS, 3),
+        ("pairs", lambda k: {"a": k.TABLE, "b": k.TOKENS}, lambda k: k.LABELS, 3),
+        ("loader", lambda k: k.SIGNALS, lambda k: k.LABELS, 3),
+        ("shuffled", lambda k: k.SIGNALS, lambda k: k.LABELS, 3),
+    ],
+)
+def test_data_of_every_kind_are_what_the_function_gave(kinds, name, inputs, targets, classes, order):
+    data = datasets.load(f"kinds:{name}", "test", examples=order)
+    index = (
+        datasets.stratified_order(datasets.load(f"kinds:{name}", "test").labels, 0)[:order] if order else slice(None)
+    )
+
+    def chosen(value):
+        if isinstance(value, dict):
+            return {key: chosen(part) for key, part in value.items()}
+        if isinstance(value, tuple | list):
+            return type(value)(*map(chosen, value)) if hasattr(value, "_fields") else type(value)(map(chosen, value))
+        return None if value is None else value[index]
+
+    assert equal(data.images, chosen(inputs(kinds))) and equal(data.labels, chosen(targets(kinds)))
+    assert data.classes == classes
+    rows = sum(len(part if not isinstance(part, dict) else part["class"]) for _, part in datasets.batches(data, 5))
+    assert rows == (order or 12)
+    assert data.digest == datasets.load(f"kinds:{name}", "test", examples=order).digest
+
+
+def test_rounding_is_said(kinds):
+    assert datasets.load("kinds:table", "test").inputs == "as they are, rounded to float32"
+    assert datasets.load("kinds:signals", "test").inputs == "as they are"
+    assert datasets.load("kinds:label_maps", "test").inputs == "8-bit images as [0, 1]"
+    assert datasets.load("kinds:pairs", "test").inputs == "as they are, rounded to float32"
+
+
+def test_signals_and_tables_are_standardised_by_channel_and_column_if_asked(kinds):
+    for name, array, axes in (("signals", kinds.SIGNALS, (0, 2)), ("table", kinds.TABLE, (0,))):
+        data = datasets.load(f"kinds:{name}", "test", standardize=True)
+        mean, std = (f(axes, keepdims=True) for f in (array.astype(np.float64).mean, array.astype(np.float64).std))
+        np.testing.assert_allclose(data.images, (array - mean) / std, atol=1e-5)
+    assert data.inputs.startswith("rounded to float32, standardised by mean ") and data.inputs.endswith(" …")
+
+
+@pytest.mark.parametrize("name", ["tokens", "masks", "two", "named"])
+def test_what_has_no_channels_is_not_standardised(kinds, name):
+    with pytest.raises(BadInput, match=f"kinds:{name} has (several )?inputs"):
+        datasets.load(f"kinds:{name}", "test", standardize=True)
+
+
+def test_several_inputs_and_targets_come_from_a_file(kinds, tmp_path):
+    arrays = {"test_inputs.ids": kinds.TOKENS, "test_inputs.mask": kinds.MASK, "test_targets": kinds.TOKENS}
+    np.savez(tmp_path / "a.npz", **arrays)
+    data = datasets.load(str(tmp_path / "a.npz"), "test")
+    assert equal(data.images, {"ids": kinds.TOKENS, "mask": kinds.MASK}) and equal(data.labels, kinds.TOKENS)
+    np.savez(tmp_path / "b.npz", **{name.replace("ids", "idz"): array for name, array in arrays.items()})
+    assert datasets.load(str(tmp_path / "b.npz"), "test").digest != data.digest
+    with pytest.raises(BadInput, match=r"no array train_inputs or train_images; it has test_inputs.ids"):
+        datasets.load(str(tmp_path / "a.npz"), "train")
+    np.savez(tmp_path / "a.npz", **{**arrays, "test_inputs.mask": kinds.MASK[:3]})
+    with pytest.raises(BadInput, match=r"12 test_inputs.ids and 3 test_inputs.mask"):
+        datasets.load(str(tmp_path / "a.npz"), "test")
+
+
+BROKEN = """
+import numpy as np, torch
+from torch.utils.data import DataLoader, TensorDataset
+
+X, Y = np.zeros((6, 4), np.float32), np.arange(6) % 2
+def nothing(split): return None
+def one(split): return X
+def three(split): return X, Y, Y
+def words(split): return np.array(["a"] * 6), Y
+def objects(split): return X, np.array([object()] * 6)
+def none(split): return X, None
+def uneven(split): return (X, X[:3]), Y
+def fewer(split): return X, {"a": Y, "b": Y[:2]}
+def ragged(split): return [[1, 2], [3]], [0, 1]
+def bytes_of_films(split): return np.zeros((6, 2, 3, 4, 4), np.uint8), Y
+def one_number(split): return X, 3
+def triples(split): return TensorDataset(*map(torch.tensor, (X, Y, Y)))
+def dicts(split): return DataLoader([{"x": 1.0, "y": 2}] * 6)
+def of_no_length(split): return DataLoader(TensorDataset(torch.zeros(0, 3), torch.zeros(0)))
+def raises(split): raise RuntimeError("two\\nlines")
+"""
+
+
+@pytest.mark.parametrize("name", [line[4:].split("(")[0] for line in BROKEN.splitlines() if line.startswith("def")])
+def test_what_is_no_data_is_refused_in_one_line(tmp_path, monkeypatch, name):
+    (tmp_path / "broken.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("broken", None)
+    with pytest.raises(BadInput) as caught:
+        datasets.load(f"broken:{name}", "test")
+    assert "\n" not in str(caught.value) and f"broken:{name}" in str(caught.value)
+    sys.modules.pop("broken", None)
+
+
+# By command
+
+NETWORKS = """
+from torch import nn
+
+def signals(): return nn.Sequential(nn.Conv1d(2, 3, 5), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3))
+def table(): return nn.Linear(5, 3)
+def tokens(): return nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(28, 3))
+def channels_first(): return nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(24, 3))
+def void(): return nn.Linear(5, 3)
+def loader(): return signals()
+def listed_examples(): return signals()
+"""
+
+
+@pytest.mark.parametrize("name", ["signals", "table", "tokens", "channels_first", "loader", "listed_examples"])
+def test_every_kind_is_measured_by_command_as_by_plain_pytorch(kinds, tmp_path, name):
+    (tmp_path / "networks.py").write_text(NETWORKS)
+    scope = {}
+    exec(NETWORKS, scope)
+    torch.manual_seed(0)
+    network = scope[name]()
+    torch.save(network.state_dict(), tmp_path / "a.pt")
+    typed = ("--network", f"networks:{name}", "--data", f"kinds:{name}", "--x", 0, 0, 1)
+    command("surface", "a.pt", "a.h5", *typed, cwd=tmp_path)
+    inputs = {"table": kinds.TABLE.astype(np.float32), "tokens": kinds.TOKENS}.get(name, kinds.SIGNALS)
+    if name == "channels_first":
+        inputs = kinds.IMAGES.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    loss = F.cross_entropy(network(torch.tensor(inputs)), torch.tensor(kinds.LABELS)).item()
+    assert read(tmp_path / "a.h5")["loss"] == pytest.approx(loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["masks", "two", "named", "several_targets", "tokens"])
+def test_structures_survive_being_shared_between_ranks(kinds, name, monkeypatch):
+    """Ranks share arrays; their structure travels beside them."""
+    monkeypatch.setattr(
+        "landscape.evaluation.evaluator.load_once_per_node", lambda _, make: pickle.loads(pickle.dumps(make()))
+    )
+    shared = _data(f"kinds:{name}", "test", {"seed": 3}, in_order=True, comm=None)
+    alone = datasets.load(f"kinds:{name}", "test")
+    order = datasets.stratified_order(alone.labels, 3)
+    for found, expected in ((shared.images, alone.images), (shared.labels, alone.labels)):
+        expected = mapped(lambda tensor: tensor[order], expected)
+        assert equal(found, mapped(lambda tensor: tensor.numpy(), expected))
