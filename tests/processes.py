@@ -1,4 +1,4 @@
-"""Running the real commands, in processes of their own."""
+"""Running the real commands."""
 
 import os
 import subprocess
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from files import ROOT
+from typed import typed
 from warm import Warm
 
 BIN = Path(sys.executable).parent
@@ -16,18 +17,21 @@ WARM = Warm({**os.environ, **ENVIRONMENT})
 
 
 def command(script, *arguments, ranks=None, check=True, fresh=False, env=None, cwd=None):
-    """Run scripts/NAME.py, on so many ranks, and return the finished process.
+    """Run scripts/NAME.py and give the finished process.
 
-    In forks of a process that has torch imported, see `warm`; with ``fresh``, in interpreters of their own.
+    It runs in this process, see `typed`; with an environment of its own in a fork of one that has torch imported, see
+    `warm`; on so many ``ranks`` in such forks too; and ``fresh`` in interpreters of its own.
     """
     call = [str(ROOT / "scripts" / f"{script}.py"), *map(str, arguments)]
-    environment, cwd = {**os.environ, **ENVIRONMENT, **(env or {})}, str(cwd or os.getcwd())
-    if not ranks and not fresh:
-        done = WARM.run(call, cwd, environment, timeout=300)
-    else:
+    environment, folder = {**os.environ, **ENVIRONMENT, **(env or {})}, str(cwd or os.getcwd())
+    if ranks or fresh:
         python = [sys.executable] if fresh else [sys.executable, "-S", *WARM.rank()]
         call = ["mpiexec", "-n", str(ranks), *python, "-m", "mpi4py", *call] if ranks else [*python, *call]
-        done = subprocess.run(call, capture_output=True, text=True, timeout=300, env=environment, cwd=cwd)
+        done = subprocess.run(call, capture_output=True, text=True, timeout=300, env=environment, cwd=folder)
+    elif env:
+        done = WARM.run(call, folder, environment, timeout=300)
+    else:
+        done = subprocess.CompletedProcess(call, *typed(script, *arguments, folder=folder))
     if check:
         assert done.returncode == 0, done.stderr
     return done

@@ -1,8 +1,6 @@
 """Numbers of analytic surfaces in results files are the analytic numbers."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -217,11 +215,6 @@ def test_surfaces_over_a_space_are_refused(tmp_path):
     file = write(tmp_path / "a.h5", "surface", ("z", "y", "x"), axes, {"loss": 1.0}, **SURFACE)
     with pytest.raises(BadInput, match=r"is over \(z, y, x\)"):
         compare([file])
-
-
-def test_numbers_need_no_torch():
-    code = "import sys, landscape.analysis.comparison; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def at_checkpoint(path, kind, dims, coordinates, values, network="plain", **attributes):

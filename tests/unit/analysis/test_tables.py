@@ -20,7 +20,6 @@ from analytic import (
     write,
 )
 from files import ROOT
-from processes import command
 
 from landscape.analysis.comparison import compare
 from landscape.analysis.numbers import KINDS
@@ -153,14 +152,6 @@ def test_files_are_written_whole_or_not_at_all(surface, tmp_path):
     call(file, "--csv", tmp_path / "a.csv", "--latex", tmp_path / "a.tex")
     assert (tmp_path / "a.csv").read_text().startswith("part,")
     assert (tmp_path / "a.tex").read_text().startswith(r"\begin{tabular}")
-
-
-@pytest.mark.mpi
-def test_on_two_ranks_the_table_is_the_same_and_printed_once(surface, tmp_path):
-    files = [surface(bowls(0.4, 0.5)).path, other(surface, bowls(0.7, 0.9)).path]
-    one = command("compare", *files, "--csv", tmp_path / "one.csv").stdout
-    assert command("compare", *files, "--csv", tmp_path / "two.csv", ranks=2).stdout == one
-    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
 
 
 def test_basins_lie_below_the_levels_that_are_given(surface):

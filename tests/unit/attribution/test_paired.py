@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from processes import command
 from scipy.stats import binomtest
 from small import trained_like
 
@@ -14,7 +13,6 @@ from ensemble.lesions.context import arranged
 from ensemble.lesions.measure import damages, walkable
 from ensemble.lesions.plans import deletions, every, gates, pairs
 from landscape.data import batches, load
-from landscape.engine.table import read
 from landscape.evaluation.accuracy import accuracy_for
 from landscape.evaluation.losses import cross_entropy, mse
 from landscape.evaluation.prepared import Evaluation
@@ -140,13 +138,3 @@ def test_wilsons_interval_is_scipys(hits, n):
     low, high = wilson(hits / n, n)
     expected = binomtest(hits, n).proportion_ci(method="wilson")
     np.testing.assert_allclose((low, high), expected, rtol=1e-9, atol=1e-12)
-
-
-def test_in_a_reduced_type_some_of_many_trials_are_measured_in_float32_too(trained, tmp_path):
-    how = ("--gate", "stages.0.0", "--alpha", 0, 1, 21, "--examples", 100, "--dtype", "bfloat16", "--quiet")
-    command("lesion", trained / "resnet.pt", tmp_path / "a.h5", *how)
-    results = read(tmp_path / "a.h5")
-    assert results["done"].all() and np.isfinite(results["rise"]).all()
-    twice = np.isfinite(results["loss_float32"])
-    assert 3 <= twice.sum() < twice.size
-    np.testing.assert_allclose(results["loss"][twice], results["loss_float32"][twice], rtol=0.05)

@@ -6,7 +6,6 @@ from math import factorial
 import numpy as np
 import pytest
 import torch
-from processes import command
 from small import trained_like
 
 from ensemble.attribution.shapley import orders, payoff, places, remaining, sets, shapley_values, values
@@ -159,12 +158,3 @@ def test_a_precision_ends_early_and_the_same_call_does_nothing_more(evaluate, tm
 def test_values_are_of_orders_alone(evaluate):
     with pytest.raises(BadInput, match="no orders of deletion"):
         shapley_values(lesions(evaluate, delete=1, quiet=True))
-
-
-@pytest.mark.mpi
-def test_two_ranks_end_where_one_does_and_the_figure_is_drawn(trained, tmp_path):
-    typed = ("--shapley", 80, "--precision", 0.05, "--examples", 60)
-    told = command("lesion", trained / "resnet.pt", tmp_path / "a.h5", *typed, ranks=2).stdout
-    again = command("lesion", trained / "resnet.pt", tmp_path / "a.h5", *typed).stdout
-    assert "complete already" in again and told.splitlines()[-1] == again.splitlines()[-1]
-    assert not command("figure", tmp_path / "a.png", tmp_path / "a.h5").stderr

@@ -7,11 +7,9 @@ import json
 import os
 import pathlib
 
-import h5py
 import numpy as np
 import pytest
 import torch
-from processes import command
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -574,45 +572,6 @@ def test_the_cache_of_the_hub_is_a_folder_of_links():
     safetensors.save_file(WEIGHTS, "hub/blobs/123")
     (path / "model.safetensors").symlink_to("../../blobs/123")
     assert measured(None, path=path) == pytest.approx(LOSS, rel=1e-6)
-
-
-# By command
-
-
-def surface(file, out, *more, check=True):
-    data = ["--network", FACTORY, "--data", "trained_elsewhere:data", "--split", "test", "--x", 0, 0, 1]
-    return command("surface", file, out, *data, *more, check=check)
-
-
-def test_a_command_takes_the_entry_that_is_named_and_records_it():
-    torch.save(SEVERAL["timm"][0], "a.pt")
-    refused = surface("a.pt", "a.h5", check=False)
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-    assert "state_dict, state_dict_ema; choose one with --entry NAME" in refused.stderr
-    done = surface("a.pt", "a.h5", "--entry", "state_dict_ema")
-    assert "the averaged ones in state_dict_ema" in done.stdout
-    again = surface("a.pt", "a.h5", "--entry", "state_dict", check=False)
-    assert again.returncode == 2 and "state_dict" in again.stderr
-    torch.save(AVERAGE, "b.pt")
-    surface("b.pt", "b.h5")
-    with h5py.File("a.h5") as one, h5py.File("b.h5") as other:
-        assert one["loss"][0] == other["loss"][0]
-        assert one.attrs["entry"] == "state_dict_ema" and "entry" not in other.attrs
-
-
-def test_a_command_says_what_it_leaves_out():
-    torch.save({"state_dict": under("model.") | {"criterion.weight": torch.ones(10)}}, "a.pt")
-    assert "left out a tensor that is not the network's: criterion.weight" in surface("a.pt", "a.h5").stdout
-
-
-def test_a_command_takes_a_folder():
-    path = folder(**{"model.safetensors": WEIGHTS})
-    surface(path, "a.h5")
-    torch.save(WEIGHTS, "b.pt")
-    surface("b.pt", "b.h5")
-    with h5py.File("a.h5") as one, h5py.File("b.h5") as other:
-        assert one["loss"][0] == other["loss"][0]
-        assert one.attrs["checkpoint"] == sha256_of(path)
 
 
 def test_our_own_networks_may_be_wrapped_as_well():

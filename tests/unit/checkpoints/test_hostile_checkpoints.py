@@ -9,10 +9,11 @@ import zipfile
 
 import pytest
 import torch
-from hostile import Call, bounded, complaint, ran, refused, script
+from hostile import Call, bounded, complaint, ran, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from typed import script
 
 from landscape.checkpoints.checkpoint import Checkpoint, load, save
 from landscape.errors import BadInput

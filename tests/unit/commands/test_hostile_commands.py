@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from files import ROOT
-from hostile import SCRIPTS, complaint, listed, ran, refused, script
+from hostile import complaint, listed, ran, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import command as started
+from typed import SCRIPTS, script
 
 from landscape import log
 from landscape.checkpoints.checkpoint import Checkpoint, save
@@ -558,22 +558,3 @@ def test_a_command_of_any_words_ends_well(folder, name, data):
         assert listed(folder) == before
     for path in {line[0] for line in listed(folder)} - {line[0] for line in before}:
         shutil.rmtree(path) if os.path.isdir(path) else Path(path).unlink(missing_ok=True)
-
-
-# In processes of their own
-
-
-def test_a_command_on_its_own_refuses_too(folder):
-    before = listed(folder)
-    for typed in (
-        ("surface", "pipe.pt", "out.h5"),
-        ("surface", "resnet.pt", "out.h5", "--seed", HUGE),
-        ("lesion", "a\n\x1b[31mb.pt", "out.h5"),
-        ("train", "out.pt", "--data", "x" * 300),
-        ("compare", "pipe.h5"),
-    ):
-        done = started(*typed, check=False, cwd=folder)
-        assert done.returncode == 2 and done.stderr.count("\n") == 1 and done.stderr[:-1].isprintable(), done.stderr
-        assert not done.stdout
-    assert listed(folder) == before
-    assert Path(folder / "pipe.pt").is_fifo()

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from files import same
-from processes import command
 
 from landscape.analysis.geometry import convex
 from landscape.analysis.hessian_files import ratio
@@ -175,24 +173,3 @@ def test_options_of_another_measurement_are_refused_in_one_line(evaluate, tmp_pa
 def test_the_ratio_has_no_sign_and_no_zero_to_divide_by():
     np.testing.assert_array_equal(ratio(np.array([-1.0, 0.5, np.nan]), np.array([4.0, 2.0, 1.0])), [0.25, 0.25, np.nan])
     assert np.isnan(ratio(np.zeros(1), np.zeros(1))[0])
-
-
-# The command
-
-
-@pytest.mark.mpi
-def test_a_command_on_any_number_of_ranks_gives_the_map_of_the_call(evaluate, results, tmp_path):
-    path = tiny.checkpoint(evaluate.network, tmp_path / "a.pt")
-    how = ("--x", -1, 1, 3, "--y", -1, 1, 2, "--examples", 60, "--quiet")
-    command("curvature", path, tmp_path / "a.h5", *how)
-    command("curvature", path, tmp_path / "b.h5", *how, ranks=2)
-    for name in ("a", "b"):
-        same(tmp_path / f"{name}.h5", results.path)
-
-
-def test_axes_that_are_typed_do_not_go_with_the_checkpoint_itself(evaluate, tmp_path):
-    path = tiny.checkpoint(evaluate.network, tmp_path / "a.pt")
-    typed = ("--top", 2, "--x", -1, 1, 11, "--examples", 60)
-    done = command("curvature", path, tmp_path / "a.h5", *typed, check=False)
-    assert done.returncode == 2 and "--x does not go with --top" in done.stderr and done.stderr.count("\n") == 1
-    assert not (tmp_path / "a.h5").exists()

@@ -9,7 +9,6 @@ import pytest
 import tiny
 import torch
 from files import ROOT, same
-from processes import command
 from scipy.optimize import brentq
 from torch import nn
 
@@ -438,18 +437,6 @@ def test_what_cannot_be_measured_is_refused_in_one_line(evaluate, tmp_path):
         with pytest.raises(BadInput, match="leave out dtype and tolerance"):
             sharpness(tiny.with_digits(evaluate.network, **how), **HOW, out=tmp_path / "a.h5")
     assert not any(tmp_path.iterdir())
-
-
-@pytest.mark.mpi
-def test_a_command_on_any_number_of_ranks_gives_the_results_of_the_call(evaluate, results, tmp_path):
-    path = tiny.checkpoint(evaluate.network, tmp_path / "a.pt", width=4)
-    how = ("--rho", 0.05, 0.2, "--trials", 2, "--steps", 2, "--examples", 60)
-    command("sharpness", path, tmp_path / "a.h5", *how)
-    command("sharpness", path, tmp_path / "b.h5", *how, ranks=2)
-    for name in ("a", "b"):
-        same(tmp_path / f"{name}.h5", results.path)
-    done = command("sharpness", path, tmp_path / "c.h5", *how, "--dtype", "bfloat16", check=False)
-    assert done.returncode == 2 and "leave out --dtype and --tolerance" in done.stderr
 
 
 def of_sharpness(rise):

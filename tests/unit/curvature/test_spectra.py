@@ -8,7 +8,6 @@ import pytest
 import tiny
 import torch
 from files import same
-from processes import command
 from torch import nn
 
 from landscape.analysis.hessian_files import density_of
@@ -274,18 +273,6 @@ def test_a_finished_call_does_nothing_and_another_is_refused(evaluate, files, ki
     with pytest.raises(BadInput, match="hessian_parameters"):
         curvature(evaluate, **MODES[kind], out=path, all_parameters=True)
     assert path.read_bytes() == before
-
-
-@pytest.mark.mpi
-def test_commands_on_any_number_of_ranks_give_the_same_probes(evaluate, files, tmp_path):
-    path = tiny.checkpoint(evaluate.network, tmp_path / "a.pt")
-    how = {"trace": ("--trace", 30), "density": ("--density", 4, "--steps", 12)}
-    for kind, mode in how.items():
-        command("curvature", path, tmp_path / f"{kind}.h5", *mode, "--examples", 60, ranks=2)
-        same(tmp_path / f"{kind}.h5", files[kind].path)
-    done = command("curvature", path, tmp_path / "a.h5", "--top", 4, "--examples", 60, ranks=2, check=False)
-    assert done.returncode == 2 and "start it without mpiexec" in done.stderr
-    assert not (tmp_path / "a.h5").exists()
 
 
 def test_numbers_that_make_no_measurement_are_refused_in_one_line(evaluate, tmp_path):

@@ -8,8 +8,6 @@ from files import ROOT
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from PIL import Image
-from processes import command as run
 from scipy import stats
 
 from ensemble.drawing.draw import draw
@@ -97,10 +95,6 @@ def pixels(figure):
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
-
-
-def command(*arguments):
-    return run("figure", *arguments, check=False)
 
 
 # Whole figures
@@ -333,66 +327,12 @@ def test_lesions_not_measured_yet_are_left_out(tmp_path):
     save(lesions([file]), tmp_path / "a.png")
 
 
-# The command
-
-
-def test_an_unfinished_file_is_drawn_and_the_rest_counted(tmp_path):
-    done = np.arange(63).reshape(7, 9) >= 12
-    path = surface(tmp_path / "a.h5", BOWL, done=done)
-    told = command(tmp_path / "a.pdf", path, "--width", 4, "--vmax", 5, "--view", 50, -30, "--titles", "mine")
-    assert told.returncode == 0 and told.stderr == f"{path}: 12 of 63 points are not measured yet\n"
-    assert (tmp_path / "a.pdf").exists()
-
-
-@pytest.mark.parametrize(
-    "arguments, words",
-    [
-        (["figure.gif", "a.h5"], ".pdf, .png, .svg"),
-        (["nowhere/figure.pdf", "a.h5"], "mkdir -p"),
-        (["figure.pdf", "a.h5", "b.h5"], "one kind"),
-        (["figure.pdf", "a.h5", "line.h5"], "same dimensions"),
-        (["figure.pdf", "b.h5", "--vmax", "3"], "--vmax does not apply to lesions"),
-        (["figure.pdf", "a.h5", "--cmap", "rainboww"], "colour map"),
-    ],
-)
-def test_bad_input_is_one_line_and_status_2(arguments, words, tmp_path):
-    surface(tmp_path / "a.h5", BOWL)
-    surface(tmp_path / "line.h5", BOWL[3])
-    singles(tmp_path / "b.h5")
-    names = [tmp_path / a if "." in a else a for a in arguments]
-    told = command(*names)
-    assert told.returncode == 2 and told.stderr.count("\n") == 1
-    assert words in told.stderr and not list(tmp_path.glob("*.pdf"))
-
-
-def test_size_pixels_and_parts_are_as_asked_for(tmp_path):
-    surface(tmp_path / "a.h5", BOWL)
-    for how, width in ((("--width", "icml"), 195), (("--width", 4, "--only", "reliefs"), 240)):
-        assert command(tmp_path / "a.png", tmp_path / "a.h5", "--dpi", 60, *how).returncode == 0
-        with Image.open(tmp_path / "a.png") as image:
-            assert image.width == width
-    for how, words in (
-        (("--dpi", 5), "give 10 to 2400"),
-        (("--width", "nature"), "--width"),
-        (("--only", "x"), "--only"),
-    ):
-        told = command(tmp_path / "b.png", tmp_path / "a.h5", *how)
-        assert told.returncode == 2 and words in told.stderr and not (tmp_path / "b.png").exists()
-
-
 def test_panels_with_ranges_of_their_own_tell_them(tmp_path):
     one, other = (read(surface(tmp_path / f"{name}.h5", BOWL)) for name in "ab")
     for y, told in ((Y, False), (3 * Y, True)):
         moved = dataclasses.replace(other, coordinates={"x": X, "y": y})
         axes = planes([one, moved]).axes[1]
         assert axes.yaxis.get_tick_params()["labelleft"] is told
-
-
-def test_surfaces_over_other_dimensions_are_refused(tmp_path):
-    axes = {"time": X, "y": Y, "x": X}
-    prepare(tmp_path / "a.h5", np.zeros((9 * 7 * 9, 3)), kind="surface", dims=tuple(axes), coordinates=axes)
-    told = command(tmp_path / "a.png", tmp_path / "a.h5")
-    assert told.returncode == 2 and "drawn over (x), (repeat, x), (y, x)" in told.stderr
 
 
 def repeated(path, values):

@@ -7,18 +7,14 @@ import base64
 import hashlib
 import importlib.util
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from files import ROOT
-from processes import command
 
 from ensemble.drawing.lesions import lesions as single_deletions
 from ensemble.drawing.lesions import wilson
@@ -357,20 +353,6 @@ def figure(*arguments):
     module.main(module.parser().parse_args(list(map(str, arguments))), None)
 
 
-def test_the_command_makes_pages_of_surfaces_lines_and_lesions(tmp_path):
-    surface(tmp_path / "a.h5", BOWL)
-    done = command(
-        "figure", tmp_path / "a.html", tmp_path / "a.h5", "--titles", "ours", "--vmax", 1, "--cmap", "cividis"
-    )
-    assert "<h2>ours</h2>" in (tmp_path / "a.html").read_text("utf-8") and done.stderr == ""
-    files = lesions(tmp_path)
-    figure(tmp_path / "b.html", *(file.path for file in files))
-    assert (tmp_path / "b.html").read_text("utf-8") == lesion_page(files)
-    file = surface(tmp_path / "c.h5", BOWL[3])
-    figure(tmp_path / "c.html", file.path, "--linear")
-    assert (tmp_path / "c.html").read_text("utf-8") == line_page([file], linear=True)
-
-
 def test_what_has_no_page_and_options_without_a_meaning_are_told(tmp_path):
     alone, file = path(tmp_path / "path.h5").path, surface(tmp_path / "a.h5", BOWL).path
     line = surface(tmp_path / "line.h5", BOWL[3]).path
@@ -385,16 +367,6 @@ def test_what_has_no_page_and_options_without_a_meaning_are_told(tmp_path):
         with pytest.raises(BadInput, match=told) as error:
             figure(out, *arguments)
         assert "\n" not in str(error.value) and not out.exists()
-
-
-def test_without_plotly_one_line_says_what_to_install(tmp_path):
-    surface(tmp_path / "a.h5", BOWL)
-    (tmp_path / "plotly.py").write_text("raise ImportError('no plotly here')")
-    arguments = [sys.executable, SCRIPT]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (tmp_path, SCRIPT.parents[1])))}
-    run = {"capture_output": True, "text": True, "cwd": tmp_path, "env": environment}
-    done = subprocess.run([*arguments, "a.html", "a.h5"], **run)
-    assert done.returncode == 2 and "pip install 'skipscape[html]'" in done.stderr and done.stderr.count("\n") == 1
 
 
 # In a browser

@@ -6,25 +6,11 @@ import pandas
 import pytest
 import xarray
 from files import ROOT
-from processes import command
 
-from landscape.checkpoints.checkpoint import Checkpoint, save
 from landscape.engine.table import prepare, read
 from landscape.formats.tidy import write_csv, write_npz
-from landscape.networks import build
 
 GALLERY = sorted((ROOT / "results").glob("*/*.h5"))
-
-
-@pytest.fixture(scope="module")
-def lesions(tmp_path_factory):
-    """A lesion table of the real command: names, bools, numbers."""
-    folder = tmp_path_factory.mktemp("reading")
-    small = {"depth": 8, "width": 4, "channels": 1}
-    save(Checkpoint("resnet", small, build("resnet", **small).state_dict(), {"name": "digits"}), folder / "a.pt")
-    few = ("--examples", 50, "--quiet")
-    command("lesion", folder / "a.pt", folder / "a.h5", "--delete", 1, 2, "--trials", 2, *few)
-    return folder / "a.h5"
 
 
 @pytest.fixture
@@ -96,23 +82,6 @@ def test_numpy_and_pandas_read_what_it_is_converted_to(everything, tmp_path):
     np.testing.assert_array_equal(frame["each[b.c]"], arrays["each"][..., 1].ravel())
     assert frame.deleted.fillna("").tolist() == ["α", "b.c", ""] * 2
     assert arrays["done"].dtype == bool and arrays["block"].tolist() == ["α", "b.c"]
-
-
-def test_the_examples_of_the_readme_hold(lesions):
-    with xarray.open_dataset(lesions, engine="h5netcdf") as data:
-        medians = data.accuracy.groupby(data.deleted.sum("block")).median()
-        number, accuracy = data.deleted.values.sum(axis=1), data.accuracy.values
-        assert medians.values.tolist() == [np.median(accuracy[number == k]) for k in np.unique(number)]
-
-
-def test_lesions_are_a_data_frame_with_a_row_a_trial_and_block(lesions):
-    with xarray.open_dataset(lesions, engine="h5netcdf") as data, h5py.File(lesions) as file:
-        frame = data.to_dataframe()
-        assert len(frame) == file["deleted"].size and frame.deleted.dtype == bool
-        first = frame.xs(0, level="trial")
-        assert first.index.tolist() == file["block"].asstr()[...].tolist()
-        for name in ("loss", "rise"):
-            np.testing.assert_array_equal(frame[name].groupby("trial").first(), file[name])
 
 
 @pytest.mark.parametrize("path", GALLERY, ids=[f"{path.parent.name}-{path.stem}" for path in GALLERY])

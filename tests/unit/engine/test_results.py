@@ -3,7 +3,6 @@
 import functools
 import itertools
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -346,36 +345,6 @@ def test_a_row_is_known_if_it_is_done_or_vouched_for(tmp_path):
     surface(tmp_path / "b.h5")
     assert read(tmp_path / "b.h5").known.tolist() == [[True, False, True], [True, False, True]]
     assert place(read(tmp_path / "b.h5"), ~read(tmp_path / "b.h5").known) == "at y = -1.0, x = 0.0"
-
-
-LOOKS = """
-import sys
-import numpy as np
-from landscape.engine.results import read
-print("ready", flush=True)
-seen = set()
-while len(seen) < 2 or max(seen) < 1600:
-    results = read(sys.argv[1])
-    done = results["done"]
-    assert (results["loss"][done] == np.flatnonzero(done)).all()
-    seen.add(int(done.sum()))
-print(len(seen))
-"""
-
-
-def test_a_file_that_is_being_filled_is_never_called_damaged(tmp_path):
-    axes = {"y": np.arange(40.0), "x": np.arange(40.0)}
-    table, _ = prepare(tmp_path / "a.h5", np.zeros((1600, 2)), kind="surface", dims=("y", "x"), coordinates=axes)
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", LOOKS, table.path], **pipes, text=True) as reader:
-        assert reader.stdout.readline() == "ready\n"
-        for row in range(1600):
-            table.record(row, {**ROW, "loss": row})
-            if row % 32 == 31:
-                table.flush()
-        said, wrong = reader.communicate(timeout=60)
-    assert reader.returncode == 0, wrong
-    assert int(said) > 3
 
 
 # What people do with results

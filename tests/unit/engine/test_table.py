@@ -1,8 +1,6 @@
 """A results file is plan and result, survives what happens to it, and refuses what it is not."""
 
 import itertools
-import subprocess
-import sys
 
 import h5py
 import numpy as np
@@ -163,20 +161,6 @@ def test_what_is_interpolated_is_under_a_checksum_too(tmp_path):
         file["loss"][2] = 4
     with pytest.raises(BadInput, match="of 1 of 3 rows are not those that were written, the first at x = 2"):
         read(tmp_path / "a.h5")
-
-
-def test_a_reader_may_have_the_file_open_while_it_is_written(tmp_path):
-    t, _ = surface(tmp_path / "a.h5")
-    hold = "import h5py, sys; file = h5py.File(sys.argv[1], 'r'); print('open', flush=True); input()"
-    with subprocess.Popen(
-        [sys.executable, "-c", hold, tmp_path / "a.h5"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as reader:
-        assert reader.stdout.readline() == b"open\n"
-        t.record(0, ROW)
-        t.flush()
-        reader.communicate(b"\n")
-    assert reader.returncode == 0
-    assert read(tmp_path / "a.h5")["done"][0, 0]
 
 
 def test_xarray_shows_named_dimensions_and_coordinates(tmp_path):

@@ -5,8 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from files import ROOT, same
-from processes import command
+from files import ROOT
 from torch import nn
 from torch.func import grad, vmap
 
@@ -239,17 +238,6 @@ def file(tmp_path_factory):
     return path
 
 
-@pytest.mark.mpi
-def test_any_number_of_ranks_gives_the_same_file_and_a_finished_one_is_left_alone(file, tmp_path):
-    words = ("--width", 4, "--examples", 200, "--batches", 2, "--batch-size", 32)
-    words = (*VARIANTS, "--depth", 8, 14, "--seeds", 1, "--epochs", 1, *words)
-    command("flow", tmp_path / "a.h5", *words, ranks=2)
-    same(file, tmp_path / "a.h5")
-    before = (tmp_path / "a.h5").read_bytes()
-    assert "complete already" in command("flow", tmp_path / "a.h5", *words).stdout
-    assert (tmp_path / "a.h5").read_bytes() == before
-
-
 def test_a_row_is_a_network_at_a_moment(file):
     results = read(file)
     assert results["done"].all() and len(results["done"]) == 8
@@ -306,21 +294,6 @@ def test_what_gradients_do_not_go_with_is_refused():
             gradient_flow(Evaluator(network, batches, **options), batches=1, batch_size=32)
     with pytest.raises(BadInput, match="are 64 examples, and there are 32; give fewer batches"):
         gradient_flow(Evaluator(network, batches), batches=2, batch_size=32)
-
-
-def test_a_figure_is_one_command(file, tmp_path):
-    command("figure", tmp_path / "a.png", file, "--show", "similarity", "--titles", "without", "with")
-    assert (tmp_path / "a.png").stat().st_size > 20_000
-    with pytest.raises(BadInput, match="jacobians"):
-        flows([read(file)], show="sigma_max")
-
-
-def test_a_mistake_is_refused_in_one_line(tmp_path):
-    done = command("flow", tmp_path / "a.h5", "plain", "--batches", 99, "--quiet", check=False)
-    assert done.returncode == 2 and "fewer --batches" in done.stderr and done.stderr.count("\n") == 1
-    assert not (tmp_path / "a.h5").exists()
-    with pytest.raises(BadInput, match="nothing to measure"):
-        gradient_flow()
 
 
 def test_more_networks_than_colours_can_be_told_apart():

@@ -1,19 +1,16 @@
 """Every kind of lesion: what is planned, what results hold, and what is refused."""
 
-import re
-
 import numpy as np
 import pytest
 import torch
-from files import contents, same
-from processes import command
+from files import contents
 from scipy.stats import kendalltau
 from small import trained_like
 from torch import nn
 
 from ensemble.blocks.blocks import blocks
 from ensemble.lesions import kinds
-from ensemble.lesions.kinds import KINDS, Change, Kind
+from ensemble.lesions.kinds import Change, Kind
 from ensemble.lesions.study import study
 from ensemble.lesions.trials import lesions
 from landscape.engine.table import read
@@ -40,21 +37,6 @@ def planned(network="resnet", **options):
     torch.manual_seed(0)
     module = build(network, depth=20, width=2, channels=1).eval()
     return study(module, blocks(module), torch.randn(3, 1, 8, 8), **options)
-
-
-@pytest.mark.mpi
-def test_the_command_gives_the_same_from_two_ranks_and_a_finished_file_is_left_alone(trained, tmp_path):
-    typed = (trained / "resnet.pt", "--permute", "--trials", 3, "--examples", 60)
-    refused = command("lesion", typed[0], tmp_path / "no.h5", *typed[1:], check=False)
-    assert refused.returncode == 2 and "no two blocks" in refused.stderr and refused.stderr.count("\n") == 1
-    typed = (trained / "plain.pt", "--delete", 1, "--metric", "kl", "--examples", 60)
-    one = tmp_path / "one.h5"
-    command("lesion", typed[0], one, *typed[1:])
-    command("lesion", typed[0], tmp_path / "two.h5", *typed[1:], ranks=2)
-    same(one, tmp_path / "two.h5")
-    assert "complete already" in command("lesion", typed[0], one, *typed[1:]).stdout
-    other = command("lesion", typed[0], one, *typed[1:], "--delete", 2, check=False)
-    assert other.returncode == 2
 
 
 def test_swaps_are_counted_and_more_trials_change_no_other(evaluate, tmp_path):
@@ -225,12 +207,6 @@ def test_the_seed_of_lesions_may_differ_from_that_of_the_evaluator(evaluate):
     assert (one.attributes["seed"], other.attributes["seed"]) == (0, 1)
     assert (one["deleted"] != other["deleted"]).any()
     np.testing.assert_array_equal(measured(evaluate, delete=3, trials=4)["deleted"], one["deleted"])
-
-
-def test_the_command_has_an_option_for_every_kind():
-    shown = command("lesion", "--help").stdout
-    for name, kind in KINDS.items():
-        assert re.search(rf"--{name}\b", shown) and kind.help.split()[0] in shown
 
 
 def test_a_kind_that_is_entered_in_the_table_is_measured_drawn_and_counted(evaluate, monkeypatch):

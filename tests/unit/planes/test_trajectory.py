@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from files import ROOT, resealed, same
-from processes import command
+from files import ROOT, resealed
 
 from landscape.checkpoints import checkpoint as checkpoints
 from landscape.drawing import trajectories
@@ -320,24 +319,3 @@ def test_printed_commands_have_what_was_typed_and_the_limits_of_the_path():
     rest = " ".join(measured[13:])
     assert rest == "51 --seed 3 --argument depth=8 --standardize --parameters a.* b"
     assert drawn[2:] == ["b.pdf", "b.plane.h5", "b.h5"]
-
-
-@pytest.mark.mpi
-def test_a_command_on_any_number_of_ranks_gives_the_results_of_the_call(run, tmp_path):
-    how = ("--snapshots", run / "run", "--examples", 100)
-    done = command("trajectory", run / "net.pt", tmp_path / "one.h5", *how)
-    command("trajectory", run / "net.pt", tmp_path / "two.h5", *how, ranks=2)
-    for name in ("one", "two"):
-        same(tmp_path / f"{name}.h5", run / "path.h5")
-        mine, theirs = (saved.load(p) for p in (tmp_path / f"{name}.directions.pt", run / "path.directions.pt"))
-        assert [*map(digest, mine)] == [*map(digest, theirs)]
-    (line,) = (shlex.split(line) for line in done.stdout.splitlines() if "surface.py" in line)
-    command("surface", *("6" if word == "51" else word for word in line[2:]), "--quiet")
-    digests = {read(path).attributes["direction_digest"] for path in (line[3], run / "path.h5")}
-    assert len(digests) == 1
-
-
-def test_what_the_command_refuses_is_one_line(run, tmp_path):
-    one = run / "run" / "epoch-0001.pt"
-    done = command("trajectory", run / "net.pt", tmp_path / "a.h5", "--snapshots", one, "--examples", 100, check=False)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1

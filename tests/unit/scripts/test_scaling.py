@@ -7,7 +7,6 @@ import pytest
 from files import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import command
 
 from landscape.engine.sweep import CHUNK, FLUSH
 
@@ -111,14 +110,6 @@ def test_a_message_is_noticed_at_the_next_look():
 def test_the_spreads_have_mean_1():
     for draw in scaling.SPREADS.values():
         assert draw(np.random.default_rng(0), 300_000).mean() == pytest.approx(1, abs=0.02)
-
-
-def test_the_command_says_the_same_again_and_why_there_is_no_more_to_gain():
-    few = ["--ranks", 1, 64, 4000, "--sides", 51, "--means", 0.01, 1, "--costs", 2e-5, 0, 1e-5, 1e-6, 0.01, 1e-5]
-    first, again = (command("development/scaling", *few).stdout for _ in range(2))
-    assert first == again
-    assert "not enough rows" in first
-    assert first != command("development/scaling", *few, "--seed", 1).stdout
 
 
 def test_the_costs_are_timed_on_the_engine():
