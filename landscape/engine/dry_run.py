@@ -164,7 +164,7 @@ def foretell(
         head.append(f"{len(queue)} {label} on {ranks}: {time_needed}, judged by {number} of them in {seconds:.1f} s")
     else:
         head.append(f"one of the {label} takes more than {PATIENCE:g} s; there are {len(queue)}, on {ranks}")
-    return [*head, f"memory so far: {', '.join(_machines(memory))}", "nothing was written: this was --dry-run"]
+    return [*head, f"memory so far: {', '.join(_machines(memory))}", "nothing was written: this was a dry run"]
 
 
 class _TimeUp(BaseException):

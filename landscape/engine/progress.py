@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 from tqdm import tqdm
 
@@ -56,25 +57,34 @@ def bar(total: int, label: str, *, begun: int = 0, quiet: bool = False, note: st
     most : steps that there may be where `total` is those of the first round; as long as it is less, the round is told
         and no time left, which nobody knows
     """
-    terminal = sys.stderr.isatty()
-    progress = _Bar(
+    if quiet or not _in_a_notebook():
+        terminal, kind = sys.stderr.isatty(), _Bar
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where there are no widgets, it says so and serves all the same
+            from tqdm.auto import tqdm as widget
+
+        terminal, kind = True, type("_Widget", (_Layout, widget), {})
+    progress = kind(
         terminal,
         most,
         total=total,
         initial=begun,
         unit=label,
         disable=quiet,
-        dynamic_ncols=terminal,
+        dynamic_ncols=terminal and kind is _Bar,
         mininterval=0.2 if terminal else 20,
         maxinterval=10 if terminal else 20,
-        file=sys.stderr if terminal else _Lines(),
+        file=sys.stderr if terminal else _Lines(),  # of no meaning to a widget
     )
     if note:
         progress.set_postfix_str(note, refresh=False)
     return progress
 
 
-class _Bar(tqdm):
+class _Layout:
+    """What a bar says, whatever draws it."""
+
     def __init__(self, terminal: bool, most: int, **how):
         self._terminal, self._most, self.round = terminal, most, 1
         super().__init__(**how)
@@ -91,6 +101,16 @@ class _Bar(tqdm):
         steps = "{n_fmt}/{total_fmt} {unit}" + known
         layout = f"{before}{steps}, {{speed}}, {{elapsed}} gone{left}{{postfix}}" + ("" if self._terminal else "\n")
         return told | {"speed": speed, "bar_format": layout}
+
+
+class _Bar(_Layout, tqdm):
+    """On a terminal or in a log."""
+
+
+def _in_a_notebook() -> bool:
+    """Whether a kernel runs this, whose standard error is no terminal but somebody's screen."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and type(shell).__name__ == "ZMQInteractiveShell"
 
 
 class _Lines:

@@ -14,6 +14,7 @@ from landscape.engine.table import read
 from landscape.errors import BadInput
 from landscape.evaluation.prepared import Evaluation
 from landscape.planes.build_plane import PlaneWithStatistics
+from landscape.validate import real
 
 __all__ = ["auto_range", "first_crossing"]
 
@@ -46,6 +47,7 @@ def auto_range(
     """
     limits = None
     with agreed(comm):
+        level = real("auto_range", level)
         if comm.rank == 0:
             there = read(out) if out is not None and out.exists() else None
             if there is not None and there.attributes.get("auto_range") == level and {*ends} <= {*there.coordinates}:
