@@ -1,12 +1,12 @@
 # make demo   from a fresh clone to the two figures of the README
-# make test   the test suite
+# make test   the test suite: units, then whole commands; make test-unit: units alone
 # make docs   the documentation, links checked, and its notebook, run
 # Both do all their own set-up: a virtual environment in .venv, MPI included.
 PYTHON ?= python3
 RANKS  ?= 2
 BIN    := .venv/bin
 
-.PHONY: demo test lint docs venv study faults mutations hosts benchmark clean
+.PHONY: demo test test-unit test-commands lint docs venv study faults mutations hosts benchmark clean
 .DELETE_ON_ERROR:
 
 venv: .venv/ready
@@ -18,8 +18,18 @@ venv: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mpich,test]'
 	@touch $@
 
-test: venv
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+test: test-unit
+	$(MAKE) test-commands
+
+# In memory: no process is started, and no MPI.
+test-unit: venv
+	$(PYTEST) tests/unit
+
+# Whole commands, under mpiexec too, installed packages and notebooks.
+test-commands: venv
+	$(PYTEST) tests/commands
 
 lint: venv
 	$(BIN)/ruff check .

@@ -1,11 +1,12 @@
 """Results files of analytic surfaces, which several test files make numbers of."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 
 from landscape.analysis.comparison import compare
-from landscape.engine.table import prepare, results_of
+from landscape.engine.table import Results, prepare, results_of
 
 X, Y = np.linspace(-1, 1, 41), np.linspace(-2, 2, 41)
 XX, YY = np.meshgrid(X, Y)
@@ -81,3 +82,21 @@ def bowls(*widths):
 
 def other(make, *arguments, **options):
     return make(*arguments, network="other", checkpoint="decaf", **options)
+
+
+def file_of(value, se, alone=(0.1, 0.2, 0.0)):
+    """A results file of three blocks, with these interactions of the pairs 01, 02, 12."""
+    deleted = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]], bool)
+    nothing, n = [np.nan] * 4, len(deleted)
+    error = [0.05, *(0.05 + a for a in alone), 0.5, 0.5, 0.5]
+    variables = {
+        "deleted": deleted,
+        "done": np.ones(n, bool),
+        "accuracy": 1 - np.array(error),
+        "loss": np.ones(n),
+        "error_interaction": np.array(nothing + list(value)),
+        "error_interaction_se": np.array(nothing + list(se)),
+        "interaction": np.array([*nothing, 1.0, 2.0, 3.0]),
+        "interaction_se": np.array([*nothing, 0.1, 0.1, 0.1]),
+    }
+    return Results(Path("a.h5"), "lesion", {"block": np.array(["a", "b", "c"])}, variables, {}, {})

@@ -4,26 +4,17 @@
 """
 
 import contextlib
-import io
-import os
 import resource
-import runpy
 import signal
-import sys
-import warnings
 from pathlib import Path
-from unittest import mock
 
-import torch
-from conftest import ROOT
+from typed import typed
 
 from landscape.commands import cli
-from landscape.engine.ranks import Alone
 from landscape.errors import BadInput
 
 ROOM = 2**30  # bytes that a refusal may need on top of what the process has
 LONG = 60  # seconds after which it hangs
-SCRIPTS = {}
 
 
 @contextlib.contextmanager
@@ -48,55 +39,18 @@ def bounded():
         signal.signal(signal.SIGALRM, before)
 
 
-def script(name):
-    """The functions of scripts/NAME.py."""
-    if name not in SCRIPTS:
-        SCRIPTS[name] = runpy.run_path(str(ROOT / "scripts" / f"{name}.py"))
-    return SCRIPTS[name]
-
-
-def warn(message, category, *_, **__):
-    """What Python does with warnings, and pytest does not."""
-    sys.stderr.write(f"{category.__name__}: {message}\n")
-
-
-def ran(name, *typed, folder):
+def ran(name, *words, folder):
     """Run scripts/NAME.py in a folder, in this process: its status, and what it says on standard error."""
-    functions, said = script(name), io.StringIO()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before, threads = os.getcwd(), torch.get_num_threads()
-    mpi = sys.modules.pop("mpi4py.MPI", None)  # which a command that fails would end
-    os.chdir(folder)
-    try:
-        with (
-            bounded(),
-            warnings.catch_warnings(),
-            mock.patch.object(warnings, "showwarning", warn),
-            mock.patch.object(sys, "argv", [f"{name}.py", *map(str, typed)]),
-            mock.patch.object(cli, "world", Alone),
-            contextlib.redirect_stderr(said),
-            contextlib.redirect_stdout(told := io.StringIO()),
-        ):
-            warnings.simplefilter("always")
-            for hidden in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
-                warnings.simplefilter("ignore", hidden)
-            cli.run(functions["main"], functions["parser"]())
-    except SystemExit as end:
-        assert all(line.isprintable() for line in told.getvalue().splitlines()), told.getvalue()
-        return end.code, said.getvalue()
-    finally:
-        os.chdir(before)
-        torch.set_num_threads(threads)
-        if mpi:
-            sys.modules["mpi4py.MPI"] = mpi
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    with bounded():
+        status, output, said = typed(name, *words, folder=folder)
+    assert all(line.isprintable() for line in output.splitlines()), output
+    return status, said
 
 
-def refused(name, *typed, folder):
+def refused(name, *words, folder):
     """Assert that a command refuses what it is given: one printable line, status 2, no file changed. The line."""
     before = listed(folder)
-    status, said = ran(name, *typed, folder=folder)
+    status, said = ran(name, *words, folder=folder)
     assert status == 2, said
     assert said.endswith("\n") and said[:-1].isprintable() and said.startswith(f"{name}.py: error: "), said
     assert len(said) < 3000

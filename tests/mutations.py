@@ -62,7 +62,16 @@ def main() -> None:
 
 def run(copy: Path, tests: str) -> bool:
     """Whether a test fails, and not because it cannot even start."""
-    call = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{tests}.py"]
+    call = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        str(next((copy / "tests" / "unit").rglob(f"{tests}.py"))),
+    ]
     done = subprocess.run(call, cwd=copy, env={**ENVIRONMENT, "PYTHONPATH": str(copy)}, capture_output=True, text=True)
     if done.returncode not in (0, 1):
         sys.exit(done.stdout + done.stderr)

@@ -1,0 +1,134 @@
+"""A file is gone on with only by the command that made it: what differs is named, and the file stays as it is."""
+
+import re
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from hostile import ran, refused
+
+import landscape.engine.run
+from landscape.checkpoints.checkpoint import Checkpoint, save
+from landscape.networks import build
+
+FEW = ("--examples", 20, "--device", "cpu")
+MADE = {
+    "surface": ("resnet.pt", "surface.h5", "--x", -1, 1, 3, "--y", -1, 1, 2, "--data", "some.npz", *FEW),
+    "line": ("resnet.pt", "line.h5", "--to", "other.pt", "--x", 0, 1, 3, *FEW),
+    "lesion": ("resnet.pt", "lesion.h5", "--delete", 1, 2, "--trials", 2, *FEW),
+    "curvature": ("resnet.pt", "curvature.h5", "--x", -1, 1, 2, "--y", -1, 1, 2, "--precision", 0.5, *FEW),
+    "trajectory": ("other.pt", "trajectory.h5", "--snapshots", "a.pt", "b.pt", *FEW),
+}
+SCRIPT = {"line": "surface"}
+
+
+def pictures(seed):
+    """Digits' shapes and classes, of noise."""
+    rng = np.random.default_rng(seed)
+    return {
+        f"{split}_{what}": value
+        for split in ("train", "test")
+        for what, value in {
+            "images": rng.integers(0, 256, (40, 8, 8), np.uint8),
+            "labels": np.arange(40) % 10,
+        }.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Networks of equal shape, two files of data of one name, and what each command made of them."""
+    path = tmp_path_factory.mktemp("provenance")
+    for number, name in enumerate(("resnet", "other", "a", "b", "plain")):
+        network = "plain" if name == "plain" else "resnet"
+        small = {"depth": 8, "width": 2, "channels": 1}
+        torch.manual_seed(number)
+        made = build(network, **small)
+        save(Checkpoint(network, small, made.state_dict(), data={"name": "digits"}), path / f"{name}.pt")
+    (path / "again").mkdir()
+    for number, name in enumerate(("some.npz", "else.npz", "again/some.npz")):
+        np.savez(path / name, **pictures(number))
+    with mock.patch.object(landscape.engine.run, "__version__", "0.0.1"):
+        for name, typed in MADE.items():
+            assert ran(SCRIPT.get(name, name), *typed, folder=path)[0] == 0
+    return path
+
+
+# Of each file: what is typed instead or besides, and what is named.
+DIFFERENT = {
+    "surface": {
+        "resnet.pt=other.pt": "checkpoint",
+        "resnet.pt=plain.pt": "network is resnet-8:width=2, this command's is plain-8:width=2",
+        "some.npz=else.npz": "data is some, this command's is else",
+        "some.npz=again/some.npz": "data_digest",
+        "20=10": "data_digest",
+        "--split test": "split is train, this command's is test",
+        "--split both": "second_split is nothing, this command's is test",
+        "--loss mse": "loss is cross_entropy, this command's is mse",
+        "--loss cross_entropy mse": "further_losses is nothing, this command's is ",
+        "--weight-decay 0.1": "weight_decay is nothing, this command's is 0.1",
+        "--seed 1": "seed is 0, this command's is 1",
+        "--dtype bfloat16": "dtype is float32, this command's is bfloat16",
+        "--tolerance 0.5": "tolerance is nothing, this command's is 0.5",
+        "--batch-size 7": "batch_size",
+        "--batchnorm batch": "batchnorm is frozen, this command's is batch",
+        "--batchnorm recalibrated --calibration 10": "batchnorm is frozen, this command's is recalibrated",
+        "--normalize layer": "directions",
+        "--orthogonal": "orthogonal is nothing, this command's is True",
+        "--adaptive 0.1": "adaptive is nothing, this command's is 0.1",
+        "3=4": "x is 3 values from -1 to 1, this command's is 4 values from -1 to 1",
+        "-1=-2": "x is 3 values from -1 to 1, this command's is 3 values from -2 to 1",
+        "--z 0 1 2": "(cosine|direction_digest) is",
+        "--repeats 2": "repeats is nothing, this command's is 2",
+    },
+    "line": {
+        "other.pt=a.pt": "to is ",
+        "--batchnorm frozen": "batchnorm is interpolated, this command's is frozen",
+    },
+    "lesion": {
+        "resnet.pt=other.pt": "checkpoint",
+        "--split train": "split is test, this command's is train",
+        "--loss mse": "loss is cross_entropy",
+        "--seed 1": "seed is 0, this command's is 1",
+        "--dtype bfloat16": "dtype is float32",
+        "--batchnorm recalibrated": "batchnorm is frozen, this command's is recalibrated",
+        "20=10": "data_digest",
+        "--trials 3": "(trial|trials) is",
+    },
+    "curvature": {
+        "resnet.pt=other.pt": "checkpoint",
+        "--split test": "split is train, this command's is test",
+        "--loss mse": "loss is cross_entropy",
+        "--seed 1": "seed is 0, this command's is 1",
+        "2=3": "x is 2 values from -1 to 1, this command's is 3 values",
+        "--data else.npz": "data is digits, this command's is else",
+    },
+    "trajectory": {
+        "other.pt=resnet.pt": "checkpoint",
+        "--split test": "split is train, this command's is test",
+        "--loss mse": "loss is cross_entropy",
+        "--data else.npz": "data is digits, this command's is else",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"), [(name, *case) for name, cases in DIFFERENT.items() for case in cases.items()]
+)
+def test_another_measurement_is_refused_and_what_differs_is_named(folder, name, change, said):
+    old, _, new = change.partition("=")
+    if new:
+        typed = [new if str(word) == old else word for word in MADE[name]]
+        assert typed != list(MADE[name])
+    else:
+        typed = [*MADE[name], *change.split()]
+    answer = refused(SCRIPT.get(name, name), *typed, folder=folder)
+    wanted = said if " is" in said else f"{said} is"
+    assert re.search(f"{name}.h5 holds another measurement: its ({wanted})", answer), answer
+    assert "give another output file, or remove this one to start anew" in answer
+
+
+def test_other_snapshots_are_refused(folder):
+    typed = ["resnet.pt" if word == "b.pt" else word for word in MADE["trajectory"]]
+    assert "trajectory.h5 is of other snapshots: it has" in refused("trajectory", *typed, folder=folder)
