@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.engine.ranks import Communicator, agreed, communicator
+from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
 from landscape.errors import BadInput
@@ -79,7 +79,7 @@ def identity(
     (1, 1, 1, 1)
     """
     comm = communicator(comm)
-    with agreed(comm):
+    with collective_errors(comm):
         depths = different(numbers("depth", depth))
         rates = [real("learning_rate", rate) for rate in np.atleast_1d(learning_rate).tolist()]
         for name, value in (("seeds", seeds), ("steps", steps), *(("depth", each) for each in depths)):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from difflib import get_close_matches
 
-__all__ = ["COMMAND", "SCRIPT", "BadInput", "Stopped", "UnknownLayer", "addressed", "meant"]
+__all__ = ["COMMAND", "SCRIPT", "BadInput", "Stopped", "UnknownLayer", "addressed", "did_you_mean"]
 
 COMMAND: ContextVar[bool] = ContextVar("command", default=False)  # whether a command is running, not a call from Python
 SCRIPT: ContextVar[bool] = ContextVar("script", default=False)  # whether it was started as scripts/NAME.py
@@ -25,11 +25,11 @@ class BadInput(ValueError):
 
     Attributes
     ----------
-    agreed : bool
+    collective : bool
         Whether every rank of the job raises it, so that none is waiting for another.
     """
 
-    agreed = False
+    collective = False
 
     def __str__(self) -> str:
         text = super().__str__()
@@ -63,7 +63,7 @@ def addressed(text: str) -> str:
     return NAMED.sub(r"skipscape \1", TYPED.sub(installed, text))
 
 
-def meant(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The end of a message: which of the known words was meant, where one is near; dashes in front do not count."""
     bare = {name.lstrip("-"): name for name in known}
     near = get_close_matches(word.lstrip("-"), bare, 1)

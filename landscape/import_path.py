@@ -10,10 +10,10 @@ from importlib import import_module
 
 from landscape.errors import BadInput
 
-__all__ = ["imported"]
+__all__ = ["import_object"]
 
 
-def imported(name: str) -> Callable:
+def import_object(name: str) -> Callable:
     """Import ``package.module:function``, from what is installed or else from the current folder.
 
     Parameters
@@ -31,16 +31,18 @@ def imported(name: str) -> Callable:
         raise BadInput(f"cannot import {name}: it must have the form package.module:function")
     try:
         with _current_folder_last():
-            found = import_module(module)
+            imported_module = import_module(module)
     except ImportError as error:
         reason = " ".join(str(error).split())
         raise BadInput(
             f"cannot import {name}: {reason}; install it, go to its folder, or add that to PYTHONPATH"
         ) from error
-    if not hasattr(found, attribute):
-        where = getattr(found, "__file__", None) or module  # tells when another module of that name was found first
+    if not hasattr(imported_module, attribute):
+        where = (
+            getattr(imported_module, "__file__", None) or module
+        )  # tells when another module of that name was found first
         raise BadInput(f"cannot import {name}: there is no {attribute} in {where}; name one that is")
-    value = getattr(found, attribute)
+    value = getattr(imported_module, attribute)
     if not callable(value):
         raise BadInput(f"{name} is a {type(value).__name__}; it must be a callable, such as a function or a class")
     return value

@@ -34,14 +34,14 @@ def mapped(function: Callable[[Tensor], Tensor], nested: Nested) -> Nested:
 
 def leaves(nested: Nested) -> list[Tensor]:
     """All tensors, in order."""
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
 
     def keep(tensor: Tensor) -> Tensor:
-        found.append(tensor)
+        tensors.append(tensor)
         return tensor
 
     mapped(keep, nested)
-    return found
+    return tensors
 
 
 def length(nested: Nested, what: str = "a batch") -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from landscape.errors import BadInput, meant
+from landscape.errors import BadInput, did_you_mean
 
 __all__ = ["axis_ends", "different", "numbers", "one_of", "real", "whole"]
 
@@ -81,7 +81,7 @@ def one_of(name: str, value: str, choices: Iterable[str]) -> str:
     """
     choices = list(choices)
     if value not in choices:
-        raise BadInput(f"there is no {name} {value!r}; use {', '.join(choices)}{meant(str(value), choices)}")
+        raise BadInput(f"there is no {name} {value!r}; use {', '.join(choices)}{did_you_mean(str(value), choices)}")
     return value
 
 

@@ -22,7 +22,6 @@ from landscape.curvature.spectra import eigenpairs as eigenpairs
 from landscape.curvature.spectra import hessian as hessian
 from landscape.curvature.spectra import trace as trace
 from landscape.drawing import save as save
-from landscape.engine.ranks import Alone as Alone
 from landscape.engine.results import Results as Results
 from landscape.engine.run import run as run
 from landscape.engine.table import read as read

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from landscape import __version__
-from landscape.errors import meant
+from landscape.errors import did_you_mean
 
 HERE = Path(__file__).parent
 
@@ -48,7 +48,10 @@ def main() -> None:
 
         run(module["main"], parser, words)
     else:
-        print(f"skipscape: error: there is no command {name}{meant(name, commands())} (see --help)", file=sys.stderr)
+        print(
+            f"skipscape: error: there is no command {name}{did_you_mean(name, commands())} (see --help)",
+            file=sys.stderr,
+        )
         sys.exit(2)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from landscape.commands.cli import Parser, run
 from landscape.engine.check import check, repair
-from landscape.engine.ranks import Communicator, agreed
+from landscape.engine.ranks import Communicator, collective_errors
 from landscape.log import note, say
 
 
@@ -29,7 +29,7 @@ def parser() -> Parser:
 
 def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     status = 0
-    with agreed(comm):
+    with collective_errors(comm):
         if comm.rank:
             return
         sha = None

@@ -15,7 +15,7 @@ from landscape.analysis.comparison import compare
 from landscape.analysis.numbers import KINDS
 from landscape.commands.cli import Parser, chosen, run
 from landscape.engine.atomic import write_atomically
-from landscape.engine.ranks import Communicator, agreed
+from landscape.engine.ranks import Communicator, collective_errors
 from landscape.errors import BadInput
 from landscape.log import say
 
@@ -34,7 +34,7 @@ def parser() -> Parser:
 
 
 def main(arguments: argparse.Namespace, comm: Communicator) -> None:
-    with agreed(comm):
+    with collective_errors(comm):
         if comm.rank:
             return
         for path, suffix in ((arguments.csv, ".csv"), (arguments.latex, ".tex")):

@@ -28,7 +28,7 @@ from landscape.commands.cli import Parser, run
 from landscape.data import sources
 from landscape.drawing.views import shown
 from landscape.engine.atomic import write_atomically
-from landscape.engine.ranks import Communicator, agreed
+from landscape.engine.ranks import Communicator, collective_errors
 from landscape.errors import BadInput
 from landscape.formats import li2018
 from landscape.formats.checked import opened, results
@@ -77,7 +77,7 @@ def parser() -> Parser:
 
 
 def main(arguments: argparse.Namespace, comm: Communicator) -> None:
-    with agreed(comm):
+    with collective_errors(comm):
         if comm.rank:
             return
         options = vars(arguments)
@@ -164,10 +164,10 @@ def directions(source: Path, kind: str, ending: str, options: dict) -> tuple:
         raise BadInput(f"{path} has lost the order of its parameters; give a state dict that torch.save has made")
     checkpoint = checkpoints.load(path, options.get("network"), entry=options.get("entry"))
     if theirs:
-        found, notes = li2018.read_directions(source, checkpoint)
-        return notes, lambda draft, _: saved.save(found, draft), {"checkpoint", "network", "entry"}
-    found = saved.load(source)
-    return [], lambda draft, _: li2018.write_directions(found, draft, checkpoint), {"checkpoint", "network", "entry"}
+        loaded, notes = li2018.read_directions(source, checkpoint)
+        return notes, lambda draft, _: saved.save(loaded, draft), {"checkpoint", "network", "entry"}
+    loaded = saved.load(source)
+    return [], lambda draft, _: li2018.write_directions(loaded, draft, checkpoint), {"checkpoint", "network", "entry"}
 
 
 def trained(source: Path, kind: str, ending: str, options: dict) -> tuple:

@@ -10,7 +10,7 @@ import shutil
 import pytest
 import torch
 
-from landscape.engine.ranks import Alone
+from landscape.engine.ranks import SerialComm
 from landscape.errors import COMMAND
 from landscape.training.train import train
 
@@ -48,7 +48,7 @@ def trained(tmp_path_factory):
         for network in ("resnet", "plain"):
             if not (once / f"{network}.pt").exists():
                 draft = once / f"{network}.draft"
-                train(draft, network=network, depth=8, width=4, epochs=2, quiet=True, comm=Alone())
+                train(draft, network=network, depth=8, width=4, epochs=2, quiet=True, comm=SerialComm())
                 os.rename(draft, once / f"{network}.pt")
     folder = tmp_path_factory.mktemp("trained")
     for network in ("resnet", "plain"):

@@ -13,7 +13,7 @@ import torch
 from files import ROOT
 
 from landscape.commands import cli
-from landscape.engine.ranks import Alone
+from landscape.engine.ranks import SerialComm
 
 SCRIPTS = {}
 
@@ -34,7 +34,7 @@ def typed(name, *words, folder="."):
         warnings.catch_warnings(),
         mock.patch.object(warnings, "showwarning", _warn),
         mock.patch.object(sys, "argv", [str(ROOT / "scripts" / f"{name}.py"), *map(str, words)]),
-        mock.patch.object(cli, "world", Alone),
+        mock.patch.object(cli, "world", SerialComm),
         contextlib.redirect_stderr(io.StringIO()) as errors,
         contextlib.redirect_stdout(io.StringIO()) as output,
     ):

@@ -61,14 +61,14 @@ def interaction(
     Parameters
     ----------
     both, one, other, intact : float64 ndarray, shape (2, examples)
-        Loss of each example and whether it is classified wrongly, see `ensemble.attribution.paired.Recorder`.
+        Loss of each example and whether it is classified wrongly, see `ensemble.attribution.paired.PerExampleLoss`.
     tolerance : see `ensemble.attribution.paired.rise`
     """
     n = both.shape[1]
     with np.errstate(invalid="ignore", over="ignore"):  # infinite losses are results
         beyond = both - one[:, :n] - other[:, :n] + intact[:, :n]
-    found = [number for each in beyond for number in mean_of(each, tolerance)]
-    return dict(zip(INTERACTION, found, strict=True))
+    numbers = [number for each in beyond for number in mean_of(each, tolerance)]
+    return dict(zip(INTERACTION, numbers, strict=True))
 
 
 def interactions(study: Results, loss: bool | None = None) -> Matrix:
@@ -111,24 +111,24 @@ def interactions(study: Results, loss: bool | None = None) -> Matrix:
     tested = np.isfinite(p)
     significant = np.zeros((number, number), bool)
     if tested.any():
-        found = np.zeros(len(p), bool)
-        found[tested] = false_discovery_control(p[tested]) <= LEVEL
-        significant[upper] = found
+        rejected = np.zeros(len(p), bool)
+        rejected[tested] = false_discovery_control(p[tested]) <= LEVEL
+        significant[upper] = rejected
     return Matrix(value, se, significant | significant.T)
 
 
 def summary(file: Results) -> str:
     """A line that says how far from 0 the interactions are."""
     loss = not file.has_accuracy
-    found = interactions(file, loss)
-    upper = np.triu_indices(len(found.value), 1)
-    known = np.isfinite(found.value[upper])
-    pairs, alone = found.value[upper][known], np.diag(found.value)
+    matrix = interactions(file, loss)
+    upper = np.triu_indices(len(matrix.value), 1)
+    known = np.isfinite(matrix.value[upper])
+    pairs, alone = matrix.value[upper][known], np.diag(matrix.value)
     together = (pairs + np.add.outer(alone, alone)[upper][known]) if known.any() else pairs
     scale, unit = (1, file.unit) if loss else (100, "points of error")
     return (
-        f"{(found.significant[upper] & known).sum()} of {known.sum()} interactions differ from 0 (false discovery rate "
-        f"{100 * LEVEL:g} %); |I| is {scale * np.median(np.abs(pairs)):.3g} {unit} in the median, "
+        f"{(matrix.significant[upper] & known).sum()} of {known.sum()} interactions differ from 0 (false discovery "
+        f"rate {100 * LEVEL:g} %); |I| is {scale * np.median(np.abs(pairs)):.3g} {unit} in the median, "
         f"{scale * np.abs(pairs).max():.3g} at most, where both deletions together cost "
         f"{scale * np.median(together):.3g} in the median"
     )

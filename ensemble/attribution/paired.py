@@ -17,7 +17,7 @@ from landscape.evaluation.measure import Loss, each_of
 from landscape.evaluation.sampling import Tolerance
 from landscape.nested import Nested
 
-__all__ = ["RISE", "Recorder", "mean_of", "rise"]
+__all__ = ["RISE", "PerExampleLoss", "mean_of", "rise"]
 
 RISE = {
     "rise": ("f8", np.nan, {"long_name": "loss minus that of the intact network, same examples", "units": "nats"}),
@@ -25,7 +25,7 @@ RISE = {
 }
 
 
-class Recorder:
+class PerExampleLoss:
     """A loss that remembers what it has given for each example, and the error of each, until it is asked.
 
     Parameters

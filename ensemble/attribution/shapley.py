@@ -78,14 +78,14 @@ def sets(orders: np.ndarray) -> np.ndarray:
 def places(orders: np.ndarray, deleted: np.ndarray) -> np.ndarray:
     """Where the sets of each order stand among those deleted, bool (trials, blocks): int (orders, blocks + 1)."""
     where = {chosen.tobytes(): trial for trial, chosen in enumerate(np.ascontiguousarray(deleted))}
-    found = np.empty((len(orders), orders.shape[1] + 1), int)
-    for row, order in zip(found, orders, strict=True):
+    rows = np.empty((len(orders), orders.shape[1] + 1), int)
+    for row, order in zip(rows, orders, strict=True):
         gone = np.zeros(orders.shape[1], bool)
         row[0] = where[gone.tobytes()]
         for k, block in enumerate(order, start=1):
             gone[block] = True
             row[k] = where[gone.tobytes()]
-    return found
+    return rows
 
 
 def values(payoff: np.ndarray, orders: np.ndarray, places: np.ndarray) -> Values:
@@ -141,12 +141,12 @@ def remaining(
     """
     for end in range(STEP, len(orders) + STEP, STEP):
         rows = np.unique(places[:end])
-        found = values(payoff, orders[:end], places[:end])
+        estimates = values(payoff, orders[:end], places[:end])
         if not done[rows].all():
-            return rows[~done[rows]], found
-        if precision is not None and found.half.max() <= precision:
+            return rows[~done[rows]], estimates
+        if precision is not None and estimates.half.max() <= precision:
             break
-    return np.zeros(0, int), found
+    return np.zeros(0, int), estimates
 
 
 def shapley_values(study: Results) -> Values:
@@ -171,14 +171,14 @@ def shapley_values(study: Results) -> Values:
 
 def summary(file: Results) -> str:
     """A line that says what the blocks are worth together, and which of them most."""
-    found, names = shapley_values(file), file.coordinates["block"]
+    estimates, names = shapley_values(file), file.coordinates["block"]
     scale, unit = (100, "points of error") if file.has_accuracy else (1, file.unit)
     first = ", ".join(
-        f"{block + 1} ({names[block]}) {scale * found.mean[block]:.3g} ± {scale * found.half[block]:.2g}"
-        for block in np.argsort(-found.mean)[:3]
+        f"{block + 1} ({names[block]}) {scale * estimates.mean[block]:.3g} ± {scale * estimates.half[block]:.2g}"
+        for block in np.argsort(-estimates.mean)[:3]
     )
     return (
-        f"all {len(names)} blocks are worth {scale * found.mean.sum():.4g} {unit}, of which blocks {first}, …; "
-        f"95 % intervals of ± {scale * found.half.max():.2g} at most, from {2 * found.pairs} orders and "
+        f"all {len(names)} blocks are worth {scale * estimates.mean.sum():.4g} {unit}, of which blocks {first}, …; "
+        f"95 % intervals of ± {scale * estimates.half.max():.2g} at most, from {2 * estimates.pairs} orders and "
         f"{file['done'].sum()} trials"
     )

@@ -86,12 +86,12 @@ def known(network: nn.Module) -> dict[str, dict[str, nn.Module]]:
     dict
         Name of the layer -> name of a part ("" where it has one only) -> submodule whose output is added to the stream.
     """
-    found: dict[str, dict[str, nn.Module]] = {}
+    blocks: dict[str, dict[str, nn.Module]] = {}
     for name, module in network.named_modules():
-        inside = any(name.startswith(f"{layer}.") for layer in found)
+        inside = any(name.startswith(f"{layer}.") for layer in blocks)
         if not inside and (parts := _parts(module)):
-            found[name] = parts
-    return found
+            blocks[name] = parts
+    return blocks
 
 
 def _parts(module: nn.Module) -> dict[str, nn.Module] | None:
@@ -109,9 +109,9 @@ def _parts(module: nn.Module) -> dict[str, nn.Module] | None:
 def _first_of(module: nn.Module, paths: str) -> nn.Module | None:
     for path in paths.split("|"):
         try:
-            found = module.get_submodule(path)
+            submodule = module.get_submodule(path)
         except AttributeError:  # there is none, or it is None
             continue
-        if isinstance(found, nn.Module):
-            return found
+        if isinstance(submodule, nn.Module):
+            return submodule
     return None

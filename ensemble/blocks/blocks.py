@@ -69,20 +69,20 @@ def blocks(
     """
     if described is not None:
         return _described(network, described(network))
-    found: dict[str, Block | Foreign]
-    found = {name: m for name, m in network.named_modules() if isinstance(m, Block) and m.removable}
-    if not found:
-        found = {
+    known_blocks: dict[str, Block | Foreign]
+    known_blocks = {name: m for name, m in network.named_modules() if isinstance(m, Block) and m.removable}
+    if not known_blocks:
+        known_blocks = {
             ".".join(filter(None, (name, part))): Foreign(branches)
             for name, parts in known(network).items()
             for part, branches in ({"": tuple(parts.values())} if layers else _single(parts)).items()
         }
-    if not found:
+    if not known_blocks:
         raise BadInput(
             f"{type(network).__name__} has no block that can be removed; take a network made of blocks, "
             "or give a function that says where its branches end: --blocks"
         )
-    return found
+    return known_blocks
 
 
 def ends(block: Block | Foreign) -> tuple[nn.Module, ...]:
@@ -103,7 +103,7 @@ def ends(block: Block | Foreign) -> tuple[nn.Module, ...]:
     return (block.branch,)
 
 
-def stages(network: nn.Module, found: Mapping[str, Block | Foreign]) -> list[list[int]]:
+def stages(network: nn.Module, blocks: Mapping[str, Block | Foreign]) -> list[list[int]]:
     """The blocks that can stand in for each other: for each stage their numbers among the blocks found.
 
     A stage is a Sequential or ModuleList; its blocks are of one class and keep the shape. Where there are several
@@ -116,7 +116,7 @@ def stages(network: nn.Module, found: Mapping[str, Block | Foreign]) -> list[lis
     """
     rows: dict[tuple[str, type], list[int]] = {}
     containers = set()
-    for number, (name, block) in enumerate(found.items()):
+    for number, (name, block) in enumerate(blocks.items()):
         parent = name.rpartition(".")[0]
         try:
             container, module = network.get_submodule(parent), network.get_submodule(name)
@@ -127,7 +127,7 @@ def stages(network: nn.Module, found: Mapping[str, Block | Foreign]) -> list[lis
             if not isinstance(block, Block) or block.keeps_shape:
                 rows.setdefault((parent, type(module)), []).append(number)
     if len(containers) > 1:
-        names = list(found)
+        names = list(blocks)
         first = {f"{parent}.{next(iter(network.get_submodule(parent)._modules))}" for parent in containers}
         rows = {key: [n for n in row if names[n] not in first] for key, row in rows.items()}
     movable = [row for row in rows.values() if len(row) > 1]
@@ -141,7 +141,7 @@ def stages(network: nn.Module, found: Mapping[str, Block | Foreign]) -> list[lis
 
 def check(
     network: nn.Module,
-    found: Mapping[str, Block | Foreign],
+    blocks: Mapping[str, Block | Foreign],
     inputs: Nested,
     moved: Iterable[str] = (),
     how: str = "",
@@ -151,7 +151,7 @@ def check(
     Parameters
     ----------
     network : in evaluation mode
-    found : its blocks
+    blocks : its blocks
     inputs : a few examples
     moved : names of blocks that will run in another place, or twice, or side by side
     how : "repeat" for twice, "parallel" for side by side; "replace" if branches are to give something else
@@ -167,7 +167,7 @@ def check(
     ran: list[tuple[str, list]] = []
     calls: dict[str, tuple] = {}
     with contextlib.ExitStack() as stack:
-        for name, block in found.items():
+        for name, block in blocks.items():
             for end in block.branches if isinstance(block, Foreign) else ():
                 results: list = []
                 ran.append((name, results))
@@ -203,7 +203,7 @@ def check(
             )
         if how == "repeat":
             refuse_cache(network.get_submodule(name), args, kwargs)
-        if how == "parallel" and len(ends(found[name])) > 1:
+        if how == "parallel" and len(ends(blocks[name])) > 1:
             results = [result for other, (result,) in ran if other == name]
             if not _adds(before.detach(), results, after):
                 raise BadInput(
@@ -254,7 +254,7 @@ def _described(network: nn.Module, description: Mapping) -> dict[str, Block | Fo
             "to that of the submodule whose output is added to the stream, with one block or more"
         )
     modules = dict(network.named_modules())
-    found: dict[str, Block | Foreign] = {}
+    described_blocks: dict[str, Block | Foreign] = {}
     for name, branches in description.items():
         branches = [branches] if isinstance(branches, str) else list(branches)
         wrong = [branch for branch in branches if branch not in modules]
@@ -263,5 +263,5 @@ def _described(network: nn.Module, description: Mapping) -> dict[str, Block | Fo
                 f"{type(network).__name__} has no submodule {wrong[0] if wrong else 'for'} that block {name} "
                 "could end in; name one of named_modules()"
             )
-        found[str(name)] = Foreign(tuple(modules[branch] for branch in branches))
-    return found
+        described_blocks[str(name)] = Foreign(tuple(modules[branch] for branch in branches))
+    return described_blocks

@@ -45,9 +45,9 @@ def interactions(files: Sequence[Results], *, titles: Sequence[str] | None = Non
         `ensemble.attribution.interaction.interactions`. The scale is linear up to a point and logarithmic beyond.
     """
     loss = not as_errors(files)
-    found = [interaction.interactions(file, loss) for file in files]
+    matrices = [interaction.interactions(file, loss) for file in files]
     factor = 1 if loss else 100
-    most = max(float(np.nanmax(np.abs(np.where(np.isfinite(m.value), m.value, np.nan)), initial=0)) for m in found)
+    most = max(float(np.nanmax(np.abs(np.where(np.isfinite(m.value), m.value, np.nan)), initial=0)) for m in matrices)
     norm = SymLogNorm(1, vmin=-max(factor * most, 1), vmax=max(factor * most, 1))
     with matplotlib.rc_context(STYLE):
         columns = min(len(files), 3 if check_width(width) > 4 else 2)
@@ -60,7 +60,7 @@ def interactions(files: Sequence[Results], *, titles: Sequence[str] | None = Non
         panels = figure.subplots(rows, columns, squeeze=False)
         for axes in panels.flat[len(files) :]:
             axes.set_visible(False)
-        for axes, one, title in zip(panels.flat, found, titles_of(files, titles), strict=False):
+        for axes, one, title in zip(panels.flat, matrices, titles_of(files, titles), strict=False):
             by_pair(axes, one, norm, factor)
             axes.set_title(title)
             axes.set_xlabel("deleted block, by depth")
@@ -80,13 +80,13 @@ def interactions(files: Sequence[Results], *, titles: Sequence[str] | None = Non
     return figure
 
 
-def by_pair(axes: Axes, found: Matrix, norm: Normalize, factor: float = 100) -> Axes:
+def by_pair(axes: Axes, matrix: Matrix, norm: Normalize, factor: float = 100) -> Axes:
     """Draw a matrix of interactions; blocks are counted from 1, by depth.
 
     Parameters
     ----------
     axes : Axes
-    found : Matrix
+    matrix : Matrix
     norm : of the colours
     factor : that values are multiplied by; 100 for points of error
 
@@ -95,11 +95,11 @@ def by_pair(axes: Axes, found: Matrix, norm: Normalize, factor: float = 100) -> 
     Axes
         The ones given.
     """
-    number = len(found.value)
+    number = len(matrix.value)
     edges = np.arange(number + 1) + 0.5
     axes.set_facecolor("0.85")
-    axes.pcolormesh(edges, edges, np.ma.masked_invalid(factor * found.value), cmap=CMAP, norm=norm, rasterized=True)
-    unsure = np.isfinite(found.value) & ~found.significant & ~np.eye(number, dtype=bool)
+    axes.pcolormesh(edges, edges, np.ma.masked_invalid(factor * matrix.value), cmap=CMAP, norm=norm, rasterized=True)
+    unsure = np.isfinite(matrix.value) & ~matrix.significant & ~np.eye(number, dtype=bool)
     second, first = np.nonzero(unsure)
     size = max(0.8, min(3.5, 40 / number))
     axes.plot(first + 1, second + 1, "x", color="0.2", markersize=size, markeredgewidth=0.2 * size)
@@ -167,10 +167,14 @@ def by_value(axes: Axes, file: Results, order: Sequence[str], errors: bool | Non
     if "turn" in file.variables:
         ways = file["turn"].argsort(axis=1)
         trials = shapley.places(ways, file["deleted"])
-        found = shapley.remaining(payoff, file["done"], ways, trials, file.attributes.get("precision"))[1]
+        estimates = shapley.remaining(payoff, file["done"], ways, trials, file.attributes.get("precision"))[1]
         place = np.array([order.index(name) for name in names]) + 1
         look: dict[str, Any] = {"color": COLORS[0], "fmt": "o", "markersize": 3, "elinewidth": 0.8}
-        return {"Shapley value, 95 % interval": axes.errorbar(place, factor * found.mean, factor * found.half, **look)}
+        return {
+            "Shapley value, 95 % interval": axes.errorbar(
+                place, factor * estimates.mean, factor * estimates.half, **look
+            )
+        }
     if file["deleted"].sum(axis=1).max() > 1:
         raise BadInput(
             f"{file.source} deletes several blocks at once; beside Shapley values draw those of single deletions"

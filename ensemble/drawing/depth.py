@@ -63,11 +63,11 @@ def by_depth(
     sizes = sorted({len(file.coordinates["block"]) for file in files})
     means, intact = [], []
     for size in sizes:
-        found = [damages(file, errors) for file in files if len(file.coordinates["block"]) == size]
-        for one, _ in found:
+        curves = [damages(file, errors) for file in files if len(file.coordinates["block"]) == size]
+        for one, _ in curves:
             axes.plot(np.full(len(one), size * shift), one, ".", color=color, alpha=0.5, markersize=3, mew=0)
-        means.append([one.mean() for one, _ in found])
-        intact.append(np.mean([none for _, none in found]))
+        means.append([one.mean() for one, _ in curves])
+        intact.append(np.mean([none for _, none in curves]))
     x = np.array(sizes) * shift
     axes.fill_between(x, [min(m) for m in means], [max(m) for m in means], color=color, alpha=0.2, linewidth=0)
     axes.plot(x, [np.mean(m) for m in means], "o-", color=color, markersize=3)

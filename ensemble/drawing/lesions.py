@@ -263,12 +263,12 @@ def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]
     """The left panel; returns its keys for the legend."""
     orders = [list(file.coordinates["block"]) for file, _ in pairs]
     order = max(orders, key=len)
-    alike = all(_aligned(one, order) for one in orders)  # else blocks of one name are not in one place
+    aligned = all(_aligned(one, order) for one in orders)  # else blocks of one name are not in one place
     shifts = np.linspace(-0.15, 0.15, len(pairs)) if len(pairs) > 1 else [0.0]
     for (file, title), shift, own in zip(pairs, shifts, orders, strict=True):
         how = {"color": color[title], "shift": shift, "span": len(order), "errors": errors}
-        by_block(axes, file, order if alike else own, **how)
-    starts = _starts(order) if alike else [0]
+        by_block(axes, file, order if aligned else own, **how)
+    starts = _starts(order) if aligned else [0]
     for stage, (start, stop) in enumerate(pairwise([*starts, len(order)]), start=1):
         if stage > 1:
             axes.axvline(start + 0.5, color="0.8", linewidth=0.5, zorder=0)
@@ -281,7 +281,7 @@ def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]
             axes.annotate(f"stage {stage}", ((start + stop + 1) / 2, 1), (0, 2), fontsize=NOTE, **where)
     axes.set(xlim=(0.3, len(order) + 0.7), xlabel="deleted block, by depth")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if not alike:
+    if not aligned:
         axes.set_xlabel("deleted block, by relative depth")
         axes.set_xticks(np.linspace(0.5, len(order) + 0.5, 5), ["0", "0.25", "0.5", "0.75", "1"])
     keys = {"nothing deleted": {"dashes": DASHES, "linewidth": 0.7}}
@@ -324,19 +324,19 @@ def _counts(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str],
 
 def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
     """The panel of bars; returns its keys for the legend."""
-    found: dict[str, dict[str, list]] = {}
+    kinds: dict[str, dict[str, list]] = {}
     for file, title in pairs:
         change = change_of(file)
         error, number = measured(file, errors), file[change.variable].sum(axis=1)
         for k in [1] if change.axis else np.unique(number[number > 0]):  # more of them have a panel of their own
             what = f"{k} blocks: {change.label}" if k > 1 else change.label
-            found.setdefault(what, {}).setdefault(title, []).extend(error[(number == k) & np.isfinite(error)])
+            kinds.setdefault(what, {}).setdefault(title, []).extend(error[(number == k) & np.isfinite(error)])
     networks = list(dict.fromkeys(title for _, title in pairs))
     shifts = np.linspace(-0.18, 0.18, len(networks)) if len(networks) > 1 else [0.0]
     for title, shift in zip(networks, shifts, strict=True):
-        by_kind(axes, [np.array(kind.get(title, [])) for kind in found.values()], color=color[title], shift=shift)
-    axes.set_yticks(range(len(found)), found)
-    axes.set_ylim(len(found) - 0.4, -0.6)
+        by_kind(axes, [np.array(kind.get(title, [])) for kind in kinds.values()], color=color[title], shift=shift)
+    axes.set_yticks(range(len(kinds)), kinds)
+    axes.set_ylim(len(kinds) - 0.4, -0.6)
     files = [file for file, _ in pairs]
     bounded(axes, files, errors, which="x")
     axes.set_xlabel(f"{label(files, errors)}, median and quartiles")

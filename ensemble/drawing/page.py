@@ -144,7 +144,7 @@ def numbers(table: dict[str, np.ndarray], titles: Sequence[str], label: str = "e
     counts = np.unique(count)
     known = [values[(count == k) & np.isfinite(values)] for k in counts]
     low, middle, high = np.array([np.percentile(v, [25, 50, 75]) if v.size else [np.nan] * 3 for v in known]).T
-    told = "error %{y:.2f} %" if errors else "loss %{y:.4g}"
+    template = "error %{y:.2f} %" if errors else "loss %{y:.4g}"
     figure = go.Figure()
     line = {"mode": "lines", "hoverinfo": "skip", "showlegend": False}
     figure.add_scatter(x=counts, y=low, line={"width": 0}, **line)
@@ -158,7 +158,7 @@ def numbers(table: dict[str, np.ndarray], titles: Sequence[str], label: str = "e
             mode="markers",
             marker={"color": COLORS[i % len(COLORS)], "size": 6, "opacity": 0.55},
             customdata=np.column_stack([mine, count[mine]]),
-            hovertemplate=f"%{{customdata[1]}} deleted: {told}<extra></extra>",
+            hovertemplate=f"%{{customdata[1]}} deleted: {template}<extra></extra>",
             name=escape(title, quote=False),
             showlegend=len(titles) > 1,
         )
@@ -205,9 +205,9 @@ def _check(files: Sequence[Results]) -> None:
             raise BadInput(f"{other}, and a page shows deletions; draw it as a PDF")
         if not file["done"].any():
             raise BadInput(f"{file.source} has no trial that is measured yet; let the measuring go on")
-        told = {name: [str(each.attributes.get(name)) for each in (first, file)] for name in SAME}
-        told["blocks"] = [", ".join(map(str, each.coordinates["block"])) for each in (first, file)]
-        for name, (one, other) in told.items():
+        differing = {name: [str(each.attributes.get(name)) for each in (first, file)] for name in SAME}
+        differing["blocks"] = [", ".join(map(str, each.coordinates["block"])) for each in (first, file)]
+        for name, (one, other) in differing.items():
             if one != other:
                 raise BadInput(
                     f"{first.source} and {file.source} are not of one network measured in one way: their {name} is "

@@ -56,9 +56,9 @@ def paths(files: Sequence[Results], *, titles: Sequence[str] | None = None, widt
         names = [Line2D([], [], color=c, label=t) for t, c in zip(titles, COLORS * len(files), strict=False)]
         figure.legend(handles=names, loc="outside upper center", ncols=2 if stacked else 4)
         sizes = sorted({len(file.coordinates["example"]) for file in files})
-        told = f"{' or '.join(map(str, sizes))} {split_of(files)}examples"
+        sample = f"{' or '.join(map(str, sizes))} {split_of(files)}examples"
         looks: dict[str, dict[str, Any]] = {
-            f"exact: mean and middle half of {told}": {"marker": "o", "markersize": 2.2, "linewidth": 0.8},
+            f"exact: mean and middle half of {sample}": {"marker": "o", "markersize": 2.2, "linewidth": 0.8},
             "number × mean norm of sampled paths, ± 2 s.e.": {"dashes": DASHES, "linewidth": 0.8},
         }
         notes = [Line2D([], [], color="0.3", label=label, **look) for label, look in looks.items()]

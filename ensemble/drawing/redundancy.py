@@ -58,8 +58,10 @@ def redundancies(files: Sequence[Results], *, titles: Sequence[str] | None = Non
         bar = figure.colorbar(ScalarMappable(Normalize(0, 1), DEPTH), ax=list(panels.flat), pad=0.02, aspect=30)
         bar.set_ticks([0, 1], labels=["first", "last"])
         bar.set_label("block, by depth", labelpad=-12)
-        told = f"one mark a block; bars: 95 % intervals over {split_of(files)}examples; ρ: Spearman's rank correlation"
-        figure.supxlabel(told, fontsize=NOTE)
+        caption = (
+            f"one mark a block; bars: 95 % intervals over {split_of(files)}examples; ρ: Spearman's rank correlation"
+        )
+        figure.supxlabel(caption, fontsize=NOTE)
     return figure
 
 

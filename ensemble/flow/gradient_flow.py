@@ -18,13 +18,13 @@ from ensemble.flow.profile import JACOBIANS, PROFILE, QUANTILES, profile
 from landscape import data as datasets
 from landscape.checkpoints.checkpoint import Checkpoint
 from landscape.data.standardisation import standardisation
-from landscape.engine.ranks import Communicator, agreed, communicator
+from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
 from landscape.engine.sweep import Function
 from landscape.errors import BadInput
-from landscape.evaluation.compatibility import check_fit
-from landscape.evaluation.device import place, restored
+from landscape.evaluation.compatibility import check_compatible
+from landscape.evaluation.device import choose_device, restored
 from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.losses import in_units
 from landscape.evaluation.measure import Batches
@@ -123,8 +123,8 @@ def gradient_flow(
     variants = [variants] if isinstance(variants, str) else list(variants)
     paths = [Path(path) for path in checkpoints]
     with restored():
-        with agreed(comm):
-            on = place(comm, device)
+        with collective_errors(comm):
+            on = choose_device(comm, device)
             torch.set_num_threads(1)
             for name, value in (("seeds", seeds), ("batch_size", batch_size), ("batches", batches)):
                 whole(name, value)
@@ -145,7 +145,7 @@ def gradient_flow(
             boundaries = []
             for row in rows:
                 network = trained[row.variant].restore() if row.variant in trained else untrained(row)
-                check_fit(row.variant, network, training)
+                check_compatible(row.variant, network, training)
                 boundaries.append(len(stages(network)) + 1)
             measured = _batches(training.images, training.labels, batches, batch_size, on)
             settings = recipe_named(recipe, epochs, batch_size, learning_rate)
@@ -189,7 +189,7 @@ def _of_evaluator(
     """One network as it is."""
     with restored(), evaluate.ready(running["comm"]) as evaluation:
         torch.set_num_threads(1)
-        with agreed(running["comm"]):
+        with collective_errors(running["comm"]):
             if checkpoints:
                 raise BadInput("an evaluator is measured alone; leave out checkpoints, or give their variants")
             check_gradients(evaluation)

@@ -119,11 +119,11 @@ def passes(network: Network, batches: Batches, loss: Loss = LOSSES["cross_entrop
             each = each_of(loss, x, targets)
             behind = [list(own.values()) for own in weights[1:]]
             flat = [p for own in behind for p in own]
-            found = torch.autograd.grad(each.sum(), activations + flat, allow_unused=True, materialize_grads=True)
-        rest = iter(found[len(activations) :])
+            gradients = torch.autograd.grad(each.sum(), activations + flat, allow_unused=True, materialize_grads=True)
+        rest = iter(gradients[len(activations) :])
         yield Pass(
             [a.detach() for a in activations],
-            list(found[: len(activations)]),
+            list(gradients[: len(activations)]),
             [[next(rest) for _ in own] for own in behind],
         )
 

@@ -93,7 +93,7 @@ def profile(
     does = refinement(network, batches, loss, held)
     outs = exits(network, batches, loss, held)
     cosine, cosine_se = _means(does.cosine)
-    found = {
+    numbers = {
         "gradient": _quantiles(relative(flows.gradient)),
         "parameter_gradient": flows.parameters,
         "residual": _quantiles(does.residual),
@@ -103,23 +103,23 @@ def profile(
         "similarity": similarity(network, batches, held),
     }
     for name in ("loss", "loss_se", "accuracy"):  # the last only where it is defined
-        found["exit_" + name] = np.array([NAN if out is None else out.get(name, NAN) for out in outs])
+        numbers["exit_" + name] = np.array([NAN if out is None else out.get(name, NAN) for out in outs])
     if jacobians:
         with normalised(network, batches, held):
             ends = _ends(stages(network), network.stem(batches[0][0][:1]))
-        found |= {f"sigma_{end}": np.array([*values, NAN]) for end, values in zip(("min", "max"), ends, strict=True)}
+        numbers |= {f"sigma_{end}": np.array([*values, NAN]) for end, values in zip(("min", "max"), ends, strict=True)}
     filled: dict[str, float | np.ndarray]
-    filled = {name: _filled(value, (PROFILE | JACOBIANS)[name][3], boundaries) for name, value in found.items()}
+    filled = {name: _filled(value, (PROFILE | JACOBIANS)[name][3], boundaries) for name, value in numbers.items()}
     filled["gradient_last"] = float(np.median(flows.gradient[-1]))
     return filled | {name: (outs[-1] or {}).get(name, NAN) for name in ("loss", "accuracy", "examples")}
 
 
 def _ends(parts: Sequence[nn.Module], x: Tensor) -> tuple[list[float], list[float]]:
-    found = []
+    ends = []
     for part in parts:
-        found.append(extremes(part, x))
+        ends.append(extremes(part, x))
         x = part(x).detach()
-    low, high = zip(*found, strict=True)
+    low, high = zip(*ends, strict=True)
     return list(low), list(high)
 
 

@@ -17,14 +17,14 @@ from scipy.stats import rankdata
 from ensemble.attribution.paired import RISE
 from ensemble.blocks.blocks import check
 from ensemble.flow.scores import SCORES, Scores, scores
-from ensemble.lesions.measure import damages, walkable
+from ensemble.lesions.measure import can_share_prefix, lesion_function
 from ensemble.lesions.plans import deletions
 from ensemble.lesions.trials import Described, ready
 from landscape.analysis.precision import FLOAT32, difference
-from landscape.engine.ranks import Communicator, agreed, communicator
+from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.run import run
 from landscape.engine.table import Results, Table
-from landscape.evaluation.device import room
+from landscape.evaluation.device import spare_memory
 from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.losses import in_units
 from landscape.evaluation.prepared import unfused
@@ -81,21 +81,21 @@ def redundancy(
     """
     comm = communicator(comm)
     with evaluate.ready(comm) as evaluation:
-        with agreed(comm):
-            evaluation, found = ready(evaluation, blocks, layers, seed)
-            check(evaluation.network, found, take(evaluation.batches[0][0], slice(3)))
-            plan = deletions(np.eye(len(found), dtype=bool))
-        if not walkable(evaluation, found, plan):
+        with collective_errors(comm):
+            evaluation, known_blocks = ready(evaluation, blocks, layers, seed)
+            check(evaluation.network, known_blocks, take(evaluation.batches[0][0], slice(3)))
+            plan = deletions(np.eye(len(known_blocks), dtype=bool))
+        if not can_share_prefix(evaluation, known_blocks, plan):
             evaluation = unfused(evaluation)
-        with agreed(comm):
-            damage, order = damages(evaluation, found, plan, room(comm, evaluation.device))
+        with collective_errors(comm):
+            damage, order = lesion_function(evaluation, known_blocks, plan, spare_memory(comm, evaluation.device))
         reduced = evaluation.dtype != torch.float32
         beside = in_units(RISE | (FLOAT32 if reduced else {}), evaluation.metadata["loss"])
 
         @cache
         def scored() -> Scores:
             """All blocks at once; each rank for itself, since a pass costs no more than a deletion."""
-            return scores(evaluation.network, found, evaluation.batches)
+            return scores(evaluation.network, known_blocks, evaluation.batches)
 
         def function(trials: np.ndarray) -> Iterator[dict]:
             for trial, measured in zip(trials, damage(trials), strict=True):
@@ -112,7 +112,7 @@ def redundancy(
             label="blocks",
             kind="redundancy",
             dims=("block",),
-            coordinates={"block": np.array(list(found))},
+            coordinates={"block": np.array(list(known_blocks))},
             measured=SCORES | evaluation.variables | beside,
             attributes=evaluation.metadata,
             choose=lambda table: order[~table.done[order]],
@@ -157,6 +157,8 @@ def summary(values: Mapping[str, np.ndarray], seed: int = 0) -> list[str]:
         rho, p, blocks = association(values[name], values["rise"], seed)
         left = len(values[name]) - blocks
         without = f", {left} without this score left out" if left else ""
-        told = "no rank correlation" if np.isnan(rho) else f"Spearman's ρ = {rho:.2f} (p = {p:.2g})"
-        lines.append(f"{name}: {told} with the rise of the loss, over {blocks} blocks{without}".replace("-", "−"))
+        correlation = "no rank correlation" if np.isnan(rho) else f"Spearman's ρ = {rho:.2f} (p = {p:.2g})"
+        lines.append(
+            f"{name}: {correlation} with the rise of the loss, over {blocks} blocks{without}".replace("-", "−")
+        )
     return lines

@@ -53,8 +53,8 @@ def refinement(
     with normalised(network, batches, batchnorm):
         behind = [*stages(network), network.head]
         for one in passes(network, batches, loss):
-            found = [_of(*three) for three in zip(behind, one.activations, one.gradients, strict=True)]
-            cosine, residual, variance = (np.stack(values) for values in zip(*found, strict=True))
+            sums = [_of(*three) for three in zip(behind, one.activations, one.gradients, strict=True)]
+            cosine, residual, variance = (np.stack(values) for values in zip(*sums, strict=True))
             cosines.append(cosine)
             residuals.append(residual)
             variances.append(variance)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ensemble.flow.similarity import source_weights
 from landscape.checkpoints.checkpoint import Checkpoint
-from landscape.engine.ranks import Communicator, agreed, communicator
+from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
 from landscape.log import Report
@@ -53,7 +53,7 @@ def reuse(
         The checkpoint is not of a densenet, or the file holds another measurement.
     """
     comm = communicator(comm)
-    with agreed(comm):
+    with collective_errors(comm):
         trained = checkpoint if isinstance(checkpoint, Checkpoint) else trained_here(Path(checkpoint))
         weights = source_weights(trained.restore())
     stages, targets, sources = weights.shape

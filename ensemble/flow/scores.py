@@ -63,11 +63,11 @@ class Scores(NamedTuple):
 
     def of(self, block: int) -> dict[str, float]:
         """The means over examples and their standard errors s/√n, see `SCORES`."""
-        found = {}
+        numbers = {}
         for name, each in zip(self._fields, self, strict=True):
             each = each[block][~np.isnan(each[block])]
-            found[name], found[f"{name}_se"] = mean_of(each, None) if len(each) else (np.nan, np.nan)
-        return found
+            numbers[name], numbers[f"{name}_se"] = mean_of(each, None) if len(each) else (np.nan, np.nan)
+        return numbers
 
 
 class _Parts(NamedTuple):
@@ -87,14 +87,14 @@ class _Seen(NamedTuple):
     axis: int = 1  # of the channels
 
 
-def scores(network: nn.Module, found: Mapping[str, Block | Foreign], batches: Batches) -> Scores:
+def scores(network: nn.Module, known_blocks: Mapping[str, Block | Foreign], batches: Batches) -> Scores:
     """Score every block in one pass.
 
     Parameters
     ----------
     network : with stored BatchNorm statistics and no dropout; unchanged afterwards
-    found : its blocks, see `ensemble.blocks.blocks.blocks`. Those described by the user are seen if they are named like
-        the module that adds their branches, or like a part of it: ``layers.3``, or ``layers.3.mlp``.
+    known_blocks : its blocks, see `ensemble.blocks.blocks.blocks`. Those described by the user are seen if they are
+        named like the module that adds their branches, or like a part of it: ``layers.3``, or ``layers.3.mlp``.
     batches : inputs and targets on the network's device
 
     Raises
@@ -116,27 +116,29 @@ def scores(network: nn.Module, found: Mapping[str, Block | Foreign], batches: Ba
             each[-1][number] = _scores(seen, each[-1][number].shape[1])
 
     with evaluating(network), torch.no_grad(), contextlib.ExitStack() as stack:
-        check(network, found, take(batches[0][0], slice(3)))
-        for number, block in enumerate(found.values()):
+        check(network, known_blocks, take(batches[0][0], slice(3)))
+        for number, block in enumerate(known_blocks.values()):
             if isinstance(block, Block):
                 stack.enter_context(_watched(block, [], lambda *s, b=block, n=number: note([n], [_of_block(b, *s)])))
-        for layer, numbers in _layers(network, found).items():
-            names, branches = zip(*((list(found)[n], list(found.values())[n].branches) for n in numbers), strict=True)
+        for layer, numbers in _layers(network, known_blocks).items():
+            names, branches = zip(
+                *((list(known_blocks)[n], list(known_blocks.values())[n].branches) for n in numbers), strict=True
+            )
             parts = _Parts([len(ends) for ends in branches], list(names) == [layer])
             ends = [end for some in branches for end in some]
-            told = lambda *s, numbers=numbers, parts=parts: note(numbers, _of_layer(parts, *s))  # noqa: E731
-            stack.enter_context(_watched(network.get_submodule(layer), ends, told))
+            report = lambda *s, numbers=numbers, parts=parts: note(numbers, _of_layer(parts, *s))  # noqa: E731
+            stack.enter_context(_watched(network.get_submodule(layer), ends, report))
         for inputs, _ in batches:
-            each.append([np.full((3, length(inputs)), np.nan) for _ in found])
+            each.append([np.full((3, length(inputs)), np.nan) for _ in known_blocks])
             predict(network, inputs)
     return Scores(*np.concatenate([np.stack(blocks, axis=1) for blocks in each], axis=2))
 
 
-def _layers(network: nn.Module, found: Mapping[str, Block | Foreign]) -> dict[str, list[int]]:
+def _layers(network: nn.Module, blocks: Mapping[str, Block | Foreign]) -> dict[str, list[int]]:
     """The modules that add the branches of foreign blocks, and the numbers of these blocks in each."""
     classes, names = known(network), {module: name for name, module in network.named_modules()}
     layers: dict[str, list[int]] = {}
-    for number, (name, block) in enumerate(found.items()):
+    for number, (name, block) in enumerate(blocks.items()):
         if isinstance(block, Block):
             continue
         ends = [names[end] for end in block.branches]
@@ -149,7 +151,7 @@ def _layers(network: nn.Module, found: Mapping[str, Block | Foreign]) -> dict[st
 
 
 @contextlib.contextmanager
-def _watched(module: nn.Module, ends: Sequence[nn.Module], told: Callable) -> Iterator[None]:
+def _watched(module: nn.Module, ends: Sequence[nn.Module], report: Callable) -> Iterator[None]:
     """Call ``told(module, x, y, outputs of its ends, [(input, output) of its norms])`` whenever a module has run.
 
     All are copies where something may yet be added in place.
@@ -172,7 +174,7 @@ def _watched(module: nn.Module, ends: Sequence[nn.Module], told: Callable) -> It
 
     def after(_, args, out):
         if x and isinstance(first(out), Tensor):
-            told(module, x[0], first(out), list(outs), list(norms))
+            report(module, x[0], first(out), list(outs), list(norms))
 
     handles = [module.register_forward_pre_hook(before, with_kwargs=True)]
     handles += [end.register_forward_hook(branch) for end in ends]
@@ -235,21 +237,21 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 
 def _scores(seen: _Seen, examples: int) -> np.ndarray:
     """Influence, angle and relative size for each example: float64 ndarray, shape (3, examples)."""
-    found = np.full((3, examples), np.nan)
+    numbers = np.full((3, examples), np.nan)
     if seen.before is None or seen.after is None or len(seen.before) != examples:
-        return found
+        return numbers
     if seen.before.shape == seen.after.shape:
         x, y = (_vectors(t, seen.axis) for t in (seen.before, seen.after))
         cosine = _cosine(x, y)  # (N, positions)
         known = ~np.isnan(cosine)
         with np.errstate(invalid="ignore"):
-            found[0] = 1 - np.where(known, cosine, 0).sum(1) / known.sum(1)
-        found[1] = np.arccos(_cosine(x.reshape(examples, -1), y.reshape(examples, -1))) / np.pi
+            numbers[0] = 1 - np.where(known, cosine, 0).sum(1) / known.sum(1)
+        numbers[1] = np.arccos(_cosine(x.reshape(examples, -1), y.reshape(examples, -1))) / np.pi
     if seen.added is not None and seen.carried is not None and len(seen.added) == examples:
         more, carried = (_norm(_vectors(t, seen.axis).reshape(examples, -1)) for t in (seen.added, seen.carried))
         with np.errstate(invalid="ignore", divide="ignore"):
-            found[2] = np.where(carried > 0, more / carried, np.nan)
-    return found
+            numbers[2] = np.where(carried > 0, more / carried, np.nan)
+    return numbers
 
 
 def _vectors(t: Tensor, axis: int) -> np.ndarray:

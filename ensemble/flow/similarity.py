@@ -38,16 +38,16 @@ def similarity(network: Network, batches: Batches, batchnorm: str = "recalibrate
         1 for what differs by a rotation and a scale; about 0, on either side, for what has nothing in common. NaN
         beside a layer that is the same for all examples.
     """
-    parts, found, sizes = stages(network), [], []
+    parts, matrices, sizes = stages(network), [], []
     with normalised(network, batches, batchnorm), torch.inference_mode():
         for inputs, _ in batches:
             x = network.stem(inputs)
             features = [x]
             for part in parts:
                 features.append(part(features[-1]))
-            found.append(covariances(features))
+            matrices.append(covariances(features))
             sizes.append(len(inputs))
-    return alignment(np.average(found, axis=0, weights=sizes))
+    return alignment(np.average(matrices, axis=0, weights=sizes))
 
 
 def covariances(features: list[Tensor]) -> np.ndarray:
@@ -89,7 +89,7 @@ def source_weights(network: nn.Module) -> np.ndarray:
         Source 0 is the stage's input, s the s-th layer. Target t < n is layer t + 1, target n what follows the stage:
         the transition, or the classifier. NaN where a source does not come before its target.
     """
-    found = []
+    matrices = []
     for stage in getattr(network, "stages", []):
         layers = [m for m in stage if isinstance(m, Block) and isinstance(m.join, Concatenate)]
         if not layers:
@@ -105,10 +105,10 @@ def source_weights(network: nn.Module) -> np.ndarray:
             edges = [0, *range(width, weight.shape[1] + 1, growth)]
             for source, (start, stop) in enumerate(pairwise(edges)):
                 weights[target, source] = each[:, start:stop].mean()
-        found.append(weights)
-    if not found:
+        matrices.append(weights)
+    if not matrices:
         raise BadInput(f"a {type(network).__name__} has no layers that concatenate; give a densenet")
-    return np.stack(found)
+    return np.stack(matrices)
 
 
 def _first_weight(module: nn.Module) -> Tensor:

@@ -69,19 +69,19 @@ def lesion(network: nn.Module, deleted: Iterable[str]) -> Iterator[nn.Module]:
     A deleted residual block becomes its shortcut, y = x + F(x) → y = x (Veit et al. 2016, §4.1); at
     a stage's first block the projection or padding stays. A block without a shortcut is taken out.
     """
-    found = blocks(network)
+    known_blocks = blocks(network)
     names = list(deleted)
-    if unknown := [name for name in names if name not in found]:
-        raise BadInput(f"no removable block is called {', '.join(unknown)}; there are {', '.join(found)}")
-    (trial,) = deletions(np.isin([list(found)], names))
-    with arranged(network, found, trial):
+    if unknown := [name for name in names if name not in known_blocks]:
+        raise BadInput(f"no removable block is called {', '.join(unknown)}; there are {', '.join(known_blocks)}")
+    (trial,) = deletions(np.isin([list(known_blocks)], names))
+    with arranged(network, known_blocks, trial):
         yield network
 
 
 @contextlib.contextmanager
 def arranged(
     network: nn.Module,
-    found: Mapping[str, Block | Foreign],
+    blocks: Mapping[str, Block | Foreign],
     trial: np.ndarray,
     replacement: Replacement = NONE,
 ) -> Iterator[nn.Module]:
@@ -90,7 +90,7 @@ def arranged(
     Parameters
     ----------
     network : borrowed; unchanged afterwards, whatever happens inside
-    found : its blocks, see `ensemble.blocks.blocks.blocks`
+    blocks : its blocks, see `ensemble.blocks.blocks.blocks`
     trial : moves, shape (blocks,), see `ensemble.lesions.plans`
     replacement : where the trial replaces branches
 
@@ -99,16 +99,16 @@ def arranged(
     A block that runs twice is applied to its own output. Of a pair, the second block gets the input of the first, and
     both branches are added: y = x + F(x) + G(x).
     """
-    names = list(found)
-    changed = np.flatnonzero(trial != intact(len(found)))
-    elsewhere = (trial["block"] != np.arange(len(found))) | (trial["runs"] > 1) | (trial["pair"] != ALONE)
+    names = list(blocks)
+    changed = np.flatnonzero(trial != intact(len(blocks)))
+    elsewhere = (trial["block"] != np.arange(len(blocks))) | (trial["runs"] > 1) | (trial["pair"] != ALONE)
     modules = {place: network.get_submodule(names[trial[place]["block"]]) for place in np.flatnonzero(elsewhere)}
     with contextlib.ExitStack() as stack:
         for place, module in modules.items():
             stack.enter_context(_in_place(network, names[place], module))
         for place in changed:
             move = trial[place]
-            block = found[names[move["block"]]]
+            block = blocks[names[move["block"]]]
             if left_out(move) and isinstance(block, Block):
                 stack.enter_context(_in_place(network, names[place], Skipped(block)))  # its branch is not run
                 continue
@@ -116,7 +116,7 @@ def arranged(
             if move["runs"] > 1:
                 stack.enter_context(_again(modules[place], move["runs"] - 1))
             if move["pair"] == FIRST:
-                second = found[names[trial[place + 1]["block"]]]
+                second = blocks[names[trial[place + 1]["block"]]]
                 stack.enter_context(_side_by_side((block, second), (modules[place], modules[place + 1])))
         yield network
 
@@ -167,14 +167,14 @@ def derangement(n: int, seed: int) -> Tensor:
 
 
 def means(
-    network: nn.Module, found: Mapping[str, Block | Foreign], which: Iterable[int], inputs: Iterable[Tensor]
+    network: nn.Module, blocks: Mapping[str, Block | Foreign], which: Iterable[int], inputs: Iterable[Tensor]
 ) -> list[list[Tensor]]:
     """The mean over examples of what branches give in the intact network.
 
     Parameters
     ----------
-    network : maps a batch to outputs; its blocks are `found`
-    found : see `ensemble.blocks.blocks.blocks`
+    network : maps a batch to outputs; its blocks are `blocks`
+    blocks : see `ensemble.blocks.blocks.blocks`
     which : numbers of the blocks that are asked for; others get nothing
     inputs : batches
 
@@ -183,7 +183,7 @@ def means(
     list, one a block, of lists, one a branch, of float32 Tensor, shape (1, …)
     """
     which = set(which)
-    ending = [ends(block) if number in which else () for number, block in enumerate(found.values())]
+    ending = [ends(block) if number in which else () for number, block in enumerate(blocks.values())]
     sums: dict[tuple[int, int], np.ndarray] = {}
     examples = 0
     with contextlib.ExitStack() as stack:

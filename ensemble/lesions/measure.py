@@ -10,25 +10,25 @@ import numpy as np
 import torch
 
 from ensemble.attribution.interaction import UNKNOWN, interaction
-from ensemble.attribution.paired import Recorder, rise
+from ensemble.attribution.paired import PerExampleLoss, rise
 from ensemble.blocks.blocks import Foreign
 from ensemble.lesions.context import Replacement, arranged, derangement, means
 from ensemble.lesions.plans import ALONE, MEAN, OTHER, deletions, intact
-from ensemble.lesions.prefix_cache import Walk, branches, order
+from ensemble.lesions.prefix_cache import PrefixCache, branch_points, order
 from landscape.analysis.precision import sample
 from landscape.engine.sweep import Function
 from landscape.evaluation.batchnorm import recalibrated
-from landscape.evaluation.fused import reduced
+from landscape.evaluation.fused import in_dtype
 from landscape.evaluation.measure import measure
 from landscape.evaluation.prepared import Evaluation
 from landscape.nested import Nested, length
 from landscape.networks import Block
 from landscape.networks.network import Network
 
-__all__ = ["damages", "walkable"]
+__all__ = ["can_share_prefix", "lesion_function"]
 
 
-def walkable(
+def can_share_prefix(
     evaluation: Evaluation, blocks: Mapping[str, Block | Foreign], plan: np.ndarray, calibration: object = None
 ) -> bool:
     """Whether trials can share their beginnings: blocks of ours in a row, whose statistics stay as they are."""
@@ -36,7 +36,7 @@ def walkable(
     return ours and calibration is None and not (plan["pair"] != ALONE).any()
 
 
-def damages(
+def lesion_function(
     evaluation: Evaluation,
     blocks: Mapping[str, Block | Foreign],
     plan: np.ndarray,
@@ -74,18 +74,20 @@ def damages(
         for batch, _ in evaluation.batches:
             derangement(length(batch), seed)  # there must be one
     extra = {evaluation.dtype: evaluation.extra}  # the check in float32 is of the loss alone
-    losses = {dtype: Recorder(evaluation.loss, evaluation.accuracy) for dtype in {evaluation.dtype, torch.float32}}
+    losses = {
+        dtype: PerExampleLoss(evaluation.loss, evaluation.accuracy) for dtype in {evaluation.dtype, torch.float32}
+    }
     replaced = np.unique(plan["block"][plan["branch"] == MEAN])
     inputs = [batch for batch, _ in evaluation.batches] if len(replaced) else []
     replacement = {
-        dtype: Replacement(means(reduced(evaluation.runs, dtype), blocks, replaced, inputs), seed) for dtype in losses
+        dtype: Replacement(means(in_dtype(evaluation.runs, dtype), blocks, replaced, inputs), seed) for dtype in losses
     }
 
-    if walkable(evaluation, blocks, plan, calibration):
+    if can_share_prefix(evaluation, blocks, plan, calibration):
         rows = order(plan)
-        ahead = {trial.tobytes(): again for trial, again in zip(plan[rows], branches(plan[rows]), strict=True)}
+        ahead = {trial.tobytes(): again for trial, again in zip(plan[rows], branch_points(plan[rows]), strict=True)}
         walks = {
-            dtype: Walk(
+            dtype: PrefixCache(
                 cast("Network", evaluation.network),
                 evaluation.batches,
                 loss,
@@ -108,7 +110,7 @@ def damages(
             statistics = contextlib.nullcontext() if calibration is None else recalibrated(evaluation.runs, calibration)
             with arranged(evaluation.network, blocks, trial, replacement[dtype]), statistics:
                 how = evaluation.tolerance, examples, extra.get(dtype), evaluation.accuracy
-                return measure(reduced(evaluation.runs, dtype), evaluation.batches, losses[dtype], *how)
+                return measure(in_dtype(evaluation.runs, dtype), evaluation.batches, losses[dtype], *how)
 
     twice = {plan[row].tobytes() for row in sample((len(plan),), seed)}
     unchanged = intact(len(blocks))

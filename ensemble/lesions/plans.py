@@ -206,27 +206,27 @@ def swapped(
     if not counts or min(counts) < 1:
         raise BadInput(f"a number of swaps is {min(counts, default=0)}; give 1 or more")
     couples = [couple for stage in stages for couple in combinations(stage, 2)]
-    found, swaps = [np.arange(number)], [0]
+    sequences, swaps = [np.arange(number)], [0]
     for k in counts:
         for trial in range(_some(trials)):
             rng, order = np.random.default_rng([seed, k, trial]), np.arange(number)
             for drawn in rng.integers(len(couples), size=k):
                 one, other = couples[drawn]
                 order[[one, other]] = order[[other, one]]
-            found.append(order)
+            sequences.append(order)
             swaps.append(k)
-    return np.array(found), np.array(swaps)
+    return np.array(sequences), np.array(swaps)
 
 
 def permuted(number: int, stages: Sequence[Sequence[int]], trials: int, seed: int) -> np.ndarray:
     """The intact order and then `trials` random ones within each stage; see `swapped`."""
-    found = [np.arange(number)]
+    sequences = [np.arange(number)]
     for trial in range(_some(trials)):
         rng, order = np.random.default_rng([seed, trial]), np.arange(number)
         for stage in stages:
             order[stage] = rng.permutation(stage)
-        found.append(order)
-    return np.array(found)
+        sequences.append(order)
+    return np.array(sequences)
 
 
 def reversals(number: int, stages: Sequence[Sequence[int]], counts: Iterable[int] = ()) -> np.ndarray:
@@ -240,13 +240,13 @@ def reversals(number: int, stages: Sequence[Sequence[int]], counts: Iterable[int
         parts = [[run] for run in runs_of_k if run[-1] - run[0] == len(run) - 1]
     else:
         parts = [*([stage] for stage in stages), *([stages] if len(stages) > 1 else [])]
-    found = [np.arange(number)]
+    sequences = [np.arange(number)]
     for runs in parts:
         order = np.arange(number)
         for run in runs:
             order[run] = order[run][::-1]
-        found.append(order)
-    return np.array(found)
+        sequences.append(order)
+    return np.array(sequences)
 
 
 def kendall_tau(order: np.ndarray) -> np.ndarray:

@@ -20,13 +20,13 @@ from ensemble.blocks.blocks import blocks
 from ensemble.lesions.context import NONE, Replacement, Skipped, altered, left_out
 from ensemble.lesions.plans import OWN, deletions, intact
 from landscape.evaluation.accuracy import Accuracy
-from landscape.evaluation.fused import forward, reduced
+from landscape.evaluation.fused import fuse, in_dtype
 from landscape.evaluation.measure import Batches, Loss, score
 from landscape.evaluation.sampling import Tolerance
 from landscape.networks.block import Block
 from landscape.networks.network import Network
 
-__all__ = ["Walk", "branches", "order"]
+__all__ = ["PrefixCache", "branch_points", "order"]
 
 
 def order(plan: np.ndarray) -> np.ndarray:
@@ -49,7 +49,7 @@ def order(plan: np.ndarray) -> np.ndarray:
     return np.lexsort(codes.T[::-1])
 
 
-class Walk:
+class PrefixCache:
     """A network on batches, measured trial by trial. No trial may pair blocks: they share an input across steps.
 
     Parameters
@@ -80,7 +80,7 @@ class Walk:
         self.batches, self.loss, self.tolerance, self.room = batches, loss, tolerance, room
         self.accuracy, self.extra = accuracy, extra
         self.blocks, self.replacement = cast("list[Block]", list(blocks(network).values())), replacement
-        self.as_they_are = [reduced(block, dtype) for block in self.blocks]
+        self.as_they_are = [in_dtype(block, dtype) for block in self.blocks]
         names = {id(block): number for number, block in enumerate(self.blocks)}
         # The network as steps in a row: (whole, without its block or None, number of the block)
         self.steps: list[tuple[nn.Module, nn.Module | None, int]] = []
@@ -88,8 +88,8 @@ class Walk:
         with torch.no_grad():
             for part in network.parts():
                 number = names.get(id(part), -1)
-                whole, _ = forward(part, example, dtype)
-                without = forward(Skipped(part), example, dtype)[0] if number >= 0 else None
+                whole, _ = fuse(part, example, dtype)
+                without = fuse(Skipped(part), example, dtype)[0] if number >= 0 else None
                 self.steps.append((whole, without, number))
                 example = part(example)
         self.place = [step for step, (_, _, number) in enumerate(self.steps) if number >= 0]  # of each block
@@ -102,7 +102,7 @@ class Walk:
         Parameters
         ----------
         trial : moves, shape (blocks,), see `ensemble.lesions.plans`; or bool, True where a block is left out
-        again : the blocks before which trials to come will branch off from this one, see `branches`
+        again : the blocks before which trials to come will branch off from this one, see `branch_points`
         examples : see `landscape.evaluation.measure.score`
         """
         (trial,) = deletions(trial[None]) if trial.dtype == bool else (trial,)
@@ -147,15 +147,15 @@ def common(one: np.ndarray, other: np.ndarray) -> int:
     return int((one != other).argmax())
 
 
-def branches(plan: np.ndarray) -> Iterator[list[int]]:
+def branch_points(plan: np.ndarray) -> Iterator[list[int]]:
     """For each trial of a plan in `order`: before which blocks later trials branch off from it."""
     ahead: list[int] = []
-    found = [ahead]
+    points = [ahead]
     for one, other in zip(plan[-2::-1], plan[:0:-1], strict=True):
         fork = common(one, other) if not np.array_equal(one, other) else plan.shape[1] - 1
         ahead = [*(b for b in ahead if b < fork), fork]
-        found.append(ahead)
-    return reversed(found)
+        points.append(ahead)
+    return reversed(points)
 
 
 def _bytes(x: Tensor) -> int:

@@ -14,7 +14,7 @@ from torch import nn
 from ensemble.blocks.blocks import Foreign, check
 from ensemble.lesions.kinds import KINDS, REPLACEMENTS, Request, Study
 from landscape.engine.table import read
-from landscape.errors import BadInput, meant
+from landscape.errors import BadInput, did_you_mean
 from landscape.nested import Nested
 from landscape.networks import Block
 from landscape.validate import one_of, real, whole
@@ -90,7 +90,7 @@ def previous_sets(out: Path | None) -> dict[str, np.ndarray]:
 def _asked_for(kinds: Mapping[str, object]) -> tuple[str, object]:
     """The kind of lesion, and the value of its keyword."""
     if unknown := [name for name in kinds if name not in KINDS]:
-        known = f"there are {', '.join(KINDS)}{meant(unknown[0], KINDS)}"
+        known = f"there are {', '.join(KINDS)}{did_you_mean(unknown[0], KINDS)}"
         raise BadInput(f"there is no lesion of kind {unknown[0]!r}; {known}")
     several = [name for name, value in kinds.items() if _given(value)]
     if len(several) > 1:

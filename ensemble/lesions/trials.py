@@ -17,19 +17,19 @@ from ensemble.attribution import shapley as values_of_blocks
 from ensemble.attribution.paired import RISE
 from ensemble.blocks.blocks import blocks as blocks_of
 from ensemble.lesions.kinds import Study
-from ensemble.lesions.measure import damages, walkable
+from ensemble.lesions.measure import can_share_prefix, lesion_function
 from ensemble.lesions.study import previous_sets, study
 from landscape.analysis.precision import FLOAT32, difference
-from landscape.engine.ranks import Communicator, agreed, communicator
+from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.run import run
 from landscape.engine.table import Results, Table, results_of
 from landscape.errors import BadInput
 from landscape.evaluation.batchnorm import norms_of
-from landscape.evaluation.device import room
+from landscape.evaluation.device import spare_memory
 from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.losses import in_units
 from landscape.evaluation.prepared import Evaluation, unfused
-from landscape.import_path import imported
+from landscape.import_path import import_object
 from landscape.log import Report
 from landscape.nested import Nested, length, take
 from landscape.validate import one_of, whole
@@ -139,18 +139,18 @@ def lesions(
     options |= {"precision": precision, "alpha": alpha}
     previous = comm.bcast(previous_sets(out) if comm.rank == 0 and trials else {})
     with evaluate.ready(comm) as evaluation:
-        with agreed(comm):
+        with collective_errors(comm):
             one_of("way with BatchNorm", batchnorm, BATCHNORM)
-            evaluation, found = ready(evaluation, blocks, layers, seed)
+            evaluation, known_blocks = ready(evaluation, blocks, layers, seed)
             inputs = take(evaluation.batches[0][0], slice(3))
             how: dict[str, Any] = {**options, "seed": evaluation.metadata["seed"], "previous": previous}
-            asked = study(evaluation.network, found, inputs, **how, **kinds)
+            asked = study(evaluation.network, known_blocks, inputs, **how, **kinds)
             batches = _calibration(evaluation, calibration) if batchnorm == "recalibrated" else None
-        if not walkable(evaluation, found, asked.plan, batches):
+        if not can_share_prefix(evaluation, known_blocks, asked.plan, batches):
             evaluation = unfused(evaluation)
-        with agreed(comm):
-            plan, memory = asked.plan, room(comm, evaluation.device)
-            function, order = damages(evaluation, found, plan, memory, batches, bool(asked.measured))
+        with collective_errors(comm):
+            plan, memory = asked.plan, spare_memory(comm, evaluation.device)
+            function, order = lesion_function(evaluation, known_blocks, plan, memory, batches, bool(asked.measured))
         attributes = {**evaluation.metadata, **asked.settings, "batchnorm": batchnorm}
         if batches is not None:
             attributes["calibration"] = sum(map(length, batches))
@@ -205,7 +205,9 @@ def ready(evaluation: Evaluation, blocks: Described, layers: bool, seed: int | N
     if seed is not None:
         seed = whole("seed", seed, 0)
         evaluation = with_fields(evaluation, metadata={**evaluation.metadata, "seed": seed})
-    return evaluation, blocks_of(evaluation.network, imported(blocks) if isinstance(blocks, str) else blocks, layers)
+    return evaluation, blocks_of(
+        evaluation.network, import_object(blocks) if isinstance(blocks, str) else blocks, layers
+    )
 
 
 def _variables(evaluation: Evaluation, more: Mapping[str, tuple]) -> dict[str, tuple]:

@@ -13,7 +13,7 @@ import torch
 from ensemble.paths.chain import chain, counts, effective, mean_length
 from ensemble.paths.spectrum import Spectrum, products, sampled, spectrum
 from landscape.data import stratified_order
-from landscape.engine.ranks import Communicator, agreed, communicator
+from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
 from landscape.engine.table import Table, read
@@ -95,7 +95,7 @@ def path_spectrum(
     """
     comm, out = communicator(comm), None if out is None else Path(out)
     with evaluate.ready(comm) as evaluation:
-        with agreed(comm):
+        with collective_errors(comm):
             check_gradients(evaluation)
             if whole("draws", draws) < 2:
                 raise BadInput(f"--draws is {draws}; an error needs 2 or more")

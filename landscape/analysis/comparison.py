@@ -169,24 +169,24 @@ def _part(results: Results) -> str:
     """What was measured, as the heading of a part: alike for files whose numbers can be compared."""
     a = results.attributes
     split = {"train": "training data", "test": "test data"}.get(a["split"], a["split"])
-    told = [f"{results.kind} on {a['data']}", *filter(None, [split])]
+    conditions = [f"{results.kind} on {a['data']}", *filter(None, [split])]
     if a["loss"] != "cross_entropy":
-        told.append(a["loss"])
+        conditions.append(a["loss"])
     for name in ("x", "y", "z"):
         if name in results.coordinates:
             c = results.coordinates[name]
-            told.append(f"{name} {c[0]:g} … {c[-1]:g} ({c.size} points)".replace("-", "−"))
+            conditions.append(f"{name} {c[0]:g} … {c[-1]:g} ({c.size} points)".replace("-", "−"))
     if results.kind == "lesion":
-        told.append(_trials(results))
+        conditions.append(_trials(results))
     if "hessian_parameters" in a:
-        told.append(f"parameters {a['hessian_parameters']}")
+        conditions.append(f"parameters {a['hessian_parameters']}")
     if "chosen_parameters" in a:
-        told.append(f"parameters {a['chosen_parameters']}")
+        conditions.append(f"parameters {a['chosen_parameters']}")
     if "directions" in a:
-        told.append(a["directions"].removesuffix("; parameters of one dimension not moved"))  # as always
+        conditions.append(a["directions"].removesuffix("; parameters of one dimension not moved"))  # as always
     if a.get("batchnorm", "frozen") != "frozen":
-        told.append(f"BatchNorm {a['batchnorm']}")
-    return ", ".join(told)
+        conditions.append(f"BatchNorm {a['batchnorm']}")
+    return ", ".join(conditions)
 
 
 def _trials(results: Results) -> str:

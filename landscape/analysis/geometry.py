@@ -137,8 +137,8 @@ def convex(loss: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ma.MaskedArray:
 
 def convex_fraction(loss: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
     """Fraction of the slice in which the loss is convex: of the points that `convex` knows; NaN if there is none."""
-    found = convex(loss, x, y)
-    return float(found.mean()) if found.count() else float("nan")
+    inner = convex(loss, x, y)
+    return float(inner.mean()) if inner.count() else float("nan")
 
 
 def roughness(loss: np.ndarray, loss_se: np.ndarray, window: int = 5) -> Roughness:

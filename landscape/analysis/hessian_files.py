@@ -136,12 +136,14 @@ def density_of(
     nodes, weights, n = file["node"][done], file["weight"][done], int(file.attributes["parameters"])
     if linear is None:
         return smoothed(nodes, weights, n, grid, width)
-    found = smoothed(np.arcsinh(nodes / linear), weights, n, None if grid is None else np.arcsinh(grid / linear), width)
-    slope = 1 / (linear * np.cosh(found.grid))  # of the axis
+    density = smoothed(
+        np.arcsinh(nodes / linear), weights, n, None if grid is None else np.arcsinh(grid / linear), width
+    )
+    slope = 1 / (linear * np.cosh(density.grid))  # of the axis
     return replace(
-        found,
-        grid=linear * np.sinh(found.grid),
-        values=found.values * slope,
-        standard_error=found.standard_error * slope,
+        density,
+        grid=linear * np.sinh(density.grid),
+        values=density.values * slope,
+        standard_error=density.standard_error * slope,
         nodes=nodes,
     )

@@ -117,13 +117,13 @@ def minima(loss: np.ndarray, loss_se: np.ndarray, k: float | None = None) -> Min
     loss = np.asarray(loss, float)
     if k is None:
         k = threshold(loss.shape)
-    found = pairs(loss)
+    births = pairs(loss)
     error = _nearest(np.asarray(loss_se, float)).ravel()
-    noise = np.hypot(error[found.minimum], error[found.saddle])
+    noise = np.hypot(error[births.minimum], error[births.saddle])
     # A lake without a pass never ends: no noise takes it away, and its threshold is not asked for.
-    counted = (found.saddle < 0) | (found.death - found.birth > k * noise)
-    rim = _rim(np.isfinite(loss)).ravel()[found.minimum]
-    persistence = (found.death - found.birth)[counted & (found.saddle >= 0)]
+    counted = (births.saddle < 0) | (births.death - births.birth > k * noise)
+    rim = _rim(np.isfinite(loss)).ravel()[births.minimum]
+    persistence = (births.death - births.birth)[counted & (births.saddle >= 0)]
     return Minima(int(counted.sum()), int((counted & rim).sum()), float(persistence.sum()))
 
 

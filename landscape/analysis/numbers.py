@@ -296,8 +296,8 @@ def _guessing(results: Results) -> float | None:
 
 def _basin(below: str, fields: np.ndarray, level: float, x: np.ndarray, y: np.ndarray | None) -> Row:
     size, unit = ("width", "units of x") if y is None else ("area", "units of x·y")
-    found = [basin(f, level, x, y) for f in fields]
-    return Row(f"basin {size} around the centre, {below}", unit, [b.size for b in found], [b.censored for b in found])
+    basins = [basin(f, level, x, y) for f in fields]
+    return Row(f"basin {size} around the centre, {below}", unit, [b.size for b in basins], [b.censored for b in basins])
 
 
 def _barriers(results: Results, loss: np.ndarray, x: np.ndarray, unit: str) -> Iterator[Row]:
@@ -305,10 +305,10 @@ def _barriers(results: Results, loss: np.ndarray, x: np.ndarray, unit: str) -> I
     between = (x >= 0) & (x <= 1) if "to" in results.attributes else np.full(x.shape, True)
     path = x[between]
     exists = path.size > 1 and ("to" not in results.attributes or (path[0], path[-1]) == (0, 1))
-    found = [barrier(f[between], path) if exists else (NONE, NONE, NONE) for f in loss]
+    barriers = [barrier(f[between], path) if exists else (NONE, NONE, NONE) for f in loss]
     ends = f"x {path[0]:g} … {path[-1]:g}".replace("-", "−") if path.size else "no points"
     for over, heights in zip(
-        ("the larger end", "the mean of the ends", "the line between them"), zip(*found, strict=True), strict=True
+        ("the larger end", "the mean of the ends", "the line between them"), zip(*barriers, strict=True), strict=True
     ):
         yield Row(f"barrier over {over}, {ends}", unit, heights)
 

@@ -44,8 +44,8 @@ def as_csv(table: Comparison) -> str:
         for network, e in zip([*table.networks, between], [*line.estimates, line.difference], strict=True):
             if e is not None:
                 unit = "1" if network == between and line.geometric else line.unit
-                found = ["" if math.isnan(value) else value for value in (e.mean, e.low, e.high)]
-                writer.writerow([line.part, line.name, unit, network, *found, e.repeats, e.censored])
+                numbers = ["" if math.isnan(value) else value for value in (e.mean, e.low, e.high)]
+                writer.writerow([line.part, line.name, unit, network, *numbers, e.repeats, e.censored])
     return out.getvalue()
 
 
@@ -65,7 +65,7 @@ def headings(table: Comparison) -> list[str]:
 
 def rows(table: Comparison, form: Callable[..., str]) -> dict[str, list[list[str]]]:
     """For each part its rows: a number's name, the networks' estimates and their difference."""
-    found: dict[str, list[list[str]]] = {}
+    by_label: dict[str, list[list[str]]] = {}
     for part, group in groupby(table.lines, key=lambda line: line.part):
         lines = list(group)
         repeats = [
@@ -77,18 +77,18 @@ def rows(table: Comparison, form: Callable[..., str]) -> dict[str, list[list[str
             body.insert(
                 0, ["repeats (1)", *(str(n) if n else form(None, False) for n in repeats), *[""] * (len(repeats) == 2)]
             )
-        found[part] = body
-    return found
+        by_label[part] = body
+    return by_label
 
 
 def cells(line: Line, form: Callable[..., str]) -> list[str]:
     """The networks' estimates."""
-    found = []
+    texts = []
     for e in line.estimates:
         after = f" (n = {e.repeats})" if e and e.missing and e.repeats else ""
         after += f" ({e.censored} of {e.repeats} censored)" if e and e.censored and e.repeats > 1 else ""
-        found.append(form(e, line.geometric, before=">" if e and e.censored else "", after=after))
-    return found
+        texts.append(form(e, line.geometric, before=">" if e and e.censored else "", after=after))
+    return texts
 
 
 def apart(line: Line, form: Callable[..., str], networks: int) -> list[str]:
@@ -173,4 +173,4 @@ SIGNS = {
 
 def escaped(text: str) -> str:
     """Text for LaTeX."""
-    return re.sub("|".join(map(re.escape, SIGNS)), lambda found: SIGNS[found[0]], text)
+    return re.sub("|".join(map(re.escape, SIGNS)), lambda sign: SIGNS[sign[0]], text)

@@ -294,8 +294,8 @@ def load(
     parts = {p: {key: everything[f"{p}.{key}" if p else key] for key in part} for p, part in parts.items()}
     weights = _usual(parts, entry)
     try:
-        found = entry_of(parts, network, entry, path)
-        weights, arguments = renamed(weights if found is None else found.weights, network)
+        own_entry = entry_of(parts, network, entry, path)
+        weights, arguments = renamed(weights if own_entry is None else own_entry.weights, network)
     except (TypeError, ValueError, LookupError) as error:  # of shapes that no network has
         if isinstance(error, BadInput):
             raise
@@ -304,8 +304,8 @@ def load(
         ) from error
     weights = _sound(weights, path, lazy)
     foreign = Foreign(network, arguments, weights, format=0, sha256=sha256, path=path)
-    if found is not None:
-        foreign.entry, foreign.notes = found.label if entry is not None else None, found.notes
+    if own_entry is not None:
+        foreign.entry, foreign.notes = own_entry.label if entry is not None else None, own_entry.notes
         return foreign
     foreign.parts, foreign.entry, foreign.lazy = parts, entry, lazy
     return foreign if like is None else foreign.under_names_of(like)

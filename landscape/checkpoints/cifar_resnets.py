@@ -22,7 +22,7 @@ from torch import Tensor
 from landscape.checkpoints.entries import Entry, entry_under
 from landscape.errors import BadInput
 
-__all__ = ["arguments_of", "entry_of", "padded", "renamed", "reordered", "told"]
+__all__ = ["arguments_of", "describe_architecture", "entry_of", "padded", "renamed", "reordered"]
 
 OURS = ("resnet", "plain")
 NORM = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
@@ -84,7 +84,7 @@ def arguments_of(weights: Mapping[str, Tensor], network: str) -> dict:
     BadInput
         There is no such network of ours.
     """
-    blocks = sorted({(int(found[1]), int(found[2])) for name in weights if (found := BLOCK.fullmatch(name))})
+    blocks = sorted({(int(match[1]), int(match[2])) for name in weights if (match := BLOCK.fullmatch(name))})
     stages = [[place for stage, place in blocks if stage == number] for number in sorted({s for s, _ in blocks})]
     n = len(blocks) // 3
     if not n or blocks != [(s + 1, j) for s in range(3) for j in range(n)]:
@@ -151,7 +151,7 @@ def reordered(weights: Mapping[str, Tensor], back: bool = False) -> dict[str, Te
     return {name: moved(name, tensor) for name, tensor in weights.items()}
 
 
-def told(network: str, arguments: Mapping) -> str:
+def describe_architecture(network: str, arguments: Mapping) -> str:
     """One line on what was taken for granted."""
     given = ", ".join(f"{name} {value}" for name, value in arguments.items())
     zeros = "; zeros taken to be padded half before the channels and half behind, as in pytorch_resnet_cifar10"
@@ -160,11 +160,11 @@ def told(network: str, arguments: Mapping) -> str:
 
 def _ours(name: str) -> str:
     """Our name for one of theirs."""
-    found = BLOCK.fullmatch(name)
-    if found is None:
+    match = BLOCK.fullmatch(name)
+    if match is None:
         layer, _, what = name.rpartition(".")
         return f"{ {'conv1': 'stem.0', 'bn1': 'stem.1', 'linear': 'head.2', 'fc': 'head.2'}[layer] }.{what}"
-    stage, place, part, number, what = found.groups()
+    stage, place, part, number, what = match.groups()
     block = f"stages.{int(stage) - 1}.{place}"
     if part in ("shortcut", "downsample"):
         return f"{block}.shortcut.{number}.{what}"

@@ -302,7 +302,7 @@ def _entries(parts: Mapping, network: nn.Module, all_prefixes: bool = False) -> 
         return []
     parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
     tied = _tied(network)
-    found: dict[frozenset, Entry] = {}
+    entries: dict[frozenset, Entry] = {}
     everything = flat(parts)
     inside = {_join(path, key): path for path, part in parts.items() for key in part}
     first = _common(own)
@@ -328,10 +328,10 @@ def _entries(parts: Mapping, network: nn.Module, all_prefixes: bool = False) -> 
                     dicts = {inside[name] for name in entry.names}
                     entry.label = (min(dicts) or ".") if len(dicts) == 1 else entry.label
                     entry.around = prefix, clean
-                    found.setdefault(frozenset(entry.names), entry)
-                    if len(found) == MOST_ENTRIES:
-                        return list(found.values())
-    return list(found.values())
+                    entries.setdefault(frozenset(entry.names), entry)
+                    if len(entries) == MOST_ENTRIES:
+                        return list(entries.values())
+    return list(entries.values())
 
 
 def _entry(prefix: str, theirs: dict, ours: dict, own: dict, everything: dict, tied: dict) -> Entry:
@@ -397,12 +397,12 @@ def _averages(parts: Mapping, whole: list[Entry], least: float) -> list[Entry]:
     for name, tensor in flat(parts).items():
         if name not in taken and (label := _averaged(name)):
             groups.setdefault(label, {})[name] = tensor
-    found = []
+    averages = []
     for label, tensors in groups.items():
         numbers = sum(t.numel() for t in tensors.values() if t.is_floating_point())
         if numbers and numbers >= least:
-            found.append(Entry(label, label, {}, set(tensors), list(whole[0].weights) if whole else []))
-    return found
+            averages.append(Entry(label, label, {}, set(tensors), list(whole[0].weights) if whole else []))
+    return averages
 
 
 def _completed(group: Entry, parts: Mapping, network: nn.Module, whole: list[Entry]) -> list[Entry]:
@@ -427,23 +427,23 @@ def _completed(group: Entry, parts: Mapping, network: nn.Module, whole: list[Ent
     dotless = {name.replace(".", ""): name for name in parameters}
     named = {dotless.get(full[len(group.name) + 1 :]): everything[full] for full in group.names}
     candidates.append((group.name, {name: t for name, t in named.items() if name is not None}))
-    found = [
+    fitting = [
         Entry(name, name, {**rest.weights, **weights}, group.names, rest=rest.label)
         for name, weights in candidates
         if weights and all(n in weights and weights[n].shape == parameters[n].shape for n in trained)
     ]
-    if len(found) == 1:
-        found[0].name = found[0].label = group.name
-    return found or [group]
+    if len(fitting) == 1:
+        fitting[0].name = fitting[0].label = group.name
+    return fitting or [group]
 
 
 def _distinct(entries: list[Entry]) -> list[Entry]:
     """Entries without those that have the same weights as one before."""
-    found: list[Entry] = []
+    distinct: list[Entry] = []
     for each in entries:
-        if not any(_equal(each.weights, other.weights) for other in found):
-            found.append(each)
-    return found
+        if not any(_equal(each.weights, other.weights) for other in distinct):
+            distinct.append(each)
+    return distinct
 
 
 def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:

@@ -71,8 +71,8 @@ def numbers_of_numpy() -> contextlib.AbstractContextManager:
 
 def refused_class(message: str) -> str:
     """The class or function in a message of ``torch.load``; empty if it is about something else."""
-    found = re.search(r"(?:GLOBAL|Unsupported class) ([\w.<>]{1,200})", message)
-    return found[1].rstrip(".") if found else ""
+    match = re.search(r"(?:GLOBAL|Unsupported class) ([\w.<>]{1,200})", message)
+    return match[1].rstrip(".") if match else ""
 
 
 def class_found(path: Path, name: str) -> tuple[str, str]:

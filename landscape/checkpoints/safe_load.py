@@ -71,7 +71,7 @@ def read(path: Path, lazy: bool = False) -> object:
     if not path.is_dir():
         return _read(path, lazy)
     index = _index(path)
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for file in files:
         if file.suffix == ".json":
             continue
@@ -83,8 +83,8 @@ def read(path: Path, lazy: bool = False) -> object:
         if part.keys() != (meant := {n for n, shard in index.items() if shard == file.name}):
             odd = str(min(map(str, part.keys() ^ meant)))[:100]
             raise Unsound(f"its index and {file.name} do not agree on {odd}", "copy the whole folder again")
-        found |= sound(part, file, lazy)
-    return found
+        tensors |= sound(part, file, lazy)
+    return tensors
 
 
 def files_of(path: Path) -> list[Path]:
@@ -169,12 +169,12 @@ def sound(weights: Mapping, path: Path, lazy: bool = False) -> dict[str, Tensor]
     BadInput
         Together they are larger than the memory, since they share what the file holds once.
     """
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     held = {}
     for name, tensor in weights.items():
         if not isinstance(name, str):
             raise Unsound(f"a tensor has a {type(name).__name__} for a name")
-        found[name] = t = Tensor.detach(tensor)  # without what a file may have put in the place of its methods
+        tensors[name] = t = Tensor.detach(tensor)  # without what a file may have put in the place of its methods
         if not _in_memory(t):
             raise Unsound(f"{name} is sparse, quantised or without values")
         if not _whole(t):
@@ -183,8 +183,8 @@ def sound(weights: Mapping, path: Path, lazy: bool = False) -> dict[str, Tensor]
     if sum(held.values()) > sum(file.stat().st_size for file in files_of(path)):
         raise Unsound("its tensors are larger than it is")
     if not lazy:
-        guard_memory(sum(t.numel() * t.element_size() for t in found.values()), f"the tensors of {path}")
-    return found
+        guard_memory(sum(t.numel() * t.element_size() for t in tensors.values()), f"the tensors of {path}")
+    return tensors
 
 
 def plain(value: object, tensors: bool = False) -> bool:

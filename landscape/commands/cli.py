@@ -25,8 +25,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
-from landscape.engine.ranks import Alone, Communicator, agreed, world
-from landscape.errors import COMMAND, SCRIPT, BadInput, UnknownLayer, addressed, meant
+from landscape.engine.ranks import Communicator, SerialComm, collective_errors, world
+from landscape.errors import COMMAND, SCRIPT, BadInput, UnknownLayer, addressed, did_you_mean
 from landscape.log import ANSWER, LOG, note
 
 __all__ = ["Parser", "chosen", "printable", "run"]
@@ -68,13 +68,13 @@ class Parser(argparse.ArgumentParser):
             return
         if self._negative_number_matcher.match(word) or (word[1] != "-" and word[:2] in options):
             return
-        self.error(f"there is no option {name}{meant(name, options)}")
+        self.error(f"there is no option {name}{did_you_mean(name, options)}")
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            error.message += meant(str(value), map(str, action.choices or ()))
+            error.message += did_you_mean(str(value), map(str, action.choices or ()))
             raise
 
 
@@ -109,11 +109,11 @@ def run(main: Callable, parser: Parser, words: Sequence[str] | None = None) -> N
 
     Parameters
     ----------
-    main : the command. It may raise `BadInput` on all ranks alike (from `agreed`) or on one.
+    main : the command. It may raise `BadInput` on all ranks alike (from `collective_errors`) or on one.
     parser : reads the command line
     words : what is typed after the command's name; by default a script's own arguments
     """
-    comm: Communicator = Alone()
+    comm: Communicator = SerialComm()
     STOPPED.clear()
     before = COMMAND.set(True)
     as_script = SCRIPT.set(words is None)
@@ -122,7 +122,7 @@ def run(main: Callable, parser: Parser, words: Sequence[str] | None = None) -> N
             signal.signal(number, _stop)
         comm = world()
         warnings.showwarning = partial(_shown, comm, warnings.showwarning)
-        with agreed(comm):
+        with collective_errors(comm):
             arguments = _parsed(parser, sys.argv[1:] if words is None else list(words))
         quiet, verbose = (getattr(arguments, name, False) for name in ("quiet", "verbose"))
         with _printing(ANSWER if quiet else logging.DEBUG if verbose else logging.INFO):
@@ -168,7 +168,7 @@ def _failed(comm: Communicator, parser: Parser, error: Exception) -> int:
             os.dup2(nowhere, stream)
         _abort(comm, 128 + signal.SIGPIPE)
         return 128 + signal.SIGPIPE
-    complaint, agreed_upon = _complaint(error), getattr(error, "agreed", False)
+    complaint, agreed_upon = _complaint(error), getattr(error, "collective", False)
     status = 1 if complaint is None else 2
     if complaint is None:
         _tell(f"{parser.prog}: rank {comm.rank} of {comm.size} failed\n{traceback.format_exc()}")

@@ -15,15 +15,14 @@ from landscape.curvature.hessian import NotFinite, one_thread
 from landscape.curvature.spectra import density_probes, operator_of, part_of_eigenvalues, top_eigenvalues, trace_probes
 from landscape.engine.grid import Ends as AxisEnds
 from landscape.engine.grid import axes_of, ends_of
-from landscape.engine.ranks import Communicator, agreed, communicator
+from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
 from landscape.engine.table import Table
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.losses import in_units
-from landscape.linalg.lanczos import Ends
-from landscape.linalg.lanczos import ends as extreme_eigenvalues
+from landscape.linalg.lanczos import Extremes, extreme_eigenvalues
 from landscape.log import Report
 from landscape.planes.auto_range import auto_range as ranged
 from landscape.planes.build_plane import End, PlaneMaker, build_plane, seed_of
@@ -126,7 +125,7 @@ def curvature(
     """
     given = dict(locals())  # the arguments, as long as there is nothing else
     comm, out = communicator(comm), None if out is None else Path(out)
-    with agreed(comm):
+    with collective_errors(comm):
         mode = _mode(given)
         _check(given, mode)
         precision, steps = part_of_eigenvalues(precision), whole("steps", steps)
@@ -138,7 +137,7 @@ def curvature(
     running: dict[str, Any] = {"out": out, "comm": comm, "quiet": quiet, "dry_run": dry_run}
     with evaluate.ready(comm) as evaluation, one_thread():
         network = evaluation.network
-        with agreed(comm):
+        with collective_errors(comm):
             which = selected(network, parameters, filters=not all_parameters)
             if mode != "plane" and (out is None or not out.exists()):
                 operator = operator_of(evaluation, which)
@@ -156,7 +155,7 @@ def curvature(
         if mode == "density":
             return density_probes(evaluation, which, number, steps=steps, **running)
 
-        with agreed(comm):
+        with collective_errors(comm):
             directing = {name: given[name] for name in inspect.signature(build_plane).parameters if name in OF_PLANES}
             directing |= {"dimensions": len(ends), "seed": seed, "parameters": parameters}
             placed = build_plane(evaluate, evaluation, **directing)
@@ -172,7 +171,7 @@ def curvature(
                     try:
                         extreme = extreme_eigenvalues(operator_of(evaluation, which), precision, steps, seed)
                     except NotFinite:  # a result, like the loss that it comes with
-                        extreme = Ends(np.full(2, np.nan), np.full(2, np.nan), False, 0)
+                        extreme = Extremes(np.full(2, np.nan), np.full(2, np.nan), False, 0)
                     yield evaluation.measure() | {
                         "lambda_min": extreme.values[0],
                         "lambda_max": extreme.values[1],

@@ -32,7 +32,7 @@ import torch
 from torch import nn
 
 from landscape.curvature.hessian import direction_of, one_thread, vector_of
-from landscape.engine.ranks import Communicator, agreed, communicator
+from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
 from landscape.engine.sweep import Function
@@ -104,7 +104,7 @@ def sharpness(
     (4, 1, 2)
     """
     comm = communicator(comm)
-    with agreed(comm):
+    with collective_errors(comm):
         radii = np.array([real("rho", each) for each in (rho if isinstance(rho, Iterable) else [rho])])
         if not (len(radii) and np.isfinite(radii).all() and (np.diff(radii, prepend=0) > 0).all()):
             listed = " ".join(f"{each:g}" for each in radii) or "empty"
@@ -113,7 +113,7 @@ def sharpness(
         evaluate.require_exact("sharpness")
     with evaluate.ready(comm) as evaluation:
         network = evaluation.network
-        with agreed(comm):
+        with collective_errors(comm):
             which = selected(network, parameters, filters=not all_parameters)
             data = evaluation.batches, evaluation.loss
             function = rises(network, *data, which, steps, seed, evaluation.measure)
@@ -210,11 +210,11 @@ def rises(
         if kind.endswith("ascent"):
             u = ascend(climbed, u, steps)
         with moved(s * u):
-            found = measuring()
-        if kind.endswith("ascent") and found["loss"] < here["loss"]:
-            found = here
+            measured = measuring()
+        if kind.endswith("ascent") and measured["loss"] < here["loss"]:
+            measured = here
         with np.errstate(invalid="ignore"):
-            return found | {"rise": float(np.subtract(found["loss"], here["loss"]))}
+            return measured | {"rise": float(np.subtract(measured["loss"], here["loss"]))}
 
     def rows(points: np.ndarray) -> Iterator[dict[str, float]]:
         for kind, rho, trial in points:

@@ -18,7 +18,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from landscape.analysis.hessian_files import DENSITY, EIGENVALUES, TRACE, UNIT
 from landscape.curvature.hessian import Eigenpairs, hessian_eigenpairs, hessian_operator, one_thread
-from landscape.engine.ranks import Communicator, agreed
+from landscape.engine.ranks import Communicator, collective_errors
 from landscape.engine.results import Results
 from landscape.engine.run import run
 from landscape.engine.table import Table
@@ -190,7 +190,7 @@ def top_eigenvalues(
 ) -> Results | Report:
     """The outermost eigenvalues; their directions go into a file, if one is named. Collective."""
     n = operator_of(evaluation, which).shape[0]
-    with agreed(comm):
+    with collective_errors(comm):
         if comm.size > 1:
             raise BadInput("--top runs on one process; start it without mpiexec")
         if not 1 <= number < n:
@@ -256,7 +256,7 @@ def trace_probes(
 ) -> Results | Report:
     """Estimates of the trace, one a probe. Collective."""
     operator = operator_of(evaluation, which)
-    with agreed(comm):
+    with collective_errors(comm):
         size, probes = budget(products)
 
     @cache
@@ -296,7 +296,7 @@ def density_probes(
     """Quadratures of the spectral density, one a probe. Collective."""
     operator = operator_of(evaluation, which)
     n = operator.shape[0]
-    with agreed(comm):
+    with collective_errors(comm):
         if probes < 2:
             raise BadInput(f"--density is {probes}; give 2 probes or more, which their scatter is known from")
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from landscape.data.sources import KNOWN, VOID, source
-from landscape.errors import BadInput, meant
+from landscape.errors import BadInput, did_you_mean
 from landscape.memory import guard_memory
 from landscape.nested import Nested, leaves, length, mapped, take
 from landscape.nested import split as split_up
@@ -283,7 +283,7 @@ def _given(
     if isinstance(mean, str):
         if mean not in CONSTANTS:
             raise BadInput(
-                f"no constants {mean!r}: expected numbers, or {', '.join(CONSTANTS)}{meant(mean, CONSTANTS)}"
+                f"no constants {mean!r}: expected numbers, or {', '.join(CONSTANTS)}{did_you_mean(mean, CONSTANTS)}"
             )
         if std is not None:
             raise BadInput(f"mean {mean} sets std too; leave std out, or give the numbers of both")

@@ -24,8 +24,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
-from landscape.errors import BadInput, meant
-from landscape.import_path import imported
+from landscape.errors import BadInput, did_you_mean
+from landscape.import_path import import_object
 from landscape.memory import guard_memory
 from landscape.nested import Nested, cat, length, take
 
@@ -100,7 +100,7 @@ def source(
         return name, _function(name)
     raise BadInput(
         f"no data {name!r}: expected {', '.join(KNOWN)}, an existing folder with train/ and test/, "
-        f"an .npz file, or package.module:function{meant(name, KNOWN)}"
+        f"an .npz file, or package.module:function{did_you_mean(name, KNOWN)}"
     )
 
 
@@ -127,14 +127,14 @@ def _torchvision(name: str, root: str | Path | None, download: bool) -> Source:
         from torchvision import datasets
 
         try:  # torchvision compares checksums before it unpickles CIFAR
-            found = getattr(datasets, TORCHVISION[name])(root, train=split == "train", download=download)
+            dataset = getattr(datasets, TORCHVISION[name])(root, train=split == "train", download=download)
         except Exception as error:  # of all kinds, when a file is cut short
             if download:
                 raise BadInput(f"cannot fetch {name} into {root} ({_line(error)}); pass --root where it is") from error
             raise BadInput(
                 f"{name} is not in {root}, or is damaged; pass --download to fetch it, or --root where it is"
             ) from error
-        return _checked(found.data, found.targets, f"the {split} split of {name}")
+        return _checked(dataset.data, dataset.targets, f"the {split} split of {name}")
 
     return read
 
@@ -296,7 +296,7 @@ def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dt
 
 
 def _function(name: str) -> Source:
-    function = imported(name)
+    function = import_object(name)
 
     def read(split: str) -> Split:
         what = f"the {split} split of {name}"
@@ -336,15 +336,15 @@ def _in_order(loader: DataLoader) -> DataLoader:
 
 def _checked(inputs: Any, targets: Any, what: str) -> Split:
     count = None if _many(targets) else len(targets)
-    found = _each(_input, _stacked(inputs, count), f"inputs of {what}")
+    tensors = _each(_input, _stacked(inputs, count), f"inputs of {what}")
     if not _many(inputs):
-        count = length(found, f"inputs of {what}")
+        count = length(tensors, f"inputs of {what}")
     targets = _each(_target, _stacked(targets, count), f"targets of {what}")
-    one, other = length(found, f"inputs of {what}"), length(targets, f"targets of {what}")
+    one, other = length(tensors, f"inputs of {what}"), length(targets, f"targets of {what}")
     if one != other:
         raise BadInput(f"{what} has {one} inputs and {other} targets; expected as many")
     classes = _classes(targets, f"targets of {what}")
-    return Split(lambda index: take(found, index), targets, classes, _any_wide(inputs))
+    return Split(lambda index: take(tensors, index), targets, classes, _any_wide(inputs))
 
 
 def _many(value: Any) -> bool:

@@ -76,7 +76,7 @@ def document(title: str, body: str, data: dict, script: str) -> str:
     scripts = [plotly().offline.get_plotlyjs(), (here / "document.js").read_text("utf-8"), script]
     runs = " ".join(f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in scripts)
     policy = f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {runs}"
-    told = json.dumps(data, allow_nan=False).replace("<", r"\u003c")
+    encoded = json.dumps(data, allow_nan=False).replace("<", r"\u003c")
     return "\n".join(
         [
             "<!DOCTYPE html>",
@@ -92,7 +92,7 @@ def document(title: str, body: str, data: dict, script: str) -> str:
             f"<h1>{escape(title)}</h1>",
             "<noscript><p>This page needs JavaScript, which is switched off.</p></noscript>",
             body,
-            f'<script type="application/json" id="page">{told}</script>',
+            f'<script type="application/json" id="page">{encoded}</script>',
             *(f"<script>{text}</script>" for text in scripts),
             "</body>",
             "</html>",
@@ -123,7 +123,7 @@ def provenance(files: Sequence[Results]) -> str:
     """Where the numbers of a page come from, as HTML: a paragraph for each file."""
     lines = []
     for file in files:
-        told = [how.format(str(file.attributes[name])) for name, how in SHOWN.items() if name in file.attributes]
+        parts = [how.format(str(file.attributes[name])) for name, how in SHOWN.items() if name in file.attributes]
         source = file.path.name if file.path else file.source
-        lines.append(f'<p class="provenance">{escape(source)}: {escape(" · ".join(told))}</p>')
+        lines.append(f'<p class="provenance">{escape(source)}: {escape(" · ".join(parts))}</p>')
     return "\n".join(lines)

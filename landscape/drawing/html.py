@@ -171,8 +171,8 @@ def _values(layer: Results, variable: str) -> dict:
     """What the page tells of each point beside its loss."""
     interpolated = layer.variables.get("interpolated", np.zeros(layer["done"].shape, bool))
     state = np.where(layer["done"], MEASURED, np.where(interpolated, INTERPOLATED, UNKNOWN))
-    told = {"loss_se": layer["loss_se"], "accuracy": layer.accuracy(), "examples": examples(layer, variable)}
-    return {name: packed(array.ravel()) for name, array in (told | {"state": state}).items()}
+    values = {"loss_se": layer["loss_se"], "accuracy": layer.accuracy(), "examples": examples(layer, variable)}
+    return {name: packed(array.ravel()) for name, array in (values | {"state": state}).items()}
 
 
 def _notes(layers: Sequence[tuple[str, Results]], paths: Sequence[Results]) -> list[str]:

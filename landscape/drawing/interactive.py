@@ -88,8 +88,8 @@ def path(file: Results) -> list:
     along, across, done = file["alpha"], file["beta"], file["done"]
     true, flat = (np.where(done, file[name], np.nan) for name in ("loss", "plane_loss"))
     names = [escape(str(name), quote=False) for name in file.coordinates["checkpoint"]]
-    told = {"text": names, "customdata": np.column_stack([true, flat, file["off_plane"]])}
-    told["hovertemplate"] = (
+    labels = {"text": names, "customdata": np.column_stack([true, flat, file["off_plane"]])}
+    labels["hovertemplate"] = (
         "%{text}<br>α %{x:.4g}, β %{y:.4g}<br>loss %{customdata[0]:.4g}<br>nearest in the plane %{customdata[1]:.4g}"
         "<br>%{customdata[2]:.4g} off the plane<extra></extra>"
     )
@@ -110,7 +110,7 @@ def path(file: Results) -> list:
             line={"color": INK, "width": 5},
             marker={"color": INK, "size": size, "symbol": symbol},
             name="path, at its own loss: it leaves the plane (square to diamond)",
-            **told,
+            **labels,
         ),
         go.Scatter3d(
             x=along,
@@ -119,7 +119,7 @@ def path(file: Results) -> list:
             mode="lines",
             line={"color": "black", "width": 4},
             name="nearest points in the plane",
-            **told,
+            **labels,
         ),
         go.Scatter3d(
             **strokes, mode="lines", line={"color": "#777", "width": 1}, name="from one to the other", hoverinfo="skip"
@@ -155,14 +155,14 @@ def line(
                 ", %{{customdata[{}]}} examples": examples(layer, variable),
             }
             parts = {how: values for how, values in parts.items() if np.isfinite(values).any()}
-            told = "%{y:.4g}" + "".join(how.format(k) for k, how in enumerate(parts))
+            template = "%{y:.4g}" + "".join(how.format(k) for k, how in enumerate(parts))
             figure.add_scatter(
                 x=x,
                 y=loss,
                 mode="lines",
                 line={"color": color, "width": 2},
                 customdata=np.column_stack(list(parts.values())),
-                hovertemplate=told,
+                hovertemplate=template,
                 showlegend=j == 0,
                 **group,
             )
@@ -205,10 +205,10 @@ def examples(layer: Results, variable: str) -> np.ndarray:
 def _axis(file: Results, i: int) -> dict:
     """α or β, and of which checkpoint or block it is, where that is known."""
     letter = "αβ"[i]
-    for attribute, told in {"to": "{} (1: {})", "gates": "{} (of {})"}.items():
+    for attribute, template in {"to": "{} (1: {})", "gates": "{} (of {})"}.items():
         names = np.atleast_1d(file.attributes.get(attribute, []))
         if len(names) > i:
-            return {"title": {"text": escape(told.format(letter, str(names[i]).removesuffix(".pt")), quote=False)}}
+            return {"title": {"text": escape(template.format(letter, str(names[i]).removesuffix(".pt")), quote=False)}}
     return {"title": {"text": letter}}
 
 

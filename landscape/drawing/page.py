@@ -295,32 +295,32 @@ def titles_of(
         return list(titles)
     names = [file.network for file in files]
     one = [i if shared is None else _values(file, shared) for i, file in enumerate(files)]
-    found = list(names)
+    labels = list(names)
     for name in {name for name in names if names.count(name) > 1}:
-        alike = [i for i, each in enumerate(names) if each == name]
-        for i, more in zip(alike, _apart([files[i] for i in alike], [one[i] for i in alike]), strict=True):
-            found[i] = f"{name} ({', '.join(more)})" if more else name
-    return found
+        same = [i for i, each in enumerate(names) if each == name]
+        for i, more in zip(same, _apart([files[i] for i in same], [one[i] for i in same]), strict=True):
+            labels[i] = f"{name} ({', '.join(more)})" if more else name
+    return labels
 
 
 def _apart(files: Sequence[Results], groups: Sequence) -> list[list[str]]:
     """For each of some files of one title, what tells it from those of other groups."""
-    told: list[list[str]] = [[] for _ in files]
+    labels: list[list[str]] = [[] for _ in files]
 
     def settled() -> bool:  # no two groups are told alike
-        pairs = {(tuple(each), group) for each, group in zip(told, groups, strict=True)}
+        pairs = {(tuple(each), group) for each, group in zip(labels, groups, strict=True)}
         return len({each for each, _ in pairs}) == len(pairs)
 
     same = len({file.attributes.get("checkpoint") for file in files}) == 1
     for name, form in TELLING.items() if same else ():
         values = [str(file.attributes.get(name, "")) for file in files]
         if not settled() and len(set(values)) > 1:
-            for each, value in zip(told, values, strict=True):
+            for each, value in zip(labels, values, strict=True):
                 each.append(form.format(value))
     if settled():
-        return told
-    told = [[file.path.stem if file.path else str(number)] for number, file in enumerate(files, 1)]
-    return told if settled() else [[file.source] for file in files]
+        return labels
+    labels = [[file.path.stem if file.path else str(number)] for number, file in enumerate(files, 1)]
+    return labels if settled() else [[file.source] for file in files]
 
 
 def _values(file: Results, names: Sequence[str]) -> tuple[str, ...]:
@@ -426,13 +426,13 @@ def notes_of(files: Sequence[Results], losses: Sequence[np.ndarray], norm: Norma
     }
     notes = [Patch(label=name, linewidth=0.4, **MISSING[name]) for name, there in missing.items() if there]
     finite = np.concatenate([loss[np.isfinite(loss)] for loss in losses])
-    told = []
+    remarks = []
     if beyond in ("max", "both"):
-        told.append("losses up to {} drawn as {}".format(*labels_of([finite.max(), limits_of(norm)[1]])))
+        remarks.append("losses up to {} drawn as {}".format(*labels_of([finite.max(), limits_of(norm)[1]])))
     if beyond in ("min", "both"):
-        told.append("losses down to {} drawn as {}".format(*labels_of([finite.min(), limits_of(norm)[0]])))
-    told += _interpolated(files)
-    return notes + [Line2D([], [], linestyle="none", label=text) for text in told]
+        remarks.append("losses down to {} drawn as {}".format(*labels_of([finite.min(), limits_of(norm)[0]])))
+    remarks += _interpolated(files)
+    return notes + [Line2D([], [], linestyle="none", label=text) for text in remarks]
 
 
 def _interpolated(files: Sequence[Results]) -> list[str]:
@@ -455,8 +455,8 @@ def loss_label(files: Sequence[Results], scale: str = "") -> str:
         name, unit = loss, str(files[0].metadata.get("loss", {}).get("units", "")).removeprefix("1")
     elif unit in ("nats", loss):  # of no unit, the name tells what is measured
         unit = UNITS.get(loss, loss if loss.isidentifier() or " " in loss else "")
-    told = ", ".join(filter(None, [unit, scale.removeprefix(", ")]))
-    return f"{split_of(files)}{name}" + (f" ({told})" if told else "")
+    details = ", ".join(filter(None, [unit, scale.removeprefix(", ")]))
+    return f"{split_of(files)}{name}" + (f" ({details})" if details else "")
 
 
 def unit_of(files: Sequence[Results]) -> str:
@@ -492,8 +492,8 @@ def _is_decade(level: float) -> bool:
 
 def _axis(letter: str, file: Results, room: float = np.inf) -> str:
     """Name of an axis, with what it is measured in where that is known and there is room, in inches."""
-    told = str(file.attributes.get("directions", ""))
-    kinds = [kind for kind in NORMALIZATIONS.values() if kind in told and kind != NORMALIZATIONS["none"]]
+    directions = str(file.attributes.get("directions", ""))
+    kinds = [kind for kind in NORMALIZATIONS.values() if kind in directions and kind != NORMALIZATIONS["none"]]
     for attribute, told_as in {"to": "1: {}", "gates": "of {}"}.items():
         names = np.atleast_1d(file.attributes.get(attribute, []))
         if len(names) > "αβγ".index(letter):

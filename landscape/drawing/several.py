@@ -82,8 +82,8 @@ def repeats(
             "standard deviation over\ndirections, of ln(loss)" if log else "standard deviation\nover directions"
         )
         numbers = sorted({len(file.coordinates["repeat"]) for file in files})
-        told = f"{' or '.join(map(str, numbers))} independent pairs of directions"
-        figure.supxlabel(told, fontsize=NOTE)
+        note = f"{' or '.join(map(str, numbers))} independent pairs of directions"
+        figure.supxlabel(note, fontsize=NOTE)
     return figure
 
 

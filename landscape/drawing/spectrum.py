@@ -45,16 +45,16 @@ def densities(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     linear = max(abs(least), abs(most)) / (4 * min(n.shape[1] for n in nodes)) or 1.0
     ends = np.arcsinh(np.array([least, most]) / linear) + 4 * WIDTH * np.array([-1, 1])
     grid = linear * np.sinh(np.linspace(ends[0], ends[1], POINTS))
-    found = [density_of(file, grid, WIDTH, linear) for file in files]
+    curves = [density_of(file, grid, WIDTH, linear) for file in files]
     # The height of one eigenvalue where it is lowest: below, there is nothing to see.
-    single = min(1 / (d.n * WIDTH * np.sqrt(2 * np.pi) * np.hypot(linear, d.nodes.max())) for d in found)
+    single = min(1 / (d.n * WIDTH * np.sqrt(2 * np.pi) * np.hypot(linear, d.nodes.max())) for d in curves)
     with matplotlib.rc_context(STYLE):
         narrow = check_width(width) < 4.5
         figure = Figure((width, 3.2 if narrow else 2.7), layout="constrained")
         axes = figure.subplots()
         axes.set_xscale("asinh", linear_width=linear)
-        axes.set(yscale="log", xlim=grid[[0, -1]], ylim=(0.3 * single, 3 * max(d.values.max() for d in found)))
-        for density, name, color in zip(found, names, COLORS * len(files), strict=False):
+        axes.set(yscale="log", xlim=grid[[0, -1]], ylim=(0.3 * single, 3 * max(d.values.max() for d in curves)))
+        for density, name, color in zip(curves, names, COLORS * len(files), strict=False):
             ends = " to ".join(label_of(float(f"{end:.3g}")) for end in (density.nodes.min(), density.nodes.max()))
             density_line(axes, density, color=color, label=f"{name}: λ from {ends}")
         ticks = ticks_of(grid[0], grid[-1], linear)
@@ -109,8 +109,8 @@ def eigenvalues(files: Sequence[Results], *, titles: Sequence[str] | None = None
     """
     ends = {str(file.attributes["end"]): file.source for file in files}
     if len(ends) > 1:
-        told = ", ".join(f"{path} has the {end}" for end, path in ends.items())
-        raise BadInput(f"one figure shows one end of the spectrum, but {told}; draw them apart")
+        which = ", ".join(f"{path} has the {end}" for end, path in ends.items())
+        raise BadInput(f"one figure shows one end of the spectrum, but {which}; draw them apart")
     names, (end,) = titles_of(files, titles), ends
     known = np.concatenate([file["eigenvalue"][np.isfinite(file["eigenvalue"])] for file in files])
     if not known.size:

@@ -158,7 +158,7 @@ def losses(axes: Axes, file: Results) -> Axes:
 
 def _surfaces(paths: Sequence[Results], surfaces: Sequence[Results]) -> list[Results]:
     """The surface in the plane of each path; none for any if there are no surfaces."""
-    found = []
+    shown_surfaces = []
     for file in paths if surfaces else []:
         mine = [s for s in surfaces if _plane(s) == _plane(file)]
         if not mine:
@@ -167,18 +167,18 @@ def _surfaces(paths: Sequence[Results], surfaces: Sequence[Results]) -> list[Res
                 f"{others}: no surface is in the plane of {file.source}, their checkpoint or direction_digest differ; "
                 "measure it along the directions of that path"
             )
-        found.append(mine[0])
-    if unused := [s for s in surfaces if not any(s is f for f in found)]:
+        shown_surfaces.append(mine[0])
+    if unused := [s for s in surfaces if not any(s is f for f in shown_surfaces)]:
         raise BadInput(f"{unused[0].source} is not in the plane of a path, or one more in the same; leave it out")
-    for surface, file in zip(found, paths, strict=False):
+    for surface, file in zip(shown_surfaces, paths, strict=False):
         if surface.dims["loss"] != ("y", "x") or min(surface["loss"].shape) < 2:
             raise BadInput(f"{surface.source} is not over a plane; contours need 2 points or more each way, x and y")
         if surface.attributes["loss"] != file.attributes["loss"]:
-            told = f"{surface.attributes['loss']} and {file.attributes['loss']}"
+            losses = f"{surface.attributes['loss']} and {file.attributes['loss']}"
             raise BadInput(
-                f"{surface.source} and {file.source} have losses of different kinds, {told}; measure one of both"
+                f"{surface.source} and {file.source} have losses of different kinds, {losses}; measure one of both"
             )
-    return found
+    return shown_surfaces
 
 
 def _plane(file: Results) -> tuple[str, ...]:

@@ -36,16 +36,16 @@ def shown(file: Results, variable: str) -> Results:
         "loss_se": file.variables.get(f"{variable}_se", np.full(file["loss"].shape, np.nan)),
         "accuracy": file.accuracy("test_" if split else ""),
     }
-    told = {"loss": file.attributes["loss"] if kind == "loss" else NAMES.get(kind, kind)}
+    renamed = {"loss": file.attributes["loss"] if kind == "loss" else NAMES.get(kind, kind)}
     if split:
-        told["split"] = file.attributes["second_split"]
+        renamed["split"] = file.attributes["second_split"]
     # What is interpolated is so for the loss alone.
     left = {name: array for name, array in file.variables.items() if name != "interpolated"}
     # A loss of another kind than the first, such as weight decay besides, has units of its own.
     units = {"loss": file.metadata.get(variable, {})}
     dims = file.dims | dict.fromkeys(there, file.dims[variable])
     parts: dict[str, Any] = {"variables": left | there, "dims": dims}
-    return replace(file, **parts, attributes=file.attributes | told, metadata=file.metadata | units)
+    return replace(file, **parts, attributes=file.attributes | renamed, metadata=file.metadata | units)
 
 
 def averaged(file: Results) -> Results:

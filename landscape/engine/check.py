@@ -13,7 +13,7 @@ import numpy as np
 
 from landscape.engine.atomic import write_atomically
 from landscape.engine.lock import acquire
-from landscape.engine.results import FLAGS, Results, damaged, load, place
+from landscape.engine.results import FLAGS, Results, damaged, describe_row, load
 from landscape.errors import BadInput
 
 __all__ = ["Verdict", "check", "flaws", "repair"]
@@ -60,15 +60,15 @@ def check(path: str | os.PathLike, checkpoint: str | None = None) -> Verdict:
         done, rows = results["done"], damaged(results)
     except BadInput as error:
         return Verdict(2, [str(error)])
-    found = [f"{path}: {flaw}" for flaw in flaws(results, rows, checkpoint)]
-    lines = list(found)
+    findings = [f"{path}: {flaw}" for flaw in flaws(results, rows, checkpoint)]
+    lines = list(findings)
     for name in _named(results, "loss"):
         if odd := (~np.isfinite(results[name][done])).sum():
             lines.append(f"{path}: {odd} values of {name} are not finite; that is a result, not an error")
-    if not found:
+    if not findings:
         seen = "each as it was written" if results.crc is not None else "of a format without checksums"
         lines.append(f"{path} is whole: {done.size} rows of kind {results.kind}, {seen}")
-    return Verdict(int(bool(found)), lines, rows)
+    return Verdict(int(bool(findings)), lines, rows)
 
 
 def flaws(results: Results, rows: np.ndarray, checkpoint: str | None = None) -> Iterator[str]:
@@ -89,7 +89,7 @@ def flaws(results: Results, rows: np.ndarray, checkpoint: str | None = None) -> 
     if rows.any():
         yield (
             f"the values of {rows.sum()} of {size} rows are not those that were written, the first "
-            f"{place(results, rows)}; --repair has them measured again"
+            f"{describe_row(results, rows)}; --repair has them measured again"
         )
     if left := (~results.known).sum():
         yield f"{left} of {size} rows are not measured yet; the command that made it goes on"

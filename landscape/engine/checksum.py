@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-__all__ = ["blank", "seal", "sealed", "sums", "vouched"]
+__all__ = ["blank", "row_checksums", "seal", "sealed", "sums"]
 
 HEAD = 2**16  # bytes in which a seal lies: it is the first text that a file is given
 BLOCK = 2**20
@@ -46,18 +46,18 @@ def sums(variables: Sequence[np.ndarray], rows: np.ndarray, number: int) -> np.n
         Of the row's number, eight bytes, and the bytes of its values, variable by variable; all little-endian. The
         number tells a row that was written in the place of another.
     """
-    found = np.zeros(len(rows), np.uint32)
+    crcs = np.zeros(len(rows), np.uint32)
     for first in range(0, len(rows), ROWS):
         some = rows[first : first + ROWS]
         parts = [some.astype("<i8"), *(array.reshape(number, -1)[some] for array in variables)]
         parts = [np.ascontiguousarray(part, part.dtype.newbyteorder("<")) for part in parts]
         parts = [np.frombuffer(part, np.uint8).reshape(len(some), -1) for part in parts if part.size]
         data = np.concatenate(parts, axis=1)  # (rows, bytes)
-        found[first : first + ROWS] = [zlib.crc32(row) for row in data]
-    return found
+        crcs[first : first + ROWS] = [zlib.crc32(row) for row in data]
+    return crcs
 
 
-def vouched(variables: Sequence[np.ndarray], rows: np.ndarray, done: np.ndarray) -> np.ndarray:
+def row_checksums(variables: Sequence[np.ndarray], rows: np.ndarray, done: np.ndarray) -> np.ndarray:
     """What stands beside rows: of one that is done its sum, of another the complement of its sum.
 
     Where a ``done`` appears that nobody wrote, what was interpolated would pass for measured.
@@ -67,8 +67,8 @@ def vouched(variables: Sequence[np.ndarray], rows: np.ndarray, done: np.ndarray)
     variables, rows : see `sums`
     done : bool ndarray of the grid's shape, which rows are measured
     """
-    found = sums(variables, rows, done.size)
-    return np.where(done.flat[rows], found, ~found)
+    crcs = sums(variables, rows, done.size)
+    return np.where(done.flat[rows], crcs, ~crcs)
 
 
 def blank(places: int) -> str:
@@ -100,11 +100,11 @@ def sealed(path: str | os.PathLike) -> bool | None:
     """Whether a file's seal is whole; None if it has none."""
     with open(path, "rb") as file:
         start = file.read(HEAD)
-        found = SEAL.search(start)
-        if not found:
+        match = SEAL.search(start)
+        if not match:
             return False if any(trace in start for trace in TRACES) else None
-        places = [(int(start, 16), int(size, 16)) for start, size in (p.split(b"+") for p in found[2].split())]
-        return _digest(file, [(found.start(1), 64), *places]) == found[1].decode()
+        places = [(int(start, 16), int(size, 16)) for start, size in (p.split(b"+") for p in match[2].split())]
+        return _digest(file, [(match.start(1), 64), *places]) == match[1].decode()
 
 
 def _text(digest: str, places: Places) -> str:

@@ -29,7 +29,7 @@ def columns(results: Results) -> tuple[dict[str, np.ndarray], list[str]]:
     """
     over = results.dims["done"]
     axes = [results.coordinates[name] for name in over]
-    found = {name: grid.ravel() for name, grid in zip(over, np.meshgrid(*axes, indexing="ij"), strict=True)}
+    table = {name: grid.ravel() for name, grid in zip(over, np.meshgrid(*axes, indexing="ij"), strict=True)}
     left = []
     for name, array in results.variables.items():
         own = [d for d in results.dims[name] if d in over]
@@ -41,14 +41,14 @@ def columns(results: Results) -> tuple[dict[str, np.ndarray], list[str]]:
         own.sort(key=over.index)
         array = array.transpose([results.dims[name].index(d) for d in [*own, *more]])
         array = np.expand_dims(array, [over.index(d) for d in over if d not in own])
-        further = array.shape[len(over) :]
-        array = np.broadcast_to(array, [*map(len, axes), *further]).reshape(len(found[over[0]]), -1)
+        inner = array.shape[len(over) :]
+        array = np.broadcast_to(array, [*map(len, axes), *inner]).reshape(len(table[over[0]]), -1)
         labels = [",".join(map(str, label)) for label in product(*(results.coordinates[d] for d in more))]
         if not more:
-            found[name] = array[:, 0]
+            table[name] = array[:, 0]
         elif array.dtype == bool and results.coordinates[more[0]].dtype.kind == "O":
-            for column, told in {name: labels, f"{name}_number": range(1, len(labels) + 1)}.items():
-                found[column] = np.array([" ".join(map(str, compress(told, row))) for row in array], object)
+            for column, members in {name: labels, f"{name}_number": range(1, len(labels) + 1)}.items():
+                table[column] = np.array([" ".join(map(str, compress(members, row))) for row in array], object)
         else:
-            found |= {f"{name}[{label}]": column for label, column in zip(labels, array.T, strict=True)}
-    return found, left
+            table |= {f"{name}[{label}]": column for label, column in zip(labels, array.T, strict=True)}
+    return table, left

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from landscape.engine.ranks import Communicator, agreed
+from landscape.engine.ranks import Communicator, collective_errors
 from landscape.engine.sweep import CHUNK, Function
 from landscape.engine.table import Table, prepare
 
@@ -76,7 +76,7 @@ def probe(function: Function, points: np.ndarray, rank: int = 0, ranks: int = 1)
     places = PIECES * ranks
     starts = np.unique(((np.arange(rank, places, ranks) + 0.5) / places * len(points)).astype(int))
     starts = np.random.default_rng(0).permutation(starts)  # should time be short, still from all over
-    found: list[Probe] = []
+    probes: list[Probe] = []
     with _patience(PATIENCE), contextlib.suppress(_TimeUp):
         begun = time.monotonic()
         next(iter(function(points[starts[:1]])))  # what only the first row takes: memory, compilation
@@ -90,10 +90,10 @@ def probe(function: Function, points: np.ndarray, rank: int = 0, ranks: int = 1)
                 number, last = number + 1, time.monotonic()
                 if last > end:
                     break
-            found.append(Probe(number, last - begun))
+            probes.append(Probe(number, last - begun))
             if last > until:
                 break
-    return found
+    return probes
 
 
 def estimate(probes: list[Probe], rows: int, ranks: int) -> Estimate:
@@ -138,7 +138,7 @@ def foretell(
         As the run would, on all ranks.
     """
     queue, head = None, None
-    with agreed(comm):
+    with collective_errors(comm):
         if comm.rank == 0:
             table, warnings, size = planned(out, points, **plan)
             queue, left = choose(table), len(table.remaining())

@@ -8,10 +8,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-__all__ = ["Rounds", "bar"]
+__all__ = ["Progress", "bar"]
 
 
-class Rounds:
+class Progress:
     """One bar over a run whose rounds each decide on the next, so that nobody knows before how many steps there are.
 
     Parameters
@@ -23,7 +23,7 @@ class Rounds:
         self._label, self._quiet = label, quiet
         self._bar: _Bar | None = None
 
-    def __enter__(self) -> Rounds:
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -94,16 +94,18 @@ class _Bar(tqdm):
 
     @property
     def format_dict(self) -> dict:
-        told = super().format_dict
-        rate = told["rate"] or (told["n"] - told["initial"]) / (told["elapsed"] or 1)
-        speed = f"{rate:.3g} {told['unit']} a second" if rate >= 1 else f"{1 / rate:.3g} s each" if rate else "? s each"
+        values = super().format_dict
+        rate = values["rate"] or (values["n"] - values["initial"]) / (values["elapsed"] or 1)
+        speed = (
+            f"{rate:.3g} {values['unit']} a second" if rate >= 1 else f"{1 / rate:.3g} s each" if rate else "? s each"
+        )
         if self.total < self._most:
             before, known, left = f"round {self.round}: ", f" of at most {self._most:,}", ""
         else:
             before, known, left = "{l_bar}{bar}| " if self._terminal else "", "", ", {remaining} left"
         steps = "{n_fmt}/{total_fmt} {unit}" + known
         layout = f"{before}{steps}, {{speed}}, {{elapsed}} gone{left}{{postfix}}" + ("" if self._terminal else "\n")
-        return told | {"speed": speed, "bar_format": layout}
+        return values | {"speed": speed, "bar_format": layout}
 
 
 def _in_a_notebook() -> bool:

@@ -1,7 +1,7 @@
 """MPI ranks: who else is here, and which share of the machine is ours.
 
-A communicator is anything with ``rank``, ``size`` and the few calls below; `Alone` is one without
-MPI. Every rank of a job must come to the collective calls (`agreed`, `share`) in the same order.
+A communicator is anything with ``rank``, ``size`` and the few calls below; `SerialComm` is one without
+MPI. Every rank of a job must come to the collective calls (`collective_errors`, `node_share`) in the same order.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from landscape import __version__
 from landscape.errors import BadInput
 
 __all__ = [
-    "Alone",
     "Communicator",
-    "Patience",
-    "Share",
-    "agreed",
-    "alike",
+    "NodeShare",
+    "SerialComm",
+    "Watchdog",
+    "collective_errors",
     "communicator",
-    "share",
-    "whereabouts",
+    "describe_ranks",
+    "node_share",
+    "require_same",
     "world",
 ]
 
@@ -38,7 +38,7 @@ LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "MPI_LOCA
 
 
 class Communicator(Protocol):
-    """What the library calls of MPI: mpi4py's communicators have it, and so has `Alone`.
+    """What the library calls of MPI: mpi4py's communicators have it, and so has `SerialComm`.
 
     Where `size` is more than 1, `landscape.engine.sweep` calls ``send`` and ``recv`` as well.
     """
@@ -56,7 +56,7 @@ class Communicator(Protocol):
     def iprobe(self, source: int = ..., /) -> bool: ...
 
 
-class Alone:
+class SerialComm:
     """The communicator of a single process."""
 
     rank, size = 0, 1
@@ -90,7 +90,7 @@ def world() -> Communicator:
                 f"started as one of {launched} processes, but mpi4py cannot be used "
                 f"({str(error).splitlines()[0]}); install it: pip install mpi4py"
             ) from error
-        return Alone()
+        return SerialComm()
     if launched > 1 and MPI.COMM_WORLD.size == 1:
         raise BadInput(
             f"started as one of {launched} processes that cannot see each other: this mpiexec belongs to another "
@@ -100,8 +100,10 @@ def world() -> Communicator:
         raise BadInput("this MPI was built without threads (MPI_THREAD_SERIALIZED); use one that has them")
     if MPI.COMM_WORLD.size > 1:
         script, *words = sys.argv
-        told = " ".join([os.path.basename(script), *words])
-        alike(MPI.COMM_WORLD, {"version of skipscape": __version__, "code of skipscape": _code(), "command": told})
+        command = " ".join([os.path.basename(script), *words])
+        require_same(
+            MPI.COMM_WORLD, {"version of skipscape": __version__, "code of skipscape": _code(), "command": command}
+        )
     return MPI.COMM_WORLD
 
 
@@ -112,7 +114,7 @@ def communicator(comm: Communicator | None = None) -> Communicator:
     """
     if comm is not None:
         return comm
-    return world() if _launched() > 1 else Alone()
+    return world() if _launched() > 1 else SerialComm()
 
 
 def _launched() -> int:
@@ -120,14 +122,14 @@ def _launched() -> int:
     return max((int(os.environ[name]) for name in LAUNCHED if os.environ.get(name, "").isdigit()), default=1)
 
 
-class Share(NamedTuple):
+class NodeShare(NamedTuple):
     """A rank's part of its machine."""
 
     local_rank: int  # among the ranks on this machine: the number of its GPU
     cores: int  # processor cores it may keep busy
 
 
-def share(comm: Communicator) -> Share:
+def node_share(comm: Communicator) -> NodeShare:
     """This rank's part of its machine, so that the ranks there do not fight over cores.
 
     A core that several ranks may run on counts for each by its fraction: ranks that a batch system
@@ -141,11 +143,11 @@ def share(comm: Communicator) -> Share:
     everyone = comm.allgather((machine, mine))
     users = Counter(core for name, cores in everyone if name == machine for core in cores)
     local_rank = sum(name == machine for name, _ in everyone[: comm.rank])
-    return Share(local_rank, max(1, int(sum(1 / users[core] for core in mine) + 1e-9)))
+    return NodeShare(local_rank, max(1, int(sum(1 / users[core] for core in mine) + 1e-9)))
 
 
 @contextlib.contextmanager
-def agreed(comm: Communicator) -> Iterator[None]:
+def collective_errors(comm: Communicator) -> Iterator[None]:
     """What one rank finds wrong with the input, all ranks raise: ``with agreed(comm): …``.
 
     Without it, the rank whose node lacks a file would stop and the others would wait for it.
@@ -158,11 +160,11 @@ def agreed(comm: Communicator) -> Iterator[None]:
     complaints = [said for said in comm.allgather(complaint) if said is not None]
     if complaints:
         common = BadInput(complaints[0])
-        common.agreed = True
+        common.collective = True
         raise common
 
 
-def whereabouts(comm: Communicator) -> list[str]:
+def describe_ranks(comm: Communicator) -> list[str]:
     """A line for each rank: its machine, its process, and what it computes with. Collective."""
     where = f"rank {comm.rank} of {comm.size}: {socket.gethostname()}, process {os.getpid()}"
     torch = sys.modules.get("torch")  # not every experiment needs it
@@ -173,7 +175,7 @@ def whereabouts(comm: Communicator) -> list[str]:
     return comm.allgather(where)
 
 
-def alike(comm: Communicator, mine: Mapping[str, object]) -> None:
+def require_same(comm: Communicator, mine: Mapping[str, object]) -> None:
     """See that all ranks have the same; every rank must call it.
 
     Parameters
@@ -195,11 +197,11 @@ def alike(comm: Communicator, mine: Mapping[str, object]) -> None:
                     f"the {name} of rank {rank} on {host} is {other.get(name, 'nothing')}, that of rank 0 on {at} "
                     f"{first.get(name, 'nothing')}; start all ranks with the same"
                 )
-                error.agreed = True
+                error.collective = True
                 raise error
 
 
-class Patience:
+class Watchdog:
     """Counts the seconds in which nothing is heard of somebody.
 
     Only those in which we could have heard something: who was stopped, or had to wait for a disk, has not listened.

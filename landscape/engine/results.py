@@ -254,8 +254,8 @@ def read(path: str | os.PathLike) -> Results:
         time.sleep(PAUSE)  # what is read through a network may be of two moments
     raise BadInput(
         f"{path}: the values of {wrong.sum()} of {wrong.size} rows are not those that were written, the first "
-        f"{place(results, wrong)}; take another copy, or have them measured again: python scripts/check.py --repair "
-        f"{path}, then the command that made it"
+        f"{describe_row(results, wrong)}; take another copy, or have them measured again: python scripts/check.py "
+        f"--repair {path}, then the command that made it"
     )
 
 
@@ -296,13 +296,13 @@ def damaged(results: Results) -> np.ndarray:
     wrong = np.zeros(results["done"].shape, bool)
     if results.crc is not None:
         rows = np.flatnonzero(results.known)
-        found, there = sums([results[name] for name in results.summed], rows, wrong.size), results.crc.flat[rows]
+        computed, there = sums([results[name] for name in results.summed], rows, wrong.size), results.crc.flat[rows]
         # Of what is not done, too, the sum may be that of measured values: they are written before their done.
-        wrong.flat[rows] = (found != there) & (results["done"].flat[rows] | (~found != there))
+        wrong.flat[rows] = (computed != there) & (results["done"].flat[rows] | (~computed != there))
     return wrong
 
 
-def place(results: Results, rows: np.ndarray) -> str:
+def describe_row(results: Results, rows: np.ndarray) -> str:
     """Where the first of some rows is: "at y = -1, x = 0.5"."""
     first = np.argwhere(rows)[0]
     names = results.dims["done"]

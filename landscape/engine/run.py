@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike
 from landscape import __version__
 from landscape.engine.dry_run import foretell
 from landscape.engine.lock import Lock, acquire
-from landscape.engine.progress import Rounds
-from landscape.engine.ranks import Communicator, agreed, alike, communicator, whereabouts
+from landscape.engine.progress import Progress
+from landscape.engine.ranks import Communicator, collective_errors, communicator, describe_ranks, require_same
 from landscape.engine.results import Results
 from landscape.engine.sweep import Function, sweep
 from landscape.engine.table import Table, prepare, read, results_of
@@ -100,7 +100,7 @@ def run(
     path = None if out is None else Path(out)
     coordinates = {name: np.asarray(values) for name, values in coordinates.items()}
     attributes = provenance(attributes or {})
-    alike(comm, attributes)
+    require_same(comm, attributes)
     if measured is None:
         function, measured = _named_by_first(function, rows, path, [*(given or {}), *(derived or {})], comm)
     plan = {
@@ -114,7 +114,7 @@ def run(
     }
     if wanted(comm, logging.DEBUG):
         settings = (f"{name}: {value}" for name, value in attributes.items() if name not in _versions())
-        say(comm, *settings, *whereabouts(comm), level=logging.DEBUG)
+        say(comm, *settings, *describe_ranks(comm), level=logging.DEBUG)
     if dry_run:
         device = attributes.get("device")
         lines = foretell(function, rows, path, comm, label=label, choose=choose, device=device, **plan)
@@ -123,7 +123,7 @@ def run(
     table = _filled(function, rows, path, comm, label, choose, finish, quiet, plan)
     if path is not None:
         return read(path)
-    return comm.bcast(results_of(table) if table else None)
+    return comm.bcast(results_of(table) if table is not None else None)
 
 
 def _filled(
@@ -141,7 +141,7 @@ def _filled(
     table, missing, before = None, None, 0
     where = "the results" if path is None else path
     with contextlib.ExitStack() as held:
-        with agreed(comm):
+        with collective_errors(comm):
             if comm.rank == 0:
                 lock, notes, obstacle = (None, [], "") if path is None else _acquired(path)
                 if lock is not None:
@@ -153,27 +153,27 @@ def _filled(
                     raise BadInput(obstacle)
                 say(comm, *notes, *warnings)
         try:
-            with Rounds(label, quiet) as progress:
+            with Progress(label, quiet) as progress:
                 while comm.bcast(None if missing is None else len(missing)):
                     sweep(function, table, comm, rows=missing, progress=progress)
-                    missing = choose(table) if table else None
+                    missing = choose(table) if table is not None else None
         except KeyboardInterrupt as interrupt:
             if COMMAND.get():  # which says so itself
                 raise
-            done = f" after {table.done.sum()} of {len(rows)} {label}" if table else ""
+            done = f" after {table.done.sum()} of {len(rows)} {label}" if table is not None else ""
             rest = "the same call goes on from here" if path else "nothing is kept, since out= names no file"
             raise Stopped(f"stopped{done}; {rest}") from interrupt
-        with agreed(comm):
-            if table:
+        with collective_errors(comm):
+            if table is not None:
                 said = list(finish(table)) if finish else []
                 table.flush()
-    if table and table.done.sum() == before:
+    if table is not None and table.done.sum() == before:
         say(comm, f"{where} is complete already: {len(rows)} {label}")
-    elif table:
+    elif table is not None:
         count = "" if table.done.all() else f"{table.done.sum()} of "  # the rest needed no measurement
         of = plan["attributes"].get("network")
         say(comm, f"{where}: {count}{len(rows)} {label}" + (f" of {of}" if of else ""))
-    if table:
+    if table is not None:
         say(comm, *said)
     return table
 
@@ -207,7 +207,7 @@ def _named_by_first(
 ) -> tuple[Function, dict]:
     """What is measured, from the file that is there or else from the first row; that row is measured once."""
     first, names = None, None
-    with agreed(comm):
+    with collective_errors(comm):
         if comm.rank == 0:
             if path is not None and path.exists():
                 there = read(path)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from landscape.engine.ranks import Communicator, agreed
+from landscape.engine.ranks import Communicator, collective_errors
 
 __all__ = ["load_once_per_node"]
 
@@ -42,7 +42,7 @@ def load_once_per_node(
     machine = comm.Split_type(MPI.COMM_TYPE_SHARED)
     rest: Any = None
     arrays: list[Any] = []
-    with agreed(machine):
+    with collective_errors(machine):
         if machine.rank == 0:
             rest, arrays = make()
     sizes = machine.bcast([a.nbytes for a in arrays])

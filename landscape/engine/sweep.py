@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from landscape.engine.progress import Rounds
-from landscape.engine.ranks import Alone, Communicator, Patience
+from landscape.engine.progress import Progress
+from landscape.engine.ranks import Communicator, SerialComm, Watchdog
 from landscape.engine.table import Table
 from landscape.errors import BadInput
 
@@ -52,7 +52,7 @@ def sweep(
     rows: np.ndarray | None = None,
     label: str = "points",
     quiet: bool = False,
-    progress: Rounds | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Fill a table, or some rows of it.
 
@@ -84,7 +84,7 @@ def sweep(
     BadInput
         A rank is silent: on the rank that noticed, and on it alone.
     """
-    comm = comm or Alone()
+    comm = comm or SerialComm()
     if comm.rank:
         with _Remote(comm) as remote:
             _work(function, remote.take, remote.give)
@@ -118,14 +118,14 @@ def _work(function: Function, take: Callable, give: Callable) -> None:
     """Compute until no work is left. Rows go back at the end of a chunk, or sooner if it takes long."""
     while (work := take()) is not None:
         rows, points = work
-        begun = told = time.monotonic()
+        begun = reported = time.monotonic()
         unsent: dict[int, dict[str, float]] = {}
         try:
             for row, measurement in zip(rows, function(points), strict=True):
                 unsent[int(row)] = dict(measurement)
-                if time.monotonic() - told > CHUNK:
+                if time.monotonic() - reported > CHUNK:
                     give(unsent)
-                    unsent, told = {}, time.monotonic()
+                    unsent, reported = {}, time.monotonic()
         finally:  # what was measured before an error or a signal counts too
             give(unsent, (time.monotonic() - begun) / len(rows))
 
@@ -157,7 +157,7 @@ class _Remote:
         self._thread.join(CHUNK)  # longer only if rank 0 takes nothing any more
 
     def take(self):
-        patience = Patience(STALL + self._comm.rank)  # one second apart: a single rank complains, and all end
+        patience = Watchdog(STALL + self._comm.rank)  # one second apart: a single rank complains, and all end
         self._send(None)
         while (answer := self._answer()) is None or answer == LATER:
             if answer == LATER:
@@ -206,7 +206,7 @@ class _Keeper(threading.Thread):
         comm: Any,
         label: str,
         quiet: bool,
-        progress: Rounds | None = None,
+        progress: Progress | None = None,
     ):
         super().__init__(daemon=True)
         self.table, self.comm = table, comm
@@ -219,10 +219,10 @@ class _Keeper(threading.Thread):
         self._seconds_per_row = [CHUNK] * comm.size  # of each rank, as it last told
         self._waiting: dict[int, float] = {}  # ranks that asked when nothing was left, and when they did
         self._hosts = dict.fromkeys(range(1, comm.size), "an unknown host")  # of the other ranks, as they tell
-        self._patience = {rank: Patience(SILENCE) for rank in self._hosts}
+        self._patience = {rank: Watchdog(SILENCE) for rank in self._hosts}
         self._gone: set[int] = set()
         note = f"{comm.size} rank{'s' * (comm.size > 1)}"
-        self._progress = Rounds(label, quiet) if progress is None else progress
+        self._progress = Progress(label, quiet) if progress is None else progress
         self._progress.begin(int(table.done.sum()), self._missing, table.done.size, note)
         self._last = progress is None
 

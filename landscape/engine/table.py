@@ -27,7 +27,7 @@ import h5py
 import numpy as np
 
 from landscape.engine.atomic import write_atomically
-from landscape.engine.checksum import blank, seal, vouched
+from landscape.engine.checksum import blank, row_checksums, seal
 from landscape.engine.hdf5 import METADATA, UnexpectedContent
 from landscape.engine.lock import Lock
 from landscape.engine.results import FORMAT, Results, attempt, check_types, read
@@ -162,7 +162,7 @@ class Table:
         self._done_there = self.done.copy()
 
     def _vouched(self, rows: np.ndarray) -> np.ndarray:
-        return vouched(list(self.values.values()), rows, self.done)
+        return row_checksums(list(self.values.values()), rows, self.done)
 
     def _check(self, file: h5py.File) -> None:
         """See that what lies under this name is what was there at the last flush."""
@@ -310,36 +310,36 @@ def _take_up(
     attributes: Mapping,
 ) -> tuple[Table, list[str]]:
     """The table as far as an earlier run has filled it, if it is of the same measurement."""
-    found = read(path)
-    if found.kind != attributes["kind"]:
-        raise _refusal(path, "kind", found.kind, attributes["kind"])
+    previous = read(path)
+    if previous.kind != attributes["kind"]:
+        raise _refusal(path, "kind", previous.kind, attributes["kind"])
     warnings = []
-    for name in {**attributes, **found.attributes}:  # in our order: a seed before the digest that follows from it
-        there, here = (_plain(a.get(name, "nothing")) for a in (found.attributes, attributes))
+    for name in {**attributes, **previous.attributes}:  # in our order: a seed before the digest that follows from it
+        there, here = (_plain(a.get(name, "nothing")) for a in (previous.attributes, attributes))
         if name in OWN or there == here or (there != there and here != here):
             continue
-        if name in DIGESTED and _same_data(found.attributes, attributes, unsaid="nothing" in (there, here)):
+        if name in DIGESTED and _same_data(previous.attributes, attributes, unsaid="nothing" in (there, here)):
             continue
         if name == "network" and there == title_before(here):  # the checkpoint's digest is compared besides
             continue
         if name not in INFORMATIVE:
-            raise _refusal(path, name, there, here, _cause(name, found.attributes, attributes))
+            raise _refusal(path, name, there, here, _cause(name, previous.attributes, attributes))
         if name != "command":
             warnings.append(f"{path} was begun with {name} {there}, this is {here}; going on")
-    arrays = {**found.coordinates, **found.variables}
+    arrays = {**previous.coordinates, **previous.variables}
     for name, array in {**coordinates, **{name: array for name, (_, array) in given.items()}}.items():
         there = arrays.get(name)
         if there is None or not np.array_equal(there, array):
             raise _refusal(path, name, _brief(there), _brief(array))
-    names = found.summed or tuple(measured)  # in the order in which they are summed
+    names = previous.summed or tuple(measured)  # in the order in which they are summed
     if {*names} != {*measured} or {**measured, **derived}.keys() - arrays.keys():
-        there = ", ".join(found.summed or found.variables)
+        there = ", ".join(previous.summed or previous.variables)
         raise _refusal(path, "variables", there, ", ".join({**measured, **derived}))
     values, worked_out = (
         {name: arrays[name].astype(np.dtype(part[name][0]).newbyteorder("<")) for name in order}
         for order, part in ((names, measured), (derived, derived))
     )
-    return Table(path, points, values, arrays["done"], worked_out, found.crc), warnings
+    return Table(path, points, values, arrays["done"], worked_out, previous.crc), warnings
 
 
 def title_before(title: object) -> str:

@@ -20,11 +20,11 @@ from landscape.evaluation.losses import (
     check_labels,
     class_axis,
     has_classes,
-    loss_named,
+    loss_by_name,
 )
 from landscape.nested import Nested, leaves, length, mapped, take
 
-__all__ = ["Fit", "check_fit", "check_inputs", "check_targets", "default_loss", "fit"]
+__all__ = ["Fit", "check_compatible", "check_inputs", "check_targets", "default_loss", "fit"]
 
 
 class Fit(NamedTuple):
@@ -44,12 +44,12 @@ class Fit(NamedTuple):
     classes: int | None
 
 
-def check_fit(
+def check_compatible(
     title: str, network: nn.Module, data: Data, loss: str = "cross_entropy", device: torch.device | str = "cpu"
 ) -> None:
     """Raise BadInput if a network, data and a loss by its name do not go together; see `fit`."""
     inputs, targets = (mapped(lambda t: t.to(device), take(x, slice(2))) for x in (data.images, data.labels))
-    fit(title, network, inputs, targets, loss, loss_named(loss), classes=data.classes, data=data.name)
+    fit(title, network, inputs, targets, loss, loss_by_name(loss), classes=data.classes, data=data.name)
     check_targets(network, inputs, [data.labels], loss)
 
 
@@ -226,9 +226,9 @@ def _check_pairs(name: str, loss: PerExample, raw: Any, targets: Nested, each: T
     except BadInput:
         return
     axis = class_axis(scores, targets) if has_classes(targets) else None
-    alike = isinstance(targets, Tensor) and scores.shape == targets.shape
-    alike = alike or (axis is not None and scores.shape[axis] > 1)
-    if name in LOSSES or n < 2 or alike or not isinstance(targets, Tensor) or not isinstance(raw, Tensor):
+    same_shape = isinstance(targets, Tensor) and scores.shape == targets.shape
+    same_shape = same_shape or (axis is not None and scores.shape[axis] > 1)
+    if name in LOSSES or n < 2 or same_shape or not isinstance(targets, Tensor) or not isinstance(raw, Tensor):
         return
     try:
         with torch.no_grad():

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 import torch
 
-from landscape.engine.ranks import Communicator, share
+from landscape.engine.ranks import Communicator, node_share
 from landscape.errors import BadInput
 
-__all__ = ["keep_freed_memory", "place", "restored", "room"]
+__all__ = ["choose_device", "keep_freed_memory", "restored", "spare_memory"]
 
 
-def place(comm: Communicator, device: str = "auto") -> torch.device:
+def choose_device(comm: Communicator, device: str = "auto") -> torch.device:
     """Choose this rank's device and settle its threads; every rank must call it.
 
     Parameters
@@ -29,7 +29,7 @@ def place(comm: Communicator, device: str = "auto") -> torch.device:
     Ranks beyond the number of GPUs share them in turn. On processors, the ranks of a machine divide
     its cores, so that their threads do not fight; OMP_NUM_THREADS, if set, is obeyed instead.
     """
-    mine = share(comm)
+    mine = node_share(comm)
     if device not in ("auto", "cpu", "cuda"):
         raise BadInput(f"--device is {device!r}; use auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
@@ -74,7 +74,7 @@ def keep_freed_memory() -> None:
         set_option(trim_threshold, 2**31 - 1)
 
 
-def room(comm: Communicator, device: torch.device) -> int:
+def spare_memory(comm: Communicator, device: torch.device) -> int:
     """Bytes that a rank may fill with what it would otherwise compute again: half of its share of what is free.
 
     Every rank must call it.

@@ -20,23 +20,23 @@ from landscape.checkpoints import cifar_resnets as foreign_names
 from landscape.checkpoints.checkpoint import Checkpoint
 from landscape.data.sources import source
 from landscape.data.standardisation import standardisation
-from landscape.engine.ranks import Communicator, agreed, communicator
+from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.shared_memory import load_once_per_node
-from landscape.errors import BadInput, meant
+from landscape.errors import BadInput, did_you_mean
 from landscape.evaluation.batches import arranged, held
 from landscape.evaluation.batches import digest as digest_of
 from landscape.evaluation.borrowing import borrowed, channels_last
 from landscape.evaluation.compatibility import default_loss
-from landscape.evaluation.device import place
+from landscape.evaluation.device import choose_device
 from landscape.evaluation.fused import DTYPES, reduced_type
-from landscape.evaluation.losses import Loss, loss_named
+from landscape.evaluation.losses import Loss, loss_by_name
 from landscape.evaluation.measure import Batches
 from landscape.evaluation.prepared import Evaluation, Source, assembled, batch_size, fits
 from landscape.evaluation.reference import REFERRING
-from landscape.import_path import imported
+from landscape.import_path import import_object
 from landscape.log import say
 from landscape.nested import leaves, length, mapped, take
-from landscape.networks.arguments import fitted, parsed
+from landscape.networks.arguments import parse_arguments, with_data_defaults
 from landscape.validate import LARGEST_SEED, one_of, whole
 from landscape.weights import digest
 
@@ -204,22 +204,25 @@ class Evaluator:
         """
         comm = communicator(comm)
         evaluator = cls.__new__(cls)
-        path, words = Path(checkpoint), dict(arguments) if isinstance(arguments, Mapping) else parsed(arguments)
-        with agreed(comm):
+        path, words = (
+            Path(checkpoint),
+            dict(arguments) if isinstance(arguments, Mapping) else parse_arguments(arguments),
+        )
+        with collective_errors(comm):
             evaluator._settle(dtype, seed, examples, batch_size)
             one_of("split", split, ("train", "test", "both"))
-        on = place(comm, device)
-        with agreed(comm):  # before the ranks of a machine turn to each other
+        on = choose_device(comm, device)
+        with collective_errors(comm):  # before the ranks of a machine turn to each other
             stored, data_name = _loaded(path, network, words, entry, data)
         how = {"root": root, "size": size, "examples": examples, "seed": seed}
-        with agreed(comm):
+        with collective_errors(comm):
             how |= standardisation(mean, std, standardize, stored.data)
             parts = ["train", "test"] if split == "both" else [split]
             loaded = [_data(data_name, part, how, tolerance is not None, comm) for part in parts]
             if not stored.format:
                 if stored.arguments:
-                    say(comm, foreign_names.told(stored.network, stored.arguments))
-                stored.arguments = fitted(stored.network, stored.arguments | words, loaded[0])
+                    say(comm, foreign_names.describe_architecture(stored.network, stored.arguments))
+                stored.arguments = with_data_defaults(stored.network, stored.arguments | words, loaded[0])
             module = stored.restore(network).to(on).eval()
             channels_last(module)
             say(comm, *(f"{path}: {line}" for line in stored.notes))
@@ -326,7 +329,7 @@ class Evaluator:
 
     def _score(self, loss: Losses, metrics: Metrics) -> None:
         targets = self.sources[0].batches[0][1]
-        self.losses = _named(loss, "loss") or {(name := default_loss(targets)): loss_named(name)}
+        self.losses = _named(loss, "loss") or {(name := default_loss(targets)): loss_by_name(name)}
         self.metrics = _named(metrics, "metric")
 
 
@@ -355,7 +358,7 @@ def _named(functions: Any, noun: str) -> dict:
             raise BadInput(f"a metric is called {name!r}; give it a name of letters, digits and _")
         named[name] = each
         if isinstance(each, str):
-            named[name] = loss_named(each) if noun == "loss" else _metric_named(each)
+            named[name] = loss_by_name(each) if noun == "loss" else _metric_named(each)
     return named
 
 
@@ -364,8 +367,10 @@ def _metric_named(name: str) -> Loss | str:
         return name
     if ":" not in name:
         known = ", ".join(REFERRING)
-        raise BadInput(f"there is no metric {name!r}; use {known} or package.module:function{meant(name, REFERRING)}")
-    return imported(name)
+        raise BadInput(
+            f"there is no metric {name!r}; use {known} or package.module:function{did_you_mean(name, REFERRING)}"
+        )
+    return import_object(name)
 
 
 def _numbers(network: nn.Module) -> dict[str, Tensor]:

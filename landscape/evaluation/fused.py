@@ -20,7 +20,7 @@ from landscape.evaluation.agreement import agree
 from landscape.evaluation.tracing import NoGraph, attributes_restored, is_layer, trace, values_restored
 from landscape.nested import leaves
 
-__all__ = ["DTYPES", "Compiled", "Fused", "forward", "fused", "reduced", "reduced_type"]
+__all__ = ["DTYPES", "Compiled", "Fused", "fuse", "fused_graph", "in_dtype", "reduced_type"]
 
 DTYPES = ("auto", "float32", "bfloat16")
 
@@ -113,7 +113,7 @@ class Readout(nn.Module):
             return self.linear(x.to(self.linear.weight.dtype))
 
 
-class Reduced(nn.Module):
+class InDtype(nn.Module):
     """A network whose other layers compute in the reduced type too, as torch.autocast has it."""
 
     def __init__(self, network: nn.Module, dtype: torch.dtype):
@@ -141,7 +141,7 @@ class Compiled(nn.Module):
             raise BadInput(f"torch.compile fails here: {said[0][:200]}; leave out --compile") from error
 
 
-def forward(network: nn.Module, example: Tensor, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, str]:
+def fuse(network: nn.Module, example: Tensor, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, str]:
     """The fastest forward of a network that gives the same outputs.
 
     Parameters
@@ -165,7 +165,7 @@ def forward(network: nn.Module, example: Tensor, dtype: torch.dtype = torch.floa
         why = str(error)
     except Exception as error:  # a user's network may fail in any way when its input is no tensor
         why = f"{type(error).__name__}: {error}".splitlines()[0]
-    return reduced(network, dtype), f"as it is, without fusion ({why})"
+    return in_dtype(network, dtype), f"as it is, without fusion ({why})"
 
 
 def _tried(network: nn.Module, example: Tensor, dtype: torch.dtype) -> nn.Module:
@@ -176,27 +176,27 @@ def _tried(network: nn.Module, example: Tensor, dtype: torch.dtype) -> nn.Module
     reducing = dtype != torch.float32
     # Traced as it will run: what a forward does about autocast itself is noticed against that.
     with torch.autocast(example.device.type, dtype, enabled=reducing):
-        quick: nn.Module = fused(network)
+        quick: nn.Module = fused_graph(network)
     if not agree(network, quick, example, 1e-4):
         raise NoGraph("the fused network gives other outputs")
     if reducing:
-        quick = reduced(quick, dtype)
-        if not agree(network, quick, example, 0.1, as_well_as=reduced(network, dtype)):
+        quick = in_dtype(quick, dtype)
+        if not agree(network, quick, example, 0.1, as_well_as=in_dtype(network, dtype)):
             raise NoGraph(f"the fused network gives other outputs in {str(dtype).removeprefix('torch.')}")
     return quick
 
 
-def reduced(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+def in_dtype(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     """The network computing in another type; its weights stay as they are."""
     if dtype == torch.float32:
         return network
     for module in network.modules():
         if isinstance(module, Fused):
             module.dtype = dtype
-    return Reduced(network, dtype)
+    return InDtype(network, dtype)
 
 
-def fused(network: nn.Module) -> fx.GraphModule:
+def fused_graph(network: nn.Module) -> fx.GraphModule:
     """The network with each convolution and the BatchNorm, sum and ReLU behind it as one step.
 
     Only layers as torch has them are drawn in, and only what is read by nobody else. Raises whatever tracing raises

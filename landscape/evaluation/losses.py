@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from landscape.errors import BadInput, meant
+from landscape.errors import BadInput, did_you_mean
 from landscape.evaluation.calling import scores_of
-from landscape.import_path import imported
+from landscape.import_path import import_object
 from landscape.nested import Nested, leaves, length
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
     "each_of",
     "has_classes",
     "in_units",
-    "loss_named",
+    "loss_by_name",
     "unit_of",
 ]
 
@@ -137,7 +137,7 @@ def mse(outputs: Tensor, targets: Tensor) -> Tensor:
 LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "mse": mse, "binary_cross_entropy": binary_cross_entropy}
 
 
-def loss_named(name: str) -> Loss:
+def loss_by_name(name: str) -> Loss:
     """A loss by its name or its import path.
 
     Raises
@@ -149,9 +149,9 @@ def loss_named(name: str) -> Loss:
         return LOSSES[name]
     if ":" not in name:
         raise BadInput(
-            f"there is no loss {name!r}; use {', '.join(LOSSES)} or package.module:function{meant(name, LOSSES)}"
+            f"there is no loss {name!r}; use {', '.join(LOSSES)} or package.module:function{did_you_mean(name, LOSSES)}"
         )
-    return imported(name)
+    return import_object(name)
 
 
 def unit_of(loss: str) -> str:

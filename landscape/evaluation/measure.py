@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from landscape.evaluation.accuracy import Accuracy, OfPositions, accuracy_for
 from landscape.evaluation.calling import evaluating, predict
-from landscape.evaluation.losses import LOSSES, Loss, cross_entropy, each_of, loss_named
+from landscape.evaluation.losses import LOSSES, Loss, cross_entropy, each_of
 from landscape.evaluation.sampling import GROWTH, LEAST, Tolerance
 from landscape.nested import Nested, length
 
-__all__ = ["LOSSES", "Batches", "Loss", "each_of", "evaluating", "loss_named", "measure", "score"]
+__all__ = ["LOSSES", "Batches", "Loss", "each_of", "evaluating", "measure", "score"]
 
 Batches = Sequence[tuple[Nested, Nested]]
 
@@ -30,7 +30,7 @@ def measure(
     loss: Loss = cross_entropy,
     tolerance: Tolerance | None = None,
     examples: int | None = None,
-    further: Mapping[str, Loss] | None = None,
+    extra: Mapping[str, Loss] | None = None,
     accuracy: Accuracy | None = None,
 ) -> dict[str, float]:
     """Measure a network in one pass over batches, or over as many as it takes.
@@ -41,7 +41,7 @@ def measure(
     batches : inputs and targets on the network's device; batches may be of unequal size
     loss : gives one number for each example
     tolerance, examples : when to stop, see `score`
-    further : other losses to take from the same pass, see `score`
+    extra : other losses to take from the same pass, see `score`
     accuracy : see `score`
 
     Returns
@@ -52,7 +52,7 @@ def measure(
     # Not inference_mode: a network may take derivatives of its own within.
     with evaluating(network), torch.no_grad():
         outputs = (predict(network, inputs) for inputs, _ in batches)
-        return score(outputs, batches, loss, tolerance, examples, further, accuracy)
+        return score(outputs, batches, loss, tolerance, examples, extra, accuracy)
 
 
 def score(
@@ -61,7 +61,7 @@ def score(
     loss: Loss = cross_entropy,
     tolerance: Tolerance | None = None,
     examples: int | None = None,
-    further: Mapping[str, Loss] | None = None,
+    extra: Mapping[str, Loss] | None = None,
     accuracy: Accuracy | None = None,
 ) -> dict[str, float]:
     """What a network measures, from its outputs for each batch.
@@ -75,7 +75,7 @@ def score(
     tolerance : if given, no more outputs are taken when the loss is known to this relative standard
         error, or is not finite, whatever would follow
     examples : if given, stop after these instead: what another measurement with this tolerance took
-    further : name -> loss
+    extra : name -> loss
         Taken from the same outputs; when to stop is decided by `loss` alone.
     accuracy : of each example, see `landscape.evaluation.accuracy`; by default what the first batch allows
 
@@ -89,16 +89,16 @@ def score(
         where an example has several positions; elsewhere it follows from the number of examples.
         ``examples``: how many were measured. And NAME and NAME_se for each further loss.
     """
-    further = dict(further or {})
+    extra = dict(extra or {})
     losses: list[Tensor] = []
     hits: list[Tensor] = []
     n, look = 0, float(LEAST)
-    others: dict[str, list[Tensor]] = {name: [] for name in further}
+    others: dict[str, list[Tensor]] = {name: [] for name in extra}
     for (_, targets), out in zip(batches, outputs, strict=False):
         if isinstance(out, Tensor) and out.dtype in (torch.bfloat16, torch.float16):
             out = out.float()
         losses.append(each_of(loss, out, targets))
-        for name, other in further.items():
+        for name, other in extra.items():
             others[name].append(each_of(other, out, targets))
         if n == 0 and accuracy is None:
             accuracy = accuracy_for(out, targets, loss)

@@ -18,7 +18,7 @@ from landscape.errors import BadInput
 from landscape.evaluation.accuracy import Accuracy, OfPositions
 from landscape.evaluation.calling import Differentiating, as_arguments
 from landscape.evaluation.compatibility import Fit, check_inputs, check_targets, fit
-from landscape.evaluation.fused import Compiled, Fused, forward, reduced, reduced_type
+from landscape.evaluation.fused import Compiled, Fused, fuse, in_dtype, reduced_type
 from landscape.evaluation.losses import Loss, has_classes, unit_of
 from landscape.evaluation.measure import Batches, measure
 from landscape.evaluation.reference import REFERRING, Reference
@@ -255,8 +255,8 @@ def assembled(
         why, type_ = "as it is, without fusion (it takes derivatives)", torch.float32
     else:
         example = take(batches[0][0][0], slice(2))
-        quick, why = forward(network, example, type_)
-        exact = quick if type_ == torch.float32 else forward(network, example)[0]
+        quick, why = fuse(network, example, type_)
+        exact = quick if type_ == torch.float32 else fuse(network, example)[0]
     tolerances: list[Tolerance | None] = [None] * len(sources)
     against: dict[str, object] = {}
     if tolerance is not None:
@@ -332,7 +332,7 @@ def unfused(evaluation: Evaluation) -> Evaluation:
     """The same with the network as it is, for what fused convolutions do not know: statistics of each batch."""
     metadata = {**evaluation.metadata, "forward": "as it is"}
     plain = evaluation.runs
-    return replace(evaluation, forward=reduced(plain, evaluation.dtype), exact=plain, metadata=metadata)
+    return replace(evaluation, forward=in_dtype(plain, evaluation.dtype), exact=plain, metadata=metadata)
 
 
 def compiled(evaluation: Evaluation) -> Evaluation:

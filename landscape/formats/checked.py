@@ -56,33 +56,33 @@ def dataset(parent: h5py.Group, name: str, most: int = MOST) -> h5py.Dataset:
     BadInput
         It is missing, elsewhere, neither numbers nor text, or too large.
     """
-    found = _inside(parent, name)
+    item = _inside(parent, name)
     where = f"{parent.file.filename}: {name}"
-    if not isinstance(found, h5py.Dataset) or found.shape is None:
+    if not isinstance(item, h5py.Dataset) or item.shape is None:
         raise BadInput(f"{where} is no array; name another file")
-    if found.external or found.is_virtual:
+    if item.external or item.is_virtual:
         raise BadInput(f"{where} keeps its values in another file, which is not read; write them into this one")
-    if found.dtype.kind not in "biuf" and not h5py.check_string_dtype(found.dtype):
+    if item.dtype.kind not in "biuf" and not h5py.check_string_dtype(item.dtype):
         raise BadInput(f"{where} is neither numbers nor text; name another file")
-    if found.size * found.dtype.itemsize > most:
-        raise BadInput(f"{where} has {found.size:,} values, which is more than can be meant; name another file")
-    return found
+    if item.size * item.dtype.itemsize > most:
+        raise BadInput(f"{where} has {item.size:,} values, which is more than can be meant; name another file")
+    return item
 
 
 def group(parent: h5py.Group, name: str) -> h5py.Group:
     """A group in a file; raises as `dataset`."""
-    found = _inside(parent, name)
-    if not isinstance(found, h5py.Group):
+    item = _inside(parent, name)
+    if not isinstance(item, h5py.Group):
         raise BadInput(f"{parent.file.filename}: {name} is no group; name another file")
-    return found
+    return item
 
 
 def results(path: Path) -> Results:
     """A results file of ours, as `landscape.engine.table.read` gives it, though a stranger may have made it."""
-    found = table.read(path)
-    for name in NEEDED.get(found.kind, ()):
-        found[name]  # says what is missing
-    return found
+    file = table.read(path)
+    for name in NEEDED.get(file.kind, ()):
+        file[name]  # says what is missing
+    return file
 
 
 def _inside(parent: h5py.Group, name: str) -> h5py.Dataset | h5py.Group:

@@ -137,18 +137,18 @@ def read_surface(
         doubts.append("test_loss left out: it is not measured wherever train_loss is")
         splits = splits[:1]
     variables: dict[str, np.ndarray] = {}
-    told: dict[str, dict] = {}
+    metadata: dict[str, dict] = {}
     for split, prefix in zip(splits, ("", "test_"), strict=False):
-        found = {"loss": np.where(done, values[f"{split}_loss"], np.nan)}
+        own = {"loss": np.where(done, values[f"{split}_loss"], np.nan)}
         right = done & (values[f"{split}_acc"] != NOT_DONE)
         if right.any():  # else accuracy is not defined, or was not kept
-            found["accuracy"] = np.where(right, values[f"{split}_acc"] / 100, np.nan)
-        found |= {"loss_se": np.full(done.shape, np.nan), "examples": np.zeros(done.shape, int)}
-        variables |= {prefix + name: array for name, array in found.items()}
-        told |= {prefix + name: dict(MEASURED[name][2]) for name in found}
+            own["accuracy"] = np.where(right, values[f"{split}_acc"] / 100, np.nan)
+        own |= {"loss_se": np.full(done.shape, np.nan), "examples": np.zeros(done.shape, int)}
+        variables |= {prefix + name: array for name, array in own.items()}
+        metadata |= {prefix + name: dict(MEASURED[name][2]) for name in own}
         if loss not in (None, "cross_entropy"):
             for name in ("loss", "loss_se"):
-                told[prefix + name]["units"] = "as the loss"
+                metadata[prefix + name]["units"] = "as the loss"
     if len(set(shape)) > 1:
         doubts.append(
             f"not trustworthy: {' × '.join(map(str, shape[::-1]))} points, and that code scrambles grids that are not "
@@ -179,7 +179,7 @@ def read_surface(
     if checkpoint is None:
         attributes["imported"] += "; so is the checkpoint, in whose place the file's SHA-256 stands"
     dims = dict.fromkeys([*variables, "done"], tuple(axes))
-    return Results(path, "surface", axes, {**variables, "done": done}, dims, attributes, told), doubts
+    return Results(path, "surface", axes, {**variables, "done": done}, dims, attributes, metadata), doubts
 
 
 def save(results: Results, path: Path) -> list[str]:

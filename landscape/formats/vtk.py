@@ -91,13 +91,13 @@ def write_vtp(
 
 def _data(results: Results, over: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The variables over the points, and the loss's logarithm."""
-    found = {
+    arrays = {
         name: array.ravel()
         for name, array in results.variables.items()
         if results.dims[name] == over and array.dtype.kind in TYPES  # texts have no place there
     }
     with np.errstate(divide="ignore", invalid="ignore"):
-        return found | {"log10_loss": np.log10(found["loss"])}
+        return arrays | {"log10_loss": np.log10(arrays["loss"])}
 
 
 def _point_data(arrays: Mapping[str, np.ndarray]) -> str:
@@ -114,8 +114,8 @@ def _array(name: str, array: np.ndarray) -> str:
     values = array.astype(dtype).tobytes()
     text = base64.b64encode(np.array(len(values), "<u8").tobytes() + values).decode()
     components = array.shape[1] if array.ndim > 1 else 1
-    told = f'type="{kind}" Name={quoteattr(name)} NumberOfComponents="{components}" format="binary"'
-    return f"<DataArray {told}>{text}</DataArray>\n"
+    attributes = f'type="{kind}" Name={quoteattr(name)} NumberOfComponents="{components}" format="binary"'
+    return f"<DataArray {attributes}>{text}</DataArray>\n"
 
 
 def _write(path: Path, kind: str, attributes: str, piece: str) -> None:

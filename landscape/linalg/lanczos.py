@@ -14,13 +14,13 @@ from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from landscape.errors import BadInput
-from landscape.linalg.reductions import dot, left_out, norm, product
+from landscape.linalg.reductions import dot, norm, product, project_out
 
-__all__ = ["Ends", "ends", "lanczos"]
+__all__ = ["Extremes", "extreme_eigenvalues", "lanczos"]
 
 
 @dataclass(frozen=True)
-class Ends:
+class Extremes:
     """Smallest and largest eigenvalue.
 
     Attributes
@@ -75,7 +75,7 @@ def lanczos(
         basis[k] = q
         w = product(operator, q)
         diagonal[k] = dot(q, w)
-        w = left_out(w, basis[: k + 1])
+        w = project_out(w, basis[: k + 1])
         beside[k] = norm(w)
         scale = max(scale, abs(diagonal[k]), beside[k])
         if k + 1 == n or beside[k] <= 1e-13 * scale:  # only rounding is left: the basis holds all that start reaches
@@ -87,7 +87,7 @@ def lanczos(
     return diagonal[: k + 1], beside[: k + 1], basis[: k + 1]
 
 
-def ends(operator: LinearOperator, tolerance: float = 1e-4, steps: int = 200, seed: int = 0) -> Ends:
+def extreme_eigenvalues(operator: LinearOperator, tolerance: float = 1e-4, steps: int = 200, seed: int = 0) -> Extremes:
     """Both ends of a spectrum from one Lanczos run.
 
     Parameters
@@ -143,7 +143,7 @@ def ends(operator: LinearOperator, tolerance: float = 1e-4, steps: int = 200, se
         residuals[i] = norm(image - values[i] * v)
         hidden[i] = residuals[i] * _hiding(vector, n)
     converged = bool((hidden <= tolerance * np.abs(values).max()).all())
-    return Ends(values, residuals, converged, len(diagonal) + 2)
+    return Extremes(values, residuals, converged, len(diagonal) + 2)
 
 
 def _ritz(diagonal: np.ndarray, beside: np.ndarray, which: int) -> tuple[float, np.ndarray]:

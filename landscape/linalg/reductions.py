@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-__all__ = ["dot", "left_out", "norm", "product"]
+__all__ = ["dot", "norm", "product", "project_out"]
 
 
 def product(operator: LinearOperator, vector: np.ndarray) -> np.ndarray:
@@ -20,7 +20,7 @@ def norm(vector: np.ndarray) -> float:
     return float(np.sqrt(dot(vector, vector)))
 
 
-def left_out(vector: np.ndarray, basis: np.ndarray) -> np.ndarray:
+def project_out(vector: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """What orthonormal rows leave out of a vector (classical Gram–Schmidt)."""
     for _ in range(2):  # once would leave a part of rounding that grows with every step, twice does not
         vector = vector - np.einsum("k,kn->n", np.einsum("kn,n->k", basis, vector), basis)

@@ -14,7 +14,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from scipy.stats import t as student
 
 from landscape.errors import BadInput
-from landscape.linalg.reductions import dot, left_out, norm, product
+from landscape.linalg.reductions import dot, norm, product, project_out
 
 __all__ = ["Estimate", "Sketch", "budget", "estimate", "estimated", "probe", "sketch_of", "trace"]
 
@@ -118,7 +118,7 @@ def sketch_of(operator: LinearOperator, size: int, seed: int = 0) -> Sketch:
     basis, k = np.empty((size, n)), 0
     for number in range(size):
         image = product(operator, _signs(n, (seed, number, 1)))  # the 1 sets them apart from the seeds of probes
-        rest = left_out(image, basis[:k])
+        rest = project_out(image, basis[:k])
         if norm(rest) > 1e-13 * norm(image):  # only rounding is left otherwise
             basis[k] = rest / norm(rest)
             k += 1
@@ -128,7 +128,7 @@ def sketch_of(operator: LinearOperator, size: int, seed: int = 0) -> Sketch:
 
 def probe(operator: LinearOperator, sketch: Sketch, seed: int | Sequence[int]) -> float:
     """One unbiased value of the trace: that on the sketch, and Hutchinson's estimate of the rest."""
-    outside = left_out(_signs(operator.shape[0], seed), sketch.basis)
+    outside = project_out(_signs(operator.shape[0], seed), sketch.basis)
     return sketch.trace + dot(outside, product(aslinearoperator(operator), outside))
 
 

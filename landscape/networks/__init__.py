@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from torch import nn
 
-from landscape.errors import BadInput, meant
-from landscape.import_path import imported
+from landscape.errors import BadInput, did_you_mean
+from landscape.import_path import import_object
 from landscape.networks.block import Block
 from landscape.networks.families import NETWORKS
 from landscape.networks.summary import Summary, summary
@@ -36,12 +36,12 @@ def build(name: str, **arguments: object) -> nn.Module:
     >>> build("torchvision.models:resnet18", num_classes=10)
     """
     if ":" in name:
-        factory = imported(name)
+        factory = import_object(name)
     elif name in NETWORKS:
         factory = NETWORKS[name]
     else:
         known = f"use one of {', '.join(NETWORKS)}, or package.module:factory"
-        raise BadInput(f"there is no network {name!r}; {known}{meant(name, NETWORKS)}")
+        raise BadInput(f"there is no network {name!r}; {known}{did_you_mean(name, NETWORKS)}")
     _check_arguments(name, factory, arguments)
     try:
         network = factory(**arguments)

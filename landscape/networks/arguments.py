@@ -13,12 +13,12 @@ from landscape.errors import BadInput
 if TYPE_CHECKING:
     from landscape.data import Data
 
-__all__ = ["fitted", "parsed"]
+__all__ = ["parse_arguments", "with_data_defaults"]
 
 LONGEST = 1000  # characters of a literal; Python's parser is not made for what is nested by the thousand
 
 
-def parsed(words: Iterable[str]) -> dict:
+def parse_arguments(words: Iterable[str]) -> dict:
     """The arguments in ``NAME=VALUE`` words; a value is a Python literal, or else a word.
 
     Raises
@@ -38,7 +38,7 @@ def parsed(words: Iterable[str]) -> dict:
     return arguments
 
 
-def fitted(network: str, arguments: dict, data: Data) -> dict:
+def with_data_defaults(network: str, arguments: dict, data: Data) -> dict:
     """The arguments, and for a network of ours what the data settle unless they do."""
     if ":" in network:
         return arguments

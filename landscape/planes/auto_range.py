@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from landscape.engine.grid import Ends
-from landscape.engine.ranks import Communicator, agreed
+from landscape.engine.ranks import Communicator, collective_errors
 from landscape.engine.table import read
 from landscape.errors import BadInput
 from landscape.evaluation.prepared import Evaluation
@@ -46,7 +46,7 @@ def auto_range(
         The level is not above the loss at the centre, or is nowhere reached.
     """
     limits = None
-    with agreed(comm):
+    with collective_errors(comm):
         level = real("auto_range", level)
         if comm.rank == 0:
             there = read(out) if out is not None and out.exists() else None

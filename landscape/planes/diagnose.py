@@ -38,14 +38,14 @@ def drift(network: nn.Module, inputs: Sequence[Tensor]) -> dict[str, tuple[float
         σ' measured. (0, 1) where nothing has drifted.
     """
     stored = {name: (norm.running_mean.clone(), norm.running_var.clone()) for name, norm in norms_of(network).items()}
-    found = {}
+    inputs_of = {}
     with evaluating(network), recalibrated(network, inputs):
         for name, norm in norms_of(network).items():
             mean, variance = stored[name]
             shift = ((norm.running_mean - mean).abs() / (variance + norm.eps).sqrt()).median()
             scale = ((norm.running_var + norm.eps) / (variance + norm.eps)).sqrt().median()
-            found[name] = (float(shift), float(scale))
-    return found
+            inputs_of[name] = (float(shift), float(scale))
+    return inputs_of
 
 
 def diagnose(results: Results, evaluation: Evaluation, plane: PlaneWithStatistics) -> list[str]:
@@ -97,13 +97,13 @@ def _centre(results: Results, evaluation: Evaluation) -> str:
         if evaluation.checkpoint.final
         else None
     )
-    told = "" if trained is None else f" (at the end of training: {trained:.6g}, over the whole split)"
+    at_the_end = "" if trained is None else f" (at the end of training: {trained:.6g}, over the whole split)"
     if not away < MISS:
         return (
-            f"centre: the file says {there.flat[0]:.6g}, the checkpoint's loss is {here:.6g}{told}: the file is of "
-            "other weights, data or statistics"
+            f"centre: the file says {there.flat[0]:.6g}, the checkpoint's loss is {here:.6g}{at_the_end}: the file is "
+            "of other weights, data or statistics"
         )
-    return f"centre: the loss there is the checkpoint's, {here:.6g}{told}"
+    return f"centre: the loss there is the checkpoint's, {here:.6g}{at_the_end}"
 
 
 def _directions(results: Results) -> str:
@@ -116,13 +116,13 @@ def _directions(results: Results) -> str:
 def _numbers(results: Results) -> str:
     lost = int((results.known & ~np.isfinite(results["loss"])).sum())
     missing = int((~results.known).sum())
-    told = f"{missing} of {results.known.size} points are not measured yet" if missing else "all points are measured"
+    state = f"{missing} of {results.known.size} points are not measured yet" if missing else "all points are measured"
     if lost:
         return (
-            f"points: {told}; {lost} losses are not finite: activations overflow there, narrow the window or measure "
+            f"points: {state}; {lost} losses are not finite: activations overflow there, narrow the window or measure "
             "in float32"
         )
-    return f"points: {told}, all losses finite"
+    return f"points: {state}, all losses finite"
 
 
 def _interpolated(results: Results, evaluation: Evaluation, plane: PlaneWithStatistics) -> str:
@@ -168,8 +168,10 @@ def _settings(results: Results, evaluation: Evaluation, plane: PlaneWithStatisti
         del mine["network"]
     other = [n for n, v in mine.items() if not np.array_equal(np.atleast_1d(there.get(n, "nothing")), np.atleast_1d(v))]
     if other or ("repeats" in there) != ("repeats" in mine):
-        told = "; ".join(f"{n} is {there.get(n, 'nothing')} in the file, {mine[n]} in this command" for n in other[:3])
-        return f"settings: {told}. Give the options that the file was measured with"
+        differences = "; ".join(
+            f"{n} is {there.get(n, 'nothing')} in the file, {mine[n]} in this command" for n in other[:3]
+        )
+        return f"settings: {differences}. Give the options that the file was measured with"
     return ""
 
 

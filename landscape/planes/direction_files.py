@@ -50,22 +50,24 @@ def load(path: str | os.PathLike) -> list[Weights]:
         raise BadInput(f"there is no file of directions {path}; make one with torch.save([direction, …], path)")
     try:
         content = read(path)
-        found: list[Any] = list(content) if isinstance(content, list | tuple) else [content]
-        if not found or not all(map(_is_direction, found)):
+        directions: list[Any] = list(content) if isinstance(content, list | tuple) else [content]
+        if not directions or not all(map(_is_direction, directions)):
             raise BadInput(
                 f"{path} holds no directions; save a dict from parameter names to tensors, or a list of such"
             )
-        if len(found) > MOST:
-            raise BadInput(f"{path} holds {len(found)} directions; save {MOST} or fewer in one file")
+        if len(directions) > MOST:
+            raise BadInput(f"{path} holds {len(directions)} directions; save {MOST} or fewer in one file")
         # All at once, since they may be one and the same.
-        each = sound({f"{i}.{name}": d for i, direction in enumerate(found) for name, d in direction.items()}, path)
+        each = sound(
+            {f"{i}.{name}": d for i, direction in enumerate(directions) for name, d in direction.items()}, path
+        )
     except Unsound as error:
         raise BadInput(f"{path} cannot be read safely: {error}; save dicts of tensors and nothing else") from error
     if wrong := [
         name for name, d in each.items() if not ((d.is_floating_point() or d.is_complex()) and d.isfinite().all())
     ]:
         raise BadInput(f"{path} has no finite numbers at {wrong[0]}; save floating-point tensors without NaN")
-    return [{name: each[f"{i}.{name}"] for name in direction} for i, direction in enumerate(found)]
+    return [{name: each[f"{i}.{name}"] for name in direction} for i, direction in enumerate(directions)]
 
 
 def _is_direction(content: object) -> bool:

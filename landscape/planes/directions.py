@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from landscape.analysis.labels import NORMALIZATIONS
-from landscape.errors import BadInput, meant
+from landscape.errors import BadInput, did_you_mean
 from landscape.planes.filters import Convention, convention_of
 from landscape.weights import Weights, products, real
 
@@ -89,7 +89,7 @@ def normalize(
     """
     if how not in NORMALIZATIONS:
         raise BadInput(
-            f"there is no normalisation {how!r}; use {', '.join(NORMALIZATIONS)}{meant(how, NORMALIZATIONS)}"
+            f"there is no normalisation {how!r}; use {', '.join(NORMALIZATIONS)}{did_you_mean(how, NORMALIZATIONS)}"
         )
     for name, d in direction.items():
         w = weights[name]

@@ -41,7 +41,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from landscape.engine.ranks import Communicator
-from landscape.errors import BadInput, UnknownLayer, meant
+from landscape.errors import BadInput, UnknownLayer, did_you_mean
 from landscape.log import say
 
 __all__ = [
@@ -50,13 +50,13 @@ __all__ = [
     "Which",
     "convention_of",
     "conventions",
+    "describe_convention",
     "frozen",
     "listing",
     "matching",
     "naming",
     "say_parameters",
     "selected",
-    "told",
     "warn_of_unknown",
     "with_filters",
 ]
@@ -144,13 +144,13 @@ def conventions(network: nn.Module) -> dict[str, Convention]:
 
     A parameter that several layers share has that of the first one in the table.
     """
-    found: dict[int, Convention] = {}
+    by_identity: dict[int, Convention] = {}
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     for module, layer, name, parameter in _held(network):
         here = _convention(module, layer, name, parameter)
-        if id(parameter) not in found or (here.known and not found[id(parameter)].known):
-            found[id(parameter)] = here
-    return {name: found[key] for key, name in names.items()}
+        if id(parameter) not in by_identity or (here.known and not by_identity[id(parameter)].known):
+            by_identity[id(parameter)] = here
+    return {name: by_identity[key] for key, name in names.items()}
 
 
 def _held(network: nn.Module) -> Iterator[tuple[nn.Module, nn.Module, str, Tensor]]:
@@ -262,7 +262,7 @@ def warn_of_unknown(network: nn.Module) -> None:
     layers: dict[str, list[str]] = {}
     for name, convention in conventions(network).items():
         if not convention.known:
-            layers.setdefault(f"{convention.layer}, {told(convention)}", []).append(name)
+            layers.setdefault(f"{convention.layer}, {describe_convention(convention)}", []).append(name)
     if layers:
         each = [
             f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)} of {kind}" for kind, names in layers.items()
@@ -271,7 +271,7 @@ def warn_of_unknown(network: nn.Module) -> None:
         warnings.warn(text, UnknownLayer, stacklevel=2)
 
 
-def told(convention: Convention) -> str:
+def describe_convention(convention: Convention) -> str:
     """A convention in words: ``"16 filters, axis 0"``."""
     if not convention.axes:
         return "no filters"
@@ -309,7 +309,7 @@ def matching(network: nn.Module, parameters: Parameters) -> Which | None:
         named = dict(network.named_parameters())
         for word in words:
             if word != "trainable" and not any(fnmatchcase(name, word) for name in named):
-                near = meant(word, [*named, "all", "trainable"])
+                near = did_you_mean(word, [*named, "all", "trainable"])
                 near = near or f"; there are {', '.join([*named][:3])}{', …' * (len(named) > 3)}"
                 raise BadInput(f"no parameter's name fits the pattern {word!r}{near}")
 
@@ -398,6 +398,8 @@ def listing(network: nn.Module, parameters: Parameters = None, one_dimensional: 
         moves = number and (here.axes or one_dimensional) and (chosen is None or chosen(name, parameter))
         shape = "×".join(map(str, parameter.shape)) or "()"
         state = ["yes" if moves else "no", *["frozen"] * (not parameter.requires_grad)]
-        rows.append((name, here.layer, shape, told(here) + ", assumed" * (not here.known), ", ".join(state)))
+        rows.append(
+            (name, here.layer, shape, describe_convention(here) + ", assumed" * (not here.known), ", ".join(state))
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

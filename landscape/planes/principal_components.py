@@ -170,12 +170,12 @@ def components(points: Points, final: Weights, products: np.ndarray, number: int
     weights = (vectors[:, ::-1] / np.sqrt(values[::-1].clip(min=np.finfo(float).tiny)))[:, :number].T
     weights = weights - weights.mean(axis=1, keepdims=True)
     weights *= np.where(weights @ products[0] < 0, -1.0, 1.0)[:, None]
-    found = [{name: torch.empty(w.shape, dtype=w.dtype) for name, w in final.items()} for _ in range(number)]
+    directions = [{name: torch.empty(w.shape, dtype=w.dtype) for name, w in final.items()} for _ in range(number)]
     for columns, d in _differences(points, final):
-        for direction, piece in zip(found, torch.from_numpy(weights[:, :-1] @ d), strict=True):
+        for direction, piece in zip(directions, torch.from_numpy(weights[:, :-1] @ d), strict=True):
             for name, inside, place in _parts(final, columns):
                 direction[name].view(-1)[inside] = piece[place].to(direction[name])
-    return found
+    return directions
 
 
 def project(points: Points, final: Weights, directions: Sequence[Weights]) -> Projection:

@@ -12,7 +12,7 @@ import torch
 
 from landscape.analysis.precision import FLOAT32, difference, sample
 from landscape.engine.grid import Ends, axes_of, ends_of
-from landscape.engine.ranks import Communicator, agreed, communicator
+from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
 from landscape.engine.table import Table, read
@@ -110,7 +110,7 @@ def surface(
     (5,)
     """
     comm, out = communicator(comm), None if out is None else Path(out)
-    with agreed(comm):
+    with collective_errors(comm):
         ends, seed = ends_of(x, y, z), seed_of(evaluate, seed, plane)
         axes_of(ends, repeats)  # what is wrong with them is said at once
         miss = _miss(adaptive)
@@ -121,7 +121,7 @@ def surface(
     directing |= {"parameters": parameters, "orthogonal": orthogonal}
     directing |= {"batchnorm": batchnorm, "calibration": calibration}
     with evaluate.ready(comm) as evaluation:
-        with agreed(comm):
+        with collective_errors(comm):
             if batchnorm == "batch":
                 evaluation = unfused(evaluation)
             elif compile:
@@ -230,7 +230,7 @@ def _choice(checks: np.ndarray, how: tuple, out: Path | None, comm: Communicator
 
 def _diagnosed(out: Path, evaluation: Evaluation, plane: PlaneWithStatistics, comm: Communicator) -> Report:
     lines = None
-    with agreed(comm):
+    with collective_errors(comm):
         if comm.rank == 0:
             lines = [*diagnosis(read(out), evaluation, plane)]
             say(comm, *lines, level=ANSWER)

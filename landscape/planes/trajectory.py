@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.engine.grid import Ends
-from landscape.engine.ranks import Communicator, agreed, communicator
+from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
 from landscape.engine.table import Table, read
@@ -90,7 +90,7 @@ def trajectory(
         Checkpoints of another network, or that make no path; or a file of another measurement.
     """
     comm, out = communicator(comm), None if out is None else Path(out)
-    with agreed(comm):
+    with collective_errors(comm):
         one_of("batchnorm", batchnorm, ("frozen", "recalibrated"))
         if evaluate.dtype != "float32":
             raise BadInput("a path has few points; they are measured in float32: leave out --dtype")
@@ -107,14 +107,14 @@ def trajectory(
             how: dict[str, Any] = {"parameters": parameters, "batchnorm": batchnorm, "calibration": calibration}
             return build_plane(evaluate, evaluation, along=directions, dimensions=2, seed=evaluate.seed, **how)
 
-        with agreed(comm):
+        with collective_errors(comm):
             matching(network, parameters)
             if batchnorm == "recalibrated":  # what would be found only after the long work
                 norms_of(network)
                 evaluation.calibration(calibration)
         say_parameters(comm, network, parameters, one_dimensional=not filters_only)
         plan = None
-        with agreed(comm):
+        with collective_errors(comm):
             plane = None if along is None else plane_along(along)
             if comm.rank == 0:
                 waypoints = fitting(evaluate, waypoints)
@@ -122,7 +122,7 @@ def trajectory(
                 choice = {"filters_only": filters_only, "parameters": parameters}
                 plan = _planned(evaluate, evaluation, waypoints, own, file, out, dry_run, **choice)
         number, sha, given, captured, axes = comm.bcast(plan)
-        with agreed(comm):
+        with collective_errors(comm):
             plane = plane or plane_along(axes)
         coordinates = np.stack([given["alpha"][1], given["beta"][1]], axis=1)
         names = [*(waypoint.name for waypoint in waypoints[:number]), Path(evaluate.label).stem]

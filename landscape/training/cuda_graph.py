@@ -11,12 +11,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Recorded"]
+__all__ = ["CudaGraphStep"]
 
 Step = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 
 
-class Recorded:
+class CudaGraphStep:
     """Forward, loss and backward of batches of one shape.
 
     What Python decides while the step is recorded is decided for good: a network that draws in Python which blocks

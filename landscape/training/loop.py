@@ -21,7 +21,7 @@ from landscape.errors import BadInput
 from landscape.evaluation.fused import Compiled
 from landscape.evaluation.measure import measure
 from landscape.networks.block import Block
-from landscape.training.cuda_graph import Recorded
+from landscape.training.cuda_graph import CudaGraphStep
 
 __all__ = ["RECIPES", "one_cycle", "steps", "train_epochs"]
 
@@ -216,9 +216,9 @@ def _go_on(steps: torch.optim.Optimizer, state: dict, names: set[str]) -> None:
     steps.load_state_dict({"state": kept, "param_groups": steps.state_dict()["param_groups"]})
 
 
-def _recorded(step: Callable, network: nn.Module, images: Tensor, labels: Tensor) -> Recorded:
+def _recorded(step: Callable, network: nn.Module, images: Tensor, labels: Tensor) -> CudaGraphStep:
     try:
-        return Recorded(step, network, images, labels)
+        return CudaGraphStep(step, network, images, labels)
     except RuntimeError as error:  # torch's, at what makes the processor wait, such as .item()
         reason = str(error).split("\n")[0]
         raise BadInput(f"a step of this network cannot be recorded ({reason}); leave out --record") from error

@@ -23,15 +23,15 @@ from landscape.checkpoints.checkpoint import Checkpoint
 from landscape.data import Data
 from landscape.data.standardisation import standardisation
 from landscape.engine.progress import bar
-from landscape.engine.ranks import Alone, Communicator, agreed, communicator
+from landscape.engine.ranks import Communicator, SerialComm, collective_errors, communicator
 from landscape.engine.run import provenance
 from landscape.errors import COMMAND, BadInput
-from landscape.evaluation.compatibility import check_fit
-from landscape.evaluation.device import place, restored
+from landscape.evaluation.compatibility import check_compatible
+from landscape.evaluation.device import choose_device, restored
 from landscape.evaluation.measure import measure
 from landscape.log import say
 from landscape.networks import build, summary
-from landscape.networks.arguments import fitted, parsed
+from landscape.networks.arguments import parse_arguments, with_data_defaults
 from landscape.training import loop as training
 from landscape.training.loop import RECIPES
 from landscape.validate import LARGEST_SEED, one_of, whole
@@ -150,9 +150,9 @@ def train(
         **_augmentation(augment, splits[0]),
         **({"compiled": True} if compile else {}),
     }
-    words = dict(arguments) if isinstance(arguments, Mapping) else parsed(arguments)
+    words = dict(arguments) if isinstance(arguments, Mapping) else parse_arguments(arguments)
     shape = {name: value for name, value in (("depth", depth), ("width", width)) if value is not None}
-    built = fitted(network, shape | words, splits[0])
+    built = with_data_defaults(network, shape | words, splits[0])
     now = Checkpoint(
         network=network,
         arguments=built,
@@ -162,7 +162,7 @@ def train(
         versions={name: version for name, version in provenance({}).items() if name != "command"},
     )
     with restored():
-        on = place(comm, device)
+        on = choose_device(comm, device)
         torch.manual_seed(seed)
         module = build(network, **built)
         if begun and out is not None:
@@ -175,7 +175,7 @@ def train(
             module = begun.restore(network)
             now.history, now.state = begun.history, begun.state
             say(comm, f"going on from epoch {now.state['epoch']} of {settings['epochs']}")
-        check_fit(now.title, module, splits[0])
+        check_compatible(now.title, module, splits[0])
         say(comm, f"{now.title} on {splits[0].name}")
         if splits[0].images.is_floating_point():
             say(comm, str(summary(module, tuple(splits[0].images.shape[1:]))))
@@ -197,11 +197,11 @@ def train(
 def _on_one_rank(comm: Communicator, options: dict) -> Checkpoint:
     """What rank 0 trains while the others wait; as a command that would be a mistake."""
     checkpoint = None
-    with agreed(comm):
+    with collective_errors(comm):
         if COMMAND.get():
             raise BadInput("training runs on one process; start it without mpiexec")
         if comm.rank == 0:
-            checkpoint = train(**{**options, "comm": Alone()})
+            checkpoint = train(**{**options, "comm": SerialComm()})
     return comm.bcast(checkpoint)
 
 

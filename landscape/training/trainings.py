@@ -17,13 +17,13 @@ from landscape import data as datasets
 from landscape.checkpoints.checkpoint import Checkpoint
 from landscape.data import Data
 from landscape.data.standardisation import standardisation
-from landscape.engine.ranks import Communicator, agreed, communicator
+from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
 from landscape.engine.table import MEASURED, Table
 from landscape.errors import BadInput
-from landscape.evaluation.compatibility import check_fit
-from landscape.evaluation.device import place, restored
+from landscape.evaluation.compatibility import check_compatible
+from landscape.evaluation.device import choose_device, restored
 from landscape.evaluation.measure import measure
 from landscape.log import Report
 from landscape.training.loop import train_epochs
@@ -111,10 +111,10 @@ def trainings(
     comm = communicator(comm)
     variants = [variants] if isinstance(variants, str) else list(variants)
     with restored():
-        with agreed(comm):
+        with collective_errors(comm):
             if bool(variants) == bool(checkpoints):
                 raise BadInput("give variants to train or --checkpoints that are trained already, and not both")
-            on = place(comm, device)
+            on = choose_device(comm, device)
             torch.set_num_threads(1)
             if checkpoints:
                 _check_unchanged(given)
@@ -173,7 +173,7 @@ def _planned(
     rows = list(product(variants, depths, range(seeds)))
     for name, depth in product(variants, depths):
         # a mistake in the last variant shows now, not in the morning
-        check_fit(name, variant(name, depth, width, training), training)
+        check_compatible(name, variant(name, depth, width, training), training)
 
     def result(row: int) -> dict:
         name, depth, seed = rows[row]

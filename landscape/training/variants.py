@@ -13,7 +13,7 @@ from landscape.checkpoints.checkpoint import Checkpoint
 from landscape.data import Data
 from landscape.errors import BadInput
 from landscape.networks import NETWORKS, build
-from landscape.networks.arguments import fitted, parsed
+from landscape.networks.arguments import parse_arguments, with_data_defaults
 from landscape.training.loop import RECIPES
 from landscape.validate import one_of
 
@@ -41,8 +41,8 @@ def variant(name: str, depth: int, width: int, data: Data) -> nn.Module:
         There is no such network, or it has no such argument.
     """
     name, _, more = name.partition(":")
-    given = parsed(re.split(r",(?![^(\[]*[)\]])", more)) if more else {}  # not at the comma of (0.5, 1)
-    shape = fitted(name, {"depth": depth, "width": width}, data)
+    given = parse_arguments(re.split(r",(?![^(\[]*[)\]])", more)) if more else {}  # not at the comma of (0.5, 1)
+    shape = with_data_defaults(name, {"depth": depth, "width": width}, data)
     if name in NETWORKS:  # a densenet has no width
         shape = {argument: value for argument, value in shape.items() if argument in _arguments(name)}
     return build(name, **{**shape, **given})
@@ -62,11 +62,11 @@ def trained_here(path: Path) -> Checkpoint:
     """
     cure = f"give a checkpoint of train.py, of one of its networks: {', '.join(NETWORKS)}"
     try:
-        found = checkpoints.load(path)
+        checkpoint = checkpoints.load(path)
     except BadInput as error:
         if "--network" not in error.args[0]:
             raise
         raise BadInput(f"{path} is not a checkpoint of skipscape but weights alone; {cure}") from error
-    if found.network not in NETWORKS:
-        raise BadInput(f"{path} is of {found.network}, which is none of this package's networks; {cure}")
-    return found
+    if checkpoint.network not in NETWORKS:
+        raise BadInput(f"{path} is of {checkpoint.network}, which is none of this package's networks; {cure}")
+    return checkpoint

@@ -31,7 +31,7 @@ from torchvision.datasets import ImageFolder
 
 from ensemble.blocks.blocks import blocks
 from ensemble.lesions.context import every
-from ensemble.lesions.prefix_cache import Walk, branches, order
+from ensemble.lesions.prefix_cache import PrefixCache, branch_points, order
 from landscape import data as datasets
 from landscape.analysis.precision import sample
 from landscape.checkpoints import checkpoint as checkpoints
@@ -43,7 +43,7 @@ from landscape.engine.sweep import sweep
 from landscape.engine.table import prepare, read
 from landscape.errors import BadInput
 from landscape.evaluation.device import keep_freed_memory
-from landscape.evaluation.fused import forward
+from landscape.evaluation.fused import fuse
 from landscape.evaluation.measure import cross_entropy, measure, score
 from landscape.evaluation.prepared import batch_size
 from landscape.evaluation.sampling import Tolerance
@@ -79,12 +79,12 @@ def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     if (arguments.checkpoint is None) != (arguments.data is None):
         raise BadInput("--checkpoint and --data belong together; give both or neither")
     with tempfile.TemporaryDirectory() as folder:
-        it = Trial(arguments, Path(folder))
+        trial = Trial(arguments, Path(folder))
         for part in arguments.only:
             if part in NEED_LOSSES and arguments.checkpoint is None:
                 say(comm, f"{part}: left out; it needs --checkpoint and --data")
                 continue
-            for line in PARTS[part](it):
+            for line in PARTS[part](trial):
                 say(comm, line)
 
 
@@ -121,7 +121,7 @@ class Trial:
     def quick(self, dtype: torch.dtype = torch.float32) -> nn.Module:
         """Our forward, of the same weights."""
         self.network.to(memory_format=torch.channels_last)
-        return forward(self.network, self.images[:2], dtype)[0]
+        return fuse(self.network, self.images[:2], dtype)[0]
 
     def batches(self, dtype: torch.dtype = torch.float32, size: int | None = None) -> list:
         size = size or batch_size(self.images, dtype, torch.device("cpu"))
@@ -133,12 +133,12 @@ class Trial:
 
     def _baseline(self) -> tuple[float, float]:
         """Images a second, and the loss: one plain pass that decodes, as it is done today for each point."""
-        found = []
+        seconds = []
         for workers in (0, 2):  # the quicker one counts
             loader = DataLoader(Subset(self.files, self.chosen.tolist()), batch_size=128, num_workers=workers)
             taken, loss = timed(lambda loader=loader: plain_pass(self.network, loader), self.rounds)
-            found.append((len(self.chosen) / taken, loss))
-        return max(found)
+            seconds.append((len(self.chosen) / taken, loss))
+        return max(seconds)
 
     def _resident(self) -> float:
         """Images a second of the same pass over decoded images in memory."""
@@ -167,50 +167,50 @@ def timed(function: Callable, rounds: int) -> tuple[float, Any]:
     return statistics.median(taken), result
 
 
-def speed(it: Trial) -> Iterator[str]:
+def speed(trial: Trial) -> Iterator[str]:
     """The forward pass."""
-    (rate, loss), resident = it.baseline, it.resident
-    yield f"{it.title}; {len(it.images)} images, {it.rounds} rounds, {torch.get_num_threads()} threads"
+    (rate, loss), resident = trial.baseline, trial.resident
+    yield f"{trial.title}; {len(trial.images)} images, {trial.rounds} rounds, {torch.get_num_threads()} threads"
     yield f"baseline (decodes, eager float32): {rate:.0f} images/s; resident baseline: {resident:.0f} images/s"
-    size = min(4096, 64 * len(it.images))  # for a peak that is worth the name, of 64 images or more
+    size = min(4096, 64 * len(trial.images))  # for a peak that is worth the name, of 64 images or more
     speeds, ours = {}, {}
     for dtype in (torch.float32, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
-        quick, batches = it.quick(dtype), it.batches(dtype)
-        taken, found = timed(lambda quick=quick, batches=batches: measure(quick, batches), it.rounds)
-        speeds[name], ours[name] = len(it.images) / taken, found["loss"]
+        quick, batches = trial.quick(dtype), trial.batches(dtype)
+        taken, results = timed(lambda quick=quick, batches=batches: measure(quick, batches), trial.rounds)
+        speeds[name], ours[name] = len(trial.images) / taken, results["loss"]
         a = torch.randn(size, size).to(dtype)
         peak = 2 * size**3 / min(timed(lambda a=a: a @ a, 1)[0] for _ in range(5))
         yield (
             f"{name}: {speeds[name] / rate:.2f} × baseline, {speeds[name] / resident:.2f} × resident baseline, "
-            f"{speeds[name] * it.flops / peak:.2f} of the matrix peak of {peak / 1e9:.0f} GFLOP/s; "
+            f"{speeds[name] * trial.flops / peak:.2f} of the matrix peak of {peak / 1e9:.0f} GFLOP/s; "
             f"loss off by {abs(ours[name] / loss - 1):.1e}"
         )
-    if it.arguments.checkpoint:
-        exact, near, off = it.quick(), it.quick(torch.bfloat16), []
-        plane, points = it.plane(), grid(axis(-1, 1, SIDE), axis(-1, 1, SIDE))
+    if trial.arguments.checkpoint:
+        exact, near, off = trial.quick(), trial.quick(torch.bfloat16), []
+        plane, points = trial.plane(), grid(axis(-1, 1, SIDE), axis(-1, 1, SIDE))
         for row in sample((SIDE, SIDE), 0):
-            with shift(it.network, plane, points[row]):
-                off.append(measure(near, it.batches())["loss"] / measure(exact, it.batches())["loss"] - 1)
+            with shift(trial.network, plane, points[row]):
+                off.append(measure(near, trial.batches())["loss"] / measure(exact, trial.batches())["loss"] - 1)
         yield (
-            f"bfloat16 at {len(off)} points of the plane, {len(it.images)} images: "
+            f"bfloat16 at {len(off)} points of the plane, {len(trial.images)} images: "
             f"loss off by {100 * np.abs(off).max():.2f} % at most, {100 * np.median(np.abs(off)):.2f} % in the median"
         )
 
 
-def tolerance(it: Trial) -> Iterator[str]:
+def tolerance(trial: Trial) -> Iterator[str]:
     """As many examples as a point needs."""
-    rate, _ = it.baseline
-    n = len(it.data.labels)
-    near, plane, points = it.quick(torch.bfloat16), it.plane(), grid(axis(-1, 1, SIDE), axis(-1, 1, SIDE))
-    order = datasets.stratified_order(it.data.labels, 0)
-    batches = list(zip(it.data.images[order].split(256), it.data.labels[order].split(256), strict=True))
-    known = Tolerance(it.data.labels[order], TOLERANCE)
-    rows = np.random.default_rng(0).choice(len(points), it.arguments.points, replace=False)
+    rate, _ = trial.baseline
+    n = len(trial.data.labels)
+    near, plane, points = trial.quick(torch.bfloat16), trial.plane(), grid(axis(-1, 1, SIDE), axis(-1, 1, SIDE))
+    order = datasets.stratified_order(trial.data.labels, 0)
+    batches = list(zip(trial.data.images[order].split(256), trial.data.labels[order].split(256), strict=True))
+    known = Tolerance(trial.data.labels[order], TOLERANCE)
+    rows = np.random.default_rng(0).choice(len(points), trial.arguments.points, replace=False)
     taken, used = [], []
     for row in rows:
         begun = time.perf_counter()
-        with shift(it.network, plane, points[row]):
+        with shift(trial.network, plane, points[row]):
             used.append(measure(near, batches, tolerance=known)["examples"])
         taken.append(time.perf_counter() - begun)
     point = statistics.mean(taken)
@@ -221,16 +221,16 @@ def tolerance(it: Trial) -> Iterator[str]:
     )
 
 
-def adaptive(it: Trial) -> Iterator[str]:
+def adaptive(trial: Trial) -> Iterator[str]:
     """Fewer points: the whole surface, by the command that people type, on one rank a core."""
-    rate, _ = it.baseline
-    out, ranks = it.folder / "surface.h5", os.cpu_count() or 1
-    command = [it.arguments.checkpoint, out, "--data", it.arguments.data, "--x", -1, 1, SIDE, "--y", -1, 1, SIDE]
+    rate, _ = trial.baseline
+    out, ranks = trial.folder / "surface.h5", os.cpu_count() or 1
+    command = [trial.arguments.checkpoint, out, "--data", trial.arguments.data, "--x", -1, 1, SIDE, "--y", -1, 1, SIDE]
     how = ["--tolerance", TOLERANCE, "--adaptive", TOLERANCE, "--dtype", "auto", "--quiet"]
     begun = time.perf_counter()
     said = on_ranks(ranks, HERE / "surface.py", *command, *how)
     taken = time.perf_counter() - begun
-    naive = SIDE**2 * len(it.data.labels) / rate
+    naive = SIDE**2 * len(trial.data.labels) / rate
     yield (
         f"{SIDE}×{SIDE} surface on {ranks} ranks, loading included: {taken:.0f} s; "
         f"baseline {naive / 3600:.1f} h: {naive / taken:.0f} ×"
@@ -240,19 +240,19 @@ def adaptive(it: Trial) -> Iterator[str]:
     yield f"{used[used > 0].mean():.0f} images a measured point"
 
 
-def coverage(it: Trial) -> Iterator[str]:
+def coverage(trial: Trial) -> Iterator[str]:
     """Whether the stated intervals hold the loss over all examples."""
-    plane, points = it.plane(), grid(axis(-1, 1, SIDE), axis(-1, 1, SIDE))
-    near, labels = it.quick(torch.bfloat16), it.data.labels
+    plane, points = trial.plane(), grid(axis(-1, 1, SIDE), axis(-1, 1, SIDE))
+    near, labels = trial.quick(torch.bfloat16), trial.data.labels
     middle = len(points) // 2
     rows = [middle, middle + 1, middle + SIDE, *np.random.default_rng(1).choice(len(points), 9, replace=False)]
     held, used = [], []
     for row in rows:
-        with shift(it.network, plane, points[row]), torch.inference_mode():
-            parts = [near(x).float() for x in it.data.images.split(512)]
+        with shift(trial.network, plane, points[row]), torch.inference_mode():
+            parts = [near(x).float() for x in trial.data.images.split(512)]
         losses = torch.cat([cross_entropy(out, t) for out, t in zip(parts, labels.split(512), strict=True)])
         true = losses.double().mean().item()
-        for seed in range(it.arguments.seeds):
+        for seed in range(trial.arguments.seeds):
             order = datasets.stratified_order(labels, seed)
             batches = [(targets, targets) for targets in labels[order].split(256)]
             known = Tolerance(labels[order], TOLERANCE)
@@ -261,37 +261,37 @@ def coverage(it: Trial) -> Iterator[str]:
             used.append(m["examples"])
     each = np.reshape(held, (len(rows), -1)).mean(axis=1)
     yield (
-        f"coverage of 95 % intervals at {100 * TOLERANCE:g} %, {it.arguments.seeds} seeds × {len(rows)} points: "
+        f"coverage of 95 % intervals at {100 * TOLERANCE:g} %, {trial.arguments.seeds} seeds × {len(rows)} points: "
         f"{100 * np.mean(held):.1f} % (by point {100 * each.min():.1f} to {100 * each.max():.1f} %), "
         f"{np.mean(used):.0f} images on average"
     )
 
 
-def lesions(it: Trial) -> Iterator[str]:
+def lesions(trial: Trial) -> Iterator[str]:
     """Deletions that share their beginnings, against one pass for each."""
-    it.network.to(memory_format=torch.channels_last)
-    number = len(blocks(it.network))
-    few = it.batches(size=128)[:2]
+    trial.network.to(memory_format=torch.channels_last)
+    number = len(blocks(trial.network))
+    few = trial.batches(size=128)[:2]
     for name, k in (("single", 1), ("pair", 2)):
         plan = every(number, [k])
         rows = order(plan)
-        ahead = list(branches(plan[rows]))
+        ahead = list(branch_points(plan[rows]))
 
         def sweep_all(plan=plan, rows=rows, ahead=ahead, room=2**31):
-            walk = Walk(cast("Network", it.network), few, cross_entropy, room=room)
+            walk = PrefixCache(cast("Network", trial.network), few, cross_entropy, room=room)
             return [walk.measure(plan[row], again) for row, again in zip(rows, ahead, strict=True)]
 
-        rounds = it.rounds if k == 1 else 1
+        rounds = trial.rounds if k == 1 else 1
         shared, one = timed(sweep_all, rounds)
         naive, other = timed(lambda sweep_all=sweep_all: sweep_all(room=0), rounds)
         same = "to the bit the same" if one == other else "NOT the same"
         yield f"all {name} deletions of {number} blocks: {naive / shared:.2f} × the naive sweep, {same}"
 
 
-def engine(it: Trial) -> Iterator[str]:
+def engine(trial: Trial) -> Iterator[str]:
     """Ranks and rows."""
     seconds: dict[str, list[float]] = {name: [] for name in ("one", "two", "slow", "nothing")}
-    for _ in range(it.rounds):  # in turn, since the machine's speed drifts
+    for _ in range(trial.rounds):  # in turn, since the machine's speed drifts
         seconds["one"].append(sweep_seconds("surface", 1))
         seconds["two"].append(sweep_seconds("surface", 2))
         seconds["slow"].append(sweep_seconds("slow", 2))
@@ -303,7 +303,7 @@ def engine(it: Trial) -> Iterator[str]:
     yield f"a row of nothing on two ranks, ms: {spread([s / 10 for s in seconds['nothing']])}"  # of 10,000 rows
 
 
-def training(it: Trial) -> Iterator[str]:
+def training(trial: Trial) -> Iterator[str]:
     """A step of training ResNet-20, batch 128."""
     seconds = {}
     for name, layout, bfloat16 in (
@@ -315,7 +315,7 @@ def training(it: Trial) -> Iterator[str]:
         torch.manual_seed(0)
         network = build("resnet", depth=20).to(memory_format=layout)
         optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
-        inputs, targets = it.images[:128].contiguous(memory_format=layout), it.labels[:128]
+        inputs, targets = trial.images[:128].contiguous(memory_format=layout), trial.labels[:128]
 
         def step(network=network, optimizer=optimizer, inputs=inputs, targets=targets, bfloat16=bfloat16):
             optimizer.zero_grad()
@@ -324,21 +324,21 @@ def training(it: Trial) -> Iterator[str]:
             F.cross_entropy(outputs.float(), targets).backward()
             optimizer.step()
 
-        seconds[name] = timed(step, 4 * it.rounds)[0]
+        seconds[name] = timed(step, 4 * trial.rounds)[0]
     plain = seconds.pop("float32")
     gains = ", ".join(f"{name} {plain / s:.2f} ×" for name, s in seconds.items())
     yield f"a step of training resnet-20 against float32 in PyTorch's default layout: {gains}"
 
 
-def curvature(it: Trial) -> Iterator[str]:
+def curvature(trial: Trial) -> Iterator[str]:
     """Products with the Hessian at one point, of 32 images."""
-    batches = [(it.images[:32], it.labels[:32])]
-    made = {keep: hessian_operator(it.network, batches, cross_entropy, "filters", keep) for keep in (False, True)}
+    batches = [(trial.images[:32], trial.labels[:32])]
+    made = {keep: hessian_operator(trial.network, batches, cross_entropy, "filters", keep) for keep in (False, True)}
     vector = np.random.default_rng(0).standard_normal(made[True].shape[0])
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the command does
     try:
-        (anew, there), (kept, here) = (timed(lambda o=o: o.matvec(vector), it.rounds) for o in made.values())
+        (anew, there), (kept, here) = (timed(lambda o=o: o.matvec(vector), trial.rounds) for o in made.values())
     finally:
         torch.set_num_threads(threads)
     same = "to the bit the same" if np.array_equal(here, there) else "NOT the same"

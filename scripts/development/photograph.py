@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.commands.cli import Parser, run
-from landscape.engine.ranks import Communicator, agreed
+from landscape.engine.ranks import Communicator, collective_errors
 from landscape.errors import BadInput
 from landscape.log import say
 
@@ -31,7 +31,7 @@ def parser() -> Parser:
 
 
 def main(arguments: argparse.Namespace, comm: Communicator) -> None:
-    with agreed(comm):
+    with collective_errors(comm):
         try:
             from playwright.sync_api import sync_playwright
         except ImportError as error:

@@ -121,24 +121,24 @@ def line(rows: np.ndarray, ranks: int, costs: Costs, side: int) -> str:
     if len(rows) < ranks:
         return f"{len(rows) / ranks:9.1f}  not enough rows: some ranks would never get one"
     speeds = np.resize(SPEEDS, ranks)
-    it = simulate(rows, speeds, costs, side)
+    made = simulate(rows, speeds, costs, side)
     return (
-        f"{len(rows) / ranks:9.1f} {it.makespan:8.5g} {it.efficiency:10.3f} {it.waiting:7.3f} {it.tail:6.3f} "
-        f"{it.load:6.3f} {it.start:7.3g} {it.second:7.3g} {it.unsaved:7.3g}  {reason(it, rows, speeds)}"
+        f"{len(rows) / ranks:9.1f} {made.makespan:8.5g} {made.efficiency:10.3f} {made.waiting:7.3f} {made.tail:6.3f} "
+        f"{made.load:6.3f} {made.start:7.3g} {made.second:7.3g} {made.unsaved:7.3g}  {reason(made, rows, speeds)}"
     )
 
 
-def reason(it: Outcome, rows: np.ndarray, speeds: np.ndarray) -> str:
-    if it.efficiency >= GOOD:
+def reason(outcome: Outcome, rows: np.ndarray, speeds: np.ndarray) -> str:
+    if outcome.efficiency >= GOOD:
         return ""
-    if it.waiting > it.tail:
-        return "keeper saturated" if it.load > GOOD else "pieces are short against asking for them"
+    if outcome.waiting > outcome.tail:
+        return "keeper saturated" if outcome.load > GOOD else "pieces are short against asking for them"
     longest, even = rows.max() / speeds.max(), rows.sum() / speeds.sum()
     if longest > even:
         return f"tail: the longest row takes {longest / even:.1f} times an even share of all"
-    _, size, speed, seconds = it.last
+    _, size, speed, seconds = outcome.last
     some = f"{size} rows" if size > 1 else "a row"
-    return f"tail: {some} on a rank of speed {speed:g} ended last and took {seconds / it.makespan:.0%} of the time"
+    return f"tail: {some} on a rank of speed {speed:g} ended last and took {seconds / outcome.makespan:.0%} of the time"
 
 
 def described(costs: Costs) -> list[str]:
@@ -244,12 +244,12 @@ def simulate(rows: np.ndarray, speeds: np.ndarray, costs: Costs | None = None, w
             begun[pieces[rank]] = max(begun[pieces[rank]], start)
         pieces[rank] += 1
         ends = start + np.cumsum(rows[handed_out : handed_out + size]) / speed[rank]
-        unsent, told, end = handed_out, start, float(ends[-1])
+        unsent, reported, end = handed_out, start, float(ends[-1])
         if end - start > CHUNK:  # it tells meanwhile
             for so_far, at in enumerate(ends.tolist(), handed_out + 1):
-                if at - told > CHUNK:
+                if at - reported > CHUNK:
                     heapq.heappush(events, (at + away[rank], next(number), rank, unsent, so_far, True, False))
-                    unsent, told = so_far, at
+                    unsent, reported = so_far, at
         handed_out += size
         heapq.heappush(events, (end + away[rank], next(number), rank, unsent, handed_out, True, True))
         seconds_per_row[rank] = (end - start) / size  # the keeper learns it before this rank asks again

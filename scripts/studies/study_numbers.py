@@ -15,7 +15,7 @@ from scipy import stats
 from ensemble.attribution import interaction, shapley
 from landscape.analysis.hessian_files import convexity, ratio
 from landscape.commands.cli import Parser, run
-from landscape.engine.ranks import Communicator, agreed
+from landscape.engine.ranks import Communicator, collective_errors
 from landscape.engine.table import Results, read
 from landscape.errors import BadInput
 
@@ -29,7 +29,7 @@ def parser() -> Parser:
 
 
 def main(arguments: argparse.Namespace, comm: Communicator) -> None:
-    with agreed(comm):
+    with collective_errors(comm):
         if comm.rank:
             return
         files = {path.stem: read(path) for path in sorted(arguments.folder.glob("*.h5"))}
@@ -39,8 +39,8 @@ def main(arguments: argparse.Namespace, comm: Communicator) -> None:
             )
         for tell in (errors, single, many, pairs, values, paths, path, curvature, interpolation, flow):
             tell(files)
-        if (told := arguments.folder / "compute.txt").is_file():
-            cost(told.read_text())
+        if (compute := arguments.folder / "compute.txt").is_file():
+            cost(compute.read_text())
 
 
 def table(title: str, head: str, rows: list[str]) -> None:
@@ -65,16 +65,16 @@ def errors(files: dict[str, Results]) -> None:
     file, rows = files["trained"], []
     for v, variant in enumerate(file.coordinates["variant"]):
         for d, depth in enumerate(file.coordinates["depth"]):
-            told = []
+            lines = []
             for name in ("accuracy", "test_accuracy"):
                 each = percent(file[name][v, d])
                 each = each[np.isfinite(each)]
                 if not len(each):
                     break
                 half = stats.t.ppf(0.975, len(each) - 1) * stats.sem(each) if len(each) > 1 else np.nan
-                told.append(f"{each.mean():.2f}" + (f" ± {half:.2f}" if len(each) > 1 else ""))
+                lines.append(f"{each.mean():.2f}" + (f" ± {half:.2f}" if len(each) > 1 else ""))
             else:
-                rows.append(f"| {variant} | {depth} | {len(each)} | {told[0]} | {told[1]} |")
+                rows.append(f"| {variant} | {depth} | {len(each)} | {lines[0]} | {lines[1]} |")
     head = "| network | depth | trainings | training error (%) | test error (%) |"
     table(f"Errors, {file.attributes['data']}, {file.attributes['epochs']} epochs", head, rows)
 
@@ -89,10 +89,10 @@ def single(files: dict[str, Results]) -> None:
             order = np.argsort(-after)[:3]
             names = [file.coordinates["block"][deleted[one][n].argmax()] for n in order]
             worst = ", ".join(f"{name} {after[n]:.1f}" for name, n in zip(names, order, strict=True))
-            told = [named(stem, "single"), one.sum(), file["examples"].min(), f"{error[~deleted.any(axis=1)][0]:.2f}"]
-            told += [f"{function(after):.1f}" for function in (np.mean, np.median, np.min, np.max)]
-            told.append(f"{(after - error[~deleted.any(axis=1)][0]).mean():.1f}")
-            rows.append(f"| {' | '.join(map(str, [*told, worst]))} |")
+            cells = [named(stem, "single"), one.sum(), file["examples"].min(), f"{error[~deleted.any(axis=1)][0]:.2f}"]
+            cells += [f"{function(after):.1f}" for function in (np.mean, np.median, np.min, np.max)]
+            cells.append(f"{(after - error[~deleted.any(axis=1)][0]).mean():.1f}")
+            rows.append(f"| {' | '.join(map(str, [*cells, worst]))} |")
     head = "| network | blocks | images | intact (%) | mean | median | least | most | mean rise | the worst |"
     table("Test error after one deletion (%)", head, rows)
 
@@ -103,32 +103,34 @@ def many(files: dict[str, Results]) -> None:
         if stem.startswith(("random-", "applied-twice-")):
             moved = file["repeated" if "repeated" in file.variables else "deleted"].sum(axis=1)
             error = percent(file["accuracy"])
-            told = [
+            cells = [
                 f"{k}: {error[moved == k].mean():.1f} ± {1.96 * stats.sem(error[moved == k]):.1f} "
                 f"({error[moved == k].min():.0f} … {error[moved == k].max():.0f})"
                 for k in (1, 3, 5, 10, 15, 20)
                 if (moved == k).sum() > 1
             ]
-            rows.append(f"| {stem} | {'; '.join(told)} |")
+            rows.append(f"| {stem} | {'; '.join(cells)} |")
     table("Test error (%) by number of blocks: mean ± 95 %, (least … most)", "| trials | k: error |", rows)
     rows = []
     for stem, file in files.items():
         if stem.startswith("swaps-"):
             tau, error = file["kendall_tau"], percent(file["accuracy"])
             bins = [(t, error[np.abs(tau - t) < 0.01]) for t in np.arange(1, 0.6, -0.02)]
-            told = [f"{t:.2f}: {np.median(each):.1f} ({len(each)})" for t, each in bins if len(each)]
-            rows.append(f"| {named(stem, 'swaps')} | {'; '.join(told)} |")
+            cells = [f"{t:.2f}: {np.median(each):.1f} ({len(each)})" for t, each in bins if len(each)]
+            rows.append(f"| {named(stem, 'swaps')} | {'; '.join(cells)} |")
     table("Test error (%) by Kendall's τ of the order: median (trials)", "| network | τ: error |", rows)
 
 
 def pairs(files: dict[str, Results]) -> None:
-    told = [f"- {stem}: {interaction.summary(file)}" for stem, file in files.items() if "interaction" in file.variables]
-    table("Do blocks act alone?", "", told)
+    lines = [
+        f"- {stem}: {interaction.summary(file)}" for stem, file in files.items() if "interaction" in file.variables
+    ]
+    table("Do blocks act alone?", "", lines)
 
 
 def values(files: dict[str, Results]) -> None:
-    told = [f"- {stem}: {shapley.summary(file)}" for stem, file in files.items() if "turn" in file.variables]
-    table("What blocks are worth", "", told)
+    lines = [f"- {stem}: {shapley.summary(file)}" for stem, file in files.items() if "turn" in file.variables]
+    table("What blocks are worth", "", lines)
 
 
 def paths(files: dict[str, Results]) -> None:
@@ -176,11 +178,11 @@ def curvature(files: dict[str, Results]) -> None:
         if file.kind == "curvature":
             x, y = file.coordinates["x"], file.coordinates["y"]
             ratios = np.where(file["converged"], ratio(file["lambda_min"], file["lambda_max"]), np.nan)
-            found, at = convexity(file["loss"], ratios, x, y), (np.abs(y).argmin(), np.abs(x).argmin())
-            told = [f"{part.median:.3g}, at most {part.most:.3g} ({part.number})" for part in found[2:]]
+            parts, at = convexity(file["loss"], ratios, x, y), (np.abs(y).argmin(), np.abs(x).argmin())
+            cells = [f"{part.median:.3g}, at most {part.most:.3g} ({part.number})" for part in parts[2:]]
             negative = (file["lambda_min"] < 0).sum()
             rows.append(
-                f"| {named(stem, 'curvature')} | {100 * found.share:.0f} | {' | '.join(told)} | {ratios[at]:.3g} | "
+                f"| {named(stem, 'curvature')} | {100 * parts.share:.0f} | {' | '.join(cells)} | {ratios[at]:.3g} | "
                 f"{negative} of {ratios.size} |"
             )
     head = (
@@ -247,10 +249,10 @@ def flow(files: dict[str, Results]) -> None:
     table("Gradients", head, rows)
 
 
-def cost(told: str) -> None:
+def cost(seconds: str) -> None:
     """Processor time by kind of measurement, in minutes; where a command ran twice, of its longer run."""
     minutes: dict[str, float] = {}
-    for line in told.splitlines():
+    for line in seconds.splitlines():
         name, times = line.split("\t")
         spent = sum(float(m) + float(s.rstrip("s")) / 60 for m, s in (each.split("m") for each in times.split()))
         minutes[name] = max(spent, minutes.get(name, 0))

@@ -13,7 +13,7 @@ from processes import command
 from theirs import theirs
 from torch.nn import functional as F
 
-from landscape.engine.ranks import Alone
+from landscape.engine.ranks import SerialComm
 from landscape.engine.table import prepare, read
 
 spec = importlib.util.spec_from_file_location("convert", ROOT / "scripts" / "convert.py")
@@ -26,7 +26,7 @@ LOSS = 0.5 + np.add.outer(10 * Y, X**2)  # (y, x); no two rows or columns alike
 
 def convert(*arguments):
     """The command, within this process."""
-    script.main(script.parser().parse_args(list(map(str, arguments))), Alone())
+    script.main(script.parser().parse_args(list(map(str, arguments))), SerialComm())
 
 
 def surface(path, loss=LOSS, done=True, *, coordinates=None, **attributes):

@@ -15,11 +15,11 @@ from landscape import data as datasets
 from landscape.checkpoints.checkpoint import load
 from landscape.commands.cli import Parser, chosen
 from landscape.commands.options import evaluator_options
-from landscape.engine.ranks import Alone
+from landscape.engine.ranks import SerialComm
 from landscape.engine.table import read
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
-from landscape.import_path import imported
+from landscape.import_path import import_object
 
 MINE = """
 import torch
@@ -205,7 +205,7 @@ def refused(*arguments):
     evaluator_options(parser, "train")
     with pytest.raises(BadInput) as caught:
         given = chosen(parser.parse_args(list(map(str, arguments))), Evaluator.from_checkpoint)
-        with Evaluator.from_checkpoint(**given, comm=Alone()).ready():
+        with Evaluator.from_checkpoint(**given, comm=SerialComm()).ready():
             pass
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -236,7 +236,7 @@ def wrong(folder):
 
 @pytest.mark.parametrize("case", ["no network", "no module", "other weights"])
 def test_the_commands_say_it_with_status_2_and_write_nothing(mine, case):
-    torch.save({f"module.{name}": value for name, value in imported("mine:Net")().state_dict().items()}, "a.pt")
+    torch.save({f"module.{name}": value for name, value in import_object("mine:Net")().state_dict().items()}, "a.pt")
     arguments, said = wrong(mine)[case]
     done = command("surface", "a.pt", "a.h5", *arguments, check=False, cwd=mine)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr

@@ -5,16 +5,16 @@ from hostile import refused
 
 from ensemble.attribution import shapley
 from ensemble.lesions import plans
-from landscape.engine.ranks import Alone, agreed
+from landscape.engine.ranks import SerialComm, collective_errors
 from landscape.errors import COMMAND, BadInput
-from landscape.evaluation.device import place
+from landscape.evaluation.device import choose_device
 
 
 @pytest.mark.parametrize(
     ("call", "said"),
     [
         (lambda: shapley.orders(6, 3, 0), "shapley is 3; give an even number"),
-        (lambda: place(Alone(), "tpu"), "device is 'tpu'; use auto"),
+        (lambda: choose_device(SerialComm(), "tpu"), "device is 'tpu'; use auto"),
         (lambda: plans.every(40, [20]), "with trials"),
     ],
 )
@@ -32,7 +32,7 @@ def test_only_options_become_names():
         assert "--batch-size is 0 -- give --x" in str(error)
     finally:
         COMMAND.reset(before)
-    with pytest.raises(BadInput, match=r"^batch_size is 0$"), agreed(Alone()):
+    with pytest.raises(BadInput, match=r"^batch_size is 0$"), collective_errors(SerialComm()):
         raise BadInput("--batch-size is 0")
 
 

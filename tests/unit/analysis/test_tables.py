@@ -24,7 +24,7 @@ from files import ROOT
 from landscape.analysis.comparison import compare
 from landscape.analysis.numbers import KINDS
 from landscape.analysis.tables import as_csv, as_latex, as_text, notes
-from landscape.engine.ranks import Alone
+from landscape.engine.ranks import SerialComm
 from landscape.engine.table import prepare, read
 from landscape.errors import BadInput
 
@@ -136,7 +136,7 @@ def test_a_mark_tells_what_separates_two_networks(surface):
 
 def call(*arguments):
     """The command in this process, which is quicker."""
-    script.main(script.parser().parse_args([*map(str, arguments)]), Alone())
+    script.main(script.parser().parse_args([*map(str, arguments)]), SerialComm())
 
 
 def test_files_are_written_whole_or_not_at_all(surface, tmp_path):

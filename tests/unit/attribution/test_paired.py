@@ -6,11 +6,11 @@ import torch
 from scipy.stats import binomtest
 from small import trained_like
 
-from ensemble.attribution.paired import Recorder, rise
+from ensemble.attribution.paired import PerExampleLoss, rise
 from ensemble.blocks.blocks import blocks
 from ensemble.drawing.lesions import wilson
 from ensemble.lesions.context import arranged
-from ensemble.lesions.measure import damages, walkable
+from ensemble.lesions.measure import can_share_prefix, lesion_function
 from ensemble.lesions.plans import deletions, every, gates, pairs
 from landscape.data import batches, load
 from landscape.evaluation.accuracy import accuracy_for
@@ -43,8 +43,8 @@ def test_the_rise_is_the_mean_difference_over_the_same_examples(kind):
     found = blocks(it.network)
     plan = deletions(every(6, [1])) if kind == "walk" else pairs(np.eye(6, dtype=bool)[[0]])
     plan = plan if kind == "walk" else np.concatenate([deletions(np.zeros((1, 6), bool)), plan])
-    assert walkable(it, found, plan) == (kind == "walk")
-    function, rows = damages(it, found, plan, room=2**30)
+    assert can_share_prefix(it, found, plan) == (kind == "walk")
+    function, rows = lesion_function(it, found, plan, room=2**30)
     measured = dict(zip(rows, function(plan[rows]), strict=True))
     intact = each_loss(it, found, plan[0], 200)
     assert measured[0]["rise"] == measured[0]["rise_se"] == 0
@@ -60,10 +60,10 @@ def test_trials_in_any_order_and_alone_are_the_same_bits():
     it = evaluation()
     found = blocks(it.network)
     plan = deletions(every(6, [1, 2]))
-    function, rows = damages(it, found, plan, room=2**30)
+    function, rows = lesion_function(it, found, plan, room=2**30)
     together = dict(zip(rows, function(plan[rows]), strict=True))
     for row in (0, 3, 11, 20):
-        function, _ = damages(it, found, plan, room=2**30)
+        function, _ = lesion_function(it, found, plan, room=2**30)
         (alone,) = function(plan[[row]])
         assert alone == together[row]
 
@@ -73,7 +73,7 @@ def test_with_a_tolerance_the_first_examples_are_compared():
     it = evaluation(examples=1201, tolerance=0.04)
     found = blocks(it.network)
     plan = deletions(every(6, [1]))
-    function, rows = damages(it, found, plan, room=2**30)
+    function, rows = lesion_function(it, found, plan, room=2**30)
     measured = dict(zip(rows, function(plan[rows]), strict=True))
     took = [measured[row]["examples"] for row in range(7)]
     assert min(took) < 1201
@@ -108,7 +108,7 @@ def test_one_example_has_a_rise_without_an_error_and_infinities_are_results():
 
 def test_a_recorder_gives_each_loss_once():
     outputs, targets = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1])
-    recorder = Recorder(cross_entropy, accuracy_for(outputs, targets))
+    recorder = PerExampleLoss(cross_entropy, accuracy_for(outputs, targets))
     parts = [recorder(outputs[:2], targets[:2]), recorder(outputs[2:], targets[2:])]
     each, wrong = recorder.taken()
     np.testing.assert_array_equal(each, torch.cat(parts).double().numpy())
@@ -118,7 +118,7 @@ def test_a_recorder_gives_each_loss_once():
 
 
 def test_where_targets_are_not_classes_nothing_is_wrong_or_right():
-    recorder = Recorder(mse)
+    recorder = PerExampleLoss(mse)
     recorder(torch.randn(4, 3), torch.randn(4, 3))
     assert np.isnan(recorder.taken()[1]).all()
 
@@ -127,7 +127,7 @@ def test_a_reduced_type_is_compared_with_itself_and_with_float32():
     it = evaluation(dtype=torch.bfloat16)
     found = blocks(it.network)
     plan = gates(6, [1], np.linspace(0, 1, 5)[:, None])
-    function, rows = damages(it, found, plan, room=2**30)
+    function, rows = lesion_function(it, found, plan, room=2**30)
     measured = dict(zip(rows, function(plan[rows]), strict=True))
     assert measured[4]["rise"] == 0  # a gate of 1, in the same type
     assert all(np.isfinite(m["loss_float32"]) for m in measured.values())

@@ -6,7 +6,7 @@ import torchvision
 from theirs import BOTTLENECK, images, theirs
 
 from landscape.checkpoints.checkpoint import load
-from landscape.checkpoints.cifar_resnets import renamed, reordered, told
+from landscape.checkpoints.cifar_resnets import describe_architecture, renamed, reordered
 from landscape.errors import BadInput
 from landscape.networks import build
 
@@ -129,5 +129,5 @@ def test_what_is_of_another_architecture_is_refused_in_one_line(case):
 
 
 def test_what_is_taken_for_granted_is_told():
-    assert "half before" in told("resnet", {"depth": 8, "shortcut": "zero-pad"})
-    assert "half before" not in told("plain", {"depth": 8})
+    assert "half before" in describe_architecture("resnet", {"depth": 8, "shortcut": "zero-pad"})
+    assert "half before" not in describe_architecture("plain", {"depth": 8})

@@ -18,10 +18,10 @@ from typed import SCRIPTS, script
 from landscape import log
 from landscape.checkpoints.checkpoint import Checkpoint, save
 from landscape.commands import cli
-from landscape.engine.ranks import Alone
+from landscape.engine.ranks import SerialComm
 from landscape.errors import BadInput
 from landscape.networks import build
-from landscape.networks.arguments import parsed
+from landscape.networks.arguments import parse_arguments
 
 NAMES = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 HUGE = "9" * 5000
@@ -410,7 +410,7 @@ LITERALS = [
 
 @pytest.mark.parametrize("value", LITERALS)
 def test_what_is_no_literal_is_a_word(value):
-    found = parsed([f"a={value}"])["a"]
+    found = parse_arguments([f"a={value}"])["a"]
     assert found == value or found == float("inf")
 
 
@@ -449,7 +449,7 @@ def test_a_bug_keeps_its_traceback(tmp_path, error):
 
 def test_what_is_said_keeps_its_lines_and_no_control_characters(capsys):
     with cli._printing(logging.INFO):
-        log.say(Alone(), "a\nb", "c\x1b[31m\r", "λ = 1 · 10⁷")
+        log.say(SerialComm(), "a\nb", "c\x1b[31m\r", "λ = 1 · 10⁷")
         log.note("d\x1b[31m\ne")
     assert capsys.readouterr() == ("a\nb\nc\\x1b[31m\\r\nλ = 1 · 10⁷\n", "d\\x1b[31m\\ne\n")
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape.engine import checksum
-from landscape.engine.checksum import blank, seal, sealed, sums, vouched
+from landscape.engine.checksum import blank, row_checksums, seal, sealed, sums
 
 
 def test_a_sum_is_zlibs_of_the_rows_number_and_its_values():
@@ -48,7 +48,7 @@ def test_zero_minus_zero_and_every_nan_are_told_apart():
 
 def test_what_is_not_done_has_the_complement():
     done, rows = np.array([[True, False]]), np.arange(2)
-    found, plain = vouched([np.ones((1, 2))], rows, done), sums([np.ones((1, 2))], rows, 2)
+    found, plain = row_checksums([np.ones((1, 2))], rows, done), sums([np.ones((1, 2))], rows, 2)
     assert found.tolist() == [plain[0], plain[1] ^ 0xFFFFFFFF]
 
 

@@ -6,10 +6,10 @@ import torch
 from ensemble.flow.gradient_flow import gradient_flow
 from ensemble.identity import identity
 from landscape.engine.progress import bar
-from landscape.engine.ranks import Alone, Share
+from landscape.engine.ranks import NodeShare, SerialComm
 from landscape.errors import BadInput
 from landscape.evaluation import device as placing
-from landscape.evaluation.device import place, restored
+from landscape.evaluation.device import choose_device, restored
 from landscape.training.trainings import trainings
 
 
@@ -23,8 +23,8 @@ def threads():
 @pytest.mark.usefixtures("threads")
 def test_a_rank_keeps_its_share_of_the_cores_busy(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(placing, "share", lambda comm: Share(1, 3))
-    assert place(Alone(), "cpu") == torch.device("cpu")
+    monkeypatch.setattr(placing, "share", lambda comm: NodeShare(1, 3))
+    assert choose_device(SerialComm(), "cpu") == torch.device("cpu")
     assert torch.get_num_threads() == 3
 
 
@@ -32,8 +32,8 @@ def test_a_rank_keeps_its_share_of_the_cores_busy(monkeypatch):
 def test_a_number_of_threads_that_the_user_sets_is_obeyed(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
-    monkeypatch.setattr(placing, "share", lambda comm: Share(0, 3))
-    place(Alone(), "cpu")
+    monkeypatch.setattr(placing, "share", lambda comm: NodeShare(0, 3))
+    choose_device(SerialComm(), "cpu")
     assert torch.get_num_threads() == 1
 
 
@@ -65,21 +65,21 @@ def test_ranks_take_the_gpus_of_their_machine_in_turn(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     for local_rank in (0, 3, 5):
-        monkeypatch.setattr(placing, "share", lambda comm, n=local_rank: Share(n, 1))
-        place(Alone())
+        monkeypatch.setattr(placing, "share", lambda comm, n=local_rank: NodeShare(n, 1))
+        choose_device(SerialComm())
     assert chosen == [torch.device("cuda", n) for n in (0, 3, 1)]
 
 
 def test_a_gpu_that_is_not_there_is_said(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(BadInput, match="sees no GPU"):
-        place(Alone(), "cuda")
+        choose_device(SerialComm(), "cuda")
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_is_used_when_there_is_one():
-    assert place(Alone()).type == "cuda"
+    assert choose_device(SerialComm()).type == "cuda"
 
 
 def test_progress_in_a_log_is_whole_lines_with_the_time_left(capsys):

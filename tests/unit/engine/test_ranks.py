@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from landscape.engine import ranks
-from landscape.engine.ranks import Alone, Patience, agreed, alike, share, world
+from landscape.engine.ranks import SerialComm, Watchdog, collective_errors, node_share, require_same, world
 from landscape.errors import BadInput
 
 
@@ -24,7 +24,7 @@ def shared(monkeypatch, rank, cores):
     machine, mine = cores[rank]
     monkeypatch.setattr(ranks.socket, "gethostname", lambda: machine)
     monkeypatch.setattr(ranks.os, "sched_getaffinity", lambda _: mine, raising=False)
-    return share(Everyone(rank, [(name, frozenset(c)) for name, c in cores]))
+    return node_share(Everyone(rank, [(name, frozenset(c)) for name, c in cores]))
 
 
 def test_unbound_ranks_divide_the_cores_of_their_machine(monkeypatch):
@@ -43,15 +43,18 @@ def test_more_ranks_than_cores_get_one_thread_each(monkeypatch):
 
 
 def test_what_is_wrong_for_one_is_raised_by_all():
-    with pytest.raises(BadInput, match="no file here") as caught, agreed(Everyone(0, [None, "no file here"])):
+    with (
+        pytest.raises(BadInput, match="no file here") as caught,
+        collective_errors(Everyone(0, [None, "no file here"])),
+    ):
         pass
-    assert caught.value.agreed
-    with pytest.raises(BadInput, match="mine"), agreed(Everyone(0, [None, None])):
+    assert caught.value.collective
+    with pytest.raises(BadInput, match="mine"), collective_errors(Everyone(0, [None, None])):
         raise BadInput("mine")
 
 
 def test_a_bug_is_not_disguised_as_bad_input():
-    with pytest.raises(ZeroDivisionError), agreed(Alone()):
+    with pytest.raises(ZeroDivisionError), collective_errors(SerialComm()):
         _ = 1 / 0
 
 
@@ -76,9 +79,9 @@ def told(rank, *everyone):
     """What a rank says of what everyone has."""
     said = [(f"host{n}", {name: str(value) for name, value in mine.items()}) for n, mine in enumerate(everyone)]
     try:
-        alike(Everyone(rank, said), everyone[rank])
+        require_same(Everyone(rank, said), everyone[rank])
     except BadInput as error:
-        assert error.agreed
+        assert error.collective
         return str(error)
 
 
@@ -113,7 +116,7 @@ def test_code_is_told_apart_by_its_content(monkeypatch, tmp_path):
 def test_patience_counts_silence_but_not_the_time_in_which_nobody_listened(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(ranks.time, "monotonic", lambda: now[0])
-    patience = Patience(3)
+    patience = Watchdog(3)
 
     def after(seconds):
         now[0] += seconds

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape.engine import results as module
-from landscape.engine.results import damaged, load, place, read
+from landscape.engine.results import damaged, describe_row, load, read
 from landscape.engine.table import Table, prepare, results_of
 from landscape.errors import BadInput
 from landscape.planes.adaptive import INTERPOLATED
@@ -344,7 +344,7 @@ def test_a_row_is_known_if_it_is_done_or_vouched_for(tmp_path):
     assert read(tmp_path / "a.h5").known.all()
     surface(tmp_path / "b.h5")
     assert read(tmp_path / "b.h5").known.tolist() == [[True, False, True], [True, False, True]]
-    assert place(read(tmp_path / "b.h5"), ~read(tmp_path / "b.h5").known) == "at y = -1.0, x = 0.0"
+    assert describe_row(read(tmp_path / "b.h5"), ~read(tmp_path / "b.h5").known) == "at y = -1.0, x = 0.0"
 
 
 # What people do with results

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from landscape.engine.ranks import Alone
+from landscape.engine.ranks import SerialComm
 from landscape.engine.run import run
 from landscape.engine.table import read
 from landscape.errors import BadInput, Stopped
@@ -18,7 +18,7 @@ def lengths(rows):
 
 
 def experiment(function=lengths, **options):
-    how = {"dims": ["word"], "coordinates": {"word": WORDS}, "quiet": True, "comm": Alone()}
+    how = {"dims": ["word"], "coordinates": {"word": WORDS}, "quiet": True, "comm": SerialComm()}
     return run(function, np.array(WORDS), **{**how, **options})
 
 
@@ -63,7 +63,7 @@ def test_names_as_coordinates_are_kept_killed_and_gone_on_with(tmp_path):
             coordinates={"word": ["delta"]},
             measured={"letters": ("f8", np.nan, {}), "vowels": ("f8", np.nan, {})},
             out=tmp_path / "a.h5",
-            comm=Alone(),
+            comm=SerialComm(),
             quiet=True,
         )
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from landscape.engine.ranks import Alone
+from landscape.engine.ranks import SerialComm
 from landscape.engine.shared_memory import load_once_per_node
 
 
 def test_a_single_process_needs_no_mpi():
-    assert load_once_per_node(Alone(), lambda: ("a", [np.ones(2)]))[0] == "a"
+    assert load_once_per_node(SerialComm(), lambda: ("a", [np.ones(2)]))[0] == "a"

@@ -243,7 +243,7 @@ def test_a_rank_that_falls_silent_is_named_and_what_was_measured_is_flushed(quic
     threading.Thread(target=rank_1, daemon=True).start()
     with pytest.raises(BadInput, match=r"rank 1 on \S+ has been silent for 0.6 s") as caught:
         sweep(slow, t, Mail(0, boxes), quiet=True)
-    assert not caught.value.agreed  # nobody else knows: the job must be aborted
+    assert not caught.value.collective  # nobody else knows: the job must be aborted
     assert t.flushes and t.done.sum() > 10
 
 

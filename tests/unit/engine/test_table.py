@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landscape.engine import table
-from landscape.engine.ranks import Alone
+from landscape.engine.ranks import SerialComm
 from landscape.engine.sweep import sweep
 from landscape.engine.table import MEASURED, OWN, prepare, read, results_of
 from landscape.errors import BadInput
@@ -301,7 +301,7 @@ def test_an_experiment_with_coordinates_of_names_is_measured_read_and_gone_on_wi
 
     for kind in ("mine", "surface", "lesion"):
         table, _ = plan(kind)
-        sweep(lambda points: ({"loss": size[names[int(i)]]} for (i,) in points), table, Alone())
+        sweep(lambda points: ({"loss": size[names[int(i)]]} for (i,) in points), table, SerialComm())
         file = read(tmp_path / f"{kind}.h5")
         assert file.coordinates["layer"].tolist() == names and file["role"].tolist() == ["first", "middle", "last"]
         assert file["loss"].tolist() == [5, 8, 1]
@@ -385,7 +385,7 @@ def test_results_in_memory_stay_as_they_were_when_the_table_goes_on():
 
 def test_a_sweep_fills_a_table_in_memory():
     table, _ = surface(None)
-    sweep(lambda points: (ROW for _ in points), table, Alone())
+    sweep(lambda points: (ROW for _ in points), table, SerialComm())
     assert results_of(table)["loss"].tolist() == [[1.5] * 3] * 2
 
 

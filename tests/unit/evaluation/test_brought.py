@@ -9,7 +9,7 @@ from measured import surface
 from torch.nn import functional as F
 
 from landscape.errors import BadInput
-from landscape.import_path import imported
+from landscape.import_path import import_object
 
 MODULE = '''
 import warnings
@@ -141,9 +141,9 @@ def brought(tmp_path, monkeypatch):
 
 def made(network, data):
     """The network, its checkpoint in the current folder, and its data as one batch."""
-    network = imported(f"brought:{network}")()
+    network = import_object(f"brought:{network}")()
     torch.save(network.state_dict(), "a.pt")
-    inputs, targets = imported(f"brought:{data}")("test")
+    inputs, targets = import_object(f"brought:{data}")("test")
     inputs = {k: torch.tensor(v) for k, v in inputs.items()} if isinstance(inputs, dict) else torch.tensor(inputs)
     return network, [(inputs, torch.tensor(targets))]
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from landscape import data as datasets
 from landscape.checkpoints.checkpoint import load
-from landscape.engine.ranks import Alone
+from landscape.engine.ranks import SerialComm
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
 from landscape.networks import build
@@ -108,7 +108,7 @@ def test_examples_are_a_stratified_subset(pair):
 def test_a_checkpoint_and_its_objects_are_the_same_measurement(trained):
     stored = load(trained / "resnet.pt")
     data = datasets.load("digits", "test", mean=stored.data["mean"], std=stored.data["std"])
-    evaluate = Evaluator.from_checkpoint(trained / "resnet.pt", split="test", examples=100, comm=Alone())
+    evaluate = Evaluator.from_checkpoint(trained / "resnet.pt", split="test", examples=100, comm=SerialComm())
     order = datasets.stratified_order(data.labels, 0)[:100]
     batches = [(data.images[order], data.labels[order])]
     same = Evaluator(stored.restore(), batches)

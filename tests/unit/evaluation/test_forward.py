@@ -9,7 +9,7 @@ from small import NETWORKS, trained_like
 from torch import nn
 
 from landscape.errors import BadInput
-from landscape.evaluation.fused import Fused, forward, fused, reduced, reduced_type
+from landscape.evaluation.fused import Fused, fuse, fused_graph, in_dtype, reduced_type
 from landscape.networks import build
 from landscape.planes.directions import filter_normalize, random_direction
 from landscape.planes.plane import Plane, shift
@@ -34,7 +34,7 @@ def far(network, other, x):
 def test_every_network_is_fused_and_gives_the_outputs_of_float64(case, layout):
     network = made(case).to(memory_format=layout)
     x = torch.randn(6, 1, 8, 8)
-    quick, why = forward(network, x[:2])
+    quick, why = fuse(network, x[:2])
     assert why == ""
     assert any(isinstance(module, Fused) for module in quick.modules()) or case.startswith("densenet")
     exact = copy.deepcopy(network).double()
@@ -50,14 +50,14 @@ def test_networks_of_torchvision_are_too(name):
     if name == "vit_b_16":
         nn.init.normal_(network.heads.head.weight)  # torchvision's is 0
     x = torch.randn(2, 3, 64, 64)
-    quick, why = forward(network, x)
+    quick, why = fuse(network, x)
     assert why == ""
     assert far(quick, network, x) < 1e-5
-    assert far(forward(network, x, torch.bfloat16)[0], network, x) < 0.1
+    assert far(fuse(network, x, torch.bfloat16)[0], network, x) < 0.1
 
 
 def test_a_residual_network_becomes_one_step_a_convolution():
-    traced = fused(made("order post"))
+    traced = fused_graph(made("order post"))
     steps = [node for node in traced.graph.nodes if node.op == "call_module" and "fused" in node.target]
     assert len(steps) == 7
     assert not any(
@@ -68,7 +68,7 @@ def test_a_residual_network_becomes_one_step_a_convolution():
 
 def test_a_forward_follows_the_network_over_a_plane_and_back():
     network = made("shortcut projection")
-    quick, _ = forward(network, torch.randn(2, 1, 8, 8))
+    quick, _ = fuse(network, torch.randn(2, 1, 8, 8))
     x = torch.randn(4, 1, 8, 8)
     with torch.inference_mode():
         before = quick(x)
@@ -84,7 +84,7 @@ def test_a_forward_follows_the_network_over_a_plane_and_back():
 
 def test_a_forward_follows_statistics_too():
     network = made("order pre")
-    quick, _ = forward(network, torch.randn(2, 1, 8, 8))
+    quick, _ = fuse(network, torch.randn(2, 1, 8, 8))
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_var.mul_(3)
@@ -96,7 +96,7 @@ def test_a_forward_follows_statistics_too():
 def test_bfloat16_is_near(case, layout):
     network = made(case).to(memory_format=layout)
     x = torch.randn(16, 1, 8, 8)
-    quick, why = forward(network, x[:2], torch.bfloat16)
+    quick, why = fuse(network, x[:2], torch.bfloat16)
     assert why == ""
     assert 1e-5 < far(quick, network, x) < 0.03
 
@@ -128,14 +128,14 @@ class Twice(nn.Module):
 
 def test_what_cannot_be_traced_runs_as_it_is_and_says_so():
     network = Branching().eval()
-    quick, why = forward(network, torch.randn(2, 1, 8, 8))
+    quick, why = fuse(network, torch.randn(2, 1, 8, 8))
     assert quick is network
     assert "without fusion (TraceError: symbolically traced variables" in why
 
 
 def test_what_is_read_twice_or_broadcast_stays_right():
     network = trained_like(Twice())
-    quick, _ = forward(network, torch.randn(2, 1, 8, 8))
+    quick, _ = fuse(network, torch.randn(2, 1, 8, 8))
     assert far(quick, network, torch.randn(3, 1, 8, 8)) < 1e-5
 
 
@@ -152,7 +152,7 @@ def test_threads_do_not_change_a_bit(dtype):
     torch.manual_seed(0)
     network = trained_like(build("resnet", depth=8, channels=3)).to(memory_format=torch.channels_last)
     x = torch.randn(64, 3, 32, 32)
-    quick, _ = forward(network, x[:2], dtype)
+    quick, _ = fuse(network, x[:2], dtype)
     before = torch.get_num_threads()
     found = []
     for threads in (1, 2, 3):
@@ -170,11 +170,11 @@ def test_activations_that_overflow_are_not_made_finite(how, scale, dtype):
     torch.manual_seed(0)
     network = build("resnet", depth=8, width=4, **how).eval().to(memory_format=torch.channels_last)
     x = torch.randn(8, 3, 8, 8).contiguous(memory_format=torch.channels_last)
-    quick, why = forward(network, x[:2], dtype)
+    quick, why = fuse(network, x[:2], dtype)
     assert not why
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(scale)
-        there, here = reduced(network, dtype)(x), quick(x)
+        there, here = in_dtype(network, dtype)(x), quick(x)
     assert torch.equal(there.isfinite().all(1), here.isfinite().all(1))

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from landscape.evaluation.agreement import agree
-from landscape.evaluation.fused import Fused, forward, fused
+from landscape.evaluation.fused import Fused, fuse, fused_graph
 from landscape.planes.directions import filter_normalize, random_direction
 from landscape.planes.plane import Plane, shift
 from landscape.weights import weights_of
@@ -257,7 +257,7 @@ def moved(network, size):
 def test_a_forward_follows_layers_whose_weights_are_computed(case):
     network = made(case)
     before = state(network)
-    quick, _ = forward(network, images(2))
+    quick, _ = fuse(network, images(2))
     assert same(before, state(network))
     for size in (0, 0.2, 0.5):
         moved(network, size)
@@ -270,7 +270,7 @@ def test_a_forward_follows_layers_whose_weights_are_computed(case):
 @pytest.mark.parametrize("case", COMPUTED)
 def test_in_bfloat16_too(case):
     network = made(case)
-    quick, _ = forward(network, images(2), torch.bfloat16)
+    quick, _ = fuse(network, images(2), torch.bfloat16)
     for size in (0, 0.5):
         moved(network, size)
         with torch.no_grad():
@@ -321,7 +321,7 @@ def test_layers_of_torch_beside_others_are_fused_still():
         "one convolution called three times": 3,
         "a hook on an Identity": 0,
     }.items():
-        quick, why = forward(made(case), images(2))
+        quick, why = fuse(made(case), images(2))
         assert not why, case
         assert sum(isinstance(module, Fused) for module in quick.modules()) == steps, case
 
@@ -375,7 +375,7 @@ KINDS = ["counter", "list", "dict", "attribute", "random number", "random choice
 def test_what_a_forward_remembers_or_draws_is_not_fused(kind):
     network = Stateful(kind).eval()
     before = state(network)
-    quick, why = forward(network, images(2))
+    quick, why = fuse(network, images(2))
     assert quick is network
     assert "as it is, without fusion" in why
     assert same(before, state(network))
@@ -385,7 +385,7 @@ def test_what_a_forward_remembers_or_draws_is_not_fused(kind):
 
 def test_buffers_are_given_back_even_if_they_are_reached_past_the_graph():
     network = Stateful("a buffer, past the graph").eval()
-    forward(network, images(2))
+    fuse(network, images(2))
     assert network.seen == 0
 
 
@@ -399,7 +399,7 @@ def test_a_network_that_changes_its_input_gets_a_copy():
             return self.inner(x.neg_())
 
     network, example = Changing().eval(), images(2)
-    quick, why = forward(network, example)
+    quick, why = fuse(network, example)
     assert not why
     assert torch.equal(example, images(2))
     torch.testing.assert_close(quick(images()), network(images()))
@@ -409,7 +409,7 @@ def test_hooks_for_all_modules_are_respected():
     network = stack(conv()).eval()
     handle = nn.modules.module.register_module_forward_hook(lambda m, x, y: y + 1 if type(m) is nn.Conv2d else y)
     try:
-        quick, why = forward(network, images(2))
+        quick, why = fuse(network, images(2))
         assert quick is network
         assert "hooks for all modules" in why
     finally:
@@ -419,7 +419,7 @@ def test_hooks_for_all_modules_are_respected():
 def test_a_class_of_torch_that_is_patched_is_not_fused(monkeypatch):
     monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: F.conv2d(x, self.weight.abs(), self.bias))
     network = stack(conv()).eval()
-    quick, _ = forward(network, images(2))
+    quick, _ = fuse(network, images(2))
     assert not any(isinstance(module, Fused) for module in quick.modules())
     torch.testing.assert_close(quick(images()), network(images()))
 
@@ -434,7 +434,7 @@ def test_a_class_of_torch_that_is_patched_is_not_fused(monkeypatch):
     ],
 )
 def test_other_networks_are_taken_as_they_are_and_the_reason_is_given(network, example, why):
-    quick, given = forward(network.eval(), example)
+    quick, given = fuse(network.eval(), example)
     assert quick is network
     assert why in given
 
@@ -461,7 +461,7 @@ def test_what_agrees_at_the_origin_alone_is_not_trusted(follows):
         stale = Stale(network, follows)
         assert torch.equal(stale(images()), network(images()))
         assert not agree(network, stale, images(2), 1e-4)
-        assert agree(network, fused(network), images(2), 1e-4)
+        assert agree(network, fused_graph(network), images(2), 1e-4)
     assert same(before, state(network))
 
 
@@ -489,14 +489,14 @@ def test_random_numbers_of_the_caller_go_on_as_if_nothing_had_been_tried():
     torch.manual_seed(3)
     expected = torch.rand(3)
     torch.manual_seed(3)
-    forward(network, images(2))
+    fuse(network, images(2))
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_it_can_be_called_where_nothing_is_differentiated():
     network = stack(conv(), nn.BatchNorm2d(4)).eval()
     with torch.inference_mode():
-        quick, why = forward(network, images(2) + 0)
+        quick, why = fuse(network, images(2) + 0)
     assert not why
     origin = weights_of(network)
     plane = Plane(origin, (filter_normalize(random_direction(origin, 0), origin),))
@@ -506,5 +506,5 @@ def test_it_can_be_called_where_nothing_is_differentiated():
 
 def test_a_network_that_ends_in_a_convolution_is_fused():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
-    quick, why = forward(network, images(2))
+    quick, why = fuse(network, images(2))
     assert not why and [type(module) for module in quick.modules()].count(Fused) == 1

@@ -13,11 +13,11 @@ from landscape import data as datasets
 from landscape.checkpoints.checkpoint import load
 from landscape.commands.cli import Parser, chosen
 from landscape.commands.options import evaluator_options
-from landscape.engine.ranks import Alone
+from landscape.engine.ranks import SerialComm
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
-from landscape.evaluation.measure import loss_named
-from landscape.import_path import imported
+from landscape.evaluation.measure import loss_by_name
+from landscape.import_path import import_object
 from landscape.networks import build
 from landscape.weights import digest
 
@@ -131,7 +131,7 @@ def refused(*arguments):
     evaluator_options(parser, "train")
     with pytest.raises(BadInput) as caught:
         given = chosen(parser.parse_args(list(map(str, arguments))), Evaluator.from_checkpoint)
-        with Evaluator.from_checkpoint(**given, comm=Alone()).ready():
+        with Evaluator.from_checkpoint(**given, comm=SerialComm()).ready():
             pass
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -162,7 +162,7 @@ def wrong(folder):
 
 @pytest.mark.parametrize("case", list(wrong(ROOT)))
 def test_what_is_missing_or_does_not_fit_is_said_in_one_line(mine, npz, case):
-    torch.save(imported("mine:Net")().state_dict(), "a.pt")
+    torch.save(import_object("mine:Net")().state_dict(), "a.pt")
     arguments, said = wrong(mine)[case]
     assert said in refused("a.pt", "a.h5", *arguments)
 
@@ -180,7 +180,7 @@ def test_an_argument_that_a_factory_passes_on_in_vain_is_said_in_one_line(name, 
 
 
 def test_every_import_fails_in_the_same_words():
-    for use in (build, loss_named, lambda name: datasets.load(name, "train")):
+    for use in (build, loss_by_name, lambda name: datasets.load(name, "train")):
         with pytest.raises(BadInput) as caught:
             use("no_such_module:thing")
         assert str(caught.value) == (
@@ -193,11 +193,11 @@ def test_the_current_folder_is_searched_last_and_only_while_importing(mine):
     (mine / "colorsys.py").write_text("raise SystemExit")
     sys.modules.pop("colorsys", None)
     before = list(sys.path)
-    assert imported("colorsys:rgb_to_hsv").__module__ == "colorsys"
-    assert imported("mine:Net")().__class__.__name__ == "Net"
+    assert import_object("colorsys:rgb_to_hsv").__module__ == "colorsys"
+    assert import_object("mine:Net")().__class__.__name__ == "Net"
     assert sys.path == before
     with pytest.raises(BadInput, match="cannot import nothing"):
-        imported("nothing:here")
+        import_object("nothing:here")
     assert sys.path == before
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from landscape.errors import BadInput
 from landscape.evaluation.batchnorm import interpolated, of_each_batch, recalibrated
-from landscape.evaluation.fused import forward
+from landscape.evaluation.fused import fuse
 from landscape.networks import build
 from landscape.weights import digest
 
@@ -107,7 +107,7 @@ def test_statistics_of_a_batch_are_those_of_training_mode(network):
 
 
 def test_a_fused_forward_follows(network):
-    quick, _ = forward(network, torch.randn(2, 1, 8, 8))
+    quick, _ = fuse(network, torch.randn(2, 1, 8, 8))
     x = torch.randn(16, 1, 8, 8)
     for context in (interpolated(network, [other(network)], [0.7]), recalibrated(network, [x])):
         with context, torch.inference_mode():

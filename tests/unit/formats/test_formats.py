@@ -17,7 +17,7 @@ from files import ROOT
 from theirs import theirs
 
 from landscape.checkpoints.checkpoint import Checkpoint, save
-from landscape.engine.ranks import Alone
+from landscape.engine.ranks import SerialComm
 from landscape.engine.table import prepare, read
 from landscape.errors import BadInput
 from landscape.formats import mesh
@@ -35,7 +35,7 @@ LOSS = 0.5 + np.add.outer(10 * Y, X**2)  # (y, x); no two rows or columns alike
 
 def convert(*arguments):
     """The command, within this process."""
-    script.main(script.parser().parse_args(list(map(str, arguments))), Alone())
+    script.main(script.parser().parse_args(list(map(str, arguments))), SerialComm())
 
 
 def refused(*arguments):

@@ -8,7 +8,7 @@ from small import trained_like
 from ensemble.blocks.blocks import blocks, stages
 from ensemble.lesions.context import Replacement, arranged, every, lesion, means, sampled
 from ensemble.lesions.plans import MEAN, OTHER, gates, orders, permuted, repetitions, replacements, swapped
-from ensemble.lesions.prefix_cache import Walk, branches, order
+from ensemble.lesions.prefix_cache import PrefixCache, branch_points, order
 from landscape.data import batches, load
 from landscape.evaluation import measure as measuring
 from landscape.evaluation.measure import cross_entropy, measure
@@ -28,7 +28,7 @@ def network(**arguments):
 
 def walked(it, plan, data, **options):
     """Measurements of a plan by number of trial, and how often each step ran."""
-    walk = Walk(it, data, cross_entropy, **options)
+    walk = PrefixCache(it, data, cross_entropy, **options)
     runs = [0]
 
     def counted(step):
@@ -41,7 +41,7 @@ def walked(it, plan, data, **options):
     walk.steps = [(counted(whole), without and counted(without), n) for whole, without, n in walk.steps]
     rows = order(plan)
     found = {}
-    for row, again in zip(rows, branches(plan[rows]), strict=True):
+    for row, again in zip(rows, branch_points(plan[rows]), strict=True):
         found[row] = walk.measure(plan[row], again)
     return [found[row] for row in range(len(plan))], runs[0]
 
@@ -73,7 +73,7 @@ def test_every_kind_of_lesion_shares_its_beginnings_and_is_what_a_lesion_measure
     assert stages(it, found) == STAGES
     replacement = Replacement(means(it, found, range(9), [x for x, _ in data]), seed=3)
     shared, runs = walked(it, plan, data, dtype=dtype, replacement=replacement)
-    fresh = Walk(it, data, cross_entropy, dtype=dtype, room=0, replacement=replacement)
+    fresh = PrefixCache(it, data, cross_entropy, dtype=dtype, room=0, replacement=replacement)
     assert shared == [fresh.measure(trial) for trial in plan]
     assert runs < len(plan) * 120 * 12
     for trial, measured in zip(plan, shared, strict=True):
@@ -88,7 +88,7 @@ def test_every_kind_of_lesion_shares_its_beginnings_and_is_what_a_lesion_measure
 def test_the_corners_of_two_gates_are_the_lesions_to_the_bit(data):
     it, plan = network(), MOVES["gates"]
     shared, _ = walked(it, plan, data)
-    walk = Walk(it, data, cross_entropy)
+    walk = PrefixCache(it, data, cross_entropy)
     for gate, measured in zip(plan["gate"][:, [2, 7]].tolist(), shared, strict=True):
         if {*gate} <= {0, 1}:
             deleted = np.zeros(9, bool)
@@ -98,7 +98,7 @@ def test_the_corners_of_two_gates_are_the_lesions_to_the_bit(data):
 
 def test_a_deletion_is_its_steps_in_a_row_to_the_bit(data):
     it, plan = network(), PLANS["random"]
-    walk = Walk(it, data, cross_entropy)
+    walk = PrefixCache(it, data, cross_entropy)
     shared, _ = walked(it, plan, data)
     for trial, measured in zip(plan, shared, strict=True):
         losses = []
@@ -115,7 +115,7 @@ def test_a_deletion_is_its_steps_in_a_row_to_the_bit(data):
 def test_sharing_changes_no_bit(data, kind, room):
     it, plan = network(), PLANS[kind]
     shared, runs = walked(it, plan, data, room=room)
-    fresh = Walk(it, data, cross_entropy, room=0)  # keeps nothing
+    fresh = PrefixCache(it, data, cross_entropy, room=0)  # keeps nothing
     apart = [fresh.measure(trial) for trial in plan]
     assert shared == apart
     naive = len(plan) * 120 * 11
@@ -147,7 +147,7 @@ def test_what_is_kept_is_what_later_trials_need():
     """Against a search through all later trials, for each trial."""
     for plan in (PLANS | MOVES).values():
         rows = plan[order(plan)]
-        for i, again in enumerate(branches(rows)):
+        for i, again in enumerate(branch_points(rows)):
             later = {int((rows[i] != trial).argmax()) for trial in rows[i + 1 :] if (rows[i] != trial).any()}
             equal = any((rows[i] == trial).all() for trial in rows[i + 1 :])
             assert later <= set(again) <= later | ({8} if equal else set())
@@ -156,18 +156,18 @@ def test_what_is_kept_is_what_later_trials_need():
 
 def test_few_activations_are_kept_at_a_time():
     for k, plan in ((1, PLANS["single"]), (2, PLANS["pairs"])):
-        assert max(map(len, branches(plan[order(plan)]))) <= k + 1
+        assert max(map(len, branch_points(plan[order(plan)]))) <= k + 1
 
 
 def test_trials_in_any_order_and_with_gaps_are_right(data):
     """As ranks get them that share the work."""
     it, plan = network(), PLANS["pairs"]
     rows = order(plan)
-    ahead = {tuple(plan[row]): again for row, again in zip(rows, branches(plan[rows]), strict=True)}
-    walk = Walk(it, data, cross_entropy)
+    ahead = {tuple(plan[row]): again for row, again in zip(rows, branch_points(plan[rows]), strict=True)}
+    walk = PrefixCache(it, data, cross_entropy)
     for row in np.random.default_rng(0).permutation(len(plan))[:25]:
         found = walk.measure(plan[row], ahead[tuple(plan[row])])
-        assert found == Walk(it, data, cross_entropy).measure(plan[row])
+        assert found == PrefixCache(it, data, cross_entropy).measure(plan[row])
 
 
 def test_a_tolerance_that_stops_early_leaves_the_rest_right(data, monkeypatch):
@@ -176,7 +176,7 @@ def test_a_tolerance_that_stops_early_leaves_the_rest_right(data, monkeypatch):
     tolerance = Tolerance(torch.cat([targets for _, targets in data]), 0.02)
     shared, _ = walked(it, plan, data, tolerance=tolerance)
     assert len({m["examples"] for m in shared}) > 1  # some stopped, some did not
-    assert shared == [Walk(it, data, cross_entropy, tolerance).measure(trial) for trial in plan]
+    assert shared == [PrefixCache(it, data, cross_entropy, tolerance).measure(trial) for trial in plan]
 
 
 def test_bfloat16_is_near(data):

@@ -15,7 +15,7 @@ from landscape.curvature.hessian import direction_of, hessian_eigenpairs, hessia
 from landscape.errors import BadInput
 from landscape.evaluation.measure import LOSSES
 from landscape.linalg.density import density, moment, quadrature, smoothed
-from landscape.linalg.lanczos import ends, lanczos
+from landscape.linalg.lanczos import extreme_eigenvalues, lanczos
 from landscape.linalg.trace import budget, estimate, probe, sketch_of, trace
 from landscape.planes.directions import random_direction
 from landscape.planes.plane import Plane, shift
@@ -113,7 +113,7 @@ def test_products_and_ends_are_those_of_the_dense_hessian_however_batches_are_cu
     some = np.random.default_rng(0).standard_normal((len(exact), 12))
     assert operator.matmat(some) == pytest.approx(exact @ some, abs=1e-13 * np.abs(exact).max())
     eigenvalues = np.linalg.eigvalsh(exact)
-    found = ends(operator, tolerance=1e-8)
+    found = extreme_eigenvalues(operator, tolerance=1e-8)
     assert found.converged
     assert found.values == pytest.approx(eigenvalues[[0, -1]], rel=1e-10)
     assert found.products < len(exact)
@@ -215,7 +215,7 @@ def test_the_ends_of_known_spectra(eigenvalues):
     # unequal examples, of mean 1: what counts is the mean over them all
     inputs = torch.tensor([0.25, 2.5, 0.5, 0.75], dtype=torch.float64)
     operator = hessian_operator(Quadratic(eigenvalues), cut((inputs, inputs), 3, 1), first)
-    found = ends(operator, tolerance=1e-10)
+    found = extreme_eigenvalues(operator, tolerance=1e-10)
     scale = max(map(abs, eigenvalues))
     assert found.values == pytest.approx([min(eigenvalues), max(eigenvalues)], rel=1e-6, abs=1e-12 * scale)
     assert found.converged and found.residuals.max() <= 1e-10 * scale
@@ -224,11 +224,11 @@ def test_the_ends_of_known_spectra(eigenvalues):
 def test_residuals_and_convergence_are_told_as_they_are():
     eigenvalues = np.linspace(-1, 1, 400)
     operator = with_spectrum(eigenvalues)
-    short = ends(operator, steps=8)
+    short = extreme_eigenvalues(operator, steps=8)
     assert not short.converged and short.products == 10
     nearest = np.abs(eigenvalues - short.values[:, None]).min(axis=1)
     assert (nearest <= short.residuals).all() and (np.abs(short.values) < 1).all()
-    converged = ends(operator)
+    converged = extreme_eigenvalues(operator)
     assert converged.converged and converged.residuals.max() <= 1e-4
     with_few = hessian_eigenpairs(Quadratic(eigenvalues), [(torch.ones(1), torch.ones(1))], 2, first, restarts=1)
     assert not with_few.converged and len(with_few.values) == len(with_few.directions) < 2
@@ -240,7 +240,7 @@ def test_a_few_negative_eigenvalues_are_not_hidden_by_the_many_around_zero():
     eigenvalues = np.r_[-0.05, bulk, np.geomspace(0.05, 1, 10)]
     operator = aslinearoperator(sparse.diags(eigenvalues))
     for seed in range(40):
-        found = ends(operator, tolerance=0.01, seed=seed)
+        found = extreme_eigenvalues(operator, tolerance=0.01, seed=seed)
         assert found.converged and found.products < 30
         assert found.values == pytest.approx([-0.05, 1], abs=0.01)
 
@@ -354,7 +354,7 @@ def test_the_same_seed_gives_the_same_bits_and_torch_is_not_drawn_from(network, 
 
     def everything(seed):
         d, pairs = density(operator, 2, 10, seed=seed), hessian_eigenpairs(network, [data], 2, seed=seed)
-        e, t = ends(operator, seed=seed), trace(operator, 15, seed=seed)
+        e, t = extreme_eigenvalues(operator, seed=seed), trace(operator, 15, seed=seed)
         arrays = d.grid, d.values, d.standard_error, d.nodes, e.values, e.residuals, pairs.values
         return [a.tobytes() for a in arrays], t, digest(*pairs.directions)
 
@@ -378,7 +378,7 @@ def test_the_network_is_left_as_it_was(network, data):
     try:
         with torch.inference_mode():
             hessian_eigenpairs(network, [data], 1)
-        ends(hessian_operator(network, [data], which="filters"))
+        extreme_eigenvalues(hessian_operator(network, [data], which="filters"))
         with pytest.raises(BadInput, match="does not reduce"):
             hessian_operator(network, [data], lambda outputs, targets: outputs.sum()).matvec(np.ones(178))
         assert digest(network.state_dict()) == state
@@ -428,18 +428,18 @@ def test_bad_input_is_told_with_its_cure(network, data):
         "choose one or more": lambda: hessian_operator(network, [data], which=lambda name, p: False),
         "choose as for the operator": lambda: direction_of(np.ones(3), network),
         "float32 or float64": lambda: hessian_product(nn.Linear(2, 2).bfloat16(), [data], {"bias": torch.ones(2)}),
-        "not finite": lambda: ends(hessian_operator(network, [(data[0] * torch.inf, data[1])])),
+        "not finite": lambda: extreme_eigenvalues(hessian_operator(network, [(data[0] * torch.inf, data[1])])),
         "ask for 1 to 177": lambda: hessian_eigenpairs(network, [data], 178),
         "use largest, smallest, magnitude": lambda: hessian_eigenpairs(network, [data], end="top"),
         "the Hessian is zero": lambda: hessian_eigenpairs(
             Quadratic([0, 0, 0]), [(torch.ones(1), torch.ones(1))], 1, first
         ),
         "leave 2 or more": lambda: trace(hessian_operator(network, [data]), 9, 4),
-        "give a positive one": lambda: ends(hessian_operator(network, [data]), tolerance=0),
+        "give a positive one": lambda: extreme_eigenvalues(hessian_operator(network, [data]), tolerance=0),
         "give a positive width": lambda: density(hessian_operator(network, [data]), width=0),
         "probes is 1": lambda: density(hessian_operator(network, [data]), 1),
         "probes is 0": lambda: smoothed(np.zeros((0, 3)), np.zeros((0, 3)), 10),
-        "0 steps give no spectrum": lambda: ends(hessian_operator(network, [data]), steps=0),
+        "0 steps give no spectrum": lambda: extreme_eigenvalues(hessian_operator(network, [data]), steps=0),
     }
     for message, attempt in tries.items():
         with pytest.raises(BadInput, match=message) as raised:

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from landscape.engine.ranks import Alone
+from landscape.engine.ranks import SerialComm
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
 from landscape.planes import surface as surfaces
 from landscape.training.train import train
 
-SMALL = {"depth": 8, "width": 4, "examples": 600, "quiet": True, "comm": Alone()}
+SMALL = {"depth": 8, "width": 4, "examples": 600, "quiet": True, "comm": SerialComm()}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import re
 
 import pytest
 import skipscape
-from conftest import ROOT
+from files import ROOT
 
 PAGE = (ROOT / "docs" / "library.md").read_text()
 MODULES = sorted({*skipscape.HOMES.values()} - {"landscape"})
