@@ -48,7 +48,7 @@ def test_a_command_on_its_own_refuses_too(folder):
         ("train", "out.pt", "--data", "x" * 300),
         ("compare", "pipe.h5"),
     ):
-        done = started(*typed, check=False, cwd=folder)
+        done = started(*typed, check=False, fresh=True, cwd=folder)
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and done.stderr[:-1].isprintable(), done.stderr
         assert not done.stdout
     assert listed(folder) == before

@@ -23,7 +23,7 @@ from landscape.errors import BadInput
 from landscape.networks import build
 from landscape.networks.arguments import parse_arguments
 
-NAMES = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+NAMES = sorted(path.stem for path in (ROOT / "scripts").glob("[a-z]*.py"))
 HUGE = "9" * 5000
 
 
