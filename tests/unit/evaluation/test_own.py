@@ -16,7 +16,7 @@ from landscape.commands.options import evaluator_options
 from landscape.engine.ranks import SerialComm
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
-from landscape.evaluation.measure import loss_by_name
+from landscape.evaluation.losses import loss_by_name
 from landscape.import_path import import_object
 from landscape.networks import build
 from landscape.weights import digest
