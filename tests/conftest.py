@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from landscape.engine.ranks import SerialComm
-from landscape.errors import COMMAND
+from landscape.errors import COMMAND, SCRIPT
 from landscape.training.train import train
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # what chooses its threads itself
 torch.set_num_threads(1)  # as in the processes of tests, see `processes`
 
 # The test files that take longest, longest first: who starts one of them last keeps the others waiting.
@@ -35,6 +36,7 @@ def pytest_collection_modifyitems(items):
 def called():
     """Errors name arguments, as to who calls from Python, until a test parses a command line."""
     COMMAND.set(False)
+    SCRIPT.set(False)
 
 
 @pytest.fixture(scope="session")

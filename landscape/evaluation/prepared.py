@@ -120,7 +120,7 @@ class Evaluation:
 
     def measure(self) -> dict[str, float]:
         """Measure the network as it is now."""
-        also: dict[str, Any] = {"further": self.extra, "accuracy": self.accuracy}
+        also: dict[str, Any] = {"extra": self.extra, "accuracy": self.accuracy}
         measured = measure(self.forward, self.batches, self.loss, self.tolerance, **also)
         if self.test is None:
             return measured

@@ -26,7 +26,7 @@ def test_a_call_reads_the_names_of_arguments(call, said):
 
 def test_only_options_become_names():
     error = BadInput("a--b.h5 — 3 --- --batch-size is 0 -- give --x; or run scripts/check.py --repair a.h5")
-    assert str(error) == "a--b.h5 — 3 --- batch_size is 0 -- give x; or run scripts/check.py --repair a.h5"
+    assert str(error) == "a--b.h5 — 3 --- batch_size is 0 -- give x; or run skipscape check --repair a.h5"
     before = COMMAND.set(True)
     try:
         assert "--batch-size is 0 -- give --x" in str(error)

@@ -193,7 +193,7 @@ def test_pairs_and_values_and_depths_are_drawn_as_losses(tmp_path, nan):
 
 
 def test_what_survives_is_drawn_beside_losses(tmp_path):
-    from test_surviving import BINOMIAL, SHARES, N, spectrum
+    from shares import BINOMIAL, SHARES, N, spectrum
 
     paths = spectrum(tmp_path / "p.h5", BINOMIAL, SHARES)
     plan = np.vstack([np.zeros(N), np.eye(N)])

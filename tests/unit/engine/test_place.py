@@ -23,7 +23,7 @@ def threads():
 @pytest.mark.usefixtures("threads")
 def test_a_rank_keeps_its_share_of_the_cores_busy(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(placing, "share", lambda comm: NodeShare(1, 3))
+    monkeypatch.setattr(placing, "node_share", lambda comm: NodeShare(1, 3))
     assert choose_device(SerialComm(), "cpu") == torch.device("cpu")
     assert torch.get_num_threads() == 3
 
@@ -32,7 +32,7 @@ def test_a_rank_keeps_its_share_of_the_cores_busy(monkeypatch):
 def test_a_number_of_threads_that_the_user_sets_is_obeyed(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
-    monkeypatch.setattr(placing, "share", lambda comm: NodeShare(0, 3))
+    monkeypatch.setattr(placing, "node_share", lambda comm: NodeShare(0, 3))
     choose_device(SerialComm(), "cpu")
     assert torch.get_num_threads() == 1
 
@@ -65,7 +65,7 @@ def test_ranks_take_the_gpus_of_their_machine_in_turn(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     for local_rank in (0, 3, 5):
-        monkeypatch.setattr(placing, "share", lambda comm, n=local_rank: NodeShare(n, 1))
+        monkeypatch.setattr(placing, "node_share", lambda comm, n=local_rank: NodeShare(n, 1))
         choose_device(SerialComm())
     assert chosen == [torch.device("cuda", n) for n in (0, 3, 1)]
 

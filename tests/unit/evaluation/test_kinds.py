@@ -973,11 +973,12 @@ def test_a_shuffled_loader_is_said_in_one_line(tmp_path):
     ],
     ids=["a loader", "an iterator", "a generator of lists"],
 )
-def test_batches_may_come_in_any_iterable(batches, tmp_path, capsys):
+def test_batches_may_come_in_any_iterable(batches, tmp_path, caplog):
+    caplog.set_level("INFO", logger="skipscape")
     for _ in range(2):
         results = surface(net(), batches(), tmp_path / "a.h5", x=XS)
         np.testing.assert_allclose(results["loss"], line(net(), [(X, Y)], nll, np.linspace(*XS)), rtol=1e-6)
-    assert "complete already" in capsys.readouterr().out
+    assert "complete already" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import base64
 import importlib.util
 import itertools
 import json
+import logging
 import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -17,6 +18,7 @@ from files import ROOT
 from theirs import theirs
 
 from landscape.checkpoints.checkpoint import Checkpoint, save
+from landscape.commands import cli
 from landscape.engine.ranks import SerialComm
 from landscape.engine.table import prepare, read
 from landscape.errors import BadInput
@@ -34,8 +36,9 @@ LOSS = 0.5 + np.add.outer(10 * Y, X**2)  # (y, x); no two rows or columns alike
 
 
 def convert(*arguments):
-    """The command, within this process."""
-    script.main(script.parser().parse_args(list(map(str, arguments))), SerialComm())
+    """The command, within this process, with what it prints."""
+    with cli._printing(logging.INFO):
+        script.main(script.parser().parse_args(list(map(str, arguments))), SerialComm())
 
 
 def refused(*arguments):

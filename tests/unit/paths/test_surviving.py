@@ -7,14 +7,13 @@ from math import comb
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from shares import BINOMIAL, SHARES, N, spectrum
 
 from ensemble.drawing.surviving import survivors, what_is_left
 from ensemble.paths.surviving import chances, of_file, surviving
 from landscape.drawing import save
 from landscape.engine.table import MEASURED, prepare, read
 from landscape.errors import BadInput
-
-N = 6
 
 
 def subsets(number):
@@ -92,25 +91,6 @@ def test_an_example_without_a_gradient_is_left_out():
 # Files
 
 
-def spectrum(path, paths, shares, checkpoint="a" * 64, done=True, network="resnet-14"):
-    lengths = np.arange(len(paths))
-    rows, _ = prepare(
-        path,
-        lengths[:, None],
-        kind="paths",
-        dims=("length",),
-        coordinates={"length": lengths, "example": np.arange(shares.shape[1])},
-        given={"paths": (("length",), np.array(paths, float))},
-        measured={"share_each": ("f8", np.nan, {}, ("example",))},
-        attributes={"network": network, "checkpoint": checkpoint, "split": "test"},
-    )
-    for row, share in enumerate(shares):
-        if done or row:
-            rows.record(row, {"share_each": share})
-    rows.flush()
-    return read(path)
-
-
 def deletions(path, blocks, counts, checkpoint="a" * 64, lesion="delete", accuracy=0.5, network="resnet-14"):
     rng = np.random.default_rng(0)
     deleted = np.array([rng.permutation(blocks) < k for k in counts for _ in range(5)])
@@ -128,10 +108,6 @@ def deletions(path, blocks, counts, checkpoint="a" * 64, lesion="delete", accura
         rows.record(row, {"loss": 1.0, "loss_se": 0.1, "accuracy": accuracy, "examples": 400})
     rows.flush()
     return read(path)
-
-
-BINOMIAL = [comb(N, length) for length in range(N + 1)]
-SHARES = np.random.default_rng(1).dirichlet(np.ones(N + 1), 4).T
 
 
 def test_the_lines_are_what_survives_beside_the_errors(tmp_path):

@@ -199,7 +199,7 @@ def test_a_step_that_cannot_be_recorded_ends_with_one_line(digits, monkeypatch):
     def fails(*arguments):
         raise RuntimeError("operation not permitted when stream is capturing\nand a trace")
 
-    monkeypatch.setattr(training, "Recorded", fails)
+    monkeypatch.setattr(training, "CudaGraphStep", fails)
     with pytest.raises(BadInput, match=r"\(operation not permitted when stream is capturing\); leave out record"):
         training._recorded(None, None, None, None)
 
