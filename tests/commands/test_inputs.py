@@ -152,7 +152,7 @@ def test_a_split_is_measured_where_there_is_no_other(elsewhere, tmp_path):
         (("--mean", "imagenet"), "1 channel(s), but there are 3 means"),
         (("--mean", 0.5, "x", "--std", 1, 1), "got 'x'"),
         (("--mean", 0.5, "--std", 0), "std above 0"),
-        (("--mean", "nan", "--std", 1), "finite"),
+        (("--mean", "nan", "--std", 1), "a number that float32 can hold"),
         (("--mean", "mnist", "--standardize"), "choose one of the two"),
     ],
 )

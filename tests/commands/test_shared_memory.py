@@ -14,7 +14,7 @@ import os, sys
 import numpy as np
 from mpi4py import MPI
 from landscape.errors import BadInput
-from landscape.engine.ranks import agreed
+from landscape.engine.ranks import collective_errors
 from landscape.engine.shared_memory import load_once_per_node
 
 comm = MPI.COMM_WORLD
@@ -25,7 +25,7 @@ def make():
     return os.getpid(), [np.arange(10.0).reshape(2, 5), np.arange(3)]
 
 try:
-    with agreed(comm):
+    with collective_errors(comm):
         pid, (a, b) = load_once_per_node(comm, make, large=int(sys.argv[1]))
 except BadInput as error:
     sys.stdout.write(f"said {error}\n")
