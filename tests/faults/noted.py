@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landscape import experiment
-from landscape.engine import sweep
+from landscape.engine import run, sweep
 from landscape.training import loop as training
 
 folder, seconds, sys.argv = os.environ["NOTES"], os.environ["NAP"], sys.argv[1:]
@@ -52,7 +51,7 @@ def noted_train(*arguments, train=training.train_epochs, **options):
 if "SHORT" in os.environ:
     for name in ("BEAT", "SILENCE", "STALL"):
         setattr(sweep, name, getattr(sweep, name) / float(os.environ["SHORT"]))
-experiment.sweep = noted_sweep
+run.sweep = noted_sweep
 training.train_epochs = noted_train
 sys.path[0] = str(Path(sys.argv[0]).parent)
 runpy.run_path(sys.argv[0], run_name="__main__")
