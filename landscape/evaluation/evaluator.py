@@ -204,10 +204,8 @@ class Evaluator:
         """
         comm = communicator(comm)
         evaluator = cls.__new__(cls)
-        path, words = (
-            Path(checkpoint),
-            dict(arguments) if isinstance(arguments, Mapping) else parse_arguments(arguments),
-        )
+        path = Path(checkpoint)
+        words = dict(arguments) if isinstance(arguments, Mapping) else parse_arguments(arguments)
         with collective_errors(comm):
             evaluator._settle(dtype, seed, examples, batch_size)
             one_of("split", split, ("train", "test", "both"))
@@ -258,22 +256,26 @@ class Evaluator:
 
     @contextlib.contextmanager
     def ready(self, comm: Communicator | None = None) -> Iterator[Evaluation]:
-        """The network as it is now, ready to be measured, for the length of a ``with``."""
+        """The network as it is now, ready to be measured, for the length of a ``with``.
+
+        With a communicator this is collective: what is wrong on one rank, every rank raises.
+        """
         with borrowed(self.network):
-            evaluation, why = assembled(
-                self.checkpoint,
-                self.network,
-                self.sources,
-                self.losses,
-                metrics=self.metrics,
-                device=self.device,
-                dtype=self.dtype,
-                tolerance=self.tolerance,
-                outputs=self._outputs,
-                seed=self.seed,
-                digest=self._digest or digest(_numbers(self.network)),
-                more=self._more,
-            )
+            with contextlib.nullcontext() if comm is None else collective_errors(comm):
+                evaluation, why = assembled(
+                    self.checkpoint,
+                    self.network,
+                    self.sources,
+                    self.losses,
+                    metrics=self.metrics,
+                    device=self.device,
+                    dtype=self.dtype,
+                    tolerance=self.tolerance,
+                    outputs=self._outputs,
+                    seed=self.seed,
+                    digest=self._digest or digest(_numbers(self.network)),
+                    more=self._more,
+                )
             if why and comm is not None:
                 say(comm, f"{self.checkpoint.title} is measured {why}", level=logging.DEBUG)
             yield evaluation
