@@ -121,9 +121,9 @@ def run(
         say(comm, *lines, level=ANSWER)
         return Report("\n".join(lines))
     table = _filled(function, rows, path, comm, label, choose, finish, quiet, plan)
-    if path is not None:
-        return read(path)
-    return comm.bcast(results_of(table) if table is not None else None)
+    with collective_errors(comm):
+        results = results_of(table) if table is not None else None  # a file is read once, whatever the number of ranks
+    return comm.bcast(results)
 
 
 def _filled(
