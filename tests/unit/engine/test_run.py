@@ -1,5 +1,7 @@
 """An experiment of one's own: a function of rows fills a table, in memory or in a file that is gone on with."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -123,3 +125,8 @@ def test_a_dry_run_tells_and_keeps_nothing(tmp_path):
     assert repr(report).startswith(f"{tmp_path / 'a.h5'}: 3 rows") and "nothing was written" in report
     assert not [*tmp_path.iterdir()]
     assert experiment(dry_run=True).startswith("3 rows in memory")
+
+
+def test_a_dry_run_may_be_asked_for_in_any_thread():
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(experiment, dry_run=True).result().startswith("3 rows in memory")
