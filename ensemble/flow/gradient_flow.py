@@ -31,6 +31,7 @@ from landscape.evaluation.measure import Batches
 from landscape.evaluation.prepared import check_gradients
 from landscape.log import Report
 from landscape.nested import cat
+from landscape.networks.layout import channels_last
 from landscape.networks.network import Network
 from landscape.training.loop import train_epochs
 from landscape.training.variants import recipe as recipe_named
@@ -154,9 +155,11 @@ def gradient_flow(
             for (number,) in points:
                 row = rows[int(number)]
                 if row.variant in trained:
-                    network = trained[row.variant].restore().to(on).to(memory_format=torch.channels_last)
+                    network = trained[row.variant].restore().to(on)
+                    channels_last(network)
                 else:
-                    network = untrained(row).to(on).to(memory_format=torch.channels_last)
+                    network = untrained(row).to(on)
+                    channels_last(network)
                     if row.moment == "trained":
                         with contextlib.suppress(BadInput):  # diverged: what there is now is measured
                             for _ in train_epochs(network, training, test, **settings, seed=row.seed, device=on):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-import torch
 from torch import nn
 
-__all__ = ["borrowed", "channels_last"]
+from landscape.networks.layout import channels_last
+
+__all__ = ["borrowed"]
 
 
 @contextlib.contextmanager
@@ -31,11 +32,3 @@ def borrowed(network: nn.Module) -> Iterator[nn.Module]:
             tensor.data = own
         for module, training in modes:
             module.training = training
-
-
-def channels_last(network: nn.Module) -> None:
-    """Lay out the weights of two-dimensional convolutions so that they are quick; values stay as they are."""
-    for tensor in (*network.parameters(), *network.buffers()):
-        if tensor.ndim == 4:
-            # Not contiguous(), which leaves strides of one channel as they are: other kernels, other last bits.
-            tensor.data = tensor.data.to(memory_format=torch.channels_last)

@@ -25,7 +25,7 @@ from landscape.engine.shared_memory import load_once_per_node
 from landscape.errors import BadInput, did_you_mean
 from landscape.evaluation.batches import arranged, held
 from landscape.evaluation.batches import digest as digest_of
-from landscape.evaluation.borrowing import borrowed, channels_last
+from landscape.evaluation.borrowing import borrowed
 from landscape.evaluation.compatibility import default_loss
 from landscape.evaluation.device import choose_device
 from landscape.evaluation.fused import DTYPES, reduced_type
@@ -37,6 +37,7 @@ from landscape.import_path import import_object
 from landscape.log import say
 from landscape.nested import leaves, length, mapped, take
 from landscape.networks.arguments import parse_arguments, with_data_defaults
+from landscape.networks.layout import channels_last
 from landscape.validate import LARGEST_SEED, one_of, whole
 from landscape.weights import digest
 

@@ -21,6 +21,7 @@ from landscape.errors import BadInput
 from landscape.evaluation.fused import Compiled
 from landscape.evaluation.measure import measure
 from landscape.networks.block import Block
+from landscape.networks.layout import suits_channels_last
 from landscape.training.cuda_graph import CudaGraphStep
 
 __all__ = ["RECIPES", "one_cycle", "steps", "train_epochs"]
@@ -126,7 +127,7 @@ def train_epochs(
         _go_on(steps, state, KEPT[optimizer])
         first = state["epoch"]
     # channels-last is the layout in which convolutions are fast, on processors and on GPUs
-    if images.ndim == 4:
+    if images.ndim == 4 and suits_channels_last(network):
         images = images.contiguous(memory_format=torch.channels_last)
     forward = Compiled(network) if compiled else network
 

@@ -32,6 +32,7 @@ from landscape.evaluation.measure import measure
 from landscape.log import say
 from landscape.networks import build, summary
 from landscape.networks.arguments import parse_arguments, with_data_defaults
+from landscape.networks.layout import channels_last
 from landscape.training import loop as training
 from landscape.training.loop import RECIPES
 from landscape.validate import LARGEST_SEED, one_of, whole
@@ -179,7 +180,8 @@ def train(
         say(comm, f"{now.title} on {splits[0].name}")
         if splits[0].images.is_floating_point():
             say(comm, str(summary(module, tuple(splits[0].images.shape[1:]))))
-        module = module.to(on).to(memory_format=torch.channels_last)
+        module = module.to(on)
+        channels_last(module)
         run = {**settings, "schedule": RECIPES[recipe]["schedule"], "device": on}
         run["recorded"] = record  # no setting of the training: the steps are the same
         _train(now, module, splits, run, out, Path(snapshots) if snapshots else None, save_every, quiet)

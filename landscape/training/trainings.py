@@ -26,6 +26,7 @@ from landscape.evaluation.compatibility import check_compatible
 from landscape.evaluation.device import choose_device, restored
 from landscape.evaluation.measure import measure
 from landscape.log import Report
+from landscape.networks.layout import channels_last
 from landscape.training.loop import train_epochs
 from landscape.training.variants import recipe as recipe_named
 from landscape.training.variants import trained_here, variant
@@ -178,7 +179,8 @@ def _planned(
     def result(row: int) -> dict:
         name, depth, seed = rows[row]
         torch.manual_seed(seed)
-        network = variant(name, depth, width, training).to(device).to(memory_format=torch.channels_last)
+        network = variant(name, depth, width, training).to(device)
+        channels_last(network)
         with contextlib.suppress(BadInput):  # diverged: what there is now is measured
             for _ in train_epochs(network, training, test, **how, seed=seed, device=device):
                 pass
