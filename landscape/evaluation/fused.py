@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -58,7 +59,7 @@ class Fused(nn.Module):
         self.relu, self.dtype = relu, dtype
         # oneDNN's own fusion, which torch's compiler uses as well. Without it a third of the time goes
         # into reading and writing activations again for the sum and the ReLU.
-        self.onednn = type(convolution) is nn.Conv2d and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+        self.onednn = type(convolution) is nn.Conv2d
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         c, dtype = self.convolution, self.dtype or x.dtype
@@ -66,7 +67,8 @@ class Fused(nn.Module):
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
         # A sum is fused in channels-last only.
         fits = y is None or (y.is_contiguous(memory_format=CL) and weight.is_contiguous(memory_format=CL))
-        if self.onednn and x.device.type == "cpu" and fits and not (self.relu and _may_overflow(x, y, weight)):
+        onednn = self.onednn and x.device.type == "cpu" and _onednn_fuses_in(dtype)
+        if onednn and fits and not (self.relu and _may_overflow(x, y, weight)):
             how = c.padding, c.stride, c.dilation, c.groups
             if y is None:
                 name = "relu" if self.relu else "none"
@@ -88,6 +90,14 @@ class Fused(nn.Module):
             scale = scale * n.weight
         bias = (-n.running_mean if c.bias is None else c.bias - n.running_mean) * scale
         return c.weight * scale.view(-1, *[1] * (c.weight.dim() - 1)), bias if n.bias is None else bias + n.bias
+
+
+@cache
+def _onednn_fuses_in(dtype: torch.dtype) -> bool:
+    """Whether oneDNN has fused convolutions here for numbers of a type; old processors have none for bfloat16."""
+    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        return False
+    return dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _may_overflow(x: Tensor, y: Tensor | None, weight: Tensor) -> bool:
