@@ -1,5 +1,5 @@
 # make demo   from a fresh clone to the two figures of the README
-# make test   the test suite: units, then whole commands; make test-unit: units alone
+# make test   the test suite: units, then whole commands; make test-unit: the quick ones of the units alone
 # make docs   the documentation, links checked, and its notebook, run
 # Both do all their own set-up: a virtual environment in .venv, MPI included.
 PYTHON ?= python3
@@ -20,12 +20,13 @@ venv: .venv/ready
 
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-test: test-unit
+test: venv
+	$(PYTEST) tests/unit
 	$(MAKE) test-commands
 
-# In memory: no process is started, and no MPI.
+# For daily work, in memory: no process is started, no MPI, and what is marked slow is left to `make test`.
 test-unit: venv
-	$(PYTEST) tests/unit
+	$(PYTEST) -m "not slow" tests/unit
 
 # Whole commands, under mpiexec too, installed packages and notebooks.
 test-commands: venv

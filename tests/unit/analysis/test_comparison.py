@@ -143,6 +143,7 @@ def test_only_what_was_measured_alike_is_set_against_each_other(surface):
     assert [line.part for line in splits.lines] == sorted((line.part for line in splits.lines), reverse=True)
 
 
+@pytest.mark.slow
 def test_what_basins_at_the_edge_leave_open_is_not_told_apart(surface):
     """If the first is at least this, the difference is at least this; of two bounds there is none."""
     name = "basin area around the centre, loss < 2 nats"

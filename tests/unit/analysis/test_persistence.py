@@ -109,6 +109,7 @@ def test_where_the_error_is_unknown_the_nearest_serves():
         ("long flat line", np.zeros(251)),
     ],
 )
+@pytest.mark.slow
 def test_noise_makes_no_minima(name, loss):
     """With the stated error, none besides the least in at least 95 of 100 seeds; the error varies over the plane."""
     loss = np.asarray(loss)

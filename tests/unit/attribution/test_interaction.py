@@ -103,6 +103,7 @@ def test_the_error_of_an_interaction_is_that_of_losses_taken_by_hand(evaluate):
     assert interactions(study, loss=True).se[1, 4] == study["interaction_se"][trial]
 
 
+@pytest.mark.slow
 def test_random_or_replaced_pairs_have_no_interactions(evaluate):
     for options in ({"delete": [1, 2], "trials": 3}, {"delete": 2, "replace": "mean"}):
         study = lesions(evaluate, **options, quiet=True)
@@ -111,6 +112,7 @@ def test_random_or_replaced_pairs_have_no_interactions(evaluate):
             interactions(study)
 
 
+@pytest.mark.slow
 def test_with_a_tolerance_pairs_are_compared_over_their_own_examples(evaluate):
     torch.manual_seed(1)
     batches = [(torch.randn(1500, 1, 8, 8), torch.arange(1500) % 10)]

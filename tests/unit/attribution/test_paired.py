@@ -56,6 +56,7 @@ def test_the_rise_is_the_mean_difference_over_the_same_examples(kind):
         assert measured[row]["examples"] == 200
 
 
+@pytest.mark.slow
 def test_trials_in_any_order_and_alone_are_the_same_bits():
     it = evaluation()
     found = blocks(it.network)
@@ -68,6 +69,7 @@ def test_trials_in_any_order_and_alone_are_the_same_bits():
         assert alone == together[row]
 
 
+@pytest.mark.slow
 def test_with_a_tolerance_the_first_examples_are_compared():
     """Trials take different numbers of examples; the error is the stratified one against all of them."""
     it = evaluation(examples=1201, tolerance=0.04)
@@ -123,6 +125,7 @@ def test_where_targets_are_not_classes_nothing_is_wrong_or_right():
     assert np.isnan(recorder.taken()[1]).all()
 
 
+@pytest.mark.slow
 def test_a_reduced_type_is_compared_with_itself_and_with_float32():
     it = evaluation(dtype=torch.bfloat16)
     found = blocks(it.network)

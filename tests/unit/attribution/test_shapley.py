@@ -126,6 +126,7 @@ def evaluate():
     return Evaluator(network, [(images, labels)])
 
 
+@pytest.mark.slow
 def test_values_of_a_network_agree_with_all_its_subsets(evaluate, caplog):
     every = lesions(evaluate, delete=[1, 6], quiet=True)
     game = {
@@ -144,6 +145,7 @@ def test_values_of_a_network_agree_with_all_its_subsets(evaluate, caplog):
     assert f"of which blocks {first + 1} (stages." in caplog.text
 
 
+@pytest.mark.slow
 def test_a_precision_ends_early_and_the_same_call_does_nothing_more(evaluate, tmp_path, caplog):
     how = {"precision": 0.1, "out": tmp_path / "a.h5", "quiet": True}
     study = shapley(evaluate, 400, **how)

@@ -109,6 +109,7 @@ def has(module, path):
     return True
 
 
+@pytest.mark.slow
 def test_a_language_model_without_a_block_is_one_whose_branch_computes_0(language):
     network, lasts, x = language
     found = blocks(network)
@@ -224,6 +225,7 @@ IMAGES = {
 
 
 @pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.slow
 def test_a_network_of_timm_without_a_block_is_one_whose_branch_computes_0(name):
     import timm
 

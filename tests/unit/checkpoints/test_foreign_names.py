@@ -121,6 +121,7 @@ def wrong():
 
 
 @pytest.mark.parametrize("case", list(wrong()))
+@pytest.mark.slow
 def test_what_is_of_another_architecture_is_refused_in_one_line(case):
     weights, network, words = wrong()[case]
     with pytest.raises(BadInput) as caught:

@@ -283,6 +283,7 @@ def whole(weights, tmp_path_factory):
 @pytest.mark.parametrize("name", ["ours.pt", "theirs.pt", "old.pt", "theirs.safetensors", "directions.pt"])
 @given(data=st.data())
 @settings(max_examples=100, deadline=None)
+@pytest.mark.slow
 def test_a_damaged_file_is_taken_or_refused_but_never_a_crash(whole, tmp_path_factory, name, data):
     raw = bytearray(whole[name])
     head = data.draw(st.booleans(), "near the beginning")  # where the structure is
@@ -339,6 +340,7 @@ ASKED = {
 
 
 @pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.slow
 def test_every_command_that_reads_checkpoints_refuses_them(folder, asked):
     for file in HOSTILE:
         if (asked, file) in {

@@ -110,6 +110,7 @@ def needed(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_a_value_that_an_option_cannot_take_is_refused(folder, name):
     parser = script(name)["parser"]()
     for option, values in options(name):
@@ -178,6 +179,7 @@ READS = {
 
 
 @pytest.mark.parametrize("asked", READS)
+@pytest.mark.slow
 def test_what_is_no_file_is_refused(folder, asked):
     for file in FILES:
         if (asked, file) in {("flow data", ""), ("check checkpoint", "text")}:  # as if not given; of another digest
@@ -388,6 +390,7 @@ convert  surface.h5 out.csv --layout 2018
 
 
 @pytest.mark.parametrize("typed", [line for line in MEANT.splitlines() if line])
+@pytest.mark.slow
 def test_what_cannot_be_meant_is_refused(folder, typed):
     name, *words = shlex.split(typed.replace("NET", shlex.join(NET)))
     refused(name, *words, folder=folder)
@@ -540,6 +543,7 @@ VALUES = [*WILD, "2", "0.5", "-0.5", "-1e-3", "plain.pt", "out.h5", "digits", "m
 @pytest.mark.parametrize("name", SOUND)
 @given(data=st.data())
 @settings(max_examples=40, deadline=None, derandomize=True)
+@pytest.mark.slow
 def test_a_command_of_any_words_ends_well(folder, name, data):
     actions = [a for a in script(name)["parser"]()._actions if a.option_strings and not LONG & {*a.option_strings}]
     typed = list(SOUND[name])

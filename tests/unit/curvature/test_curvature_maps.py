@@ -40,6 +40,7 @@ def extremes(network, point, **which):
     return values[0], values[-1]
 
 
+@pytest.mark.slow
 def test_the_map_is_of_its_points_against_dense_hessians(evaluate, results):
     assert results["converged"].all()
     for row, y in enumerate(results.coordinates["y"]):
@@ -64,6 +65,7 @@ def test_its_losses_are_those_of_the_surface(evaluate, results):
     assert results.attributes["direction_digest"] == there.attributes["direction_digest"]
 
 
+@pytest.mark.slow
 def test_all_parameters_and_few_steps_are_what_they_say(evaluate):
     point = {"x": (0, 0, 1), "quiet": True}
     whole = curvature(evaluate, **point, all_parameters=True)
@@ -83,6 +85,7 @@ def test_where_the_loss_is_not_finite_so_are_the_eigenvalues(evaluate):
     assert far["converged"].tolist() == [False, True, False]
 
 
+@pytest.mark.slow
 def test_between_networks_the_hessian_has_the_statistics_of_the_point(evaluate):
     other = tiny.network(seed=1)
     line = curvature(evaluate, x=(0, 1, 2), to=other, quiet=True)
@@ -119,6 +122,7 @@ def test_the_network_and_the_number_of_threads_are_given_back():
     assert threads[-1] == 1  # while it measures
 
 
+@pytest.mark.slow
 def test_where_the_slice_is_convex_the_plane_says_what_the_ratio_is(evaluate, caplog):
     caplog.set_level("INFO", "skipscape")
     plane = curvature(evaluate, x=(-0.2, 0.2, 4), y=(-0.2, 0.2, 3), steps=30)

@@ -78,6 +78,7 @@ def quadratic():
 
 
 @pytest.mark.parametrize("adaptive", [False, True], ids=["plain", "adaptive"])
+@pytest.mark.slow
 def test_the_mean_random_rise_is_the_scaled_trace(quadratic, adaptive):
     """E[gᵀu + ½ uᵀHu] = ½ ρ² tr H over the sphere, in relative changes; plain: ½ tr(H) ρ²‖θ‖²/n."""
     _, h, _ = quadratic.in_changes(adaptive)
@@ -96,6 +97,7 @@ def test_the_mean_random_rise_is_the_scaled_trace(quadratic, adaptive):
 
 @pytest.mark.parametrize("adaptive", [False, True], ids=["plain", "adaptive"])
 @pytest.mark.parametrize("rho", [0.01, 0.1, 1.0])
+@pytest.mark.slow
 def test_an_ascent_finds_the_exact_maximum_and_never_exceeds_it(quadratic, adaptive, rho):
     exact = quadratic.highest(adaptive, rho)
     kind = ADAPTIVE_ASCENT if adaptive else ASCENT
@@ -231,6 +233,7 @@ def test_rescaling_layers_changes_plain_rises_and_leaves_adaptive_ones():
                 assert (np.abs(two / one - 1) > 0.2).all(), name
 
 
+@pytest.mark.slow
 def test_an_ascent_rises_above_its_random_start_and_with_the_radius(images):
     network, batches = convolutional(), [(images[0].double(), images[1])]
     function, start = rises(network, batches), rises(network, batches, steps=0)

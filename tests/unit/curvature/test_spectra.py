@@ -137,6 +137,7 @@ def test_a_reduced_type_or_a_part_of_the_examples_has_no_hessian(evaluate):
 
 
 @pytest.mark.parametrize("end", ["largest", "smallest", "magnitude"])
+@pytest.mark.slow
 def test_the_outermost_eigenvalues_are_those_of_the_dense_hessian(evaluate, exact, end):
     results = curvature(evaluate, top=4, end=end, precision=1e-2, quiet=True)
     true = np.linalg.eigvalsh(exact[0])
@@ -162,6 +163,7 @@ def test_their_directions_are_unit_eigenvectors_in_memory_and_in_a_file(evaluate
         assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_all_parameters_and_a_name_for_the_directions(evaluate, tmp_path):
     how = {"all_parameters": True, "directions": tmp_path / "b.pt", "quiet": True}
     results = curvature(evaluate, top=2, **how, out=tmp_path / "a.h5")
@@ -241,6 +243,7 @@ def test_the_density_is_that_of_the_dense_hessian(evaluate, files, exact, caplog
 
 
 @pytest.mark.parametrize("kind", MODES)
+@pytest.mark.slow
 def test_in_memory_the_numbers_are_those_of_the_file(evaluate, files, kind, caplog):
     caplog.set_level("INFO", "skipscape")
     memory = curvature(evaluate, **MODES[kind], quiet=True)
@@ -250,6 +253,7 @@ def test_in_memory_the_numbers_are_those_of_the_file(evaluate, files, kind, capl
 
 
 @pytest.mark.parametrize("kind", MODES)
+@pytest.mark.slow
 def test_a_run_that_was_stopped_becomes_what_it_would_have_been(evaluate, files, kind, tmp_path):
     path = tmp_path / "a.h5"
     shutil.copy(files[kind].path, path)
@@ -275,6 +279,7 @@ def test_a_finished_call_does_nothing_and_another_is_refused(evaluate, files, ki
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_numbers_that_make_no_measurement_are_refused_in_one_line(evaluate, tmp_path):
     refused = {
         "ask for 1 to": {"top": 0},

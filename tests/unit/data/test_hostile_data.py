@@ -257,6 +257,7 @@ def test_a_name_of_no_data_is_refused(tmp_path, monkeypatch, name):
 @pytest.mark.parametrize("kind", ["png", "jpg", "npz"])
 @given(data=st.data())
 @settings(max_examples=80, deadline=None)
+@pytest.mark.slow
 def test_a_damaged_file_is_read_or_refused_but_never_a_crash(tmp_path_factory, kind, data):
     path = tmp_path_factory.mktemp("damaged")
     if kind == "npz":

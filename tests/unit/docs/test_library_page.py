@@ -2,12 +2,14 @@
 
 import re
 
+import pytest
 from files import ROOT
 
 PAGE = (ROOT / "docs" / "library.md").read_text()
 CODE = "\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
 
 
+@pytest.mark.slow
 def test_every_example_runs_in_order(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}

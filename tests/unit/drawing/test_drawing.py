@@ -102,6 +102,7 @@ def pixels(figure):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("kind", ["planes", "profiles", "lesions"])
+@pytest.mark.slow
 def test_every_kind_is_saved_in_every_format_as_the_same_bytes(kind, suffix, tmp_path):
     paths, draw = make(kind, tmp_path)
     for name in ("one", "two"):
@@ -120,6 +121,7 @@ def test_a_pdf_embeds_truetype_and_no_date(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["planes", "profiles", "lesions"])
+@pytest.mark.slow
 def test_a_figure_is_as_wide_as_asked_and_nothing_sticks_out(kind, tmp_path):
     paths, draw = make(kind, tmp_path)
     with matplotlib.rc_context({"savefig.dpi": 100}):
@@ -186,6 +188,7 @@ def test_not_finite_and_not_measured_are_told_apart(tmp_path):
 
 @pytest.mark.parametrize("fill", [np.nan, np.inf, 0.0, -1.0, 2.0, 1e300])
 @pytest.mark.parametrize("draw, shape", [(planes, (7, 9)), (profiles, (9,))])
+@pytest.mark.slow
 def test_any_losses_can_be_drawn(draw, shape, fill, tmp_path):
     save(draw([read(surface(tmp_path / "a.h5", np.full(shape, fill)))]), tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 5_000
@@ -423,12 +426,14 @@ def test_losses_of_different_kinds_have_no_common_scale(tmp_path):
         *("landscape/curvature-plain-56", "training/degradation", "quick/surface", "study/sharpness-plain-20-0"),
     ],
 )
+@pytest.mark.slow
 def test_a_figure_of_one_file_holds_its_legends_and_notes(path, width):
     fits([path], width)
 
 
 @pytest.mark.parametrize("width", [5.5, 4.0])
 @pytest.mark.parametrize("paths", [["surface-plain-110-0", "surface-resnet-110-0"], ["path", "path-plane"]])
+@pytest.mark.slow
 def test_notes_of_a_cut_scale_stand_below_its_label(paths, width):
     fits([f"study/{path}" for path in paths], width)
 

@@ -152,6 +152,7 @@ def array_of(spec):
 
 
 @pytest.mark.parametrize("kind", ["surfaces", "lines", "lesions"])
+@pytest.mark.slow
 def test_the_same_page_is_the_same_bytes(kind, tmp_path):
     one, two = make(kind, tmp_path / "one"), make(kind, tmp_path / "two")
     for text, name in ((one, "one.html"), (two, "two.html")):

@@ -85,6 +85,7 @@ def test_a_bar_is_the_median_and_an_absent_kind_an_empty_place():
     ]
 
 
+@pytest.mark.slow
 def test_every_kind_has_its_panel(files, tmp_path):
     panels = {
         ("swap",): ["Kendall"],

@@ -108,6 +108,7 @@ OVER = [("x",), ("repeat", "x"), ("y", "x"), ("repeat", "y", "x"), ("z", "y", "x
 
 @pytest.mark.parametrize("nan", [False, True], ids=["absent", "NaN"])
 @pytest.mark.parametrize("over", OVER, ids="-".join)
+@pytest.mark.slow
 def test_a_surface_is_drawn_put_on_a_page_and_compared(tmp_path, over, nan):
     surface(tmp_path / "a.h5", over, nan=nan)
     for out in ("a.png", "a.html"):
@@ -135,6 +136,7 @@ def test_a_surface_is_converted(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("nan", [False, True], ids=["absent", "NaN"])
+@pytest.mark.slow
 def test_lesions_of_every_kind_are_drawn_as_losses(tmp_path, nan):
     files = every_lesion(tmp_path, nan=nan)
     figure = lesions(files)
@@ -176,6 +178,7 @@ def test_the_median_of_many_deletions_is_of_losses(tmp_path):
 
 
 @pytest.mark.parametrize("nan", [False, True], ids=["absent", "NaN"])
+@pytest.mark.slow
 def test_pairs_and_values_and_depths_are_drawn_as_losses(tmp_path, nan):
     single = lesion(tmp_path / "single.h5", SINGLE, nan=nan)
     pairs = interactions([lesion(tmp_path / "pairs.h5", PAIRS, measured=PAIRED, nan=nan)])

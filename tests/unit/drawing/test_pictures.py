@@ -68,6 +68,7 @@ def pixels(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_it_looks_as_it_did(kind, tmp_path):
     made = picture(kind, tmp_path)
     kept = PICTURES / made.name

@@ -62,6 +62,7 @@ def test_a_job_on_another_host_counts_as_long_as_it_is_heard(out):
 
 
 @pytest.mark.parametrize("text", ["", "{", "filelock/2\npid=1\nhost=\033[0m\n", '{"process": 1}', "x" * 9999])
+@pytest.mark.slow
 def test_a_marker_that_says_nothing_counts_as_anybodys(out, text):
     marker_of(out).write_text(text)
     lock, (note,) = acquire(out, **QUICK)

@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from mail import Mail
@@ -124,6 +125,7 @@ KILLS = st.lists(st.tuples(st.sampled_from([0.7, 0.5, 0.9, 0.3, 0.1, 0.0]), st.b
     flush=st.sampled_from([0.0, 2.0]),
     order=st.integers(0, 3),
 )
+@pytest.mark.slow
 def test_a_table_is_whole_and_the_same_whatever_happens_on_the_way(shape, ranks, kills, flush, order):
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(engine, "FLUSH", flush):
         path, undisturbed = Path(folder) / "a.h5", Path(folder) / "b.h5"

@@ -116,6 +116,7 @@ DIFFERENT = {
 @pytest.mark.parametrize(
     ("name", "change", "said"), [(name, *case) for name, cases in DIFFERENT.items() for case in cases.items()]
 )
+@pytest.mark.slow
 def test_another_measurement_is_refused_and_what_differs_is_named(folder, name, change, said):
     old, _, new = change.partition("=")
     if new:

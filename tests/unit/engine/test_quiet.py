@@ -1,11 +1,13 @@
 """Quiet is quiet: nothing but errors is printed, by command and by call."""
 
+import pytest
 import torch
 from measured import lesions, surface
 
 from landscape.networks import build
 
 
+@pytest.mark.slow
 def test_a_call_prints_nothing_and_logs_what_it_does(tmp_path, capfd, caplog):
     torch.manual_seed(0)
     network = build("resnet", depth=8, width=2, channels=1, classes=2).eval()

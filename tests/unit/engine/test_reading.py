@@ -85,6 +85,7 @@ def test_numpy_and_pandas_read_what_it_is_converted_to(everything, tmp_path):
 
 
 @pytest.mark.parametrize("path", GALLERY, ids=[f"{path.parent.name}-{path.stem}" for path in GALLERY])
+@pytest.mark.slow
 def test_the_gallerys_files_are_data_frames(path):
     with xarray.open_dataset(path, engine="h5netcdf") as data, h5py.File(path) as file:
         assert data.attrs["kind"] == file.attrs["kind"]
@@ -101,6 +102,7 @@ def test_the_gallerys_files_are_data_frames(path):
             np.testing.assert_array_equal(one[name], stored.ravel())
 
 
+@pytest.mark.slow
 def test_what_made_a_result_names_no_folder_of_a_machine():
     files = sorted((ROOT / "results").rglob("*.h5"))
     assert files

@@ -116,6 +116,7 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path, length):
 
 
 @pytest.mark.parametrize(("name", "row"), [*itertools.product(["loss", "loss_se", "accuracy", "examples"], range(6))])
+@pytest.mark.slow
 def test_a_flipped_bit_of_a_value_is_noticed_and_its_row_named(tmp_path, name, row):
     path = flipped(tmp_path / "a.h5", where()[name][0] + 8 * row + row % 8, bit=row)
     point = f"y = {AXES['y'][row // 3]}, x = {AXES['x'][row % 3]}"

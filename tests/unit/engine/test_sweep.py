@@ -252,6 +252,7 @@ def test_a_rank_that_was_never_heard_of_is_named_too(quick):
         sweep(squares, table(5), Mail(0, [queue.Queue(), queue.Queue()]), quiet=True)
 
 
+@pytest.mark.slow
 def test_a_rank_that_takes_long_over_a_row_is_not_taken_for_lost(quick):
     t = table(2)
 

@@ -61,6 +61,7 @@ def test_all_examples_have_no_error_and_one_of_a_class_no_known_one():
 
 @pytest.mark.parametrize("kind", ["far from the minimum", "near it", "even"])
 @pytest.mark.parametrize("tolerance", [0.02, 0.05])
+@pytest.mark.slow
 def test_the_interval_holds_the_truth_in_95_of_100_cases(kind, tolerance):
     """Over seeds of the order, with the order's own stopping: what --tolerance states is true."""
     losses, labels = population(kind)

@@ -31,6 +31,7 @@ def far(network, other, x):
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("case", NETWORKS)
+@pytest.mark.slow
 def test_every_network_is_fused_and_gives_the_outputs_of_float64(case, layout):
     network = made(case).to(memory_format=layout)
     x = torch.randn(6, 1, 8, 8)
@@ -43,6 +44,7 @@ def test_every_network_is_fused_and_gives_the_outputs_of_float64(case, layout):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_b_16", "densenet121", "mobilenet_v2", "squeezenet1_1"])
+@pytest.mark.slow
 def test_networks_of_torchvision_are_too(name):
     torch.manual_seed(0)
     size = {"image_size": 64} if name == "vit_b_16" else {}
@@ -93,6 +95,7 @@ def test_a_forward_follows_statistics_too():
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("case", NETWORKS)
+@pytest.mark.slow
 def test_bfloat16_is_near(case, layout):
     network = made(case).to(memory_format=layout)
     x = torch.randn(16, 1, 8, 8)
@@ -166,6 +169,7 @@ def test_threads_do_not_change_a_bit(dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("scale", [1e3, 1e10, 1e30, 1e38])
 @pytest.mark.parametrize("how", [{}, {"order": "pre"}, {"shortcut": None}])
+@pytest.mark.slow
 def test_activations_that_overflow_are_not_made_finite(how, scale, dtype):
     torch.manual_seed(0)
     network = build("resnet", depth=8, width=4, **how).eval().to(memory_format=torch.channels_last)

@@ -268,6 +268,7 @@ def test_a_forward_follows_layers_whose_weights_are_computed(case):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("case", COMPUTED)
+@pytest.mark.slow
 def test_in_bfloat16_too(case):
     network = made(case)
     quick, _ = fuse(network, images(2), torch.bfloat16)

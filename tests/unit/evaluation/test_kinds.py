@@ -825,6 +825,7 @@ def checked(results, row, xs):
 
 
 @pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.slow
 def test_it_is_measured_as_meant(name, tmp_path):
     row = RIGHT[name]
     before = {key: value.clone() for key, value in row.network.state_dict().items()}
@@ -1097,6 +1098,7 @@ def where(network):
 
 
 @pytest.mark.parametrize("name", LESIONS)
+@pytest.mark.slow
 def test_a_deletion_is_measured_as_meant(name, tmp_path):
     row = LESIONS[name]
     results = lesions(

@@ -334,6 +334,7 @@ NETWORKS = LANGUAGE | IMAGES | {"LSTM": Public(LSTM, IDS, FOLLOWING, words, word
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.slow
 def test_a_line_is_that_of_plain_pytorch(name, tmp_path):
     public = NETWORKS[name]
     network = public.network()
@@ -353,6 +354,7 @@ BLOCKS = [name for name, public in NETWORKS.items() if public.lasts]
 
 
 @pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.slow
 def test_a_deleted_block_is_one_whose_branch_computes_0(name, tmp_path):
     public = NETWORKS[name]
     network = public.network()

@@ -210,6 +210,7 @@ def test_a_network_that_is_not_made_of_parts_is_refused():
 
 
 @pytest.mark.parametrize("name, arguments", KINDS)
+@pytest.mark.slow
 def test_singular_values_are_those_of_the_whole_jacobian(name, arguments):
     network = a(name, **arguments).eval()
     x = at_boundaries(network, examples(1)[0])[0]

@@ -353,6 +353,7 @@ def test_where_there_are_no_more_sets_than_trials_each_is_there_once():
 
 
 @pytest.mark.parametrize("how", [{"delete": [1, 2]}, {"delete": [1, 2], "replace": "other"}, {"repeat": [1, 2]}])
+@pytest.mark.slow
 def test_a_file_whose_few_sets_were_drawn_again_and_again_is_gone_on_with(tmp_path, monkeypatch, how):
     network = trained_like("resnet", depth=20, width=2)
     evaluate = Evaluator(network, [(torch.randn(8, 1, 8, 8), torch.arange(8) % 10)])

@@ -92,6 +92,7 @@ def test_metrics_of_a_residual_network_are_those_of_brute_force(small):
     assert study.attributes["metrics"].tolist() == METRICS
 
 
+@pytest.mark.slow
 def test_metrics_of_torchvisions_resnet18_are_those_of_brute_force():
     models = pytest.importorskip("torchvision").models
     torch.manual_seed(0)
@@ -133,6 +134,7 @@ def test_metrics_of_tokens_are_means_over_the_positions_of_an_example():
     equal(study, by_hand(network, batches, study.coordinates["block"].tolist(), last_linear))
 
 
+@pytest.mark.slow
 def test_every_way_to_measure_a_trial_measures_the_metrics(small):
     network, batches = small
     evaluate = Evaluator(network, batches, metrics=METRICS)
@@ -152,6 +154,7 @@ def test_every_way_to_measure_a_trial_measures_the_metrics(small):
     assert gate["kl"][0] == shared["kl"][4] and abs(gate["kl"][1]) < 1e-6
 
 
+@pytest.mark.slow
 def test_with_a_tolerance_metrics_are_of_the_examples_that_were_taken(small, monkeypatch):
     network, _ = small
     monkeypatch.setattr(measuring, "LEAST", 50)
@@ -164,6 +167,7 @@ def test_with_a_tolerance_metrics_are_of_the_examples_that_were_taken(small, mon
     assert (np.abs(study["kl"] - whole["kl"]) <= 4 * study["kl_se"] + 1e-6).all()
 
 
+@pytest.mark.slow
 def test_several_losses_are_measured_in_every_trial(small):
     network, batches = small
     both = lesions(Evaluator(network, batches, ["cross_entropy", "mse"]), quiet=True)
@@ -173,6 +177,7 @@ def test_several_losses_are_measured_in_every_trial(small):
     np.testing.assert_array_equal(both["loss"], lesions(Evaluator(network, batches), quiet=True)["loss"])
 
 
+@pytest.mark.slow
 def test_metrics_stand_beside_the_scores_of_redundancy(small):
     network, batches = small
     evaluate = Evaluator(network, batches, metrics=METRICS)

@@ -39,6 +39,7 @@ def planned(network="resnet", **options):
     return study(module, blocks(module), torch.randn(3, 1, 8, 8), **options)
 
 
+@pytest.mark.slow
 def test_swaps_are_counted_and_more_trials_change_no_other(evaluate, tmp_path):
     few = measured(evaluate, swap=[1, 3], trials=3, out=tmp_path / "a.h5")
     assert few.attributes["lesion"] == "swap" and few["swaps"].tolist() == [0] + [1] * 3 + [2] * 3 + [3] * 3
@@ -56,6 +57,7 @@ def test_swaps_are_counted_and_more_trials_change_no_other(evaluate, tmp_path):
         measured(evaluate, swap=[1, 3], trials=4, out=tmp_path / "a.h5")
 
 
+@pytest.mark.slow
 def test_two_gates_are_a_surface_whose_corners_are_the_deletions(evaluate):
     surface = measured(evaluate, gate=["stages.0.1", "stages.2.2"], alpha=(0, 1, 3))
     sets = measured(evaluate, sets=[["stages.0.1"], ["stages.2.2"], ["stages.2.2", "stages.0.1"]])
@@ -80,6 +82,7 @@ def test_sets_come_from_a_file_or_from_python(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_statistics_are_measured_anew_in_every_trial(evaluate, tmp_path):
     anew = measured(evaluate, batchnorm="recalibrated")
     kept = measured(evaluate, out=tmp_path / "b.h5")
@@ -202,6 +205,7 @@ def test_a_file_holds_what_it_held(evaluate, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_the_seed_of_lesions_may_differ_from_that_of_the_evaluator(evaluate):
     one, other = (measured(evaluate, delete=3, trials=4, seed=seed) for seed in (0, 1))
     assert (one.attributes["seed"], other.attributes["seed"]) == (0, 1)
@@ -209,6 +213,7 @@ def test_the_seed_of_lesions_may_differ_from_that_of_the_evaluator(evaluate):
     np.testing.assert_array_equal(measured(evaluate, delete=3, trials=4)["deleted"], one["deleted"])
 
 
+@pytest.mark.slow
 def test_a_kind_that_is_entered_in_the_table_is_measured_drawn_and_counted(evaluate, monkeypatch):
     from ensemble.drawing.lesions import lesions as drawn
     from ensemble.lesions.plans import every, intact
@@ -229,11 +234,13 @@ def test_a_kind_that_is_entered_in_the_table_is_measured_drawn_and_counted(evalu
     assert [label.get_text() for label in drawn([file]).axes[0].get_yticklabels()] == ["scaled"]
 
 
+@pytest.mark.slow
 def test_a_dry_run_keeps_nothing(evaluate, tmp_path):
     said = measured(evaluate, dry_run=True, out=tmp_path / "a.h5")
     assert "10 trials" in said and not (tmp_path / "a.h5").exists()
 
 
+@pytest.mark.slow
 def test_results_in_memory_are_those_of_a_file(evaluate, tmp_path):
     measured(evaluate, shapley=8, out=tmp_path / "a.h5")
     kept, memory = read(tmp_path / "a.h5"), measured(evaluate, shapley=8)

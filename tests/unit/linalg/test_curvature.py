@@ -108,6 +108,7 @@ def first(outputs, targets):
 
 
 @pytest.mark.parametrize("sizes", CUTS.values(), ids=CUTS)
+@pytest.mark.slow
 def test_products_and_ends_are_those_of_the_dense_hessian_however_batches_are_cut(network, data, exact, sizes):
     operator = hessian_operator(network, cut(data, *sizes))
     some = np.random.default_rng(0).standard_normal((len(exact), 12))
@@ -189,6 +190,7 @@ def test_along_an_eigenvector_the_loss_bends_as_its_eigenvalue_says(network, dat
     assert (losses[0] - 2 * losses[1] + losses[2]) / h**2 == pytest.approx(found.values[0], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_operator_follows_a_network_that_moves(network, data, exact):
     operator = hessian_operator(network, [data])
     origin = weights_of(network)
@@ -266,6 +268,7 @@ def spectra(exact):
 
 @pytest.mark.parametrize("name", ["network", "ruled by one"])
 @pytest.mark.parametrize("sketch", [None, 0], ids=["Hutch++", "Hutchinson"])
+@pytest.mark.slow
 def test_traces_are_in_their_intervals(spectra, name, sketch):
     operator = Counted(spectra[name])
     true = np.trace(written_out(spectra[name]))
@@ -309,6 +312,7 @@ def test_a_trace_and_a_density_are_of_their_probes_in_any_order(spectra):
 
 
 @pytest.mark.parametrize("name", ["network", "ruled by one"])
+@pytest.mark.slow
 def test_densities_and_their_moments_are_in_their_intervals(spectra, name):
     eigenvalues = np.linalg.eigvalsh(written_out(spectra[name]))
     width = 0.03 * np.ptp(eigenvalues)
@@ -348,6 +352,7 @@ def test_a_degenerate_spectrum_has_the_density_of_its_few_values():
     assert trapezoid(one.values, one.grid) == pytest.approx(1, abs=1e-8)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_torch_is_not_drawn_from(network, data):
     operator = hessian_operator(network, cut(data, 20, 20))
     before = torch.random.get_rng_state()
@@ -447,6 +452,7 @@ def test_bad_input_is_told_with_its_cure(network, data):
         assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_another_library_agrees(network, data):
     curvlinops = pytest.importorskip("curvlinops")
     batches = cut(data, 25, 15)

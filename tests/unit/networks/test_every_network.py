@@ -25,6 +25,7 @@ def digits():
 
 
 @pytest.mark.parametrize("case", NETWORKS)
+@pytest.mark.slow
 def test_it_trains_and_is_measured(digits, tmp_path, case):
     name, arguments = NETWORKS[case]
     torch.manual_seed(0)
@@ -98,6 +99,7 @@ def lesions_of(network, data, path):
     return read(path)
 
 
+@pytest.mark.slow
 def test_1202_layers_take_a_step_and_are_measured_and_lesioned(digits):
     torch.manual_seed(0)
     network = build("resnet", depth=1202, width=2, channels=1, zero_init=True, checkpointing=True)

@@ -68,6 +68,7 @@ def backward(network, x):
     "depth, count",
     [(20, 269_722), (32, 464_154), (44, 658_586), (56, 853_018), (110, 1_727_962), (1202, 19_421_274)],
 )
+@pytest.mark.slow
 def test_resnets_with_zero_padding_have_the_published_sizes(depth, count):
     assert parameters("resnet", depth=depth) == count
     assert parameters("plain", depth=depth) == count  # a shortcut without weights costs nothing
@@ -96,6 +97,7 @@ def test_every_order_has_the_same_layers(order):
 
 
 @pytest.mark.parametrize("order, join", list(product(ORDERS, JOINS)))
+@pytest.mark.slow
 def test_every_residual_network_gives_logits_and_finite_gradients(order, join):
     for shortcut, norm, (channels, *size) in product(SHORTCUTS[1:], ["batch", "none"], SHAPES):
         network = build("resnet", **SMALL, channels=channels, order=order, join=join, shortcut=shortcut, norm=norm)

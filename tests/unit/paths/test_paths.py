@@ -91,6 +91,7 @@ def plain_blocks(network):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.slow
 def test_the_spectrum_is_the_sum_over_all_paths(name):
     network = made(*NETWORKS[name])
     images, targets = batch()
@@ -126,6 +127,7 @@ def test_the_sum_over_lengths_is_the_networks_own_gradient_at_the_block_and_at_t
     torch.testing.assert_close(image.sum(0), at_image, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_nine_blocks_have_512_paths():
     network = made("resnet", {**SMALL, "depth": 20, "width": 2})
     images, targets = batch()
@@ -222,6 +224,7 @@ def test_the_mean_of_sampled_gradients_is_the_exact_sum_over_its_paths():
     assert 0.3 < np.sqrt((deviation**2).mean()) < 2
 
 
+@pytest.mark.slow
 def test_the_sampled_norm_is_within_its_errors_of_the_mean_over_all_paths():
     network = made("resnet", {**SMALL, "depth": 20})
     images, targets = batch()

@@ -76,6 +76,7 @@ SURFACES = {
 
 @pytest.mark.parametrize("shape", [(11, 11), (25, 25), (1, 201)], ids=str)
 @pytest.mark.parametrize("name", SURFACES)
+@pytest.mark.slow
 def test_what_is_interpolated_is_as_near_as_asked_at_95_of_100_points(name, shape):
     loss = losses(SURFACES[name], *shape)
     far = off(loss, measured(loss)[0])
@@ -91,6 +92,7 @@ def test_surfaces_of_trained_networks_are_as_near_as_asked(network, tolerance):
     assert done.mean() < 0.95
 
 
+@pytest.mark.slow
 def test_an_audit_seldom_passes_where_more_are_off_than_allowed():
     """Points far off strewn over a plane, which no neighbour tells of, 10 % of all."""
     passed = 0
@@ -162,6 +164,7 @@ def test_a_line_is_a_grid_too():
     np.testing.assert_allclose(guess, loss, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_an_interruption_changes_no_decision():
     """Rows measured a few at a time, deciding anew each time, are the rows of whole rounds."""
     loss = losses(lambda x, y: bowl(x, y) * np.exp(0.3 * np.sin(9 * x)), 27, 33)
@@ -214,6 +217,7 @@ def test_losses_of_both_signs_decide_alike_after_an_interruption():
 
 
 @pytest.mark.parametrize("error", [0.005, 0.02])
+@pytest.mark.slow
 def test_points_that_take_the_first_of_the_same_examples_are_one_smooth_surface(error):
     """Losses of 4,000 examples, of which each point takes as many as its error needs, as `--tolerance` does."""
     generator, classes = np.random.default_rng(0), np.tile(np.arange(10), 400)
@@ -270,6 +274,7 @@ def test_a_table_without_accuracy_is_filled(tmp_path):
     assert np.isfinite(table.values["loss"]).all()
 
 
+@pytest.mark.slow
 def test_where_all_that_is_near_is_one_line_nothing_is_guessed():
     """Finite on two rows far apart: beside a row of 300 points its nearest 60 say nothing."""
     loss = np.full((81, 300), np.inf)

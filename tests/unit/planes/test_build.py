@@ -120,6 +120,7 @@ def test_ones_own_plane_is_measured(evaluate, three):
         (lambda n: None, {"batchnorm": "recalibrated", "calibration": 1}, "calibration is 1; give 2 to 12"),
     ],
 )
+@pytest.mark.slow
 def test_what_does_not_go_together_is_refused(evaluate, three, plane, how, said):
     how = {name: three[1] if value == 1 and name in ("to", "along") else value for name, value in how.items()}
     with pytest.raises(BadInput, match=said):

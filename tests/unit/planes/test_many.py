@@ -95,6 +95,7 @@ def test_orthogonal_axes_are_so_to_rounding_and_keep_the_first(trained):
     assert square.attributes["direction_digest"] != alone.attributes["direction_digest"]
 
 
+@pytest.mark.slow
 def test_both_splits_and_several_losses_are_what_each_is_alone(trained, tmp_path):
     test = surface(trained, **PLANE, split="test")
     train = surface(trained, **PLANE)
@@ -130,6 +131,7 @@ def test_weight_decay_is_half_lambda_times_the_squared_norm(trained, tmp_path):
     save(draw([decayed], variable="objective"), tmp_path / "a.png")
 
 
+@pytest.mark.slow
 def test_repeats_are_refined_each_for_itself(trained):
     how = {"x": (-1, 1, 129), "examples": 100, "adaptive": True}
     alone = surface(trained, **how)
@@ -141,6 +143,7 @@ def test_repeats_are_refined_each_for_itself(trained):
         assert not decide(loss, done, 0.02, 0).rows.size
 
 
+@pytest.mark.slow
 def test_repeats_and_spaces_are_drawn(trained, tmp_path):
     measured = {
         "line": surface(trained, x=(-1, 1, 5), repeats=3),

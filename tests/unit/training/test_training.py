@@ -104,6 +104,7 @@ class TheirResNet(nn.Module):
         return self.fc(self.layers(F.relu(self.bn1(self.conv1(x)))).mean((2, 3)))
 
 
+@pytest.mark.slow
 def test_200_steps_are_those_of_torchs_own_parts():
     """The loss curve of a resnet-8, against another network, another loop and torch.optim.SGD."""
     data = load("digits", "train", examples=640)
