@@ -154,16 +154,13 @@ def gradient_flow(
         def profiles(points: np.ndarray) -> Iterator[dict]:
             for (number,) in points:
                 row = rows[int(number)]
-                if row.variant in trained:
-                    network = trained[row.variant].restore().to(on)
-                    channels_last(network)
-                else:
-                    network = untrained(row).to(on)
-                    channels_last(network)
-                    if row.moment == "trained":
-                        with contextlib.suppress(BadInput):  # diverged: what there is now is measured
-                            for _ in train_epochs(network, training, test, **settings, seed=row.seed, device=on):
-                                pass
+                stored = trained.get(row.variant)
+                network = (stored.restore() if stored else untrained(row)).to(on)
+                channels_last(network)
+                if not stored and row.moment == "trained":
+                    with contextlib.suppress(BadInput):  # diverged: what there is now is measured
+                        for _ in train_epochs(network, training, test, **settings, seed=row.seed, device=on):
+                            pass
                 yield profile(cast("Network", network), measured, max(boundaries), **how)
 
         attributes = {

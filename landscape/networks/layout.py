@@ -21,7 +21,7 @@ def suits_channels_last(network: nn.Module) -> bool:
     """False where a gradient would be written past the end of its memory, which ends the process or spoils numbers.
 
     So does oneDNN (3.12, as in torch 2.14) on processors with AVX2 but without AVX-512, in channels-last, for a strided
-    1×1 convolution of less than eight channels, such as the projection shortcut of a very narrow network.
+    1×1 convolution of fewer than eight channels, such as the projection shortcut of a very narrow network.
     """
     if torch.backends.cpu.get_cpu_capability() != "AVX2":
         return True
