@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import warnings
+from pathlib import Path
 from unittest import mock
 
 import torch
@@ -63,7 +64,8 @@ def _kept():
             signal.signal(number, handler)
         sys.path[:] = path
         for name in sys.modules.keys() - modules:
-            if str(getattr(sys.modules[name], "__file__", "")).startswith(tempfile.gettempdir()):
+            file = Path(getattr(sys.modules[name], "__file__", None) or "")
+            if file.is_relative_to(tempfile.gettempdir()) and not file.is_relative_to(ROOT):  # whose .venv stays
                 del sys.modules[name]
 
 

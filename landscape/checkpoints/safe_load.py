@@ -220,7 +220,11 @@ def _whole(t: Tensor) -> bool:
 
 def _checked(path: Path) -> bool:
     """Whether a file is an archive; refuse one that is not as torch.save makes them."""
-    if not zipfile.is_zipfile(path):
+    try:
+        is_archive = zipfile.is_zipfile(path)
+    except Exception as error:  # of some broken bytes it says so rather than no
+        raise Unsound("its archive is damaged") from error
+    if not is_archive:
         with open(path, "rb") as file:
             if file.read(2) == b"PK":
                 raise Unsound("its archive is damaged")

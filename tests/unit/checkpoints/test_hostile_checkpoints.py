@@ -280,6 +280,15 @@ def whole(weights, tmp_path_factory):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def test_an_archive_that_claims_to_span_several_disks_is_refused(whole, tmp_path):
+    """Of which Python's own look at whether a file is an archive complains."""
+    raw = bytearray(whole["ours.pt"])
+    locator = raw.rindex(b"PK\x06\x07")
+    raw[locator + 16] = 2  # the number of disks
+    (tmp_path / "a.pt").write_bytes(raw)
+    assert "its archive is damaged" in complaint(opened, tmp_path / "a.pt")
+
+
 @pytest.mark.parametrize("name", ["ours.pt", "theirs.pt", "old.pt", "theirs.safetensors", "directions.pt"])
 @given(data=st.data())
 @settings(max_examples=100, deadline=None)
