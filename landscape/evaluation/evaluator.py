@@ -217,9 +217,12 @@ class Evaluator:
         how: dict[str, Any] = {"root": root, "size": size, "examples": examples, "seed": seed}
         with collective_errors(comm):
             how["window"] = stored.data.get("window") if window is None and data is None else window
+            how["model"] = path if path.is_dir() else None  # whose tokenizer it is
             how |= standardisation(mean, std, standardize, stored.data)
             parts = ["train", "test"] if split == "both" else [split]
             loaded = [_data(data_name, part, how, tolerance is not None, comm) for part in parts]
+            if len({each.split for each in loaded}) < len(parts):
+                raise BadInput(f"{data_name} has no test split; leave out --split both, or give train.txt and test.txt")
             if not stored.format:
                 if stored.arguments:
                     say(comm, foreign_names.describe_architecture(stored.network, stored.arguments))
@@ -306,7 +309,7 @@ class Evaluator:
         if self._data is None or self._data[2].get("examples") is None:
             return np.arange(sum(length(targets) for _, targets in self.sources[0].batches))
         name, split, how = self._data
-        _, parts = source(name, root=how["root"], size=how["size"], window=how["window"])
+        _, parts = source(name, **{each: how[each] for each in ("root", "size", "window", "model", "seed")})
         _, targets, *_ = parts("train" if split == "both" else split)
         return datasets.stratified_order(targets, how["seed"])[: how["examples"]].numpy()
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from landscape.data import VOID, load
-from landscape.data.text import windows
+from landscape.data.tokens import windows
 from landscape.errors import BadInput
 
 
@@ -76,9 +76,9 @@ def test_the_loss_of_a_window_is_that_of_transformers():
 @pytest.mark.parametrize(
     ("name", "how", "message"),
     [
-        ("stdlib", {"window": 10**9}, "none of its windows 1000000000; window [0-9]+ is the longest that fits"),
+        ("stdlib", {"window": 10**9}, "are no window of 1000000000; window [0-9]+ is the longest that fits"),
         ("stdlib", {"window": 1}, "expected 2 tokens or more"),
-        ("stdlib", {"size": 8}, "is no folder of images"),
+        ("stdlib", {"size": 8}, "only images are resized"),
         ("stdlib", {"standardize": True}, "cannot be standardised"),
         ("digits", {"window": 8}, "digits is no text"),
     ],
