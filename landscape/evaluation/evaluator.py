@@ -31,7 +31,7 @@ from landscape.evaluation.device import choose_device
 from landscape.evaluation.fused import DTYPES, reduced_type
 from landscape.evaluation.losses import Loss, loss_by_name
 from landscape.evaluation.measure import Batches
-from landscape.evaluation.prepared import Evaluation, Source, assembled, batch_size, fits
+from landscape.evaluation.prepared import Evaluation, Source, assembled, batch_size, fits, outputs_of
 from landscape.evaluation.reference import REFERRING
 from landscape.import_path import import_object
 from landscape.log import say
@@ -233,7 +233,7 @@ class Evaluator:
             say(comm, *(f"{path}: {line}" for line in stored.notes))
             stored.weights = {}  # the network has them now
             evaluator._set(module, stored, on, outputs, tolerance)
-            number = batch_size or _size(loaded[0], evaluator.dtype, on, tolerance)
+            number = batch_size or _size(module, loaded[0], evaluator.dtype, on, tolerance)
             evaluator.sources = [
                 Source(
                     each.name, each.split, datasets.batches(each, number, on), each.classes, each.inputs, each.digest
@@ -420,8 +420,9 @@ def _data(name: str, split: str, how: Mapping, in_order: bool, comm: Communicato
     return replace(data, images=images, labels=labels)
 
 
-def _size(data: datasets.Data, dtype: str, device: torch.device, tolerance: float | None) -> int:
-    size = batch_size(leaves(data.images)[0], reduced_type(dtype, device), device)
+def _size(network: nn.Module, data: datasets.Data, dtype: str, device: torch.device, tolerance: float | None) -> int:
+    outputs = outputs_of(network, mapped(lambda tensor: tensor[:1].to(device), data.images))
+    size = batch_size(leaves(data.images)[0], reduced_type(dtype, device), device, outputs)
     # With a tolerance it is asked between batches whether that is enough.
     return size if tolerance is None else min(size, 256)
 

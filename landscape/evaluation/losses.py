@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from landscape.errors import BadInput, did_you_mean
 from landscape.evaluation.calling import scores_of
+from landscape.evaluation.rows import by_rows, cross_entropy_of_rows
 from landscape.import_path import import_object
 from landscape.nested import Nested, leaves, length
 
@@ -84,11 +85,13 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
             else ("outputs need one axis more than targets, of two classes or more")
         )
         raise BadInput(f"cross_entropy cannot compare {shapes}; {cure}")
-    if axis != 1:
-        outputs = outputs.movedim(axis, 1)
     targets = targets.long()
     try:
-        each = F.cross_entropy(outputs, targets, reduction="none", ignore_index=VOID)
+        if axis != 1 and not torch.is_grad_enabled():  # of a text, whose vocabulary may be large
+            each = by_rows(cross_entropy_of_rows, outputs, targets)
+        else:
+            outputs = outputs if axis == 1 else outputs.movedim(axis, 1)
+            each = F.cross_entropy(outputs, targets, reduction="none", ignore_index=VOID)
     except IndexError as error:
         raise BadInput(f"a class is out of range: {shapes}, classes {_range(targets)}") from error
     return _over_positions(each, targets == VOID) if targets.ndim > 1 else each

@@ -94,7 +94,11 @@ def score(
     hits: list[Tensor] = []
     n, look = 0, float(LEAST)
     others: dict[str, list[Tensor]] = {name: [] for name in extra}
-    for (_, targets), out in zip(batches, outputs, strict=False):
+    coming = iter(outputs)
+    for _, targets in batches:
+        out = next(coming, None)  # not by zip, which would keep these outputs while the next are made
+        if out is None:
+            break
         if isinstance(out, Tensor) and out.dtype in (torch.bfloat16, torch.float16):
             out = out.float()
         losses.append(each_of(loss, out, targets))
@@ -104,6 +108,7 @@ def score(
             accuracy = accuracy_for(out, targets, loss)
         if accuracy is not None:
             hits.append(accuracy(out, targets))
+        del out
         n += length(targets)
         if examples is not None:
             if n >= examples:

@@ -16,7 +16,7 @@ from landscape.checkpoints.checkpoint import Checkpoint
 from landscape.engine.table import MEASURED
 from landscape.errors import BadInput
 from landscape.evaluation.accuracy import Accuracy, OfPositions
-from landscape.evaluation.calling import Differentiating, as_arguments
+from landscape.evaluation.calling import Differentiating, as_arguments, attempt, scores_of
 from landscape.evaluation.compatibility import Fit, check_inputs, check_targets, fit
 from landscape.evaluation.fused import Compiled, Fused, fuse, in_dtype, reduced_type
 from landscape.evaluation.losses import Loss, has_classes, unit_of
@@ -25,7 +25,22 @@ from landscape.evaluation.reference import REFERRING, Reference
 from landscape.evaluation.sampling import Tolerance
 from landscape.nested import Nested, cat, leaves, length, mapped, split, take
 
-__all__ = ["Evaluation", "Source", "Split", "assembled", "batch_size", "check_gradients", "compiled", "fits", "unfused"]
+__all__ = [
+    "Evaluation",
+    "Source",
+    "Split",
+    "assembled",
+    "batch_size",
+    "check_gradients",
+    "compiled",
+    "fits",
+    "outputs_of",
+    "unfused",
+]
+
+
+# Times the bytes of one channel, see `batch_size`: 256 MiB on a processor.
+OUTPUTS = 256
 
 
 class Split(NamedTuple):
@@ -350,8 +365,10 @@ def compiled(evaluation: Evaluation) -> Evaluation:
     return replace(evaluation, forward=Compiled(evaluation.forward, mode), metadata=metadata)
 
 
-def batch_size(inputs: Tensor, dtype: torch.dtype, device: torch.device) -> int:
+def batch_size(inputs: Tensor, dtype: torch.dtype, device: torch.device, outputs: int = 0) -> int:
     """How many examples of inputs, shape (N, C, …), or of tokens, (N, T), to pass at once.
+
+    `outputs` is how many numbers a network gives for an example of tokens, which are many over a vocabulary.
 
     Activations should be large beside the cost of a call and small beside the caches. That is a wide
     optimum, within 10 % from half to twice this number, so it is a rule and no trial: a trial would
@@ -359,7 +376,19 @@ def batch_size(inputs: Tensor, dtype: torch.dtype, device: torch.device) -> int:
     """
     room = 2**20 if device.type == "cpu" else 2**24  # bytes of one channel
     positions = math.prod(inputs.shape[1:] if has_classes(inputs) else inputs.shape[2:])
-    return min(max(room // (positions * dtype.itemsize), 8), 2048)
+    number = min(max(room // (positions * dtype.itemsize), 8), 2048)
+    return number if not outputs else max(1, min(number, OUTPUTS * room // (4 * outputs)))
+
+
+def outputs_of(network: nn.Module, inputs: Nested) -> int:
+    """How many numbers a network gives for an example of tokens; 0 of other inputs, or where it does not take these."""
+    first = take(inputs, slice(1))
+    if not has_classes(leaves(first)[0]):
+        return 0
+    try:
+        return scores_of(attempt(network, as_arguments(network, first))[0]).numel()
+    except Exception:  # of all kinds; what is wrong is told where the network is tried on the loss
+        return 0
 
 
 def _targets(batches: Batches) -> Nested:

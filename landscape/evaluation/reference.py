@@ -16,6 +16,7 @@ from landscape.errors import BadInput
 from landscape.evaluation.calling import evaluating, predict, scores_of
 from landscape.evaluation.losses import VOID, Loss, PerExample, class_axis, has_classes
 from landscape.evaluation.measure import Batches
+from landscape.evaluation.rows import by_rows, kl_of_rows
 from landscape.memory import guard_memory
 
 __all__ = ["REFERRING", "Reference"]
@@ -63,7 +64,10 @@ class Reference:
     def kl(self, outputs: Any, targets: Tensor) -> Tensor:
         """Σ p (ln p − ln q) of the reference's distribution p and the changed network's q, (N,), in nats."""
         reference = self._logarithms[id(targets)]
-        changed = self._scores(outputs).to(reference.dtype).log_softmax(self._axis)
+        changed = self._scores(outputs)
+        if self._axis == changed.ndim - 1 > 1 and not torch.is_grad_enabled():
+            return _over_positions(by_rows(kl_of_rows, changed, reference), targets)
+        changed = changed.to(reference.dtype).log_softmax(self._axis)
         terms = torch.where(reference.isneginf(), 0, reference.exp() * (reference - changed))
         return _over_positions(terms.sum(self._axis), targets)
 
