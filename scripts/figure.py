@@ -57,7 +57,8 @@ def parser() -> Parser:
     g.add_argument(
         "--variable",
         metavar="NAME",
-        help="test_loss, mse, objective, kl, … where measured (default: the loss; of lesions the error)",
+        help="test_loss, mse, objective, kl, … where measured; or perplexity, of a cross-entropy (default: the loss; "
+        "of lesions the error)",
     )
     g = p.add_argument_group("lesions")
     g.add_argument("--by-depth", action="store_true", help="single deletions of many networks, by size")

@@ -16,7 +16,7 @@ NAMES = {"objective": "loss + weight decay", "penalty": "weight decay"}
 
 
 def shown(file: Results, variable: str) -> Results:
-    """The results with another variable in the place of the loss: test_loss, mse, objective, …
+    """The results with another variable in the place of the loss: test_loss, mse, objective, …; or the perplexity.
 
     Raises
     ------
@@ -25,6 +25,8 @@ def shown(file: Results, variable: str) -> Results:
     """
     if variable == "loss":
         return file
+    if variable.removeprefix("test_") == "perplexity":
+        return _perplexity(shown(file, variable.replace("perplexity", "loss")))
     losses = [name for name in file.variables if f"{name}_se" in file.variables or name in NAMES]
     losses = [name for name in losses if not name.endswith("accuracy")]
     if variable not in losses:
@@ -46,6 +48,23 @@ def shown(file: Results, variable: str) -> Results:
     dims = file.dims | dict.fromkeys(there, file.dims[variable])
     parts: dict[str, Any] = {"variables": left | there, "dims": dims}
     return replace(file, **parts, attributes=file.attributes | renamed, metadata=file.metadata | units)
+
+
+def _perplexity(file: Results) -> Results:
+    """exp of the cross-entropy, in the place of the loss, with the error that follows to first order."""
+    if (loss := file.attributes.get("loss", "cross_entropy")) != "cross_entropy":
+        raise BadInput(f"{file.source} has the loss {loss}; perplexity is the exponential of the cross-entropy")
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = np.exp(file["loss"])
+        there = {"loss": mean, "loss_se": mean * file["loss_se"]}
+    metrics = [*np.atleast_1d(file.attributes.get("metrics", [])), "perplexity"]
+    left = {name: array for name, array in file.variables.items() if name != "interpolated"}
+    return replace(
+        file,
+        variables=left | there,
+        attributes=file.attributes | {"loss": "perplexity", "metrics": metrics},
+        metadata=file.metadata | {"loss": {"long_name": "perplexity", "units": "1"}},
+    )
 
 
 def averaged(file: Results) -> Results:
