@@ -112,8 +112,8 @@ def arrays(path: Path, window: int | None, reading: Reading) -> Source:
     """
 
     def read(split: str) -> Split:
-        found, whole = _arrays(path, split)
-        return _examples(found, window, reading, f"the {split} split of {path}")._replace(whole=whole)
+        stored, whole = _arrays(path, split)
+        return _examples(stored, window, reading, f"the {split} split of {path}")._replace(whole=whole)
 
     return read
 
@@ -137,24 +137,24 @@ def _arrays(path: Path, split: str) -> tuple[dict[str, np.ndarray], bool]:
     return {name: archives.array(path, stored) for name, stored in mine.items()}, not has_splits
 
 
-def _examples(found: dict[str, np.ndarray], window: int | None, reading: Reading, what: str) -> Split:
-    ids = found["input_ids"]
-    for name, each in found.items():
+def _examples(stored: dict[str, np.ndarray], window: int | None, reading: Reading, what: str) -> Split:
+    ids = stored["input_ids"]
+    for name, each in stored.items():
         if each.dtype.kind not in "iub" or not each.size:
             raise BadInput(f"{name} of {what} are {each.dtype} {each.shape}; expected integers")
     if int(ids.min()) < 0:
         raise BadInput(f"a token of {what} is {int(ids.min())}; expected numbers from 0")
     vocabulary = int(ids.max()) + 1
-    if ids.ndim == 1 and len(found) == 1:
+    if ids.ndim == 1 and len(stored) == 1:
         if reading.task != "causal":
             raise BadInput(f"{what} is tokens without labels, and {reading.name} no causal language model; add labels")
         return windows(ids, window_for(window, reading), vocabulary, what, "tokens as they are")
-    if ids.ndim != 2 or any(len(each) != len(ids) for each in found.values()):
-        shapes = ", ".join(f"{name} {each.shape}" for name, each in found.items())
+    if ids.ndim != 2 or any(len(each) != len(ids) for each in stored.values()):
+        shapes = ", ".join(f"{name} {each.shape}" for name, each in stored.items())
         raise BadInput(f"{what} has {shapes}; expected tokens (n,) alone, or input_ids (N, T) and others of N rows")
     if window is not None and window != ids.shape[1]:
         raise BadInput(f"window {window} was given, but {what} has examples of {ids.shape[1]} tokens; leave it out")
-    inputs = {name: torch.from_numpy(np.asarray(each).astype(np.int64)) for name, each in found.items()}
+    inputs = {name: torch.from_numpy(np.asarray(each).astype(np.int64)) for name, each in stored.items()}
     targets = _targets(inputs, inputs.pop("labels", None), reading, what)
     given: Nested = inputs["input_ids"] if len(inputs) == 1 else inputs
     classes = int(targets.max()) + 1
