@@ -341,7 +341,18 @@ def load(
         foreign.entry, foreign.notes = own_entry.label if entry is not None else None, own_entry.notes
         return foreign
     foreign.parts, foreign.entry, foreign.lazy = parts, entry, lazy
-    return foreign if like is None else foreign.under_names_of(like)
+    if like is None:
+        return foreign
+    foreign.under_names_of(like)
+    if not like.state_dict().keys() <= foreign.weights.keys() and _is_of(path, like):
+        # Under names, or in pieces, that transformers has changed since: experts in one tensor, for example.
+        foreign.weights = pretrained.restored(path, type(like).__name__, everything)[0].state_dict()
+    return foreign
+
+
+def _is_of(path: Path, network: nn.Module) -> bool:
+    """Whether it is a folder of transformers with a network of the same class."""
+    return path.is_dir() and pretrained.architecture_of(path) == type(network).__name__
 
 
 def _pretrained(path: Path, architecture: str, lazy: bool, entry: str | None) -> Pretrained:

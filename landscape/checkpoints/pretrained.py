@@ -22,6 +22,7 @@ from landscape.networks.size_limit import TooLarge, at_most
 __all__ = ["architecture_of", "restored"]
 
 CURE = "name what builds the network with --network package.module:factory"
+TIED = 4  # names that one tensor may have, as T5's embedding does; a file has it once
 SHOWN = 4  # names in a line
 
 
@@ -66,7 +67,8 @@ def restored(folder: Path, architecture: str, weights: Mapping[str, Tensor]) -> 
     try:
         with _quietly():
             settings = kind.config_class.from_dict(config)
-            with torch.device("meta"), at_most(2 * len(weights), 2 * sum(t.numel() for t in weights.values())):
+            numbers = sum(tensor.numel() for tensor in weights.values())
+            with torch.device("meta"), at_most(TIED * len(weights), TIED * numbers):
                 kind(settings)
             network, report = kind.from_pretrained(
                 None,

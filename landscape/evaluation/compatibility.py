@@ -24,7 +24,7 @@ from landscape.evaluation.losses import (
 )
 from landscape.nested import Nested, leaves, length, mapped, take
 
-__all__ = ["Fit", "check_compatible", "check_inputs", "check_targets", "default_loss", "fit"]
+__all__ = ["Fit", "check_causal", "check_compatible", "check_inputs", "check_targets", "default_loss", "fit"]
 
 
 class Fit(NamedTuple):
@@ -51,6 +51,30 @@ def check_compatible(
     inputs, targets = (mapped(lambda t: t.to(device), take(x, slice(2))) for x in (data.images, data.labels))
     fit(title, network, inputs, targets, loss, loss_by_name(loss), classes=data.classes, data=data.name)
     check_targets(network, inputs, [data.labels], loss)
+
+
+def check_causal(title: str, network: nn.Module, window: Tensor) -> None:
+    """Refuse a language model that sees the tokens which it is to predict, as BERT's do that are made no decoders.
+
+    Parameters
+    ----------
+    title : what the network is called
+    network : on the device of the window
+    window : tokens of an example, shape (1, T)
+
+    Raises
+    ------
+    BadInput
+        Scores before the last token depend on it.
+    """
+    other = window.clone()
+    other[:, -1] = (window[:, -1] == 0).long()
+    one, two = (scores_of(check_inputs(title, network, each)[0])[:, :-1].float() for each in (window, other))
+    if not torch.allclose(one, two, 1e-4, 1e-4 * float(one.std())):
+        raise BadInput(
+            f"{title} sees the tokens that it is to predict, though its class is one of a causal language model; "
+            "set is_decoder in its config.json, if it was trained so, or give labels of your own"
+        )
 
 
 def default_loss(targets: Nested) -> str:

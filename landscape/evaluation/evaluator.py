@@ -18,6 +18,7 @@ from landscape import data as datasets
 from landscape.checkpoints import checkpoint as checkpoints
 from landscape.checkpoints import cifar_resnets as foreign_names
 from landscape.checkpoints.checkpoint import Checkpoint, Pretrained
+from landscape.data.reading import reading_of
 from landscape.data.sources import source
 from landscape.data.standardisation import standardisation
 from landscape.engine.ranks import Communicator, collective_errors, communicator
@@ -26,7 +27,7 @@ from landscape.errors import BadInput, did_you_mean
 from landscape.evaluation.batches import arranged, held
 from landscape.evaluation.batches import digest as digest_of
 from landscape.evaluation.borrowing import borrowed
-from landscape.evaluation.compatibility import default_loss
+from landscape.evaluation.compatibility import check_causal, default_loss
 from landscape.evaluation.device import choose_device
 from landscape.evaluation.fused import DTYPES, reduced_type
 from landscape.evaluation.losses import Loss, loss_by_name
@@ -233,6 +234,9 @@ class Evaluator:
             say(comm, *(f"{path}: {line}" for line in stored.notes))
             stored.weights = {}  # the network has them now
             evaluator._set(module, stored, on, outputs, tolerance)
+            first = take(loaded[0].images, slice(1))
+            if isinstance(stored, Pretrained) and isinstance(first, Tensor) and reading_of(path).task == "causal":
+                check_causal(stored.title, module, first.to(on))
             number = batch_size or _size(module, loaded[0], evaluator.dtype, on, tolerance)
             evaluator.sources = [
                 Source(

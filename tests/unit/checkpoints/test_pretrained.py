@@ -12,6 +12,7 @@ from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
 
 pytest.importorskip("transformers")
+import transformers
 from folders import TEXT, causal, classifier, masked
 
 
@@ -65,6 +66,18 @@ def test_the_loss_of_a_classifier_is_that_of_transformers(tmp_path):
             for text, label in rows.items()
         ]
     assert measured["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize("decoder", [False, True])
+def test_a_network_that_sees_what_it_is_to_predict_is_no_causal_one(tmp_path, text, decoder):
+    bert, _ = masked(tmp_path / "bert")
+    bert.config.is_decoder = decoder
+    transformers.BertLMHeadModel(bert.config).save_pretrained(tmp_path / "bert")
+    if decoder:
+        assert Evaluator.from_checkpoint(tmp_path / "bert", data=text, window=32)()["loss"] > 0
+        return
+    with pytest.raises(BadInput, match="bert sees the tokens that it is to predict"):
+        Evaluator.from_checkpoint(tmp_path / "bert", data=text, window=32)
 
 
 def test_padding_counts_nowhere(tmp_path):
@@ -130,6 +143,20 @@ def test_other_folders_are_ends_of_a_line(tmp_path, text):
     here, there = (Evaluator.from_checkpoint(tmp_path / f"gpt2-{seed}", data=text, window=32) for seed in (0, 1))
     line = surface(here, plane_to(here.network, tmp_path / "gpt2-1"), x=(0, 1, 2))
     assert line["loss"].tolist() == pytest.approx([here()["loss"], there()["loss"]], rel=1e-6)
+
+
+def test_names_that_transformers_has_changed_are_no_obstacle(tmp_path):
+    """Its Mixtral has the experts of a layer in one tensor, and saves them apart."""
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_local_experts": 2}
+    config = transformers.MixtralConfig(
+        vocab_size=20, num_attention_heads=2, num_key_value_heads=2, bos_token_id=0, eos_token_id=0, **sizes
+    )
+    network = transformers.MixtralForCausalLM(config).eval()
+    network.save_pretrained(tmp_path / "moe")
+    own = network.state_dict()
+    assert load(tmp_path / "moe").restore().state_dict().keys() == own.keys()
+    weights = load(tmp_path / "moe", "transformers:MixtralForCausalLM", like=network).weights
+    assert all(torch.equal(weights[name], own[name]) for name in own)
 
 
 def changed(folder, case, monkeypatch):
