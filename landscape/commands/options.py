@@ -99,6 +99,7 @@ def evaluator_options(parser: Parser, split: str, several: bool = False, both: b
     group.add_argument("--data", help="the data, where they are not one of the known names: a folder, an .npz file, …")
     group.add_argument("--root", type=Path, help="where torchvision's data lie")
     group.add_argument("--size", type=int, help="side, in pixels, that the images of a folder are resized to")
+    group.add_argument("--window", type=int, metavar="T", help="tokens of an example of text (default: 256)")
     input_options(group)
     group = parser.add_argument_group("how")
     device_option(group)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from landscape.data.sources import KNOWN, VOID, source
+from landscape.data.sources import IMAGES, KNOWN, VOID, source
 from landscape.errors import BadInput, did_you_mean
 from landscape.memory import guard_memory
 from landscape.nested import Nested, leaves, length, mapped, take
@@ -27,6 +27,7 @@ from landscape.nested import split as split_up
 
 __all__ = [
     "CONSTANTS",
+    "IMAGES",
     "KNOWN",
     "VOID",
     "Data",
@@ -50,6 +51,7 @@ CONSTANTS = {
 PUBLISHED = ("cifar10", "cifar100")  # training splits whose constants are not recomputed
 
 LEAST_ACTIVATIONS = 8 * 16 * 4  # bytes a pixel: 8 images at once, 16 channels, float32
+COMPACT = (torch.int16, torch.int32)  # of targets that are many, until some are chosen
 SHOWN = 4  # constants in a line of text; the digest of the data tells the rest apart
 
 
@@ -99,6 +101,7 @@ def load(
     standardize: bool = False,
     download: bool = False,
     size: int | None = None,
+    window: int | None = None,
 ) -> Data:
     """Load one split into memory.
 
@@ -106,6 +109,7 @@ def load(
     ----------
     name : str
         ``digits`` (comes with scikit-learn), ``cifar10``, ``cifar100``, ``fashionmnist``;
+        ``stdlib``, the sources of Python's own standard library as bytes, see `landscape.data.text`;
         a folder ``ROOT/{train,test}/<class>/*.jpg`` (or png; ``val`` may stand for ``test``), read as RGB;
         an ``.npz`` file of ``train_inputs``, ``train_targets``, ``test_inputs``, ``test_targets`` (or ``…_images``,
         ``…_labels``), where ``train_inputs.NAME`` is one of several; or ``package.module:function``, called as
@@ -127,6 +131,8 @@ def load(
         Let torchvision fetch what is missing.
     size : int, optional
         Side, in pixels, that the images of a folder are resized to.
+    window : int, optional
+        Tokens of an example of text; by default 256.
 
     Raises
     ------
@@ -136,7 +142,7 @@ def load(
     if split not in ("train", "test"):
         raise BadInput(f"split is {split!r}; expected 'train' or 'test'")
     mean, std = _given(mean, std, standardize)
-    label, read = source(name, root=root, download=download, size=size)
+    label, read = source(name, root=root, download=download, size=size, window=window)
     part = read(split)
     index = _choose(part.targets, examples, seed, f"the {split} split of {label}")
     if standardize and name in PUBLISHED:
@@ -153,9 +159,9 @@ def load(
             height, width = images.shape[2:]
             what = f"a network on images of {width}×{height} pixels, as in {label},"
             guard_memory(LEAST_ACTIVATIONS * height * width, what)
-    said = _said(inputs, part.rounded, mean, std)
+    said = part.said or _said(inputs, part.rounded, mean, std)
     inputs = _prepared(inputs, mean, std, label)
-    targets = take(part.targets, index)
+    targets = mapped(lambda tensor: tensor.long() if tensor.dtype in COMPACT else tensor, take(part.targets, index))
     return Data(label, split, inputs, targets, part.classes, mean, std, _digest(inputs, targets), said)
 
 
@@ -167,7 +173,7 @@ def load_for_training(
     Parameters
     ----------
     standardize : bool, optional
-        By default where the data are ones that this package knows by name and no constants are given.
+        By default where the data are images that this package knows by name and no constants are given.
 
     Returns
     -------
@@ -181,7 +187,7 @@ def load_for_training(
     """
     constants = {n: options.pop(n) for n in ("mean", "std") if n in options}
     if constants.get("mean") is None and constants.get("std") is None:
-        standardize = name in KNOWN if standardize is None else standardize
+        standardize = name in IMAGES if standardize is None else standardize
     training = load(name, "train", examples=examples, seed=seed, standardize=bool(standardize), **constants, **options)
     test = load(name, "test", mean=training.mean, std=training.std, **options)
     for data in (training, test):

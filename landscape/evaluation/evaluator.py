@@ -163,6 +163,7 @@ class Evaluator:
         data: str | None = None,
         root: str | os.PathLike | None = None,
         size: int | None = None,
+        window: int | None = None,
         mean: Sequence[float] | str | None = None,
         std: Sequence[float] | None = None,
         standardize: bool | None = None,
@@ -193,8 +194,8 @@ class Evaluator:
             Which weights of a file that has several, raw and averaged ones, for example.
         data : str, optional
             The data, where they are not one of the known names: a folder, an .npz file, …; see `landscape.data.load`.
-        root, size, mean, std, standardize : see `landscape.data.load`
-            By default inputs are standardised as the checkpoint has recorded.
+        root, size, window, mean, std, standardize : see `landscape.data.load`
+            By default windows are as long, and inputs standardised, as the checkpoint has recorded.
         device : {"auto", "cpu", "cuda"}
         comm : an MPI communicator; by default all ranks that mpiexec has started
 
@@ -213,8 +214,9 @@ class Evaluator:
         on = choose_device(comm, device)
         with collective_errors(comm):  # before the ranks of a machine turn to each other
             stored, data_name = _loaded(path, network, words, entry, data)
-        how = {"root": root, "size": size, "examples": examples, "seed": seed}
+        how: dict[str, Any] = {"root": root, "size": size, "examples": examples, "seed": seed}
         with collective_errors(comm):
+            how["window"] = stored.data.get("window") if window is None and data is None else window
             how |= standardisation(mean, std, standardize, stored.data)
             parts = ["train", "test"] if split == "both" else [split]
             loaded = [_data(data_name, part, how, tolerance is not None, comm) for part in parts]
@@ -304,7 +306,7 @@ class Evaluator:
         if self._data is None or self._data[2].get("examples") is None:
             return np.arange(sum(length(targets) for _, targets in self.sources[0].batches))
         name, split, how = self._data
-        _, parts = source(name, root=how["root"], size=how["size"])
+        _, parts = source(name, root=how["root"], size=how["size"], window=how["window"])
         _, targets, *_ = parts("train" if split == "both" else split)
         return datasets.stratified_order(targets, how["seed"])[: how["examples"]].numpy()
 
@@ -421,7 +423,7 @@ def _size(data: datasets.Data, dtype: str, device: torch.device, tolerance: floa
 def _inputs(data: datasets.Data, checkpoint: Checkpoint) -> str:
     """What is done to the inputs, and what the weights may want."""
     hint = ""
-    if not data.mean and not checkpoint.format and data.name in datasets.KNOWN:
+    if not data.mean and not checkpoint.format and data.name in datasets.IMAGES:
         which = f"--mean {data.name}" if data.name in datasets.CONSTANTS else "--standardize"
         hint = f"; if the network was trained on standardised ones, add {which}, or its own --mean and --std"
     return f"inputs of {data.name}: {data.inputs}{hint}"
