@@ -6,7 +6,6 @@ import ast
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
@@ -56,9 +55,11 @@ def with_data_defaults(network: str, arguments: dict, data: Data) -> dict:
 
 def _of_tokens(network: str, data: Data) -> dict:
     """How many tokens there may be, and how many there are in a window."""
-    tokens = data.images
-    if not isinstance(tokens, Tensor) or tokens.ndim != 2 or tokens.dtype != torch.int64:
+    if not data.of_tokens:
         raise BadInput(
             f"a {network} takes windows of tokens, and {data.name} has other inputs; name a network that takes these"
         )
-    return {"vocabulary": max(1 + int(tokens.max()), data.classes or 0), "context": tokens.shape[1]}
+    vocabulary = max(1 + int(data.images.max()), data.classes or 0)
+    context = data.images.shape[1]
+    # One token too many, so that the shape of logits, (N, T, vocabulary), says which axis counts tokens of the text
+    return {"vocabulary": vocabulary + (vocabulary == context), "context": context}
