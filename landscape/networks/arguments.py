@@ -45,7 +45,7 @@ def with_data_defaults(network: str, arguments: dict, data: Data) -> dict:
         return arguments
     if network in OF_TOKENS:
         return {**_of_tokens(network, data), **arguments}
-    if not isinstance(data.images, Tensor) or data.images.ndim < 2:
+    if not isinstance(data.images, Tensor) or data.images.ndim < 2 or data.of_tokens:
         raise BadInput(f"a {network} takes images, and {data.name} has other inputs; name a network that takes these")
     classes = data.classes
     if classes is None:  # a number for each output
