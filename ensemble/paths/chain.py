@@ -76,9 +76,13 @@ def chain(network: nn.Module, dtype: torch.dtype = torch.float64, image: bool = 
         )
     network = copy.deepcopy(network).to(dtype).eval()
     stem, *parts, head = network.parts()
+
+    def cast(x: Tensor) -> Tensor:
+        return x.to(dtype) if x.is_floating_point() else x  # tokens stay what they are
+
     if image:
-        return Chain(lambda x: x.to(dtype), [_step(part) for part in (stem, *parts)], head)
-    return Chain(lambda x: stem(x.to(dtype)), [_step(part) for part in parts], head)
+        return Chain(cast, [_step(part) for part in (stem, *parts)], head)
+    return Chain(lambda x: stem(cast(x)), [_step(part) for part in parts], head)
 
 
 def _step(module: nn.Module) -> Step:
