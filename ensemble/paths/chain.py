@@ -46,11 +46,17 @@ class Chain(NamedTuple):
 
     The steps must be functions of each example alone, and give the same again: BatchNorm with stored
     statistics, no dropout.
+
+    Attributes
+    ----------
+    stem, steps, head : as above; the stem is given a batch's inputs
+    inputs : of a chain that was cut from a run, the inputs of that run, which are the only ones it is for
     """
 
-    stem: Callable[[Tensor], Tensor]
+    stem: Callable[[Nested], Tensor]
     steps: list[Step]
-    head: Callable[[Tensor], Tensor]
+    head: Callable[[Tensor], Any]
+    inputs: Nested = None
 
 
 def chain(
@@ -156,9 +162,7 @@ def _cut(network: nn.Module, inputs: Nested, chosen: Mapping, image: bool, count
 
     row = links(network, cast(inputs), chosen)
     steps = [
-        Step(link.carry, link.branch, link.after)
-        if link.name in counted
-        else Step(link.whole, None, nn.Identity())
+        Step(link.carry, link.branch, link.after) if link.name in counted else Step(link.whole, None, nn.Identity())
         for link in row.blocks
     ]
 
@@ -168,10 +172,10 @@ def _cut(network: nn.Module, inputs: Nested, chosen: Mapping, image: bool, count
         return row.start
 
     if not image:
-        return Chain(start, steps, row.head)
+        return Chain(start, steps, row.head, inputs)
     if row.stem is None:
         raise BadInput("the gradient at an image is that of one tensor of real numbers; leave out image")
-    return Chain(cast, [Step(row.stem, None, nn.Identity()), *steps], row.head)
+    return Chain(cast, [Step(row.stem, None, nn.Identity()), *steps], row.head, inputs)
 
 
 def _own(network: Network, dtype: torch.dtype, image: bool) -> Chain:

@@ -137,18 +137,19 @@ def _join(name: str, ends: tuple[Node, ...], live: Collection[Node], order: Mapp
         firsts = [_join(name, (end,), live, order) for end in ends]
         return _Join(name, ends, max((join.at for join in firsts), key=order.__getitem__), None, None)
     at = meets[0]
-    between = reached - below([at]) - {at}
-    if any(user in live and user not in between and user is not at for node in between for user in node.users):
-        raise BadInput(f"block {name}: what its branch gives is not only added to the stream, but used elsewhere too")
-    operands = at.args[0] if at.target is aten.cat.default else at.args[:2]
-    nodes = [node for node in operands if isinstance(node, Node)] if isinstance(operands, tuple | list) else []
     if at.target not in (aten.add.Tensor, aten.cat.default):
         raise BadInput(f"block {name}: its branch joins the stream by {_op(at)}, and not by a sum")
-    if len(nodes) != 2:
+    operands = at.args[0] if at.target is aten.cat.default else at.args[:2]
+    nodes = [node for node in operands if isinstance(node, Node)] if isinstance(operands, tuple | list) else []
+    between = reached - below([at]) - {at}
+    elsewhere = any(user in live and user not in between and user is not at for node in between for user in node.users)
+    if at.target is aten.cat.default and (elsewhere or len(nodes) != 2):
         raise BadInput(
-            f"block {name}: its branch is put beside {len(nodes) - 1} others at once, which pass on one by one, and "
-            "not as one stream"
+            f"block {name}: its branch is put beside others anew for every block behind it, as in a DenseNet, and so "
+            "there is no one tensor between blocks that all goes through"
         )
+    if elsewhere:
+        raise BadInput(f"block {name}: what its branch gives is not only added to the stream, but used elsewhere too")
     carried, branched = nodes if nodes[1] in reached else reversed(nodes)
     return _Join(name, ends, at, carried, branched)
 

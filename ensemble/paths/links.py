@@ -24,6 +24,7 @@ from landscape.networks import Block
 
 __all__ = ["Link", "Links", "links"]
 
+
 @dataclass(frozen=True)
 class Link:
     """A block of a network that is not ours, at a batch.
@@ -71,9 +72,7 @@ class Links:
     weights: list[Tensor]
 
 
-def links(
-    network: nn.Module, inputs: Nested, blocks: Mapping[str, Block | Foreign], weighed: bool = False
-) -> Links:
+def links(network: nn.Module, inputs: Nested, blocks: Mapping[str, Block | Foreign], weighed: bool = False) -> Links:
     """Cut a network at its blocks.
 
     Parameters
@@ -163,7 +162,9 @@ def _link(recording: Recording, part: Cut, constants: Mapping[Node, Any], live: 
 def _weights(recording: Recording, nodes: Collection[Node]) -> list[Tensor]:
     """The parameters that some operations use, each once."""
     given = {a for node in nodes for a in node.all_input_nodes if isinstance(recording.held.get(a), nn.Parameter)}
-    return list({id(recording.held[node]): recording.held[node] for node in recording.graph.nodes if node in given}.values())
+    return list(
+        {id(recording.held[node]): recording.held[node] for node in recording.graph.nodes if node in given}.values()
+    )
 
 
 def _channels_last(stream: Node, inside: Collection[Node]) -> bool:

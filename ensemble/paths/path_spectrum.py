@@ -111,10 +111,12 @@ def path_spectrum(
             seed = evaluate.seed if seed is None else whole("seed", seed, 0)
             batches, numbers = _examples(evaluate, evaluation.batches, examples, seed)
             numbers = _as_counted(out, numbers)
-            how = {"blocks": import_object(blocks) if isinstance(blocks, str) else blocks, "layers": layers, "part": part}
-            exact, quick = (
-                chains(evaluation.network, dtype, image, **how) for dtype in (torch.float64, torch.float32)
-            )
+            how = {
+                "blocks": import_object(blocks) if isinstance(blocks, str) else blocks,
+                "layers": layers,
+                "part": part,
+            }
+            exact, quick = (chains(evaluation.network, dtype, image, **how) for dtype in (torch.float64, torch.float32))
             steps = at(exact, take(batches[0][0], slice(1))).steps
 
         @cache

@@ -195,10 +195,7 @@ def record(network: nn.Module, inputs: Nested, marked: Iterable[nn.Module]) -> R
         held,
         placed,
         list(outputs),
-        {
-            module: [clone.all_input_nodes[0] for clone in clones]
-            for module, clones in zip(seen, marks, strict=True)
-        },
+        {module: [clone.all_input_nodes[0] for clone in clones] for module, clones in zip(seen, marks, strict=True)},
         _emptied(structure),
         _varying(graph, placed, held),
         _raise(graph, next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)),

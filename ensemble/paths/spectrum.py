@@ -221,9 +221,12 @@ def at(chain: Chains, inputs: Nested) -> Chain:
 
 def _pieces(chain: Chains, batches: Batches) -> Iterator[tuple[Chain, Nested, Nested]]:
     """The batches in pieces for which one gradient for each length has room, each with its chain."""
+    if isinstance(chain, Chain) and chain.inputs is not None:  # it is for one batch, whole
+        yield from ((chain, inputs, targets) for inputs, targets in batches)
+        return
+    one = take(batches[0][0], slice(1))
+    first = at(chain, one)
     with torch.no_grad():
-        one = take(batches[0][0], slice(1))
-        first = at(chain, one)
         x = first.stem(one)
         largest = 0
         for step in first.steps:
