@@ -259,16 +259,21 @@ def variant_options(parser: Parser, epochs: int, data: str | None) -> None:
     epochs, data : defaults
     """
     g = parser.add_argument_group("networks and data")
-    g.add_argument("--depth", type=int, nargs="+", default=(20,), help="weight layers")
-    g.add_argument("--width", type=int, default=16, help="channels of the first stage")
+    g.add_argument("--depth", type=int, nargs="+", default=(20,), help="weight layers; of a transformer, layers")
+    g.add_argument("--width", type=int, default=16, help="channels of the first stage; of a transformer, of the stream")
     g.add_argument("--seeds", type=int, default=3, help="of each network: seeds 0, 1, …")
     g.add_argument("--data", default=data, help="as for train.py")
     g.add_argument("--root", type=Path, help="where torchvision's data lie")
+    g.add_argument("--window", type=int, metavar="T", help="tokens of an example of text (default: 256)")
     input_options(g, training=True)
-    g.add_argument("--examples", type=int, help="a stratified subset of so many training images")
+    g.add_argument("--examples", type=int, help="a stratified subset of so many training examples")
     g = parser.add_argument_group("training")
     g.add_argument("--epochs", type=int, default=epochs)
-    g.add_argument("--recipe", choices=RECIPES, default="fast", help="schedule, learning rate and weight decay")
+    g.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        help="schedule, optimizer, learning rate and weight decay (default: fast; for tokens, text)",
+    )
     g.add_argument("--learning-rate", type=float, help="by default the recipe's")
     g.add_argument("--batch-size", type=int, default=128, help="examples a step")
 

@@ -11,7 +11,7 @@ every device.
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from landscape.data.sources import IMAGES, KNOWN, VOID, source
+from landscape.data.sources import IMAGES, KNOWN, TEXTS, VOID, source
 from landscape.errors import BadInput, did_you_mean
 from landscape.memory import guard_memory
 from landscape.nested import Nested, leaves, length, mapped, take
@@ -29,6 +29,7 @@ __all__ = [
     "CONSTANTS",
     "IMAGES",
     "KNOWN",
+    "TEXTS",
     "VOID",
     "Data",
     "augment",
@@ -87,6 +88,14 @@ class Data:
     std: tuple[float, ...]
     digest: str
     inputs: str = "as they are"
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether examples are windows of tokens, each with a target of its own."""
+        both = (self.images, self.labels)
+        return all(isinstance(t, Tensor) and t.dtype == torch.int64 and t.ndim == 2 for t in both) and (
+            self.images.shape == self.labels.shape
+        )
 
 
 def load(
@@ -176,17 +185,19 @@ def load(
 def load_for_training(
     name: str, *, examples: int | None = None, seed: int = 0, standardize: bool | None = None, **options: Any
 ) -> tuple[Data, Data]:
-    """Both splits, to train a classifier on the first; parameters are those of `load`.
+    """Both splits, to train a classifier or a language model on the first; parameters are those of `load`.
 
     Parameters
     ----------
+    examples : int, optional
+        Take only so many of the first; and of the test split of text, a tenth as many.
     standardize : bool, optional
         By default where the data are images that this package knows by name and no constants are given.
 
     Returns
     -------
     training, test : Data
-        With the same constants; `examples` and `seed` are of the first.
+        With the same constants, and of tokens with the same number of classes.
 
     Raises
     ------
@@ -200,6 +211,8 @@ def load_for_training(
     test = load(name, "test", mean=training.mean, std=training.std, **options)
     if training.split == test.split:
         raise BadInput(f"{training.name} has no test split; give a folder with train.txt and test.txt")
+    if training.of_tokens and test.of_tokens:
+        return _of_tokens(training, test, examples, seed)
     for data in (training, test):
         if not (isinstance(data.labels, Tensor) and data.labels.ndim == 1 and data.classes):
             raise BadInput(f"{data.name}: the {data.split} split has no class for each example; training needs one")
@@ -216,6 +229,19 @@ def load_for_training(
             f"{test.name}: a test label is {test.classes - 1}; expected 0 to {training.classes - 1} as in training"
         )
     return training, test
+
+
+def _of_tokens(training: Data, test: Data, examples: int | None, seed: int) -> tuple[Data, Data]:
+    """Both with as many classes as there are tokens in either; the test split may be a tenth of `examples`."""
+    if examples is not None and len(test.labels) > (few := max(1, examples // 10)):
+        index = stratified_order(test.labels, seed)[:few]
+        images, labels = take((test.images, test.labels), index)
+        test = replace(test, images=images, labels=labels, digest=_digest(images, labels))
+    for data in (training, test):
+        if bool((data.labels == VOID).all(1).any()):
+            raise BadInput(f"{data.name}: the {data.split} split has windows without any target; leave them out")
+    classes = max(max(data.classes or 0, 1 + int(data.images.max())) for data in (training, test))
+    return replace(training, classes=classes), replace(test, classes=classes)
 
 
 def stratified_order(labels: Nested, seed: int) -> Tensor:

@@ -30,13 +30,14 @@ from landscape.import_path import import_object
 from landscape.memory import guard_memory
 from landscape.nested import Nested, cat, length, take
 
-__all__ = ["IMAGES", "KNOWN", "VOID", "Source", "Split", "source"]
+__all__ = ["IMAGES", "KNOWN", "TEXTS", "VOID", "Source", "Split", "source"]
 
 
 # name: torchvision's class
 TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashionmnist": "FashionMNIST"}
 IMAGES = ("digits", *TORCHVISION)
-KNOWN = (*IMAGES, "stdlib")
+TEXTS = ("stdlib",)
+KNOWN = (*IMAGES, *TEXTS)
 ARRAYS = {"inputs": ("images", "inputs"), "targets": ("labels", "targets")}  # in an .npz file, behind train_ or test_
 VOID_BYTE = 255  # one in label maps of 8 bits, which the loss has to leave out
 SUFFIXES = {".jpg", ".jpeg", ".png"}
