@@ -21,6 +21,8 @@ measure lesion "$out/neighbours.h5" --reverse 2 --layers $both
 measure redundancy "$out/redundancy-parts.h5" | tee "$out/redundancy-parts.txt"
 measure redundancy "$out/redundancy-layers.h5" --layers | tee "$out/redundancy-layers.txt"
 
+python scripts/studies/language_numbers.py "$out" > "$out/numbers.md"
+
 for kind in png pdf; do
     python scripts/figure.py "$out/parts-perplexity.$kind" "$out/parts.h5" --variable perplexity
     python scripts/figure.py "$out/parts-agreement.$kind" "$out/parts.h5" --variable agreement
