@@ -8,19 +8,22 @@ number of branches it goes through.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import comb
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ensemble.blocks.blocks import blocks as blocks_of
+from ensemble.paths.links import links
 from landscape.errors import BadInput
+from landscape.nested import Nested, leaves, mapped
 from landscape.networks import Block
 from landscape.networks.network import Network
 
-__all__ = ["Chain", "Step", "chain", "counts", "effective", "mean_length"]
+__all__ = ["Chain", "Step", "chain", "chains", "counts", "effective", "mean_length"]
 
 
 class Step(NamedTuple):
@@ -43,37 +46,139 @@ class Chain(NamedTuple):
 
     The steps must be functions of each example alone, and give the same again: BatchNorm with stored
     statistics, no dropout.
+
+    Attributes
+    ----------
+    stem, steps, head : as above; the stem is given a batch's inputs
+    inputs : of a chain that was cut from a run, the inputs of that run, which are the only ones it is for
     """
 
-    stem: Callable[[Tensor], Tensor]
+    stem: Callable[[Nested], Tensor]
     steps: list[Step]
-    head: Callable[[Tensor], Tensor]
+    head: Callable[[Tensor], Any]
+    inputs: Nested = None
 
 
-def chain(network: nn.Module, dtype: torch.dtype = torch.float64, image: bool = False) -> Chain:
+def chain(
+    network: nn.Module,
+    dtype: torch.dtype = torch.float64,
+    image: bool = False,
+    *,
+    inputs: Nested = None,
+    blocks: Callable[[nn.Module], Mapping] | None = None,
+    layers: bool = False,
+    part: str | None = None,
+) -> Chain:
     """A network's blocks as steps.
 
     Parameters
     ----------
-    network : of `landscape.networks`. It is copied, and the copy is in evaluation mode.
+    network : of `landscape.networks`, or any whose blocks can be found. It is copied, and the copy is in evaluation
+        mode.
     dtype : of the copy; the stem casts its input to it
     image : let the stem be the first step, so that paths begin at the image and not at the first block
+    inputs : of a network that is not of `landscape.networks`, whose chain is cut from a run: for these inputs alone
+    blocks, layers : see `ensemble.blocks.blocks.blocks`
+    part : of the blocks of a transformer, such as "attention": the others are steps that every path goes through,
+        around their branches and by them, without being longer for it
 
     Raises
     ------
     BadInput
-        The network is not made of blocks.
+        The network is not made of blocks, or not a chain of them: its message says which block, and why.
 
     Notes
     -----
     What a join computes from the shortcut belongs to the carry, the gate of a gated join too; the scale
     of a branch, by a constant, a gate or stochastic depth, belongs to the branch, as does a gate that reads it.
+    A block of several branches, with `layers` for example, is one step: its branch is all ways through it but that
+    around all its branches. What a network that is not ours does in float32 whatever its type, as Llama's norms, the
+    chain does in `dtype`.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> x = torch.randn(2, 3, 32, 32)
+    >>> network = resnet18().eval()
+    >>> steps = chain(network, inputs=x)
+    >>> counts(steps.steps)
+    [1, 8, 28, 56, 70, 56, 28, 8, 1]
     """
-    if not isinstance(network, Network) or not any(isinstance(part, Block) for part in network.parts()):
-        raise BadInput(
-            f"{type(network).__name__} is not a chain of blocks; use a network of landscape.networks, "
-            "or write its steps down as an ensemble.paths.chain.Chain"
-        )
+    return chains(network, dtype, image, blocks=blocks, layers=layers, part=part)(inputs)
+
+
+def chains(
+    network: nn.Module,
+    dtype: torch.dtype = torch.float64,
+    image: bool = False,
+    *,
+    blocks: Callable[[nn.Module], Mapping] | None = None,
+    layers: bool = False,
+    part: str | None = None,
+) -> Callable[[Nested], Chain]:
+    """The chain of a network at each inputs, as `chain`; of inputs that are still the same it is kept."""
+    if isinstance(network, Network) and any(isinstance(module, Block) for module in network.parts()) and not blocks:
+        if part is not None:
+            raise BadInput(f"the blocks of a {type(network).__name__} have no parts; leave out part")
+        own = _own(network, dtype, image)
+        return lambda inputs: own
+    copied = copy.deepcopy(network).to(dtype).eval().requires_grad_(False)
+    if hasattr(copied, "set_experts_implementation"):  # of transformers, whose others take no float64
+        copied.set_experts_implementation("eager")
+    chosen = blocks_of(copied, blocks, layers)
+    counted = _counted(chosen, part)
+    made: dict[tuple, tuple[Nested, Chain]] = {}
+
+    def at(inputs: Nested) -> Chain:
+        if inputs is None:
+            raise BadInput(
+                f"a {type(network).__name__} is not of landscape.networks, so its chain is cut from a run; give inputs"
+            )
+        key = tuple((tensor.data_ptr(), tensor.shape, tensor.stride()) for tensor in leaves(inputs))
+        if key not in made:
+            made[key] = inputs, _cut(copied, inputs, chosen, image, counted)
+        return made[key][1]
+
+    return at
+
+
+def _counted(chosen: Mapping[str, Any], part: str | None) -> set[str]:
+    """Names of the blocks by which paths are longer."""
+    if part is None:
+        return set(chosen)
+    parts = dict.fromkeys(name.rpartition(".")[2] for name in chosen)
+    counted = {name for name in chosen if name.rpartition(".")[2] == part}
+    if not counted:
+        raise BadInput(f"no block is called {part}; parts are {', '.join(parts)}")
+    return counted
+
+
+def _cut(network: nn.Module, inputs: Nested, chosen: Mapping, image: bool, counted: Collection[str]) -> Chain:
+    """The chain of a network that is not ours, from a run."""
+    dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
+
+    def cast(given: Nested) -> Nested:
+        return mapped(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor, given)
+
+    row = links(network, cast(inputs), chosen)
+    steps = [
+        Step(link.carry, link.branch, link.after) if link.name in counted else Step(link.whole, None, nn.Identity())
+        for link in row.blocks
+    ]
+
+    def start(given: Nested) -> Tensor:
+        if any(not torch.equal(one, other) for one, other in zip(leaves(given), leaves(inputs), strict=True)):
+            raise BadInput("this chain was cut from a run with other inputs; make one for these")
+        return row.start
+
+    if not image:
+        return Chain(start, steps, row.head, inputs)
+    if row.stem is None:
+        raise BadInput("the gradient at an image is that of one tensor of real numbers; leave out image")
+    return Chain(cast, [Step(row.stem, None, nn.Identity()), *steps], row.head, inputs)
+
+
+def _own(network: Network, dtype: torch.dtype, image: bool) -> Chain:
     network = copy.deepcopy(network).to(dtype).eval()
     stem, *parts, head = network.parts()
 

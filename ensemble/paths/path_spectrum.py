@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
-from ensemble.paths.chain import chain, counts, effective, mean_length
-from ensemble.paths.spectrum import Spectrum, products, sampled, spectrum
+from ensemble.paths.chain import chains, counts, effective, mean_length
+from ensemble.paths.spectrum import Spectrum, at, products, sampled, spectrum
 from landscape.data import stratified_order
 from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.results import Results
@@ -23,8 +24,9 @@ from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.losses import in_units
 from landscape.evaluation.measure import Batches
 from landscape.evaluation.prepared import check_gradients
+from landscape.import_path import import_object
 from landscape.log import Report
-from landscape.nested import cat, length
+from landscape.nested import cat, length, mapped, take
 from landscape.validate import whole
 
 __all__ = ["PATHS", "path_spectrum"]
@@ -51,6 +53,9 @@ def path_spectrum(
     examples: int | None = 64,
     draws: int = 1000,
     image: bool = False,
+    part: str | None = None,
+    blocks: Callable[[nn.Module], Mapping] | str | None = None,
+    layers: bool = False,
     seed: int | None = None,
     out: str | os.PathLike | None = None,
     comm: Communicator | None = None,
@@ -66,11 +71,15 @@ def path_spectrum(
     Parameters
     ----------
     evaluate : Evaluator
-        Of a network of `landscape.networks`, with its data and loss.
+        The network, its data and loss. Networks are those of `landscape.networks`, and others that are chains of
+        blocks, see `ensemble.paths.chain.chain`.
     examples : int, optional
         A stratified subset of so many, or all if there are no more: many tell little more in much more time.
     draws : random paths of each length, 2 or more; all where fewer exist
     image : the gradient at the image, not at the input of the first block
+    part : the length of a path counts only blocks of this part of a transformer's layers, "attention" or "mlp"; through
+        the others go all paths, by the branch and around it
+    blocks, layers : see `ensemble.blocks.blocks.blocks`; `blocks` may be the name package.module:function
     seed : of the draws and the subset; by default that of `evaluate`
     out, comm, quiet, dry_run : see `landscape.engine.run.run`
 
@@ -82,7 +91,7 @@ def path_spectrum(
     Raises
     ------
     BadInput
-        The network is not made of blocks, the evaluator measures more than one loss, or the file holds another
+        The network is no chain of blocks, the evaluator measures more than one loss, or the file holds another
         measurement.
 
     Examples
@@ -102,7 +111,13 @@ def path_spectrum(
             seed = evaluate.seed if seed is None else whole("seed", seed, 0)
             batches, numbers = _examples(evaluate, evaluation.batches, examples, seed)
             numbers = _as_counted(out, numbers)
-            exact, quick = (chain(evaluation.network, dtype, image) for dtype in (torch.float64, torch.float32))
+            how = {
+                "blocks": import_object(blocks) if isinstance(blocks, str) else blocks,
+                "layers": layers,
+                "part": part,
+            }
+            exact, quick = (chains(evaluation.network, dtype, image, **how) for dtype in (torch.float64, torch.float32))
+            steps = at(exact, take(batches[0][0], slice(1))).steps
 
         @cache
         def everything() -> Spectrum:
@@ -123,7 +138,7 @@ def path_spectrum(
                     "share_each": shares[length],
                 }
 
-        paths = counts(exact.steps)
+        paths = counts(steps)
         return run(
             measured,
             np.arange(len(paths)),
@@ -138,8 +153,10 @@ def path_spectrum(
                 "seed": seed,
                 "draws": draws,
                 "gradient_at": "image" if image else "first block",
+                **({} if part is None else {"part": part}),
+                **({"layers": True} if layers else {}),
             },
-            finish=lambda table: _summary(table, paths, products(exact.steps)),
+            finish=lambda table: _summary(table, paths, products(steps)),
             out=out,
             comm=comm,
             quiet=quiet,
@@ -152,7 +169,7 @@ def _examples(evaluate: Evaluator, batches: Batches, examples: int | None, seed:
     numbers = evaluate.numbers()
     if examples is None or whole("examples", examples) >= len(numbers):
         return batches, numbers
-    order = stratified_order(cat([targets for _, targets in batches]).cpu(), seed)[:examples]
+    order = stratified_order(cat([mapped(Tensor.cpu, targets) for _, targets in batches]), seed)[:examples]
     return arranged(batches, examples, length(batches[0][1]), False, seed), numbers[order]
 
 

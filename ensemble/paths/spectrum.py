@@ -10,8 +10,7 @@ share is ⟨G_k, g⟩/‖g‖², signed; shares sum to 1. Means over examples co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import chain as chained
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -21,10 +20,14 @@ from torch import Tensor
 
 from ensemble.paths.chain import Chain, Step, counts
 from landscape.evaluation.measure import LOSSES, Batches, Loss
+from landscape.nested import Nested, mapped, split, take
+from landscape.nested import length as examples
 
 __all__ = ["Sampled", "Spectrum", "components", "drawn", "products", "sampled", "spectrum"]
 
 ROOM = 2**28  # bytes of gradients to hold at once
+
+Chains = Chain | Callable[[Nested], Chain]  # a chain, or the chain at a batch's inputs, see `chain.chains`
 
 
 class Spectrum(NamedTuple):
@@ -49,7 +52,7 @@ class _Frozen(NamedTuple):
     branched: Any
 
 
-def components(chain: Chain, inputs: Tensor, targets: Tensor, loss: Loss = LOSSES["cross_entropy"]) -> Tensor:
+def components(chain: Chain, inputs: Nested, targets: Nested, loss: Loss = LOSSES["cross_entropy"]) -> Tensor:
     """The G_k of a batch: tensor (lengths, N, …), each of the shape of the first step's input.
 
     From the last block to the first, G_k ← Sᵀ G_k + Jᵀ G_{k−1}: `products` products instead of one for each of 2ⁿ
@@ -82,7 +85,7 @@ def products(steps: Sequence[Step]) -> int:
     return total
 
 
-def spectrum(chain: Chain, batches: Batches, loss: Loss = LOSSES["cross_entropy"]) -> Spectrum:
+def spectrum(chain: Chains, batches: Batches, loss: Loss = LOSSES["cross_entropy"]) -> Spectrum:
     """Norm and share of every length, for every example.
 
     The g of the shares is autograd's gradient of the whole chain, not the sum of the G_k: that shares sum to 1 says
@@ -90,14 +93,15 @@ def spectrum(chain: Chain, batches: Batches, loss: Loss = LOSSES["cross_entropy"
 
     Parameters
     ----------
-    chain : of a network in float64, unless rounding may show in the shares where paths cancel
+    chain : of a network in float64, unless rounding may show in the shares where paths cancel; or a function of a
+        batch's inputs that gives it
     batches : inputs and targets on the chain's device
     loss : gives one number for each example
     """
     norms, shares = [], []
-    for inputs, targets in _pieces(chain, batches):
-        sums = _rows(components(chain, inputs, targets, loss), 2)
-        whole = _rows(_gradient(chain, inputs, targets, loss), 1)
+    for here, inputs, targets in _pieces(chain, batches):
+        sums = _rows(components(here, inputs, targets, loss), 2)
+        whole = _rows(_gradient(here, inputs, targets, loss), 1)
         norms.append(_norm(sums))
         with np.errstate(invalid="ignore", divide="ignore"):
             shares.append((sums * whole).sum(-1) / (whole * whole).sum(-1))
@@ -105,7 +109,7 @@ def spectrum(chain: Chain, batches: Batches, loss: Loss = LOSSES["cross_entropy"
 
 
 def sampled(
-    chain: Chain, batches: Batches, length: int, draws: int, seed: int, loss: Loss = LOSSES["cross_entropy"]
+    chain: Chains, batches: Batches, length: int, draws: int, seed: int, loss: Loss = LOSSES["cross_entropy"]
 ) -> Sampled:
     """The gradient by paths of one length, as published: number of paths × mean norm of one (Veit et al. 2016, §5).
 
@@ -125,14 +129,15 @@ def sampled(
     gradients themselves does estimate G_k / number of paths, but after the cancellation little is left of it beside
     its noise; and the exact sum costs no more than one draw of each length.
     """
-    sets = drawn(chain.steps, length, draws, seed)
-    paths = counts(chain.steps)[length]
+    first = at(chain, take(batches[0][0], slice(1)))
+    sets = drawn(first.steps, length, draws, seed)
+    paths = counts(first.steps)[length]
     if not len(sets):
         return Sampled(0.0, 0.0)
     each = []  # batches of (draws, N)
-    for inputs, targets in _pieces(chain, batches):
-        norms = np.empty((len(sets), len(inputs)))
-        for rows, gradient in _walk(*_frozen(chain, inputs, targets, loss), sets):
+    for here, inputs, targets in _pieces(chain, batches):
+        norms = np.empty((len(sets), examples(inputs)))
+        for rows, gradient in _walk(*_frozen(here, inputs, targets, loss), sets):
             norms[rows] = _norm(_rows(gradient, 1))
         each.append(norms)
     values = paths * np.concatenate(each, 1).mean(1)
@@ -176,7 +181,7 @@ def _walk(steps: Sequence[_Frozen], gradient: Tensor, sets: np.ndarray) -> Itera
                 ahead.append((place - 1, before, some))
 
 
-def _frozen(chain: Chain, inputs: Tensor, targets: Tensor, loss: Loss) -> tuple[list[_Frozen], Tensor]:
+def _frozen(chain: Chain, inputs: Nested, targets: Nested, loss: Loss) -> tuple[list[_Frozen], Tensor]:
     """Every step at a batch, and the gradient at the last one's output."""
     with torch.no_grad():
         x = chain.stem(inputs)
@@ -193,7 +198,7 @@ def _frozen(chain: Chain, inputs: Tensor, targets: Tensor, loss: Loss) -> tuple[
     return steps, gradient
 
 
-def _gradient(chain: Chain, inputs: Tensor, targets: Tensor, loss: Loss) -> Tensor:
+def _gradient(chain: Chain, inputs: Nested, targets: Nested, loss: Loss) -> Tensor:
     """Autograd's gradient of the losses at the first step's input."""
     with torch.no_grad():
         first = x = chain.stem(inputs).detach()  # the stem may return its input, which is the caller's
@@ -204,23 +209,33 @@ def _gradient(chain: Chain, inputs: Tensor, targets: Tensor, loss: Loss) -> Tens
         return torch.autograd.grad(_loss(chain, x, targets, loss), first)[0]
 
 
-def _loss(chain: Chain, x: Tensor, targets: Tensor, loss: Loss) -> Tensor:
+def _loss(chain: Chain, x: Tensor, targets: Nested, loss: Loss) -> Tensor:
     """The sum of the examples' own losses, from the last step's output."""
-    return loss(chain.head(x), targets.to(x.dtype) if targets.is_floating_point() else targets).sum()
+    return loss(chain.head(x), mapped(lambda t: t.to(x.dtype) if t.is_floating_point() else t, targets)).sum()
 
 
-def _pieces(chain: Chain, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches in pieces for which one gradient for each length has room."""
+def at(chain: Chains, inputs: Nested) -> Chain:
+    """The chain at a batch."""
+    return chain if isinstance(chain, Chain) else chain(inputs)
+
+
+def _pieces(chain: Chains, batches: Batches) -> Iterator[tuple[Chain, Nested, Nested]]:
+    """The batches in pieces for which one gradient for each length has room, each with its chain."""
+    if isinstance(chain, Chain) and chain.inputs is not None:  # it is for one batch, whole
+        yield from ((chain, inputs, targets) for inputs, targets in batches)
+        return
+    one = take(batches[0][0], slice(1))
+    first = at(chain, one)
     with torch.no_grad():
-        x = chain.stem(batches[0][0][:1])
+        x = first.stem(one)
         largest = 0
-        for step in chain.steps:
+        for step in first.steps:
             largest = max(largest, x.numel() * x.element_size())
             x = step.after(*(way(x) for way in step[:2] if way is not None))
-    size = max(1, ROOM // (largest * len(counts(chain.steps))))
-    return chained.from_iterable(
-        zip(inputs.split(size), targets.split(size), strict=True) for inputs, targets in batches
-    )
+    size = max(1, ROOM // (largest * len(counts(first.steps))))
+    for inputs, targets in batches:
+        for piece, aims in zip(split(inputs, size), split(targets, size), strict=True):
+            yield at(chain, piece), piece, aims
 
 
 def _rows(gradients: Tensor, axes: int) -> np.ndarray:

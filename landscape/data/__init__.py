@@ -64,7 +64,7 @@ class Data:
     ----------
     name : str
         What it was loaded as; of a folder or an .npz file, the base name.
-    split : "train" or "test"
+    split : "train" or "test"; or "all", of text that knows no splits
     images : Tensor, or tuple, list or dict of Tensors
         The inputs; of images, float32 (N, C, H, W).
     labels : Tensor, or tuple, list or dict of Tensors
@@ -111,6 +111,7 @@ def load(
     download: bool = False,
     size: int | None = None,
     window: int | None = None,
+    model: str | Path | None = None,
 ) -> Data:
     """Load one split into memory.
 
@@ -118,11 +119,13 @@ def load(
     ----------
     name : str
         ``digits`` (comes with scikit-learn), ``cifar10``, ``cifar100``, ``fashionmnist``;
-        ``stdlib``, the sources of Python's own standard library as bytes, see `landscape.data.text`;
+        ``stdlib``, the sources of Python's own standard library as text, see `landscape.data.text`;
         a folder ``ROOT/{train,test}/<class>/*.jpg`` (or png; ``val`` may stand for ``test``), read as RGB;
         an ``.npz`` file of ``train_inputs``, ``train_targets``, ``test_inputs``, ``test_targets`` (or ``…_images``,
         ``…_labels``), where ``train_inputs.NAME`` is one of several; or ``package.module:function``, called as
         ``function(split)``, returning ``(inputs, targets)``, a Dataset or a DataLoader.
+        ``text:PATH``, a file or folder of text, see `landscape.data.text`; an ``.npy`` file of tokens, or an ``.npz``
+        file that has ``input_ids`` or ``tokens``, see `landscape.data.tokens`.
         Arrays of uint8, (N, H, W), (N, H, W, C) or (N, C, H, W), are images; other inputs are taken as they are.
     split : "train" or "test"
     root : path, optional
@@ -130,7 +133,7 @@ def load(
     examples : int, optional
         Take only so many, the first of ``stratified_order``; by default all, in stored order.
     seed : int
-        Of that order; nothing else depends on it.
+        Of that order, and of which tokens are masked for a masked language model; nothing else depends on it.
     mean, std : C floats each, optional
         Constants to standardise inputs with, both or neither; or `mean` alone is a name in ``CONSTANTS``. By default,
         and where they are empty, inputs are not standardised.
@@ -141,7 +144,10 @@ def load(
     size : int, optional
         Side, in pixels, that the images of a folder are resized to.
     window : int, optional
-        Tokens of an example of text; by default 256.
+        Tokens of an example of text; by default 256, or fewer where the model is made for fewer.
+    model : path, optional
+        A folder of save_pretrained(), whose tokenizer and task text is read for; by default it is read as bytes, of
+        which the next is predicted.
 
     Raises
     ------
@@ -151,7 +157,7 @@ def load(
     if split not in ("train", "test"):
         raise BadInput(f"split is {split!r}; expected 'train' or 'test'")
     mean, std = _given(mean, std, standardize)
-    label, read = source(name, root=root, download=download, size=size, window=window)
+    label, read = source(name, root=root, download=download, size=size, window=window, model=model, seed=seed)
     part = read(split)
     index = _choose(part.targets, examples, seed, f"the {split} split of {label}")
     if standardize and name in PUBLISHED:
@@ -171,7 +177,9 @@ def load(
     said = part.said or _said(inputs, part.rounded, mean, std)
     inputs = _prepared(inputs, mean, std, label)
     targets = mapped(lambda tensor: tensor.long() if tensor.dtype in COMPACT else tensor, take(part.targets, index))
-    return Data(label, split, inputs, targets, part.classes, mean, std, _digest(inputs, targets), said)
+    return Data(
+        label, "all" if part.whole else split, inputs, targets, part.classes, mean, std, _digest(inputs, targets), said
+    )
 
 
 def load_for_training(
@@ -201,6 +209,8 @@ def load_for_training(
         standardize = name in IMAGES if standardize is None else standardize
     training = load(name, "train", examples=examples, seed=seed, standardize=bool(standardize), **constants, **options)
     test = load(name, "test", mean=training.mean, std=training.std, **options)
+    if training.split == test.split:
+        raise BadInput(f"{training.name} has no test split; give a folder with train.txt and test.txt")
     if training.of_tokens and test.of_tokens:
         return _of_tokens(training, test, examples, seed)
     for data in (training, test):

@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
-from landscape.data import text
+from landscape.data import archives, text, tokens
 from landscape.data.splits import VOID, Source, Split, blaming, one_line
 from landscape.errors import BadInput, did_you_mean
 from landscape.import_path import import_object
@@ -45,9 +45,6 @@ FORMATS = ("JPEG", "PNG")  # a file of another kind may have such a name; to dec
 MOST_CLASSES = 2**24  # a network with more outputs does not exist
 MOST_PIXELS = 2**26  # of an image; one of some bytes can claim any number
 
-# What packs itself a hundredfold is no set of images, but can fill the memory from a file of some kB.
-RATIO, PACKED = 100, 2**26
-
 
 def source(
     name: str,
@@ -56,6 +53,8 @@ def source(
     download: bool = False,
     size: int | None = None,
     window: int | None = None,
+    model: str | Path | None = None,
+    seed: int = 0,
 ) -> tuple[str, Source]:
     """Find the data that ``name`` means; parameters are those of ``landscape.data.load``.
 
@@ -72,7 +71,12 @@ def source(
         If there are no such data, or they are not what they should be.
     """
     path = Path(name).expanduser()
-    if window is not None and name != "stdlib":
+    array = _tokens_of(name, path)
+    if name == "stdlib" or name.startswith(text.PREFIX) or array:
+        if size is not None:
+            raise BadInput(f"size {size} was given, but {name} is text; only images are resized")
+        return text.source(f"{text.PREFIX}{path}" if array else name, window, Path(model) if model else None, seed)
+    if window is not None:
         raise BadInput(f"window {window} was given, but {name} is no text; only this is cut into windows")
     if name not in KNOWN and path.is_dir():
         return path.resolve().name, _folder(path, size)
@@ -80,8 +84,6 @@ def source(
         raise BadInput(f"size {size} was given, but {name} is no folder of images; only these are resized")
     if name == "digits":
         return name, _digits
-    if name == "stdlib":
-        return name, text.stdlib(text.WINDOW if window is None else window)
     if name in TORCHVISION:
         return name, _torchvision(name, root, download)
     if path.suffix == ".npz":
@@ -91,8 +93,17 @@ def source(
         return name, _function(name)
     raise BadInput(
         f"no data {name!r}: expected {', '.join(KNOWN)}, an existing folder with train/ and test/, "
-        f"an .npz file, or package.module:function{did_you_mean(name, KNOWN)}"
+        f"an .npz file, text:PATH, or package.module:function{did_you_mean(name, KNOWN)}"
     )
+
+
+def _tokens_of(name: str, path: Path) -> bool:
+    """Whether it is a file with arrays of tokens."""
+    if path.suffix == ".npy" and path.is_file():
+        return True
+    if name in KNOWN or path.suffix != ".npz" or not path.is_file():
+        return False
+    return any(each.removeprefix("train_").removeprefix("test_") in tokens.NAMES for each in archives.members(path))
 
 
 def _digits(split: str) -> Split:
@@ -214,10 +225,7 @@ def _image(file: Path, size: int | None) -> np.ndarray:
 
 def _npz(path: Path) -> Source:
     """Arrays in a zip file; headers are checked first, and inputs are read when they are asked for."""
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise BadInput(f"{path} is not a file; name an .npz file, or a folder with train/ and test/")
-    with blaming(path), zipfile.ZipFile(path) as archive:
-        members = [name.removesuffix(".npy") for name in archive.namelist()]
+    members = archives.members(path)
 
     def named(split: str, what: str) -> str | dict[str, str] | None:
         """The array, or the arrays by what follows their common name."""
@@ -229,17 +237,10 @@ def _npz(path: Path) -> Source:
                 return parts
         return None
 
-    def array(name: str) -> np.ndarray:
-        with blaming(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
-            shape, dtype = _header(archive, name)
-            # As it is, and as int64 or float32.
-            guard_memory(math.prod(shape) * (dtype.itemsize + (4 if dtype.kind == "f" else 8)), f"{name} of {path}")
-            return np.lib.format.read_array(member, allow_pickle=False)
-
     def tensors(names: str | dict[str, str], convert: Callable[[np.ndarray, str], Tensor]) -> Nested:
         if isinstance(names, dict):
             return {name: tensors(member, convert) for name, member in names.items()}
-        return convert(array(names), f"{names} of {path}")
+        return convert(archives.array(path, names), f"{names} of {path}")
 
     def read(split: str) -> Split:
         names: dict[str, Any] = {what: named(split, what) for what in ARRAYS}
@@ -248,7 +249,7 @@ def _npz(path: Path) -> Source:
             raise BadInput(f"{path} has no array {expected}; it has {', '.join(sorted(members)[:10]) or 'none'}")
         each = [n for name in names.values() for n in (name.values() if isinstance(name, dict) else [name])]
         with blaming(path), zipfile.ZipFile(path) as archive:
-            headers = {name: _header(archive, name) for name in each}
+            headers = {name: archives.header(archive, name) for name in each}
         counts = {name: (shape or (0,))[0] for name, (shape, _) in headers.items()}
         for name in each[1:]:
             if counts[name] != counts[each[0]]:
@@ -257,35 +258,15 @@ def _npz(path: Path) -> Source:
         classes = _classes(targets, f"{split} targets of {path}")
         if split != "train" and isinstance(labels := named("train", "targets"), str) and classes is not None:
             # A class may be absent from the test split.
-            training = _classes(_target(array(labels), f"{labels} of {path}"), f"train targets of {path}")
+            training = _classes(
+                _target(archives.array(path, labels), f"{labels} of {path}"), f"train targets of {path}"
+            )
             classes = max(classes, training or 0)
         inputs = names["inputs"]
         wide = any(_wide(headers[name][1]) for name in (inputs.values() if isinstance(inputs, dict) else [inputs]))
         return Split(lambda index: take(tensors(inputs, _input), index), targets, classes, wide)
 
     return read
-
-
-def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of an array in an .npz file, whose header is compared with the bytes there are."""
-    entry = archive.getinfo(f"{name}.npy")
-    with archive.open(entry) as member:
-        headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, _, dtype = headers[np.lib.format.read_magic(member)](member)
-        if dtype.hasobject:
-            raise BadInput(f"{name} of {archive.filename} holds Python objects; save it as plain numbers")
-        claimed = member.tell() + math.prod(shape) * dtype.itemsize
-    if claimed != entry.file_size:
-        raise BadInput(
-            f"{name} of {archive.filename} claims shape {shape}, that is {claimed} bytes, but has "
-            f"{entry.file_size}; the file is damaged, save it again"
-        )
-    if claimed > max(PACKED, RATIO * entry.compress_size):
-        raise BadInput(
-            f"{name} of {archive.filename} is packed {claimed // max(1, entry.compress_size)}-fold, as in a file that "
-            "is made to fill the memory; if it is not, save it with np.savez, which does not compress"
-        )
-    return shape, dtype
 
 
 def _function(name: str) -> Source:

@@ -28,6 +28,7 @@ class Split(NamedTuple):
     classes : of integer targets, or None
     rounded : whether inputs had more digits than float32 has
     said : what inputs are made of, in words, where that is not what the file has
+    whole : whether the data know no splits, so that this is all there is
     """
 
     inputs: Callable[[Tensor], Nested]
@@ -35,6 +36,7 @@ class Split(NamedTuple):
     classes: int | None
     rounded: bool = False
     said: str = ""
+    whole: bool = False
 
 
 Source = Callable[[str], Split]
