@@ -26,9 +26,20 @@ from landscape.drawing.views import shown
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
-__all__ = ["blocks", "by_block", "by_kind", "by_number", "by_order", "depth_order", "lesions", "wilson"]
+__all__ = [
+    "blocks",
+    "by_block",
+    "by_kind",
+    "by_neighbours",
+    "by_number",
+    "by_order",
+    "depth_order",
+    "lesions",
+    "wilson",
+]
 
 ROUNDING = 1e-6
+DOT: dict[str, Any] = {"marker": "o", "markersize": 2.6}
 DIAMOND: dict[str, Any] = {"marker": "D", "markersize": 3.4, "markerfacecolor": "white"}
 # The parts of a layer, of which each is a block
 PARTS: dict[str, dict[str, Any]] = {
@@ -87,19 +98,47 @@ def by_block(
     names = file.coordinates["block"][deleted[alone].argmax(axis=1)]
     place = np.array([order.index(name) for name in names], dtype=int)  # from 0; drawn from 1
     x = (place + 0.5) * (span or len(order)) / len(order) + 0.5 + shift
-    values = measured(file, errors)
-    error, (low, high) = values[alone], (end[alone] for end in interval(file, errors))
-    with np.errstate(invalid="ignore"):  # infinite losses are results
-        axes.errorbar(x, error, (error - low, high - error), fmt="none", ecolor=color, elinewidth=0.6)
-    lost(axes, x, ~np.isfinite(error), color)
     first = np.isin(place, _shape_changing(order))
-    looks = [(~first, {"marker": "o", "markersize": 2.6}), (first, DIAMOND)]
+    looks = [(~first, DOT), (first, DIAMOND)]
     if _in_parts(order):
         part = np.array([name.rpartition(".")[2] for name in names])
         looks = [(part == which, look) for which, look in PARTS.items()]
+    return _points(axes, file, alone, x, looks, color, errors)
+
+
+def by_neighbours(
+    axes: Axes, file: Results, *, color: str = "black", shift: float = 0.0, errors: bool | None = None
+) -> Axes:
+    """Draw the error after two neighbours have traded places, between the two, and dashed the intact error.
+
+    Parameters
+    ----------
+    axes, file, color, shift, errors : as for `by_block`
+    """
+    moved = file["order"] != np.arange(file["order"].shape[1])
+    swaps = np.flatnonzero(moved.any(axis=1) & file["done"])
+    x = moved[swaps].argmax(axis=1) + 1.5 + shift
+    return _points(axes, file, swaps, x, [(np.full(len(swaps), True), DOT)], color, errors)
+
+
+def _points(
+    axes: Axes, file: Results, trials: np.ndarray, x: np.ndarray, looks: list, color: str, errors: bool | None
+) -> Axes:
+    """Draw some trials at places along x with their 95 % intervals, and dashed the first that changes no block.
+
+    Parameters
+    ----------
+    looks : markers, each with which of the trials have it
+    """
+    values = measured(file, errors)
+    error, (low, high) = values[trials], (end[trials] for end in interval(file, errors))
+    with np.errstate(invalid="ignore"):  # infinite losses are results
+        axes.errorbar(x, error, (error - low, high - error), fmt="none", ecolor=color, elinewidth=0.6)
+    lost(axes, x, ~np.isfinite(error), color)
     for these, look in looks:
         axes.plot(x[these], error[these], color=color, linestyle="none", **look)
-    for intact in np.flatnonzero(~deleted.any(axis=1) & done)[:1]:
+    changed = file["order"] != np.arange(file["order"].shape[1]) if "order" in file else file["deleted"]
+    for intact in np.flatnonzero(~changed.any(axis=1) & file["done"])[:1]:
         axes.axhline(values[intact], color=color, linewidth=0.7, dashes=DASHES, zorder=1)
     return axes
 
@@ -214,7 +253,7 @@ def lesions(
     files = files if variable is None else [_of(file, variable) for file in files]
     titles, errors = titles_of(files, titles, SAME), as_errors(files)
     color = dict(zip(dict.fromkeys(titles), COLORS * len(files), strict=False))
-    sides: dict = {_singles: [], _multiples: [], _orders: [], _counts: [], _kinds: []}
+    sides: dict = {_singles: [], _multiples: [], _neighbours: [], _orders: [], _counts: [], _kinds: []}
     for file, title in zip(files, titles, strict=True):
         sides[_side(file)].append((file, title))
     if sides[_kinds]:
@@ -315,6 +354,17 @@ def _multiples(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, st
     return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
 
 
+def _neighbours(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+    """The panel of neighbours that trade places; returns its keys for the legend."""
+    shifts = np.linspace(-0.15, 0.15, len(pairs)) if len(pairs) > 1 else [0.0]
+    for (file, title), shift in zip(pairs, shifts, strict=True):
+        by_neighbours(axes, file, color=color[title], shift=shift, errors=errors)
+    number = max(file["order"].shape[1] for file, _ in pairs)
+    axes.set(xlim=(0.3, number + 0.7), xlabel="swapped neighbours, by depth")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return {"trained order": {"dashes": DASHES, "linewidth": 0.7}} | _finished(axes, pairs, errors, 102)
+
+
 def _orders(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
     """The panel of blocks that trade places; returns its keys for the legend."""
     for file, title in pairs:
@@ -378,7 +428,7 @@ def _side(file: Results) -> Callable:
     """The panel that a file belongs to."""
     change = change_of(file)
     if change.variable == "order":
-        return _orders
+        return _neighbours if _swaps_neighbours(file["order"]) else _orders
     if change.variable == "deleted":
         return _multiples if file["deleted"].sum(axis=1).max(initial=0) > 1 else _singles
     return _counts if change.axis else _kinds
@@ -405,6 +455,13 @@ def _aligned(blocks: Sequence[str], order: Sequence[str]) -> bool:
 def _shape_changing(order: Sequence[str]) -> list[int]:
     """The first blocks of stages but the first; where they cannot be deleted, the next is not one."""
     return [i for i in _starts(order)[1:] if order[i].rpartition(".")[2] == "0"]
+
+
+def _swaps_neighbours(order: np.ndarray) -> bool:
+    """Whether each trial, but for intact ones, is the trained order with two neighbours swapped."""
+    moved = order != np.arange(order.shape[1])
+    beside = (moved[:, :-1] & moved[:, 1:]).sum(axis=1)
+    return bool(moved.any() and (~moved.any(axis=1) | ((moved.sum(axis=1) == 2) & (beside == 1))).all())
 
 
 def _in_parts(order: Sequence[str]) -> bool:

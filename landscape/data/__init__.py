@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from landscape.data.sources import IMAGES, KNOWN, TEXTS, VOID, source
+from landscape.data.sources import IMAGES, KNOWN, VOID, is_text, source
 from landscape.errors import BadInput, did_you_mean
 from landscape.memory import guard_memory
 from landscape.nested import Nested, leaves, length, mapped, take
@@ -29,11 +29,11 @@ __all__ = [
     "CONSTANTS",
     "IMAGES",
     "KNOWN",
-    "TEXTS",
     "VOID",
     "Data",
     "augment",
     "batches",
+    "is_text",
     "load",
     "load_for_training",
     "stratified_order",

@@ -30,14 +30,13 @@ from landscape.import_path import import_object
 from landscape.memory import guard_memory
 from landscape.nested import Nested, cat, length, take
 
-__all__ = ["IMAGES", "KNOWN", "TEXTS", "VOID", "Source", "Split", "source"]
+__all__ = ["IMAGES", "KNOWN", "VOID", "Source", "Split", "is_text", "source"]
 
 
 # name: torchvision's class
 TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashionmnist": "FashionMNIST"}
 IMAGES = ("digits", *TORCHVISION)
-TEXTS = ("stdlib",)
-KNOWN = (*IMAGES, *TEXTS)
+KNOWN = (*IMAGES, "stdlib")
 ARRAYS = {"inputs": ("images", "inputs"), "targets": ("labels", "targets")}  # in an .npz file, behind train_ or test_
 VOID_BYTE = 255  # one in label maps of 8 bits, which the loss has to leave out
 SUFFIXES = {".jpg", ".jpeg", ".png"}
@@ -71,11 +70,12 @@ def source(
         If there are no such data, or they are not what they should be.
     """
     path = Path(name).expanduser()
-    array = _tokens_of(name, path)
-    if name == "stdlib" or name.startswith(text.PREFIX) or array:
+    if is_text(name):
         if size is not None:
             raise BadInput(f"size {size} was given, but {name} is text; only images are resized")
-        return text.source(f"{text.PREFIX}{path}" if array else name, window, Path(model) if model else None, seed)
+        return text.source(
+            f"{text.PREFIX}{path}" if _tokens_of(name, path) else name, window, Path(model) if model else None, seed
+        )
     if window is not None:
         raise BadInput(f"window {window} was given, but {name} is no text; only this is cut into windows")
     if name not in KNOWN and path.is_dir():
@@ -95,6 +95,11 @@ def source(
         f"no data {name!r}: expected {', '.join(KNOWN)}, an existing folder with train/ and test/, "
         f"an .npz file, text:PATH, or package.module:function{did_you_mean(name, KNOWN)}"
     )
+
+
+def is_text(name: str) -> bool:
+    """Whether data of this name are text, or tokens, that are cut into windows."""
+    return name == "stdlib" or name.startswith(text.PREFIX) or _tokens_of(name, Path(name).expanduser())
 
 
 def _tokens_of(name: str, path: Path) -> bool:

@@ -45,6 +45,8 @@ def trainings(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
             error = np.where(file["done"], 100 * (1 - file.accuracy(split)), np.nan)  # (variant, depth, seed)
             if deep:
                 by_depth(axes, file.coordinates["depth"], error, names).set_ylabel(f"{what} error (%)")
+                if all(str(name).startswith("transformer") for name in file.coordinates["variant"]):
+                    axes.set_xlabel("depth (layers)")
             else:
                 by_variant(axes, error[:, 0], names).set_xlabel(f"{what} error (%)")
         each = np.isfinite(error).sum(axis=2)
@@ -54,7 +56,8 @@ def trainings(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
             figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=beside)
         fewer = "up to " if (each[each > 0] < seeds).any() else ""
         what = f"{fewer}{seeds} seeds each: points, and their mean" if seeds > 1 else "one seed each"
-        figure.supxlabel(f"{file.attributes['data']}, {file.attributes['epochs']} epochs; {what}", fontsize=NOTE)
+        epochs = f"{file.attributes['epochs']} epoch{'s' * (str(file.attributes['epochs']) != '1')}"
+        figure.supxlabel(f"{file.attributes['data']}, {epochs}; {what}", fontsize=NOTE)
     return figure
 
 

@@ -218,7 +218,9 @@ class Evaluator:
             stored, data_name = _loaded(path, network, words, entry, data)
         how: dict[str, Any] = {"root": root, "size": size, "examples": examples, "seed": seed}
         with collective_errors(comm):
-            how["window"] = stored.data.get("window") if window is None and data is None else window
+            if window is None and datasets.is_text(data_name):
+                window = stored.data.get("window")
+            how["window"] = window
             how["model"] = path if path.is_dir() else None  # whose tokenizer it is
             how |= standardisation(mean, std, standardize, stored.data)
             parts = ["train", "test"] if split == "both" else [split]

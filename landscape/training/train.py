@@ -20,7 +20,7 @@ from torch import nn
 from landscape import data as datasets
 from landscape.checkpoints import checkpoint as checkpoints
 from landscape.checkpoints.checkpoint import Checkpoint
-from landscape.data import TEXTS, Data
+from landscape.data import Data
 from landscape.data.standardisation import standardisation
 from landscape.engine.progress import bar
 from landscape.engine.ranks import Communicator, SerialComm, collective_errors, communicator
@@ -164,7 +164,7 @@ def train(
         weights={},
         data={
             **{name: getattr(splits[0], name) for name in ("name", "classes", "mean", "std", "digest")},
-            **({"window": splits[0].images.shape[1]} if data in TEXTS else {}),
+            **({"window": splits[0].images.shape[1]} if datasets.is_text(data) else {}),
         },
         training={"recipe": recipe, **settings},
         versions={name: version for name, version in provenance({}).items() if name != "command"},

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ensemble.drawing.lesions import by_kind, by_number, by_order, lesions
+from ensemble.drawing.lesions import by_block, by_kind, by_neighbours, by_number, by_order, lesions
 from ensemble.lesions.plans import kendall_tau, permuted
 from landscape.drawing import save
 from landscape.engine.table import prepare, read
@@ -13,15 +13,15 @@ BLOCKS = [f"stages.{stage}.{block}" for stage in range(2) for block in range(6)]
 STAGES = [[1, 2, 3, 4, 5], [7, 8, 9, 10, 11]]
 
 
-def table(path, lesion, trials, network="resnet-26", **given):
-    nothing = np.zeros((trials, len(BLOCKS)), bool)
+def table(path, lesion, trials, network="resnet-26", blocks=BLOCKS, **given):
+    nothing = np.zeros((trials, len(blocks)), bool)
     given = {"deleted": (("trial", "block"), nothing)} | given
     rows, _ = prepare(
         path,
         nothing,
         kind="lesion",
         dims=("trial",),
-        coordinates={"trial": np.arange(trials), "block": np.array(BLOCKS)},
+        coordinates={"trial": np.arange(trials), "block": np.array(blocks)},
         given=given,
         attributes={"network": network, "data": "digits", "split": "test", "lesion": lesion},
     )
@@ -123,3 +123,45 @@ def test_swaps_not_measured_yet_are_left_out(files, tmp_path):
     assert len(points.get_xdata()) == 30 and np.isfinite(line.get_ydata()).all()
     file["done"][:] = False
     save(lesions([file]), tmp_path / "a.png")
+
+
+def neighbours(path):
+    order = np.tile(np.arange(12), (12, 1))
+    for first in range(11):
+        order[first + 1, [first, first + 1]] = first + 1, first
+    return table(path, "reverse", 12, order=(("trial", "block"), order), kendall_tau=(("trial",), kendall_tau(order)))
+
+
+def test_neighbours_that_are_swapped_stand_between_their_places(tmp_path):
+    file = neighbours(tmp_path / "n.h5")
+    axes = by_neighbours(Figure().subplots(), file)
+    points, intact = axes.lines
+    assert points.get_xdata().tolist() == [place + 1.5 for place in range(11)]
+    assert points.get_ydata() == pytest.approx(100 * (1 - file["accuracy"][1:]))
+    assert intact.get_ydata()[0] == pytest.approx(100 * (1 - file["accuracy"][0]))
+    (panel,) = lesions([file]).axes
+    assert panel.get_xlabel() == "swapped neighbours, by depth"
+
+
+def test_other_orders_stand_over_kendalls_tau(files, tmp_path):
+    (panel,) = lesions([files["swap"]]).axes
+    assert panel.get_xlabel().startswith("Kendall")
+
+
+def test_attention_and_mlp_have_marks_of_their_own(tmp_path):
+    names = [f"layers.{layer}.{part}" for layer in range(6) for part in ("attention", "mlp")]
+    deleted = np.concatenate([np.zeros((1, 12), bool), np.eye(12, dtype=bool)])
+    file = table(tmp_path / "t.h5", "delete", 13, blocks=names, deleted=(("trial", "block"), deleted))
+    attention, mlp, _ = by_block(Figure().subplots(), file, names).lines
+    assert attention.get_xdata().tolist() == [*range(1, 13, 2)] and mlp.get_xdata().tolist() == [*range(2, 13, 2)]
+    assert attention.get_marker() != mlp.get_marker()
+    figure = lesions([file])
+    assert "MLP" in [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert "layer 6" in [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_perplexity_is_e_to_the_mean_loss(files):
+    by_loss, by_perplexity = (lesions([files["swap"]], variable=name).axes[0] for name in ("loss", "perplexity"))
+    (_, losses), (_, perplexities) = (axes.lines for axes in (by_loss, by_perplexity))
+    assert perplexities.get_ydata() == pytest.approx(np.exp(losses.get_ydata()))
+    assert by_perplexity.get_ylabel() == "test perplexity"

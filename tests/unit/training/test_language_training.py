@@ -107,6 +107,15 @@ def test_bytes_of_the_library_are_there_at_once_and_the_checkpoint_knows_its_win
     assert evaluate.sources[0].batches[0][0].shape == (40, 16)
 
 
+def test_a_text_of_ones_own_is_cut_again_as_the_network_was_trained(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.txt").write_text("the quick brown fox jumps over the lazy dog; " * 9)
+    done = train(tmp_path / "a.pt", data=f"text:{tmp_path}", window=16, **TINY | {"epochs": 1})
+    evaluate = Evaluator.from_checkpoint(tmp_path / "a.pt", data=f"text:{tmp_path}", split="test")
+    assert evaluate()["loss"] == pytest.approx(done.final["test"]["loss"], rel=1e-6)
+    assert evaluate.sources[0].batches[0][0].shape == (25, 16)
+
+
 def test_many_trainings_tell_networks_with_skips_from_those_without(text):
     variants = ["transformer", "transformer:shortcut=None", "transformer:shortcut=('identity',None)"]
     results = trainings(variants, depth=1, width=8, data=text, epochs=1, seeds=1, quiet=True)
