@@ -54,7 +54,8 @@ function show(wanted) {
   write("ties", found.length > 1 ? `${found.length} trials are as near, with ${all.error ? "errors" : "losses"} of ${form(low)} to ${form(high)}; this is the first.` : "");
   const from = `trial ${all.trial[trial]} of ${titles[all.file[trial]]}`;
   const right = all.error ? `, accuracy ${percent(1 - all.error[trial])}` : "";
-  write("trial", `${from}: loss ${short(all.loss[trial])}${right}, ${all.examples[trial]} examples`);
+  const metrics = page.metrics.map((name) => `, ${name} ${short(all[`metric ${name}`][trial])} ± ${short(all[`metric ${name}_se`][trial], 2)}`);
+  write("trial", `${from}: loss ${short(all.loss[trial])}${right}${metrics.join("")}, ${all.examples[trial]} examples`);
   highlight(trial);
 }
 

@@ -273,6 +273,8 @@ def lesions(
         keys: dict[str, dict] = {}
         for axes, (draw, pairs) in zip(panels, sides.items(), strict=True):
             keys |= draw(axes, pairs, color, errors)
+        if not errors:
+            _share_scale([axes for axes, draw in zip(panels, sides, strict=True) if draw is not _kinds], files)
         names = [Line2D([], [], color=c, marker="o", markersize=2.6, label=title) for title, c in color.items()]
         figure.legend(handles=names, loc="outside upper center", ncols=2 if stacked else 4)
         notes = [Line2D([], [], color="0.3", label=key, **look) for key, look in keys.items()]
@@ -303,6 +305,8 @@ def blocks(axes: Axes, files: Sequence[Results], *, titles: Sequence[str] | None
     titles, errors = titles_of(files, titles, SAME), as_errors(files)
     color = dict(zip(dict.fromkeys(titles), COLORS * len(files), strict=False))
     _singles(axes, list(zip(files, titles, strict=True)), color, errors)
+    if not errors:
+        _share_scale([axes], files)
     for title, one in color.items():
         axes.plot([], [], "o", color=one, markersize=2.6, label=title)
     return axes
@@ -399,7 +403,8 @@ def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], 
     for title, shift in zip(networks, shifts, strict=True):
         by_kind(axes, [np.array(kind.get(title, [])) for kind in kinds.values()], color=color[title], shift=shift)
     axes.set_yticks(range(len(kinds)), kinds)
-    axes.set_ylim(len(kinds) - 0.4, -0.6)
+    middle, half = (len(kinds) - 1) / 2, max(len(kinds), 3) / 2 + 0.1  # a bar or two do not fill the panel
+    axes.set_ylim(middle + half, middle - half)
     files = [file for file, _ in pairs]
     bounded(axes, files, errors, which="x")
     axes.set_xlabel(f"{label(files, errors)}, median and quartiles")
@@ -410,9 +415,19 @@ def _finished(axes: Axes, pairs: list[tuple[Results, str]], errors: bool, most: 
     """The axis of errors or losses, and a line for guessing; returns its keys for the legend."""
     files = [file for file, _ in pairs]
     axes.set_ylabel(wrapped(label(files, errors), 1.8, STYLE["axes.labelsize"]))
-    bounded(axes, files, errors, most)
+    if errors:
+        bounded(axes, files, errors, most)
     gone = any(not np.isfinite(measured(file, errors)[file["done"]]).all() for file in files)
     return (_chance(axes, pairs) if errors else {}) | ({"not finite, in no median": LOST} if gone else {})
+
+
+def _share_scale(panels: Sequence[Axes], files: Sequence[Results]) -> None:
+    """Give panels of losses one axis, so that heights compare between them."""
+    for axes in panels:
+        bounded(axes, files, errors=False)
+    ends = [axes.get_ylim() for axes in panels]
+    for axes in panels:
+        axes.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
 
 
 def _of(file: Results, variable: str) -> Results:

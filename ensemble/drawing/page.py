@@ -15,6 +15,7 @@ from ensemble.lesions.kinds import change_of
 from landscape.drawing.document import FONT, document, packed, plain, plotly, provenance
 from landscape.drawing.page import loss_label, split_of, titles_of
 from landscape.drawing.style import COLORS
+from landscape.drawing.views import metrics_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
@@ -77,6 +78,7 @@ def lesion_page(files: Sequence[Results], *, titles: Sequence[str] | None = None
         "trials": {name: packed(array.ravel()) for name, array in table.items()},
         "blocks": blocks,
         "titles": titles,
+        "metrics": _metrics_of_all(files),
     }
     style = (resources(__package__) / "lesion.css").read_text("utf-8")
     title = f"Deleted blocks: {first.network}"
@@ -93,9 +95,10 @@ def trials(files: Sequence[Results]) -> dict[str, np.ndarray]:
         ``deleted``, bool, shape (trials, blocks); ``loss``; ``error`` and the ends ``low`` and ``high`` of its
         Wilson 95 % interval, as fractions; ``rise``, the difference of the loss to the intact network's, and
         ``rise_se``, NaN where a table does not have it; ``examples``; and ``file`` and ``trial``, where a row is from.
-        Where accuracy is not defined there is no ``error``, and the ends are those of the loss.
+        Where accuracy is not defined there is no ``error``, and the ends are those of the loss. Metrics that all
+        files have are ``metric NAME`` and ``metric NAME_se``.
     """
-    parts, errors = [], as_errors(files)
+    parts, errors, metrics = [], as_errors(files), _metrics_of_all(files)
     for i, file in enumerate(files):
         done = file["done"]
         low, high = accuracy_interval(file) if errors else interval(file, errors)
@@ -115,10 +118,17 @@ def trials(files: Sequence[Results]) -> dict[str, np.ndarray]:
             "file": np.full(len(done), i),
             "trial": file.coordinates["trial"],
         }
+        for name in metrics:
+            part[f"metric {name}"], part[f"metric {name}_se"] = metrics_of(file)[name]
         parts.append({name: array[done] for name, array in part.items()})
     table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     once = np.sort(np.unique(table["deleted"], axis=0, return_index=True)[1])
     return {name: array[once] for name, array in table.items()}
+
+
+def _metrics_of_all(files: Sequence[Results]) -> list[str]:
+    """Names of the metrics that every file has."""
+    return [name for name in metrics_of(files[0]) if all(name in metrics_of(file) for file in files)]
 
 
 def numbers(table: dict[str, np.ndarray], titles: Sequence[str], label: str = "error (%)") -> Any:

@@ -13,7 +13,7 @@ from landscape.drawing.document import document, packed, plain, provenance
 from landscape.drawing.interactive import examples, line, path, relief
 from landscape.drawing.page import loss_label, titles_of
 from landscape.drawing.scale import common_norm, limits_of
-from landscape.drawing.views import shown
+from landscape.drawing.views import metrics_of, shown
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
@@ -69,6 +69,8 @@ def surface_page(
         for file in paths:
             figure.add_traces(path(file))
         panels.append({"figure": plain(figure), "values": [_values(layer, variable) for _, layer in layers]})
+        panels[-1]["metrics"] = [_metrics(layer, variable) for _, layer in layers]
+        panels[-1]["name"] = variable if variable in np.atleast_1d(surface.attributes.get("metrics", [])) else "loss"
         body += _panel(i, title, _notes(layers, paths), [surface, *paths])
     losses = [layer["loss"][layer.known] for layers in planes for _, layer in layers]
     names = max(([name for name, _ in layers] for layers in planes), key=len)
@@ -173,6 +175,11 @@ def _values(layer: Results, variable: str) -> dict:
     state = np.where(layer["done"], MEASURED, np.where(interpolated, INTERPOLATED, UNKNOWN))
     values = {"loss_se": layer["loss_se"], "accuracy": layer.accuracy(), "examples": examples(layer, variable)}
     return {name: packed(array.ravel()) for name, array in (values | {"state": state}).items()}
+
+
+def _metrics(layer: Results, variable: str) -> dict:
+    """Each metric at each point, and its standard error."""
+    return {name: [packed(part.ravel()) for part in parts] for name, parts in metrics_of(layer, variable).items()}
 
 
 def _notes(layers: Sequence[tuple[str, Results]], paths: Sequence[Results]) -> list[str]:

@@ -15,6 +15,7 @@ from matplotlib.colors import to_hex
 from landscape.drawing.document import FONT, plotly
 from landscape.drawing.page import split_of
 from landscape.drawing.style import COLORS, colormap
+from landscape.drawing.views import metrics_of
 from landscape.engine.table import Results
 
 __all__ = ["examples", "line", "path", "relief"]
@@ -148,20 +149,22 @@ def line(
             known = layer.known & np.isfinite(layer["loss"])
             x, loss = layer.coordinates["x"], np.where(known, layer["loss"], np.nan)
             errors = np.where(layer.known, 100 * (1 - layer.accuracy()), np.nan)
-            parts = {
-                " ± %{{customdata[{}]:.2g}}": layer["loss_se"],
-                ", error %{{customdata[{}]:.2f}} %": errors,
-                ", accuracy %{{customdata[{}]:.2f}} %": 100 - errors,
-                ", %{{customdata[{}]}} examples": examples(layer, variable),
-            }
-            parts = {how: values for how, values in parts.items() if np.isfinite(values).any()}
-            template = "%{y:.4g}" + "".join(how.format(k) for k, how in enumerate(parts))
+            parts = [(" ± ", ":.2g", "", layer["loss_se"])]
+            parts += [(", error ", ":.2f", " %", errors), (", accuracy ", ":.2f", " %", 100 - errors)]
+            for metric, (values, error) in metrics_of(layer, variable).items():
+                said = escape(metric, quote=False).replace("%{", "{")
+                parts += [(f", {said} ", ":.4g", "", values), (" ± ", ":.2g", "", error)]
+            parts.append((", ", "", " examples", examples(layer, variable)))
+            parts = [part for part in parts if np.isfinite(part[-1]).any()]
+            template = "%{y:.4g}" + "".join(
+                f"{before}%{{customdata[{k}]{form}}}{after}" for k, (before, form, after, _) in enumerate(parts)
+            )
             figure.add_scatter(
                 x=x,
                 y=loss,
                 mode="lines",
                 line={"color": color, "width": 2},
-                customdata=np.column_stack(list(parts.values())),
+                customdata=np.column_stack([part[-1] for part in parts]),
                 hovertemplate=template,
                 showlegend=j == 0,
                 **group,

@@ -6,6 +6,7 @@ is squeezed or left empty.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from textwrap import fill
 from typing import Any
@@ -445,18 +446,25 @@ def _interpolated(files: Sequence[Results]) -> list[str]:
 
 
 def loss_label(files: Sequence[Results], scale: str = "") -> str:
-    """Such as "training loss (nats per example, log scale)"; of a metric "training kl (nats)"."""
+    """Such as "training loss (nats per example, log scale)"; of a metric "training KL divergence (nats)"."""
     losses = {str(file.attributes.get("loss", "cross_entropy")): file.unit for file in files}
     if len(losses) > 1:
         raise BadInput(f"losses of different kinds ({', '.join(sorted(losses))}) have no common scale; draw them apart")
     ((loss, unit),) = losses.items()
     name = "loss"
     if all(loss in np.atleast_1d(file.attributes.get("metrics", [])) for file in files):
-        name, unit = loss, str(files[0].metadata.get("loss", {}).get("units", "")).removeprefix("1")
+        about = files[0].metadata.get("loss", {})
+        name, unit = _metric_name(str(about.get("long_name", loss))), str(about.get("units", "")).removeprefix("1")
     elif unit in ("nats", loss):  # of no unit, the name tells what is measured
         unit = UNITS.get(loss, loss if loss.isidentifier() or " " in loss else "")
     details = ", ".join(filter(None, [unit, scale.removeprefix(", ")]))
     return f"{split_of(files)}{name}" + (f" ({details})" if details else "")
+
+
+def _metric_name(said: str) -> str:
+    """What an axis calls a metric: its long name without what all metrics share, or what it is compared with."""
+    said = said.removeprefix("test split: ").removesuffix(", mean per example")
+    return re.split(" (?:from|with) the unchanged network", said)[0]
 
 
 def unit_of(files: Sequence[Results]) -> str:

@@ -9,14 +9,15 @@ const kinds = page.scales.kinds;
 const state = { kind: page.scales.first, layer: 0, camera: VIEWS.side };
 
 // What a panel is made of: its figure, of every trace the losses, and of every plane what else is known of its points.
-const panels = page.panels.map(({ figure, values = [] }, i) => {
+const panels = page.panels.map(({ figure, name, values = [], metrics = [] }, i) => {
   const { data, layout } = figure;
   const losses = data.map((trace) => (layout.scene ? unpacked(trace.z) : null));
   data.forEach((trace) => ["x", "y"].forEach((name) => { trace[name] = axis(trace[name]); }));
   const planes = data.filter((trace) => trace.type === "surface").length;
   return {
-    div: element(`plot-${i}`), readout: element(`readout-${i}`), data, layout, losses, planes,
+    name, div: element(`plot-${i}`), readout: element(`readout-${i}`), data, layout, losses, planes,
     values: values.map((all) => Object.fromEntries(Object.entries(all).map(([name, spec]) => [name, unpacked(spec)]))),
+    metrics: metrics.map((all) => Object.entries(all).map(([name, parts]) => [name, ...parts.map(unpacked)])),
   };
 });
 
@@ -132,10 +133,13 @@ function tell(panel, x, y) {
   if (known[point] === 0) {
     parts.push("not measured yet");
   } else {
-    parts.push(`loss ${short(panel.losses[plane][point])}`);
+    parts.push(`${panel.name} ${short(panel.losses[plane][point])}`);
     if (loss_se[point] > 0) parts.push(` ± ${short(loss_se[point], 2)}`);
     if (Number.isFinite(accuracy[point])) {
       parts.push(`, error ${percent(1 - accuracy[point])}, accuracy ${percent(accuracy[point])}`);
+    }
+    for (const [name, value, se] of panel.metrics[plane]) {
+      if (Number.isFinite(value[point])) parts.push(`, ${name} ${short(value[point])} ± ${short(se[point], 2)}`);
     }
     parts.push(known[point] === 2 ? ", interpolated" : `, ${examples[point]} examples`);
   }

@@ -10,7 +10,7 @@ import numpy as np
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
-__all__ = ["averaged", "shown", "slices"]
+__all__ = ["averaged", "metrics_of", "shown", "slices"]
 
 NAMES = {"objective": "loss + weight decay", "penalty": "weight decay"}
 
@@ -65,6 +65,17 @@ def _perplexity(file: Results) -> Results:
         attributes=file.attributes | {"loss": "perplexity", "metrics": metrics},
         metadata=file.metadata | {"loss": {"long_name": "perplexity", "units": "1"}},
     )
+
+
+def metrics_of(file: Results, variable: str = "loss") -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Each metric by name, with its standard error; of the split that a loss is of, and without the loss itself."""
+    split = "test_" if variable.startswith("test_") else ""
+    names = [str(name) for name in np.atleast_1d(file.attributes.get("metrics", []))]
+    return {
+        name: (file[split + name], file[f"{split}{name}_se"])
+        for name in names
+        if split + name != variable and {split + name, f"{split}{name}_se"} <= file.variables.keys()
+    }
 
 
 def averaged(file: Results) -> Results:

@@ -5,7 +5,6 @@ Those at the end need the extra `browser` and a Chromium, and skip without.
 
 import base64
 import hashlib
-import importlib.util
 import json
 import re
 import shutil
@@ -14,97 +13,17 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from files import ROOT
+from pages import BLOCKS, BOWL, EVIL, PAIRS, SINGLE, X, Y, figure, lesion, lesions, path, surface
 
 from ensemble.drawing.lesions import lesions as single_deletions
 from ensemble.drawing.lesions import wilson
 from ensemble.drawing.page import lesion_page, numbers, trials
 from landscape.drawing.document import packed, save_page
 from landscape.drawing.html import line_page, surface_page
-from landscape.engine.table import prepare, read
+from landscape.engine.table import read
 from landscape.errors import BadInput
 
-SCRIPT = ROOT / "scripts" / "figure.py"
-X, Y = np.linspace(-1, 1, 9), np.linspace(-1, 1, 7)
-BOWL = 0.01 + np.add.outer(Y**2, X**2)
 RIDGES = 10 ** (3 * BOWL + np.random.default_rng(0).random(BOWL.shape))
-BLOCKS = ["stages.0.0", "stages.0.1", "stages.1.0", "stages.1.1", "stages.1.2"]
-EVIL = '</script><img src=x onerror="window.hacked = 1">%{x}<b>&lt;\'`'
-
-
-def surface(path, values, *, over=None, network="resnet-56", left=(), **attributes):
-    """A surface with its own numbers at every point."""
-    coordinates = {"y": Y, "x": X} if values.ndim > 1 else {"x": X}
-    coordinates = (over or {}) | coordinates
-    table, _ = prepare(
-        path,
-        np.zeros((values.size, 1)),
-        kind="surface",
-        dims=tuple(coordinates),
-        coordinates=coordinates,
-        attributes={"network": network, "split": "train", "loss": "cross_entropy", "checkpoint": "a"} | attributes,
-    )
-    for row in set(range(values.size)) - set(left):
-        one = {
-            "loss": values.flat[row],
-            "loss_se": 0.01 + row / 997,
-            "accuracy": (row % 97) / 97,
-            "examples": 100 + row,
-        }
-        table.record(row, one)
-    table.flush()
-    return read(path)
-
-
-def path(file, **attributes):
-    """The path of a training through the middle of a surface's plane."""
-    way = np.linspace(-0.9, 0.9, 4)
-    names = np.array([EVIL, "epoch-1", "epoch-2", "epoch-3"])
-    table, _ = prepare(
-        file,
-        np.zeros((4, 1)),
-        kind="trajectory",
-        dims=("checkpoint",),
-        coordinates={"checkpoint": names},
-        given={name: (("checkpoint",), way) for name in ("alpha", "beta", "off_plane")},
-        measured={name: ("f8", np.nan, {}) for name in ("loss", "plane_loss")},
-        attributes={"captured": 0.9, "loss": "cross_entropy", "checkpoint": "a"} | attributes,
-    )
-    for row in range(4):
-        table.record(row, {"loss": 0.5 + row, "plane_loss": 1.0 + row})
-    table.flush()
-    return read(file)
-
-
-def lesion(path, plan, blocks=BLOCKS, lesion="delete", network="resnet-20", **attributes):
-    plan = np.array(plan, bool)
-    table, _ = prepare(
-        path,
-        plan,
-        kind="lesion",
-        dims=("trial",),
-        coordinates={"trial": np.arange(len(plan)), "block": np.array(blocks)},
-        given={"deleted": (("trial", "block"), plan)},
-        measured={
-            name: ("i8" if name == "examples" else "f8", 0, {})
-            for name in ("loss", "loss_se", "accuracy", "examples", "rise", "rise_se")
-        },
-        attributes={"network": network, "split": "test", "lesion": lesion, "loss": "cross_entropy"} | attributes,
-    )
-    for row, chosen in enumerate(plan):
-        n = np.random.default_rng(chosen.astype(int)).integers(400)  # of a set, whatever its row
-        one = {"loss": n / 50, "loss_se": 0.1, "accuracy": 1 - n / 400, "examples": 400}
-        table.record(row, one | {"rise": n / 50 - 0.1, "rise_se": 0.01 + n / 9000})
-    table.flush()
-    return read(path)
-
-
-SINGLE = np.vstack([np.zeros(5), np.eye(5)])
-PAIRS = [[0, 0, 0, 0, 0], [1, 0, 1, 0, 0], [1, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 1, 0, 0, 1]]
-
-
-def lesions(folder):
-    return [lesion(folder / "single.h5", SINGLE), lesion(folder / "pairs.h5", PAIRS)]
 
 
 def make(kind, folder):
@@ -344,14 +263,6 @@ def strange(kind, folder):
 
 
 # The command
-
-
-def figure(*arguments):
-    """What scripts/figure.py does, in this process."""
-    spec = importlib.util.spec_from_file_location("figure", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.main(module.parser().parse_args(list(map(str, arguments))), None)
 
 
 def test_what_has_no_page_and_options_without_a_meaning_are_told(tmp_path):

@@ -9,13 +9,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from ensemble.drawing.lesions import lesions as drawn
+from ensemble.drawing.page import lesion_page, trials
 from ensemble.flow.redundancy import redundancy
 from ensemble.lesions.trials import lesions
 from landscape.analysis.numbers import Levels, lesion
+from landscape.drawing.html import line_page, surface_page
+from landscape.drawing.views import metrics_of
 from landscape.errors import BadInput
 from landscape.evaluation import measure as measuring
 from landscape.evaluation.evaluator import Evaluator
 from landscape.networks import build
+from landscape.planes.surface import surface
 
 METRICS = ["agreement", "kl"]
 
@@ -193,10 +197,45 @@ def test_tables_and_figures_show_the_metrics(small):
     assert rows["median kl, 1 deleted"] == ("nats", pytest.approx(np.median(study["kl"][1:])))
     assert rows["agreement, intact"] == ("1", 1.0)
     axes = drawn([study], variable="kl").axes[0]
-    assert axes.get_ylabel().replace("\n", " ") == "kl (nats)"
+    assert axes.get_ylabel().replace("\n", " ") == "KL divergence (nats)"
     heights = np.concatenate([line.get_ydata() for line in axes.lines if line.get_marker() in ("o", "D")])
     np.testing.assert_allclose(np.sort(heights), np.sort(study["kl"][1:]))
     assert drawn([study], variable="agreement").axes[0].get_ylabel() == "agreement"
     assert "loss" in drawn([study], variable="loss").axes[0].get_ylabel()
     with pytest.raises(BadInput, match="has no loss 'ece'"):
         drawn([study], variable="ece")
+
+
+def test_pages_show_the_metrics(small, tmp_path):
+    network, batches = small
+    evaluate = Evaluator(network, batches, metrics=METRICS)
+    study = lesions(evaluate, quiet=True)
+    table = trials([study])
+    for name in METRICS:
+        np.testing.assert_array_equal(table[f"metric {name}"], study[name])
+        np.testing.assert_array_equal(table[f"metric {name}_se"], study[f"{name}_se"])
+    assert '"metrics": ["agreement", "kl"]' in lesion_page([study])
+    plane = surface(evaluate, x=(-1, 1, 3), y=(0, 1, 2), quiet=True)
+    for variable, names in {"loss": METRICS, "kl": ["agreement"]}.items():
+        metrics = metrics_of(plane, variable)
+        assert [*metrics] == names and metrics["agreement"][0] is plane["agreement"]
+        assert f'"metrics": [{{"{names[0]}": [{{' in surface_page([plane], variable=variable)
+    line = surface(evaluate, x=(-1, 1, 3), quiet=True)
+    assert "kl %{customdata[" in line_page([line])
+
+
+def test_panels_of_one_metric_have_one_scale(small):
+    network, batches = small
+    evaluate = Evaluator(network, batches, metrics=METRICS)
+    one, many = (lesions(evaluate, delete=number, trials=4, quiet=True) for number in (1, 2))
+    for variable in ("kl", "loss"):
+        left, right = drawn([one, many], variable=variable).axes
+        assert left.get_ylim() == right.get_ylim() and left.get_yscale() == right.get_yscale()
+
+
+def test_a_bar_alone_is_no_thicker_than_one_of_three(small):
+    network, batches = small
+    study = lesions(Evaluator(network, batches, metrics=METRICS), replace="mean", quiet=True)
+    (axes,) = drawn([study], variable="kl").axes
+    (bar,) = axes.patches
+    assert bar.get_height() / abs(np.diff(axes.get_ylim())[0]) < 0.1
