@@ -14,6 +14,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -84,7 +85,7 @@ def cuts(recording: Recording, blocks: Mapping[str, Sequence[nn.Module]]) -> lis
     first = _stream(next(iter(ends)), next(iter(ends.values())), None, live, order)
     live &= below([first]) | {first}
     joins = [_join(name, nodes, live, order) for name, nodes in ends.items()]
-    for one, other in zip(joins, joins[1:], strict=False):
+    for one, other in pairwise(joins):
         if other.ends[0] not in below([one.at]):
             raise BadInput(
                 f"blocks {one.name} and {other.name} lie side by side, on the same stream, and not one after the "

@@ -52,6 +52,11 @@ class Recording:
     varying: frozenset[Node]
     raised: bool
 
+    @property
+    def parameters(self) -> list[Node]:
+        """The nodes that are parameters, in order."""
+        return [node for node, value in self.held.items() if isinstance(value, nn.Parameter)]
+
     def run(self, tensors: Sequence[Tensor], keep: Collection[Node]) -> dict[Node, Any]:
         """Values of some nodes, for all of the recorded inputs; what is needed no more is given back at once."""
         values: dict[Node, Any] = dict(zip(self.inputs, tensors, strict=True))
@@ -176,6 +181,7 @@ def record(network: nn.Module, inputs: Nested, marked: Iterable[nn.Module]) -> R
         for module in seen:
             stack.callback(module.register_forward_hook(note).remove)
         stack.enter_context(evaluating(network))
+        stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the others have no derivative for many gradients at once
         try:

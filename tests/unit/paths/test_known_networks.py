@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from known_networks import DESCRIBED, KNOWN, gpt2, known, loss, streams
+from known_networks import KNOWN, gpt2, known, loss, streams
 from torch import nn
 
 from ensemble.blocks.blocks import blocks, ends
