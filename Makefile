@@ -1,12 +1,13 @@
 # make demo   from a fresh clone to the two figures of the README
+# make demo-text   the same of small language models, on the sources of Python's standard library
 # make test   the test suite: units, then whole commands; make test-unit: the quick ones of the units alone
 # make docs   the documentation, links checked, and its notebook, run
-# Both do all their own set-up: a virtual environment in .venv, MPI included.
+# All do all their own set-up: a virtual environment in .venv, MPI included.
 PYTHON ?= python3
 RANKS  ?= 2
 BIN    := .venv/bin
 
-.PHONY: demo test test-unit test-commands lint docs venv study faults mutations hosts benchmark clean
+.PHONY: demo demo-text test test-unit test-commands lint docs venv study faults mutations hosts benchmark clean
 .DELETE_ON_ERROR:
 
 venv: .venv/ready
@@ -46,6 +47,9 @@ docs: venv
 
 demo: venv
 	$(BIN)/python scripts/demo.py results/demo --ranks $(RANKS)
+
+demo-text: venv
+	$(BIN)/python scripts/demo.py results/demo-text --text --ranks $(RANKS)
 
 # Figures, tables and numbers of results/study, anew from its results files. From nothing, in hours: scripts/studies/study.sh
 study: venv

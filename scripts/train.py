@@ -2,6 +2,7 @@
 """Train a network and save it as a checkpoint that describes itself.
 
     python scripts/train.py resnet.pt --network resnet --depth 56 --data digits --epochs 30 --seed 0
+    python scripts/train.py text.pt --network transformer --depth 4 --data stdlib --window 128 --examples 8000
 
 Killed and started again, it goes on from the last saved epoch; finished, it does nothing.
 """
@@ -21,9 +22,11 @@ def parser() -> Parser:
     p = Parser(prog="train.py", description=__doc__)
     p.add_argument("out", metavar="OUT.pt", type=Path, help="the checkpoint to write")
     g = p.add_argument_group("network")
-    g.add_argument("--network", default="resnet", help="resnet, plain, densenet, vgg, or package.module:factory")
-    g.add_argument("--depth", type=int, help="number of weight layers")
-    g.add_argument("--width", type=int, help="channels of the first stage")
+    g.add_argument(
+        "--network", default="resnet", help="resnet, plain, densenet, vgg, transformer, or package.module:factory"
+    )
+    g.add_argument("--depth", type=int, help="number of weight layers; of a transformer, number of layers")
+    g.add_argument("--width", type=int, help="channels of the first stage; of a transformer, width of the stream")
     g.add_argument(
         "--argument",
         dest="arguments",
@@ -36,21 +39,30 @@ def parser() -> Parser:
     g.add_argument(
         "--data",
         default="digits",
-        help="digits, cifar10, cifar100, fashionmnist, a folder, an .npz file, or package.module:function",
+        help="digits, cifar10, cifar100, fashionmnist, stdlib, a folder, an .npz file, or package.module:function",
     )
     g.add_argument("--root", type=Path, help="where torchvision's data lie")
     g.add_argument("--size", type=int, help="side, in pixels, that the images of a folder are resized to")
+    g.add_argument("--window", type=int, metavar="T", help="tokens of an example of text (default: 256)")
     input_options(g, training=True)
     g.add_argument("--download", action="store_true", help="let torchvision fetch what is missing")
-    g.add_argument("--examples", type=int, help="train on so many examples, a seeded stratified subset")
+    g.add_argument(
+        "--examples",
+        type=int,
+        help="train on so many examples, a seeded stratified subset; of text, test on a tenth as many",
+    )
     g.add_argument(
         "--augment", action=BooleanOptionalAction, help="pad, crop and mirror the images of a batch; off for digits"
     )
     g = p.add_argument_group("training")
-    g.add_argument("--recipe", choices=RECIPES, default="fast", help="schedule, learning rate and weight decay")
+    g.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        help="schedule, optimizer, learning rate and weight decay (default: fast; for tokens, text)",
+    )
     g.add_argument("--epochs", type=int, help="by default the recipe's")
     g.add_argument("--seed", type=int, default=0, help="random seed of the initial weights, the order and the crops")
-    g.add_argument("--optimizer", choices=["sgd", "adamw"], default="sgd")
+    g.add_argument("--optimizer", choices=["sgd", "adamw"], help="by default the recipe's: sgd; of text, adamw")
     g.add_argument("--learning-rate", type=float, help="by default the recipe's")
     g.add_argument("--weight-decay", type=float, help="by default the recipe's")
     g.add_argument("--batch-size", type=int, default=128, help="examples a step")

@@ -6,6 +6,7 @@
 import fcntl
 import os
 import shutil
+from collections import Counter
 
 import pytest
 import torch
@@ -17,19 +18,20 @@ from landscape.training.train import train
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # what chooses its threads itself
 torch.set_num_threads(1)  # as in the processes of tests, see `processes`
 
-# The test files that take longest, longest first: who starts one of them last keeps the others waiting.
-LONGEST = ("commands", "public_networks", "kinds", "html", "training", "quick", "many", "hostile_commands")
-LONGEST += ("benchmark", "trajectory", "drawing", "hostile_data", "hdf5", "dry", "curvature_map", "own")
-LONGEST += ("hostile_checkpoints", "walk", "formats", "spectrum", "trainings", "adaptive", "check", "study", "paths")
+SLOW = 10  # a test that is marked slow takes as long as some ten others
 
 
 def pytest_configure(config):
     config.option.loadscopereorder = False  # files are handed out as they are collected, not by their number of tests
 
 
+@pytest.hookimpl(trylast=True)  # after what `-m` leaves out
 def pytest_collection_modifyitems(items):
-    place = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+    """Files with most to do come first: whoever starts one of them last keeps the others waiting."""
+    work = Counter()
+    for item in items:
+        work[item.path] += SLOW if item.get_closest_marker("slow") else 1
+    items.sort(key=lambda item: -work[item.path])
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,8 @@
 """A network small enough for a dense Hessian, trained for a second, in memory and in a file."""
 
+import copy
+from functools import cache
+
 import torch
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
@@ -20,6 +23,11 @@ def digits(examples=60):
 
 def network(seed=0, width=1, steps=40):
     """resnet-8 after some steps of gradient descent."""
+    return copy.deepcopy(_trained(seed, width, steps))
+
+
+@cache
+def _trained(seed, width, steps):
     return list(snapshots(seed, width, steps, every=steps))[-1]
 
 

@@ -20,6 +20,7 @@ from landscape.errors import BadInput
 from landscape.evaluation.calling import attempt, evaluating, predict
 from landscape.nested import Nested, length
 from landscape.networks import Block
+from landscape.networks.transformer import Layer
 
 __all__ = ["Foreign", "blocks", "check", "ends", "stages"]
 
@@ -71,6 +72,8 @@ def blocks(
         return _described(network, described(network))
     known_blocks: dict[str, Block | Foreign]
     known_blocks = {name: m for name, m in network.named_modules() if isinstance(m, Block) and m.removable}
+    if known_blocks and layers:
+        return _whole_layers(network, known_blocks)
     if not known_blocks:
         known_blocks = {
             ".".join(filter(None, (name, part))): Foreign(branches)
@@ -83,6 +86,19 @@ def blocks(
             "or give a function that says where its branches end: --blocks"
         )
     return known_blocks
+
+
+def _whole_layers(network: nn.Module, parts: Mapping[str, Block | Foreign]) -> dict[str, Block | Foreign]:
+    """The blocks of a network of ours, those of a layer as one."""
+    joined: dict[str, Block | Foreign] = {}
+    for name, block in parts.items():
+        layer = name.rpartition(".")[0]
+        if not isinstance(network.get_submodule(layer), Layer):
+            joined[name] = block
+        elif layer not in joined:
+            inner = [part for other, part in parts.items() if other.startswith(f"{layer}.")]
+            joined[layer] = Foreign(tuple(end for part in inner for end in ends(part)))
+    return joined
 
 
 def ends(block: Block | Foreign) -> tuple[nn.Module, ...]:

@@ -29,6 +29,12 @@ from landscape.errors import BadInput
 __all__ = ["blocks", "by_block", "by_kind", "by_number", "by_order", "depth_order", "lesions", "wilson"]
 
 ROUNDING = 1e-6
+DIAMOND: dict[str, Any] = {"marker": "D", "markersize": 3.4, "markerfacecolor": "white"}
+# The parts of a layer, of which each is a block
+PARTS: dict[str, dict[str, Any]] = {
+    "attention": {"marker": "o", "markersize": 3.0},
+    "mlp": {"marker": "^", "markersize": 3.6, "markerfacecolor": "white"},
+}
 CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "fashionmnist": 10}
 
 
@@ -74,7 +80,7 @@ def by_block(
     -------
     Axes
         The ones given. The first block of every stage but the first, which changes the shape, is an
-        open diamond.
+        open diamond; of a transformer's layers, an attention is a dot and an MLP an open triangle.
     """
     deleted, done = file["deleted"], file["done"]
     alone = np.flatnonzero((deleted.sum(axis=1) == 1) & done)
@@ -87,8 +93,12 @@ def by_block(
         axes.errorbar(x, error, (error - low, high - error), fmt="none", ecolor=color, elinewidth=0.6)
     lost(axes, x, ~np.isfinite(error), color)
     first = np.isin(place, _shape_changing(order))
-    axes.plot(x[~first], error[~first], "o", color=color, markersize=2.6)
-    axes.plot(x[first], error[first], "D", color=color, markersize=3.4, markerfacecolor="white")
+    looks = [(~first, {"marker": "o", "markersize": 2.6}), (first, DIAMOND)]
+    if _in_parts(order):
+        part = np.array([name.rpartition(".")[2] for name in names])
+        looks = [(part == which, look) for which, look in PARTS.items()]
+    for these, look in looks:
+        axes.plot(x[these], error[these], color=color, linestyle="none", **look)
     for intact in np.flatnonzero(~deleted.any(axis=1) & done)[:1]:
         axes.axhline(values[intact], color=color, linewidth=0.7, dashes=DASHES, zorder=1)
     return axes
@@ -268,7 +278,7 @@ def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]
     for (file, title), shift, own in zip(pairs, shifts, orders, strict=True):
         how = {"color": color[title], "shift": shift, "span": len(order), "errors": errors}
         by_block(axes, file, order if aligned else own, **how)
-    starts = _starts(order) if aligned else [0]
+    starts, what = _starts(order) if aligned else [0], "layer" if _in_parts(order) else "stage"
     for stage, (start, stop) in enumerate(pairwise([*starts, len(order)]), start=1):
         if stage > 1:
             axes.axvline(start + 0.5, color="0.8", linewidth=0.5, zorder=0)
@@ -278,7 +288,7 @@ def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]
                 "textcoords": "offset points",
                 "ha": "center",
             }
-            axes.annotate(f"stage {stage}", ((start + stop + 1) / 2, 1), (0, 2), fontsize=NOTE, **where)
+            axes.annotate(f"{what} {stage}", ((start + stop + 1) / 2, 1), (0, 2), fontsize=NOTE, **where)
     axes.set(xlim=(0.3, len(order) + 0.7), xlabel="deleted block, by depth")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if not aligned:
@@ -286,8 +296,11 @@ def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]
         axes.set_xticks(np.linspace(0.5, len(order) + 0.5, 5), ["0", "0.25", "0.5", "0.75", "1"])
     keys = {"nothing deleted": {"dashes": DASHES, "linewidth": 0.7}}
     if any(map(_shape_changing, orders)):
-        diamond = {"linestyle": "none", "marker": "D", "markersize": 3.4, "markerfacecolor": "white"}
-        keys |= {"first block of a later stage": diamond}
+        keys |= {"first block of a later stage": {"linestyle": "none", **DIAMOND}}
+    if any(map(_in_parts, orders)):
+        keys |= {
+            name: {"linestyle": "none", **look} for name, look in zip(("attention", "MLP"), PARTS.values(), strict=True)
+        }
     return keys | _finished(axes, pairs, errors, 102)
 
 
@@ -392,6 +405,11 @@ def _aligned(blocks: Sequence[str], order: Sequence[str]) -> bool:
 def _shape_changing(order: Sequence[str]) -> list[int]:
     """The first blocks of stages but the first; where they cannot be deleted, the next is not one."""
     return [i for i in _starts(order)[1:] if order[i].rpartition(".")[2] == "0"]
+
+
+def _in_parts(order: Sequence[str]) -> bool:
+    """Whether blocks are the attention and the MLP of layers."""
+    return all(name.rpartition(".")[2] in PARTS for name in order)
 
 
 def _starts(order: Sequence[str]) -> list[int]:

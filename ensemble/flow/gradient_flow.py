@@ -36,7 +36,7 @@ from landscape.log import Report
 from landscape.nested import Nested, cat, length, mapped, split
 from landscape.networks.layout import channels_last
 from landscape.networks.network import Network
-from landscape.training.loop import train_epochs
+from landscape.training.loop import default_recipe, train_epochs
 from landscape.training.variants import recipe as recipe_named
 from landscape.training.variants import trained_here, variant
 from landscape.validate import different, numbers, one_of, whole
@@ -60,12 +60,13 @@ def gradient_flow(
     seeds: int = 3,
     data: str | None = None,
     root: str | os.PathLike | None = None,
+    window: int | None = None,
     mean: Sequence[float] | str | None = None,
     std: Sequence[float] | None = None,
     standardize: bool | None = None,
     examples: int | None = None,
     epochs: int = 0,
-    recipe: str = "fast",
+    recipe: str | None = None,
     learning_rate: float | None = None,
     batches: int = 4,
     batch_size: int = 128,
@@ -94,7 +95,7 @@ def gradient_flow(
     width : channels of the first stage
     seeds : of each variant: seeds 0, 1, …
     data : by default the checkpoints' own, or else digits
-    root, mean, std, standardize, examples : see `landscape.training.train.train`
+    root, window, mean, std, standardize, examples : see `landscape.training.train.train`
     epochs : of training; 0 for none
     recipe, learning_rate : see `landscape.training.train.train`
     batches, batch_size : number of batches, and of examples in each, that are measured: the first of a stratified order
@@ -140,7 +141,10 @@ def gradient_flow(
             names = [trained[path.stem].data_named(data, path) for path in paths]
             name = names[0] if names else data or "digits"
             inputs = standardisation(mean, std, standardize, _recorded(trained))
-            training, test = datasets.load_for_training(name, root=root, examples=examples, **inputs)
+            if window is None and data is None:
+                window = next((checkpoint.data.get("window") for checkpoint in trained.values()), None)
+            training, test = datasets.load_for_training(name, root=root, window=window, examples=examples, **inputs)
+            recipe = default_recipe(training) if recipe is None else recipe
             different([path.stem for path in paths])
             rows = _rows(variants, numbers("depth", depth), seeds, trained, bool(epochs))
 

@@ -181,9 +181,13 @@ def _cut(network: nn.Module, inputs: Nested, chosen: Mapping, image: bool, count
 def _own(network: Network, dtype: torch.dtype, image: bool) -> Chain:
     network = copy.deepcopy(network).to(dtype).eval()
     stem, *parts, head = network.parts()
+
+    def cast(x: Tensor) -> Tensor:
+        return x.to(dtype) if x.is_floating_point() else x  # tokens stay what they are
+
     if image:
-        return Chain(lambda x: x.to(dtype), [_step(part) for part in (stem, *parts)], head)
-    return Chain(lambda x: stem(x.to(dtype)), [_step(part) for part in parts], head)
+        return Chain(cast, [_step(part) for part in (stem, *parts)], head)
+    return Chain(lambda x: stem(cast(x)), [_step(part) for part in parts], head)
 
 
 def _step(module: nn.Module) -> Step:

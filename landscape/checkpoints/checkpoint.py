@@ -18,6 +18,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from landscape.checkpoints import pretrained
 from landscape.checkpoints.cifar_resnets import entry_of, renamed
 from landscape.checkpoints.entries import averages_in, completed, entry_for, flat, nearest, parts_of
 from landscape.checkpoints.safe_load import Unsound, files_of, plain, read, sound
@@ -27,7 +28,7 @@ from landscape.errors import BadInput
 from landscape.networks import NETWORKS, build, titled
 from landscape.networks.size_limit import TooLarge, at_most
 
-__all__ = ["Checkpoint", "Foreign", "load", "save", "sha256_of"]
+__all__ = ["Checkpoint", "Foreign", "Pretrained", "load", "save", "sha256_of"]
 
 FORMAT = 1
 
@@ -122,12 +123,15 @@ class Checkpoint:
         except RuntimeError as error:
             raise self._other(self._why(network, error)) from error
         self._check_averages(network)
+        self._check_finite(network)
+        return network
+
+    def _check_finite(self, network: nn.Module) -> None:
         if broken := [name for name, parameter in network.named_parameters() if not parameter.isfinite().all()]:
             raise BadInput(
                 f"the weights of {self.title} are not finite in {broken[0]}, as after a training that diverged; "
                 "use an earlier checkpoint"
             )
-        return network
 
     def _tensors(self) -> list[Tensor]:
         """What there is in the file for a network."""
@@ -224,6 +228,33 @@ class Foreign(Checkpoint):
         return nearest(self.parts, network) if self.parts else super()._why(network, error)
 
 
+@dataclass
+class Pretrained(Checkpoint):
+    """A network of transformers in a folder of ``save_pretrained()``, which says itself what it is.
+
+    Attributes
+    ----------
+    path : of the folder, after which the network is called
+    config : SHA-256 of its config.json
+    notes : lines on what was found that a user should see
+    """
+
+    path: Path = Path()
+    config: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        return self.path.resolve().name
+
+    def restore(self, named: str | None = None) -> nn.Module:
+        if named is not None and named != self.network:
+            raise BadInput(f"{self.path} holds a {self.network}, not a {named}; leave out --network")
+        network, self.notes = pretrained.restored(self.path, self.network.rpartition(":")[2], self.weights)
+        self._check_finite(network)
+        return network
+
+
 def save(checkpoint: Checkpoint, path: str | os.PathLike) -> None:
     """Write a checkpoint whole or not at all.
 
@@ -250,8 +281,8 @@ def load(
     ----------
     path : a file of `save`; one of ``torch.save`` that has a state dict somewhere in it; a ``.safetensors`` file; or a
         folder of Hugging Face with ``model.safetensors`` or ``pytorch_model.bin``, in shards as well
-    network : what to build for weights alone; its arguments are the caller's to add, but for what
-        `landscape.checkpoints.cifar_resnets` reads off the weights
+    network : what to build for weights alone, but for a folder whose config.json names a class of transformers; its
+        arguments are the caller's to add, but for what `landscape.checkpoints.cifar_resnets` reads off the weights
     lazy : map the tensors, so that only those which are used are read, and leave `sha256` empty, which needs all
     entry : which set of weights to take from a file of another program that has several, such as raw and averaged
         ones: its name, keys of dicts in dicts joined by dots, or as much of it as tells it from the others
@@ -266,6 +297,8 @@ def load(
     path = Path(path)
     if not (path.is_file() or path.is_dir()):
         raise BadInput(f"there is no checkpoint {path}; make one with scripts/train.py")
+    if network is None and path.is_dir() and (architecture := pretrained.architecture_of(path)) is not None:
+        return _pretrained(path, architecture, lazy, entry)
     content = _content(path, lazy)
     sha256 = "" if lazy else sha256_of(path)
     names = {f.name for f in fields(Checkpoint)} - {"sha256"}
@@ -311,6 +344,24 @@ def load(
     return foreign if like is None else foreign.under_names_of(like)
 
 
+def _pretrained(path: Path, architecture: str, lazy: bool, entry: str | None) -> Pretrained:
+    if entry is not None:
+        raise BadInput(f"{path} is a folder of one network, which has no entries; name none")
+    content = _content(path, lazy)
+    if not (isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values())):
+        raise _unsafe(path, Unsound("it holds more than tensors by name"))
+    weights = _sound(content, path, lazy=True)  # the network's copies of them are asked for as it is made
+    return Pretrained(
+        f"transformers:{architecture}",
+        {},
+        weights,
+        format=0,
+        sha256="" if lazy else sha256_of(path),
+        path=path,
+        config=sha256_of(path / "config.json"),
+    )
+
+
 def sha256_of(path: str | os.PathLike) -> str:
     """SHA-256 of a file, as `load` gives it; of a folder, that of the names and digests of the files read from it.
 
@@ -351,7 +402,7 @@ def _measured(value: object) -> bool:
 # Field: whether a value is as `save` has it from train.py.
 WRITTEN: dict[str, Callable[[Any], object]] = {
     "format": lambda v: isinstance(v, int) and 1 <= v < 1000,
-    "network": lambda v: isinstance(v, str) and re.fullmatch(r"\w+|[\w.]+:\w+", v),
+    "network": lambda v: isinstance(v, str) and re.fullmatch(r"\w+|[\w.]+:[\w.]+", v),
     "arguments": _words,
     "weights": lambda v: isinstance(v, dict) and all(isinstance(each, Tensor) for each in v.values()),
     "data": lambda v: (

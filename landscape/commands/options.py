@@ -42,8 +42,8 @@ def evaluator_options(parser: Parser, split: str, several: bool = False, both: b
         "checkpoint",
         metavar="CHECKPOINT",
         type=Path,
-        help="a checkpoint of train; or any state dict, .pt or .safetensors, or a Hugging Face folder, with --network, "
-        "--argument and --data",
+        help="a checkpoint of train; a folder of transformers' save_pretrained(), with --data; or any state dict, .pt "
+        "or .safetensors, with --network, --argument and --data",
     )
     parser.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write or to go on with")
     group = parser.add_argument_group("what is measured")
@@ -76,7 +76,9 @@ def evaluator_options(parser: Parser, split: str, several: bool = False, both: b
     )
     group.add_argument("--seed", type=int, default=0, help="random seed")
     group.add_argument(
-        "--network", help=f"what the weights belong to, where it is not skipscape's own; or {', '.join(NETWORKS)}"
+        "--network",
+        help="what the weights belong to, where the checkpoint does not say it: package.module:factory, timm:NAME, or "
+        f"{', '.join(NETWORKS)}",
     )
     group.add_argument(
         "--argument",
@@ -96,9 +98,17 @@ def evaluator_options(parser: Parser, split: str, several: bool = False, both: b
         "help": "short for --argument depth=N",
     }
     group.add_argument("--depth", dest="arguments", action="append", default=[], **depth)
-    group.add_argument("--data", help="the data, where they are not one of the known names: a folder, an .npz file, …")
+    group.add_argument(
+        "--data", help="the data, where they are not one of the known names: a folder, an .npz file, text:PATH, …"
+    )
     group.add_argument("--root", type=Path, help="where torchvision's data lie")
     group.add_argument("--size", type=int, help="side, in pixels, that the images of a folder are resized to")
+    group.add_argument(
+        "--window",
+        type=int,
+        metavar="T",
+        help="tokens of an example of text (default: 256, or as many as the network is made for)",
+    )
     input_options(group)
     group = parser.add_argument_group("how")
     device_option(group)
@@ -249,16 +259,21 @@ def variant_options(parser: Parser, epochs: int, data: str | None) -> None:
     epochs, data : defaults
     """
     g = parser.add_argument_group("networks and data")
-    g.add_argument("--depth", type=int, nargs="+", default=(20,), help="weight layers")
-    g.add_argument("--width", type=int, default=16, help="channels of the first stage")
+    g.add_argument("--depth", type=int, nargs="+", default=(20,), help="weight layers; of a transformer, layers")
+    g.add_argument("--width", type=int, default=16, help="channels of the first stage; of a transformer, of the stream")
     g.add_argument("--seeds", type=int, default=3, help="of each network: seeds 0, 1, …")
     g.add_argument("--data", default=data, help="as for train.py")
     g.add_argument("--root", type=Path, help="where torchvision's data lie")
+    g.add_argument("--window", type=int, metavar="T", help="tokens of an example of text (default: 256)")
     input_options(g, training=True)
-    g.add_argument("--examples", type=int, help="a stratified subset of so many training images")
+    g.add_argument("--examples", type=int, help="a stratified subset of so many training examples")
     g = parser.add_argument_group("training")
     g.add_argument("--epochs", type=int, default=epochs)
-    g.add_argument("--recipe", choices=RECIPES, default="fast", help="schedule, learning rate and weight decay")
+    g.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        help="schedule, optimizer, learning rate and weight decay (default: fast; for tokens, text)",
+    )
     g.add_argument("--learning-rate", type=float, help="by default the recipe's")
     g.add_argument("--batch-size", type=int, default=128, help="examples a step")
 

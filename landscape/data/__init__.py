@@ -11,7 +11,7 @@ every device.
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from landscape.data.sources import KNOWN, VOID, source
+from landscape.data.sources import IMAGES, KNOWN, TEXTS, VOID, source
 from landscape.errors import BadInput, did_you_mean
 from landscape.memory import guard_memory
 from landscape.nested import Nested, leaves, length, mapped, take
@@ -27,7 +27,9 @@ from landscape.nested import split as split_up
 
 __all__ = [
     "CONSTANTS",
+    "IMAGES",
     "KNOWN",
+    "TEXTS",
     "VOID",
     "Data",
     "augment",
@@ -50,6 +52,7 @@ CONSTANTS = {
 PUBLISHED = ("cifar10", "cifar100")  # training splits whose constants are not recomputed
 
 LEAST_ACTIVATIONS = 8 * 16 * 4  # bytes a pixel: 8 images at once, 16 channels, float32
+COMPACT = (torch.int16, torch.int32)  # of targets that are many, until some are chosen
 SHOWN = 4  # constants in a line of text; the digest of the data tells the rest apart
 
 
@@ -61,7 +64,7 @@ class Data:
     ----------
     name : str
         What it was loaded as; of a folder or an .npz file, the base name.
-    split : "train" or "test"
+    split : "train" or "test"; or "all", of text that knows no splits
     images : Tensor, or tuple, list or dict of Tensors
         The inputs; of images, float32 (N, C, H, W).
     labels : Tensor, or tuple, list or dict of Tensors
@@ -86,6 +89,14 @@ class Data:
     digest: str
     inputs: str = "as they are"
 
+    @property
+    def of_tokens(self) -> bool:
+        """Whether examples are windows of tokens, each with a target of its own."""
+        both = (self.images, self.labels)
+        return all(isinstance(t, Tensor) and t.dtype == torch.int64 and t.ndim == 2 for t in both) and (
+            self.images.shape == self.labels.shape
+        )
+
 
 def load(
     name: str,
@@ -99,6 +110,8 @@ def load(
     standardize: bool = False,
     download: bool = False,
     size: int | None = None,
+    window: int | None = None,
+    model: str | Path | None = None,
 ) -> Data:
     """Load one split into memory.
 
@@ -106,10 +119,13 @@ def load(
     ----------
     name : str
         ``digits`` (comes with scikit-learn), ``cifar10``, ``cifar100``, ``fashionmnist``;
+        ``stdlib``, the sources of Python's own standard library as text, see `landscape.data.text`;
         a folder ``ROOT/{train,test}/<class>/*.jpg`` (or png; ``val`` may stand for ``test``), read as RGB;
         an ``.npz`` file of ``train_inputs``, ``train_targets``, ``test_inputs``, ``test_targets`` (or ``…_images``,
         ``…_labels``), where ``train_inputs.NAME`` is one of several; or ``package.module:function``, called as
         ``function(split)``, returning ``(inputs, targets)``, a Dataset or a DataLoader.
+        ``text:PATH``, a file or folder of text, see `landscape.data.text`; an ``.npy`` file of tokens, or an ``.npz``
+        file that has ``input_ids`` or ``tokens``, see `landscape.data.tokens`.
         Arrays of uint8, (N, H, W), (N, H, W, C) or (N, C, H, W), are images; other inputs are taken as they are.
     split : "train" or "test"
     root : path, optional
@@ -117,7 +133,7 @@ def load(
     examples : int, optional
         Take only so many, the first of ``stratified_order``; by default all, in stored order.
     seed : int
-        Of that order; nothing else depends on it.
+        Of that order, and of which tokens are masked for a masked language model; nothing else depends on it.
     mean, std : C floats each, optional
         Constants to standardise inputs with, both or neither; or `mean` alone is a name in ``CONSTANTS``. By default,
         and where they are empty, inputs are not standardised.
@@ -127,6 +143,11 @@ def load(
         Let torchvision fetch what is missing.
     size : int, optional
         Side, in pixels, that the images of a folder are resized to.
+    window : int, optional
+        Tokens of an example of text; by default 256, or fewer where the model is made for fewer.
+    model : path, optional
+        A folder of save_pretrained(), whose tokenizer and task text is read for; by default it is read as bytes, of
+        which the next is predicted.
 
     Raises
     ------
@@ -136,7 +157,7 @@ def load(
     if split not in ("train", "test"):
         raise BadInput(f"split is {split!r}; expected 'train' or 'test'")
     mean, std = _given(mean, std, standardize)
-    label, read = source(name, root=root, download=download, size=size)
+    label, read = source(name, root=root, download=download, size=size, window=window, model=model, seed=seed)
     part = read(split)
     index = _choose(part.targets, examples, seed, f"the {split} split of {label}")
     if standardize and name in PUBLISHED:
@@ -153,26 +174,30 @@ def load(
             height, width = images.shape[2:]
             what = f"a network on images of {width}×{height} pixels, as in {label},"
             guard_memory(LEAST_ACTIVATIONS * height * width, what)
-    said = _said(inputs, part.rounded, mean, std)
+    said = part.said or _said(inputs, part.rounded, mean, std)
     inputs = _prepared(inputs, mean, std, label)
-    targets = take(part.targets, index)
-    return Data(label, split, inputs, targets, part.classes, mean, std, _digest(inputs, targets), said)
+    targets = mapped(lambda tensor: tensor.long() if tensor.dtype in COMPACT else tensor, take(part.targets, index))
+    return Data(
+        label, "all" if part.whole else split, inputs, targets, part.classes, mean, std, _digest(inputs, targets), said
+    )
 
 
 def load_for_training(
     name: str, *, examples: int | None = None, seed: int = 0, standardize: bool | None = None, **options: Any
 ) -> tuple[Data, Data]:
-    """Both splits, to train a classifier on the first; parameters are those of `load`.
+    """Both splits, to train a classifier or a language model on the first; parameters are those of `load`.
 
     Parameters
     ----------
+    examples : int, optional
+        Take only so many of the first; and of the test split of text, a tenth as many.
     standardize : bool, optional
-        By default where the data are ones that this package knows by name and no constants are given.
+        By default where the data are images that this package knows by name and no constants are given.
 
     Returns
     -------
     training, test : Data
-        With the same constants; `examples` and `seed` are of the first.
+        With the same constants, and of tokens with the same number of classes.
 
     Raises
     ------
@@ -181,9 +206,13 @@ def load_for_training(
     """
     constants = {n: options.pop(n) for n in ("mean", "std") if n in options}
     if constants.get("mean") is None and constants.get("std") is None:
-        standardize = name in KNOWN if standardize is None else standardize
+        standardize = name in IMAGES if standardize is None else standardize
     training = load(name, "train", examples=examples, seed=seed, standardize=bool(standardize), **constants, **options)
     test = load(name, "test", mean=training.mean, std=training.std, **options)
+    if training.split == test.split:
+        raise BadInput(f"{training.name} has no test split; give a folder with train.txt and test.txt")
+    if training.of_tokens and test.of_tokens:
+        return _of_tokens(training, test, examples, seed)
     for data in (training, test):
         if not (isinstance(data.labels, Tensor) and data.labels.ndim == 1 and data.classes):
             raise BadInput(f"{data.name}: the {data.split} split has no class for each example; training needs one")
@@ -200,6 +229,19 @@ def load_for_training(
             f"{test.name}: a test label is {test.classes - 1}; expected 0 to {training.classes - 1} as in training"
         )
     return training, test
+
+
+def _of_tokens(training: Data, test: Data, examples: int | None, seed: int) -> tuple[Data, Data]:
+    """Both with as many classes as there are tokens in either; the test split may be a tenth of `examples`."""
+    if examples is not None and len(test.labels) > (few := max(1, examples // 10)):
+        index = stratified_order(test.labels, seed)[:few]
+        images, labels = take((test.images, test.labels), index)
+        test = replace(test, images=images, labels=labels, digest=_digest(images, labels))
+    for data in (training, test):
+        if bool((data.labels == VOID).all(1).any()):
+            raise BadInput(f"{data.name}: the {data.split} split has windows without any target; leave them out")
+    classes = max(max(data.classes or 0, 1 + int(data.images.max())) for data in (training, test))
+    return replace(training, classes=classes), replace(test, classes=classes)
 
 
 def stratified_order(labels: Nested, seed: int) -> Tensor:

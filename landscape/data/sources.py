@@ -7,16 +7,15 @@ in reading them is a ``BadInput`` that names the file.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import traceback
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -24,51 +23,38 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
+from landscape.data import archives, text, tokens
+from landscape.data.splits import VOID, Source, Split, blaming, one_line
 from landscape.errors import BadInput, did_you_mean
 from landscape.import_path import import_object
 from landscape.memory import guard_memory
 from landscape.nested import Nested, cat, length, take
 
-__all__ = ["VOID", "Source", "Split", "source"]
+__all__ = ["IMAGES", "KNOWN", "TEXTS", "VOID", "Source", "Split", "source"]
 
-
-class Split(NamedTuple):
-    """One split of the data.
-
-    Attributes
-    ----------
-    inputs : function of an index (n,)
-        Decodes only what is asked: images of 8 bits are uint8 (n, C, H, W); all else is as in `landscape.data`.
-    targets : see `landscape.data`
-    classes : of integer targets, or None
-    rounded : whether inputs had more digits than float32 has
-    """
-
-    inputs: Callable[[Tensor], Nested]
-    targets: Nested
-    classes: int | None
-    rounded: bool = False
-
-
-Source = Callable[[str], Split]
 
 # name: torchvision's class
 TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashionmnist": "FashionMNIST"}
-KNOWN = ("digits", *TORCHVISION)
+IMAGES = ("digits", *TORCHVISION)
+TEXTS = ("stdlib",)
+KNOWN = (*IMAGES, *TEXTS)
 ARRAYS = {"inputs": ("images", "inputs"), "targets": ("labels", "targets")}  # in an .npz file, behind train_ or test_
-VOID = -100  # a target that does not count, as in torch.nn.functional.cross_entropy
 VOID_BYTE = 255  # one in label maps of 8 bits, which the loss has to leave out
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 FORMATS = ("JPEG", "PNG")  # a file of another kind may have such a name; to decode PostScript is to run it
 MOST_CLASSES = 2**24  # a network with more outputs does not exist
 MOST_PIXELS = 2**26  # of an image; one of some bytes can claim any number
 
-# What packs itself a hundredfold is no set of images, but can fill the memory from a file of some kB.
-RATIO, PACKED = 100, 2**26
-
 
 def source(
-    name: str, *, root: str | Path | None = None, download: bool = False, size: int | None = None
+    name: str,
+    *,
+    root: str | Path | None = None,
+    download: bool = False,
+    size: int | None = None,
+    window: int | None = None,
+    model: str | Path | None = None,
+    seed: int = 0,
 ) -> tuple[str, Source]:
     """Find the data that ``name`` means; parameters are those of ``landscape.data.load``.
 
@@ -85,6 +71,13 @@ def source(
         If there are no such data, or they are not what they should be.
     """
     path = Path(name).expanduser()
+    array = _tokens_of(name, path)
+    if name == "stdlib" or name.startswith(text.PREFIX) or array:
+        if size is not None:
+            raise BadInput(f"size {size} was given, but {name} is text; only images are resized")
+        return text.source(f"{text.PREFIX}{path}" if array else name, window, Path(model) if model else None, seed)
+    if window is not None:
+        raise BadInput(f"window {window} was given, but {name} is no text; only this is cut into windows")
     if name not in KNOWN and path.is_dir():
         return path.resolve().name, _folder(path, size)
     if size is not None and (name in KNOWN or ":" in name or path.exists()):
@@ -100,8 +93,17 @@ def source(
         return name, _function(name)
     raise BadInput(
         f"no data {name!r}: expected {', '.join(KNOWN)}, an existing folder with train/ and test/, "
-        f"an .npz file, or package.module:function{did_you_mean(name, KNOWN)}"
+        f"an .npz file, text:PATH, or package.module:function{did_you_mean(name, KNOWN)}"
     )
+
+
+def _tokens_of(name: str, path: Path) -> bool:
+    """Whether it is a file with arrays of tokens."""
+    if path.suffix == ".npy" and path.is_file():
+        return True
+    if name in KNOWN or path.suffix != ".npz" or not path.is_file():
+        return False
+    return any(each.removeprefix("train_").removeprefix("test_") in tokens.NAMES for each in archives.members(path))
 
 
 def _digits(split: str) -> Split:
@@ -130,7 +132,9 @@ def _torchvision(name: str, root: str | Path | None, download: bool) -> Source:
             dataset = getattr(datasets, TORCHVISION[name])(root, train=split == "train", download=download)
         except Exception as error:  # of all kinds, when a file is cut short
             if download:
-                raise BadInput(f"cannot fetch {name} into {root} ({_line(error)}); pass --root where it is") from error
+                raise BadInput(
+                    f"cannot fetch {name} into {root} ({one_line(error)}); pass --root where it is"
+                ) from error
             raise BadInput(
                 f"{name} is not in {root}, or is damaged; pass --download to fetch it, or --root where it is"
             ) from error
@@ -208,7 +212,7 @@ def _decode(files: list[Path], size: int | None) -> Tensor:
 def _image(file: Path, size: int | None) -> np.ndarray:
     if not file.is_file():  # a pipe would be waited for
         raise BadInput(f"{file} is not a file; replace or remove it")
-    with _blaming(file), Image.open(file, formats=FORMATS) as image:
+    with blaming(file), Image.open(file, formats=FORMATS) as image:
         if image.width * image.height > MOST_PIXELS:
             raise BadInput(
                 f"{file} has {image.width}×{image.height} pixels, more than {MOST_PIXELS:,}; make it smaller"
@@ -221,10 +225,7 @@ def _image(file: Path, size: int | None) -> np.ndarray:
 
 def _npz(path: Path) -> Source:
     """Arrays in a zip file; headers are checked first, and inputs are read when they are asked for."""
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise BadInput(f"{path} is not a file; name an .npz file, or a folder with train/ and test/")
-    with _blaming(path), zipfile.ZipFile(path) as archive:
-        members = [name.removesuffix(".npy") for name in archive.namelist()]
+    members = archives.members(path)
 
     def named(split: str, what: str) -> str | dict[str, str] | None:
         """The array, or the arrays by what follows their common name."""
@@ -236,17 +237,10 @@ def _npz(path: Path) -> Source:
                 return parts
         return None
 
-    def array(name: str) -> np.ndarray:
-        with _blaming(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
-            shape, dtype = _header(archive, name)
-            # As it is, and as int64 or float32.
-            guard_memory(math.prod(shape) * (dtype.itemsize + (4 if dtype.kind == "f" else 8)), f"{name} of {path}")
-            return np.lib.format.read_array(member, allow_pickle=False)
-
     def tensors(names: str | dict[str, str], convert: Callable[[np.ndarray, str], Tensor]) -> Nested:
         if isinstance(names, dict):
             return {name: tensors(member, convert) for name, member in names.items()}
-        return convert(array(names), f"{names} of {path}")
+        return convert(archives.array(path, names), f"{names} of {path}")
 
     def read(split: str) -> Split:
         names: dict[str, Any] = {what: named(split, what) for what in ARRAYS}
@@ -254,8 +248,8 @@ def _npz(path: Path) -> Source:
             expected = " or ".join(f"{split}_{word}" for word in reversed(ARRAYS[lacking[0]]))
             raise BadInput(f"{path} has no array {expected}; it has {', '.join(sorted(members)[:10]) or 'none'}")
         each = [n for name in names.values() for n in (name.values() if isinstance(name, dict) else [name])]
-        with _blaming(path), zipfile.ZipFile(path) as archive:
-            headers = {name: _header(archive, name) for name in each}
+        with blaming(path), zipfile.ZipFile(path) as archive:
+            headers = {name: archives.header(archive, name) for name in each}
         counts = {name: (shape or (0,))[0] for name, (shape, _) in headers.items()}
         for name in each[1:]:
             if counts[name] != counts[each[0]]:
@@ -264,35 +258,15 @@ def _npz(path: Path) -> Source:
         classes = _classes(targets, f"{split} targets of {path}")
         if split != "train" and isinstance(labels := named("train", "targets"), str) and classes is not None:
             # A class may be absent from the test split.
-            training = _classes(_target(array(labels), f"{labels} of {path}"), f"train targets of {path}")
+            training = _classes(
+                _target(archives.array(path, labels), f"{labels} of {path}"), f"train targets of {path}"
+            )
             classes = max(classes, training or 0)
         inputs = names["inputs"]
         wide = any(_wide(headers[name][1]) for name in (inputs.values() if isinstance(inputs, dict) else [inputs]))
         return Split(lambda index: take(tensors(inputs, _input), index), targets, classes, wide)
 
     return read
-
-
-def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of an array in an .npz file, whose header is compared with the bytes there are."""
-    entry = archive.getinfo(f"{name}.npy")
-    with archive.open(entry) as member:
-        headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, _, dtype = headers[np.lib.format.read_magic(member)](member)
-        if dtype.hasobject:
-            raise BadInput(f"{name} of {archive.filename} holds Python objects; save it as plain numbers")
-        claimed = member.tell() + math.prod(shape) * dtype.itemsize
-    if claimed != entry.file_size:
-        raise BadInput(
-            f"{name} of {archive.filename} claims shape {shape}, that is {claimed} bytes, but has "
-            f"{entry.file_size}; the file is damaged, save it again"
-        )
-    if claimed > max(PACKED, RATIO * entry.compress_size):
-        raise BadInput(
-            f"{name} of {archive.filename} is packed {claimed // max(1, entry.compress_size)}-fold, as in a file that "
-            "is made to fill the memory; if it is not, save it with np.savez, which does not compress"
-        )
-    return shape, dtype
 
 
 def _function(name: str) -> Source:
@@ -306,9 +280,9 @@ def _function(name: str) -> Source:
             raise
         except Exception as error:
             at = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{type(error).__name__}: {_line(error)}, in line {at.lineno} of {at.filename}"
+            where = f"{type(error).__name__}: {one_line(error)}, in line {at.lineno} of {at.filename}"
             raise BadInput(f"{name}({split!r}) fails ({where}); mend it, or choose a split that it has") from error
-        with _blaming(f"what {name} returned", "return (inputs, targets), a Dataset or a DataLoader"):
+        with blaming(f"what {name} returned", "return (inputs, targets), a Dataset or a DataLoader"):
             if isinstance(result, Dataset):
                 result = DataLoader(result, 256)
             if isinstance(result, DataLoader):
@@ -465,18 +439,3 @@ def _classes(targets: Nested, what: str) -> int | None:
     if targets.ndim == 1 and high > MOST_CLASSES:
         raise BadInput(f"{what} go up to {high}; expected class numbers from 0. Renumber the classes")
     return high + 1 if high >= 0 else None
-
-
-@contextlib.contextmanager
-def _blaming(what: Path | str, cure: str = "replace or remove it") -> Iterator[None]:
-    """Blame a file for whatever goes wrong in reading it: decoders raise all kinds on broken bytes."""
-    try:
-        yield
-    except BadInput:
-        raise
-    except Exception as error:
-        raise BadInput(f"cannot read {what} ({_line(error)}); {cure}") from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

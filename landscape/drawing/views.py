@@ -16,7 +16,7 @@ NAMES = {"objective": "loss + weight decay", "penalty": "weight decay"}
 
 
 def shown(file: Results, variable: str) -> Results:
-    """The results with another variable in the place of the loss: test_loss, mse, objective, …
+    """The results with another variable in the place of the loss: test_loss, mse, objective, …; or perplexity.
 
     Raises
     ------
@@ -25,6 +25,8 @@ def shown(file: Results, variable: str) -> Results:
     """
     if variable == "loss":
         return file
+    if variable.removeprefix("test_") == "perplexity":
+        file = _with_perplexity(file, variable)
     losses = [name for name in file.variables if f"{name}_se" in file.variables or name in NAMES]
     losses = [name for name in losses if not name.endswith("accuracy")]
     if variable not in losses:
@@ -46,6 +48,24 @@ def shown(file: Results, variable: str) -> Results:
     dims = file.dims | dict.fromkeys(there, file.dims[variable])
     parts: dict[str, Any] = {"variables": left | there, "dims": dims}
     return replace(file, **parts, attributes=file.attributes | renamed, metadata=file.metadata | units)
+
+
+def _with_perplexity(file: Results, variable: str) -> Results:
+    """The results with e to the power of the mean loss, and its standard error, as a metric beside the others."""
+    mean = "test_loss" if variable.startswith("test_") else "loss"
+    if file.attributes.get("loss", "cross_entropy") != "cross_entropy" or mean not in file.variables:
+        raise BadInput(f"{file.source} has no {mean} that is a cross-entropy, and so no {variable}; draw what it has")
+    with np.errstate(over="ignore"):
+        perplexity = np.exp(file[mean])
+        error = perplexity * file.variables.get(f"{mean}_se", np.full(perplexity.shape, np.nan))
+    more = {variable: perplexity, f"{variable}_se": error}
+    return replace(
+        file,
+        variables={**file.variables, **more},
+        dims=file.dims | dict.fromkeys(more, file.dims[mean]),
+        metadata={**file.metadata, variable: {"units": "1"}},
+        attributes=file.attributes | {"metrics": [*np.atleast_1d(file.attributes.get("metrics", [])), "perplexity"]},
+    )
 
 
 def averaged(file: Results) -> Results:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from landscape import data as datasets
 from landscape.checkpoints import checkpoint as checkpoints
 from landscape.checkpoints import cifar_resnets as foreign_names
-from landscape.checkpoints.checkpoint import Checkpoint
+from landscape.checkpoints.checkpoint import Checkpoint, Pretrained
 from landscape.data.sources import source
 from landscape.data.standardisation import standardisation
 from landscape.engine.ranks import Communicator, collective_errors, communicator
@@ -163,6 +163,7 @@ class Evaluator:
         data: str | None = None,
         root: str | os.PathLike | None = None,
         size: int | None = None,
+        window: int | None = None,
         mean: Sequence[float] | str | None = None,
         std: Sequence[float] | None = None,
         standardize: bool | None = None,
@@ -179,22 +180,23 @@ class Evaluator:
         Parameters
         ----------
         checkpoint : path
-            Of a checkpoint of `train`; or of any state dict, .pt or .safetensors, or of a Hugging Face folder, with
-            `network`, `arguments` and `data`.
+            Of a checkpoint of `train`; of a folder of transformers' save_pretrained(), with `data`; or of any state
+            dict, .pt or .safetensors, with `network`, `arguments` and `data`.
         split : {"train", "test", "both"}
             Of the data; with "both" the test split is measured into variables test_….
         loss, metrics, outputs, examples, batch_size, tolerance, dtype, seed : see `Evaluator`
         network : str, optional
-            What the weights belong to, where they are not of a network of skipscape: "package.module:factory", or one
-            of its own names.
+            What the weights belong to, where the checkpoint does not say it: "package.module:factory", "timm:NAME" for
+            a network of timm by its name, or the name of one of skipscape.
         arguments : dict, or NAME=VALUE words
             What that network is built with.
         entry : str, optional
             Which weights of a file that has several, raw and averaged ones, for example.
         data : str, optional
-            The data, where they are not one of the known names: a folder, an .npz file, …; see `landscape.data.load`.
-        root, size, mean, std, standardize : see `landscape.data.load`
-            By default inputs are standardised as the checkpoint has recorded.
+            The data, where they are not one of the known names: a folder, an .npz file, text:PATH, …; see
+            `landscape.data.load`. Text is read as a folder's tokenizer and task have it, or else as bytes.
+        root, size, window, mean, std, standardize : see `landscape.data.load`
+            By default windows are as long, and inputs standardised, as the checkpoint has recorded.
         device : {"auto", "cpu", "cuda"}
         comm : an MPI communicator; by default all ranks that mpiexec has started
 
@@ -213,11 +215,15 @@ class Evaluator:
         on = choose_device(comm, device)
         with collective_errors(comm):  # before the ranks of a machine turn to each other
             stored, data_name = _loaded(path, network, words, entry, data)
-        how = {"root": root, "size": size, "examples": examples, "seed": seed}
+        how: dict[str, Any] = {"root": root, "size": size, "examples": examples, "seed": seed}
         with collective_errors(comm):
+            how["window"] = stored.data.get("window") if window is None and data is None else window
+            how["model"] = path if path.is_dir() else None  # whose tokenizer it is
             how |= standardisation(mean, std, standardize, stored.data)
             parts = ["train", "test"] if split == "both" else [split]
             loaded = [_data(data_name, part, how, tolerance is not None, comm) for part in parts]
+            if len({each.split for each in loaded}) < len(parts):
+                raise BadInput(f"{data_name} has no test split; leave out --split both, or give train.txt and test.txt")
             if not stored.format:
                 if stored.arguments:
                     say(comm, foreign_names.describe_architecture(stored.network, stored.arguments))
@@ -240,6 +246,8 @@ class Evaluator:
                 evaluator._more["factory"] = stored.network
                 built = " ".join(f"{name}={value!r}" for name, value in sorted(stored.arguments.items()))
                 evaluator._more["arguments"] = built
+            if isinstance(stored, Pretrained):
+                evaluator._more["config_digest"] = stored.config
             evaluator._score(loss, metrics)
         evaluator.label, evaluator._factory = str(path), network
         evaluator._entry, evaluator._data = entry, (data_name, split, how)
@@ -304,7 +312,7 @@ class Evaluator:
         if self._data is None or self._data[2].get("examples") is None:
             return np.arange(sum(length(targets) for _, targets in self.sources[0].batches))
         name, split, how = self._data
-        _, parts = source(name, root=how["root"], size=how["size"])
+        _, parts = source(name, **{each: how[each] for each in ("root", "size", "window", "model", "seed")})
         _, targets, *_ = parts("train" if split == "both" else split)
         return datasets.stratified_order(targets, how["seed"])[: how["examples"]].numpy()
 
@@ -389,7 +397,7 @@ def _loaded(
         raise BadInput(
             f"{path} is in training, at epoch {checkpoint.state.get('epoch')}; let scripts/train.py finish it first"
         )
-    if checkpoint.format and arguments:
+    if (checkpoint.format or isinstance(checkpoint, Pretrained)) and arguments:
         raise BadInput(f"{path} says itself what its network is built with; leave out --argument")
     return checkpoint, checkpoint.data_named(data, path)
 
@@ -421,7 +429,7 @@ def _size(data: datasets.Data, dtype: str, device: torch.device, tolerance: floa
 def _inputs(data: datasets.Data, checkpoint: Checkpoint) -> str:
     """What is done to the inputs, and what the weights may want."""
     hint = ""
-    if not data.mean and not checkpoint.format and data.name in datasets.KNOWN:
+    if not data.mean and not checkpoint.format and data.name in datasets.IMAGES:
         which = f"--mean {data.name}" if data.name in datasets.CONSTANTS else "--standardize"
         hint = f"; if the network was trained on standardised ones, add {which}, or its own --mean and --std"
     return f"inputs of {data.name}: {data.inputs}{hint}"

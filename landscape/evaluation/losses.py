@@ -78,11 +78,11 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
         raise BadInput(f"targets are {targets.dtype}, which are no classes; name a loss for them, such as mse")
     axis = class_axis(outputs, targets)
     if axis is None or outputs.shape[axis] < 2:
-        cure = (
-            "binary_cross_entropy is for one output, or a label for each"
-            if _binary(outputs, targets)
-            else ("outputs need one axis more than targets, of two classes or more")
-        )
+        cure = "outputs need one axis more than targets, of two classes or more"
+        if _binary(outputs, targets):
+            cure = "binary_cross_entropy is for one output, or a label for each"
+        elif outputs.ndim == targets.ndim + 1 > 2 and outputs.shape[1] == outputs.shape[-1] > 1:
+            cure = "with as many classes as positions, shapes do not tell which is which; take other windows"
         raise BadInput(f"cross_entropy cannot compare {shapes}; {cure}")
     if axis != 1:
         outputs = outputs.movedim(axis, 1)

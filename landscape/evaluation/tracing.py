@@ -8,6 +8,7 @@ attribute that is assigned) is not in a graph at all, so a network that does so 
 from __future__ import annotations
 
 import contextlib
+import operator
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -178,11 +179,11 @@ def _attributes(module: nn.Module) -> dict[str, tuple[Any, Any]]:
 def _same(now: Any, value: Any, content: list | dict | set | None) -> bool:
     if now is not value:
         return False
-    if content is None:
-        return True
-    one, other = (x.items() if isinstance(x, dict) else x for x in (now, content))
-    ids = [[tuple(map(id, e)) if isinstance(content, dict) else id(e) for e in x] for x in (one, other)]
-    return ids[0] == ids[1]
+    if not content:
+        return content is None or not now
+    if len(now) != len(content) or not all(map(operator.is_, now, content)):
+        return False
+    return not isinstance(content, dict) or all(map(operator.is_, now.values(), content.values()))
 
 
 def _random_states() -> tuple:

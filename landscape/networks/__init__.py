@@ -2,11 +2,13 @@
 
 Conventions: inputs are float images (N, C, H, W) of any size, outputs are logits (N, classes). Weights
 come from torch's global generator, so seed it first. Blocks are ``stages.0.0``, ``stages.0.1``, … in
-every network.
+every network. But a transformer takes int64 tokens (N, T) and gives logits (N, T, vocabulary), and its blocks are
+``layers.0.attention``, ``layers.0.mlp``, ….
 """
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
@@ -17,6 +19,8 @@ from landscape.networks.families import NETWORKS
 from landscape.networks.summary import Summary, summary
 from landscape.networks.titles import titled
 
+TIMM = "timm:"
+
 __all__ = ["NETWORKS", "Block", "Summary", "build", "summary", "titled"]
 
 
@@ -26,7 +30,8 @@ def build(name: str, **arguments: object) -> nn.Module:
     Parameters
     ----------
     name : str
-        A key of `NETWORKS`, or ``package.module:factory`` for any callable that can be imported.
+        A key of `NETWORKS`, ``timm:NAME`` for a model of timm, or ``package.module:factory`` for any callable that can
+        be imported.
     **arguments
         The factory's own.
 
@@ -35,7 +40,9 @@ def build(name: str, **arguments: object) -> nn.Module:
     >>> build("resnet", depth=56, shortcut="projection")
     >>> build("torchvision.models:resnet18", num_classes=10)
     """
-    if ":" in name:
+    if name.startswith(TIMM) and name != f"{TIMM}create_model":
+        factory = _of_timm(name.removeprefix(TIMM), arguments)
+    elif ":" in name:
         factory = import_object(name)
     elif name in NETWORKS:
         factory = NETWORKS[name]
@@ -52,6 +59,17 @@ def build(name: str, **arguments: object) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise BadInput(f"{name} made a {type(network).__name__}; it must return a torch.nn.Module")
     return network
+
+
+def _of_timm(name: str, arguments: dict[str, object]) -> Callable:
+    """What makes a network of timm, with random weights."""
+    if odd := sorted({"checkpoint_path", "pretrained"} & arguments.keys()):
+        raise BadInput(f"timm:{name} gets the weights of the checkpoint; leave out {odd[0]}")
+    create, is_model = (import_object(f"timm:{function}") for function in ("create_model", "is_model"))
+    if not is_model(name):
+        known = import_object("timm:list_models")()
+        raise BadInput(f"timm has no model {name!r}; timm.list_models() has all{did_you_mean(name, known)}")
+    return partial(create, name, pretrained=False)
 
 
 def _check_arguments(name: str, factory: Callable, arguments: dict[str, object]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from landscape.errors import BadInput
+from landscape.networks.families import OF_TOKENS
 
 if TYPE_CHECKING:
     from landscape.data import Data
@@ -42,9 +43,23 @@ def with_data_defaults(network: str, arguments: dict, data: Data) -> dict:
     """The arguments, and for a network of ours what the data settle unless they do."""
     if ":" in network:
         return arguments
-    if not isinstance(data.images, Tensor) or data.images.ndim < 2:
+    if network in OF_TOKENS:
+        return {**_of_tokens(network, data), **arguments}
+    if not isinstance(data.images, Tensor) or data.images.ndim < 2 or data.of_tokens:
         raise BadInput(f"a {network} takes images, and {data.name} has other inputs; name a network that takes these")
     classes = data.classes
     if classes is None:  # a number for each output
         classes = data.labels.shape[1] if isinstance(data.labels, Tensor) and data.labels.ndim == 2 else 1
     return {"classes": classes, "channels": data.images.shape[1], **arguments}
+
+
+def _of_tokens(network: str, data: Data) -> dict:
+    """How many tokens there may be, and how many there are in a window."""
+    if not data.of_tokens:
+        raise BadInput(
+            f"a {network} takes windows of tokens, and {data.name} has other inputs; name a network that takes these"
+        )
+    vocabulary = max(1 + int(data.images.max()), data.classes or 0)
+    context = data.images.shape[1]
+    # One token too many, so that the shape of logits, (N, T, vocabulary), says which axis counts tokens of the text
+    return {"vocabulary": vocabulary + (vocabulary == context), "context": context}

@@ -24,6 +24,12 @@ def fraction(argument: str, value: object) -> None:
         raise BadInput(f"{argument} is {value!r}; it must be above 0 and at most 1")
 
 
+def scalings(scales: object) -> None:
+    """Refuse what is not two numbers, on the shortcut and on the branch."""
+    if not isinstance(scales, tuple | list) or len(scales) != 2:
+        raise BadInput(f"scales is {scales!r}; it must be two numbers, on the shortcut and on the branch")
+
+
 def repeats(depth: int, each: int, rest: int, network: str) -> int:
     """The n of a network whose depth is each·n + rest; refuse other depths and name the nearest."""
     whole("depth", depth)

@@ -48,12 +48,12 @@ class ChannelGate(nn.Module):
     At b = 0 it starts as the constant 0.5/0.5; very negative, it starts as the shortcut alone.
     """
 
-    def __init__(self, channels: int, bias: float):
+    def __init__(self, channels: int, bias: float, positions: int = 2):
         super().__init__()
-        self.bias = nn.Parameter(torch.full((channels, 1, 1), float(bias)))
+        self.bias = nn.Parameter(torch.full((channels, *[1] * positions), float(bias)))
 
     def forward(self, shortcut: Tensor, branch: Tensor | None = None) -> Tensor:
-        alpha = torch.sigmoid(self.bias)  # (C, 1, 1)
+        alpha = torch.sigmoid(self.bias)  # (C, 1, 1), or (C,) of tokens
         kept = (1 - alpha) * shortcut
         return kept if branch is None else kept + alpha * branch
 
@@ -85,14 +85,15 @@ class Gate(nn.Module):
     f + (1 − g)s, rows "shortcut-only gating" (b = 0, −6). A very negative b opens the shortcut.
     """
 
-    def __init__(self, channels: int, bias: float, exclusive: bool):
+    def __init__(self, channels: int, bias: float, exclusive: bool, positions: int = 2):
         super().__init__()
-        self.convolution = convolution(channels, channels, 1, bias=True)
+        # A 1×1 convolution of tokens, whose channels come last, is a linear layer.
+        self.convolution = convolution(channels, channels, 1, bias=True) if positions else nn.Linear(channels, channels)
         nn.init.constant_(self.convolution.get_parameter("bias"), bias)
         self.exclusive = exclusive
 
     def forward(self, shortcut: Tensor, branch: Tensor | None = None) -> Tensor:
-        gate = torch.sigmoid(self.convolution(shortcut))  # (N, C, H, W)
+        gate = torch.sigmoid(self.convolution(shortcut))  # (N, C, H, W), or (N, T, C)
         kept = (1 - gate) * shortcut
         if branch is None:
             return kept
@@ -127,20 +128,28 @@ class Concatenate(nn.Module):
         return torch.cat([shortcut, branch], dim=1)
 
 
-def make_join(name: str, channels: int, scales: tuple[float, float], gate_bias: float, dropout: float) -> nn.Module:
-    """The named join of `JOINS`; each takes only what it needs of the other arguments."""
+def make_join(
+    name: str, channels: int, scales: tuple[float, float], gate_bias: float, dropout: float, positions: int = 2
+) -> nn.Module:
+    """The named join of `JOINS`; each takes only what it needs of the other arguments.
+
+    Parameters
+    ----------
+    positions : int
+        Axes behind that of the channels: 2 of images, (N, C, H, W); 0 of tokens, (N, T, C).
+    """
     match name:
         case "add":
             return Add()
         case "scale":
             return Scale(*scales)
         case "channel-gate":
-            return ChannelGate(channels, gate_bias)
+            return ChannelGate(channels, gate_bias, positions)
         case "pooled-gate":
             return PooledGate(channels, gate_bias)
         case "dropout":
             return DropShortcut(dropout)
         case "exclusive-gate" | "shortcut-gate":
-            return Gate(channels, gate_bias, exclusive=name == "exclusive-gate")
+            return Gate(channels, gate_bias, name == "exclusive-gate", positions)
         case _:
             raise ValueError(f"there is no join {name!r}")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from landscape.errors import BadInput
 from landscape.networks.block import Block
-from landscape.networks.checks import fraction, pick, repeats, whole
+from landscape.networks.checks import fraction, pick, repeats, scalings, whole
 from landscape.networks.joins import JOINS, make_join
 from landscape.networks.layers import layers
 from landscape.networks.network import Network, classifier
@@ -128,8 +128,7 @@ def resnet(
             "a plain network has nothing to join and no block it could run without; "
             "leave out join, zero_init, survival and keep, or give a shortcut"
         )
-    if not isinstance(scales, tuple | list) or len(scales) != 2:
-        raise BadInput(f"scales is {scales!r}; it must be two numbers, on the shortcut and on the branch")
+    scalings(scales)
     if zero_init and order == "relu-before-add" and norm == "batch":
         raise BadInput(
             "zero_init with order='relu-before-add' would never learn, since the branch ends in a ReLU "

@@ -18,7 +18,8 @@ class Summary:
     """Parameters, and multiply-adds for one example; ``str`` gives lines to print.
 
     Multiply-adds are those of convolutions and linear layers, without biases. BatchNorm, activations,
-    poolings and additions are not counted, so a shortcut without weights costs 0.
+    poolings, additions and what attention does with its queries, keys and values are not counted, so a shortcut
+    without weights costs 0.
     """
 
     parameters: int
@@ -37,21 +38,22 @@ class Summary:
         )
 
 
-def summary(network: nn.Module, shape: tuple[int, int, int]) -> Summary:
+def summary(network: nn.Module, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Summary:
     """Count a network's parameters and multiply-adds; the network is not touched.
 
     Parameters
     ----------
     network : nn.Module
-    shape : (C, H, W)
+    shape : (C, H, W), or (T,) of tokens
         Of one example.
+    dtype : torch.int64 for tokens
 
     Returns
     -------
     Summary
         What shortcuts cost is what lies in a `Block`'s ``shortcut`` or ``join``.
     """
-    # Computed for real, on one black image: not every network of a user's runs on meta tensors.
+    # Computed for real, on one example of zeros: not every network of a user's runs on meta tensors.
     network = copy.deepcopy(network).cpu().eval()
     blocks = [module for module in network.modules() if isinstance(module, Block)]
     around = nn.ModuleList(part for block in blocks for part in (block.shortcut, block.join) if part is not None)
@@ -66,7 +68,7 @@ def summary(network: nn.Module, shape: tuple[int, int, int]) -> Summary:
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
             module.register_forward_hook(count)
     with torch.no_grad():
-        network(torch.zeros(1, *shape))
+        network(torch.zeros(1, *shape, dtype=dtype))
     return Summary(
         parameters=_size(network),
         multiply_adds=counts[True] + counts[False],

@@ -19,12 +19,13 @@ from torch.nn import functional as F
 from landscape.data import Data, augment, batches
 from landscape.errors import BadInput
 from landscape.evaluation.fused import Compiled
+from landscape.evaluation.losses import VOID, class_axis
 from landscape.evaluation.measure import measure
 from landscape.networks.block import Block
 from landscape.networks.layout import suits_channels_last
 from landscape.training.cuda_graph import CudaGraphStep
 
-__all__ = ["RECIPES", "one_cycle", "steps", "train_epochs"]
+__all__ = ["RECIPES", "default_recipe", "one_cycle", "steps", "train_epochs"]
 
 Schedule = Callable[[float], float]
 
@@ -51,7 +52,14 @@ RECIPES: dict[str, dict] = {
     "li": dict(schedule=steps(1 / 2, 3 / 4, 11 / 12), learning_rate=0.1, weight_decay=5e-4, nesterov=True, epochs=300),
     # Veit et al. 2016, 1605.06431 §4: 164 epochs, ÷10 at 81 and 122
     "veit": dict(schedule=steps(81 / 164, 122 / 164), learning_rate=0.1, weight_decay=1e-4, nesterov=True, epochs=164),
+    # a transformer of some layers: AdamW, one cycle
+    "text": dict(schedule=one_cycle, learning_rate=3e-3, weight_decay=0.1, nesterov=False, epochs=3, optimizer="adamw"),
 }
+
+
+def default_recipe(data: Data) -> str:
+    """The recipe where none is named: "text" for tokens, "fast" for all else."""
+    return "text" if data.of_tokens else "fast"
 
 
 def train_epochs(
@@ -83,7 +91,7 @@ def train_epochs(
     Parameters
     ----------
     network : on `device`
-    training, test : data
+    training, test : data; the loss of a window of tokens is the mean over those that have a target
     epochs, seed : length of the run, and what its orders and crops are drawn from
     schedule : factor of the learning rate at each part of the run, from 0 to 1
     optimizer : "sgd" (momentum 0.9) or "adamw"
@@ -136,9 +144,14 @@ def train_epochs(
         # Not kept from call to call: within a recorded step, a weight in bfloat16 would stay as it was.
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=not recorded):
             outputs = forward(inputs)
-        loss = F.cross_entropy(outputs.float(), targets, reduction="sum") / count
+        if targets.ndim > 1:
+            each, right = _of_tokens(outputs.float(), targets)
+            loss, hits = each.sum() / count, right.sum()
+        else:
+            loss = F.cross_entropy(outputs.float(), targets, reduction="sum") / count
+            hits = (outputs.argmax(1) == targets).sum()
         loss.backward()
-        return loss.detach(), (outputs.argmax(1) == targets).sum()
+        return loss.detach(), hits
 
     replay = None
     for epoch in range(first, epochs):
@@ -183,6 +196,16 @@ def train_epochs(
             "seconds": time.perf_counter() - begun,
         }
         yield record, {"epoch": epoch + 1, "optimizer": steps.state_dict()}
+
+
+def _of_tokens(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean loss of a window's tokens, and the share of them that is right, (N,) both; void ones do not count."""
+    axis = class_axis(outputs, targets)
+    logits, counts = outputs.movedim(-1 if axis is None else axis, -1), targets != VOID
+    each = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="none", ignore_index=VOID)
+    right = (logits.argmax(-1) == targets) & counts
+    number = counts.sum(1)
+    return each.view_as(targets).sum(1) / number, right.sum(1) / number
 
 
 def _optimizer(

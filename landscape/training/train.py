@@ -20,7 +20,7 @@ from torch import nn
 from landscape import data as datasets
 from landscape.checkpoints import checkpoint as checkpoints
 from landscape.checkpoints.checkpoint import Checkpoint
-from landscape.data import Data
+from landscape.data import TEXTS, Data
 from landscape.data.standardisation import standardisation
 from landscape.engine.progress import bar
 from landscape.engine.ranks import Communicator, SerialComm, collective_errors, communicator
@@ -34,7 +34,7 @@ from landscape.networks import build, summary
 from landscape.networks.arguments import parse_arguments, with_data_defaults
 from landscape.networks.layout import channels_last
 from landscape.training import loop as training
-from landscape.training.loop import RECIPES
+from landscape.training.loop import RECIPES, default_recipe
 from landscape.validate import LARGEST_SEED, one_of, whole
 
 __all__ = ["train"]
@@ -50,16 +50,17 @@ def train(
     data: str = "digits",
     root: str | os.PathLike | None = None,
     size: int | None = None,
+    window: int | None = None,
     mean: Sequence[float] | str | None = None,
     std: Sequence[float] | None = None,
     standardize: bool | None = None,
     download: bool = False,
     examples: int | None = None,
     augment: bool | None = None,
-    recipe: str = "fast",
+    recipe: str | None = None,
     epochs: int | None = None,
     seed: int = 0,
-    optimizer: str = "sgd",
+    optimizer: str | None = None,
     learning_rate: float | None = None,
     weight_decay: float | None = None,
     batch_size: int = 128,
@@ -74,31 +75,33 @@ def train(
     comm: Communicator | None = None,
     quiet: bool = False,
 ) -> Checkpoint:
-    """Train a classifier of images.
+    """Train a classifier of images, or a language model.
 
     Parameters
     ----------
     out : path, optional
         Of the checkpoint, from which the same call goes on if it is interrupted; finished, it does nothing. By default
         the checkpoint is kept in memory.
-    network : resnet, plain, densenet, vgg, or "package.module:factory"
-    depth, width : number of weight layers, channels of the first stage; of networks that have them
+    network : resnet, plain, densenet, vgg, transformer, or "package.module:factory"
+    depth, width : number of weight layers, channels of the first stage; of networks that have them. Of a transformer:
+        number of layers, width of the stream.
     arguments : dict, or NAME=VALUE words
         Further arguments of the network.
-    data : digits, cifar10, cifar100, fashionmnist, a folder, an .npz file, or "package.module:function"
-    root, size, mean, std, download : see `landscape.data.load`
+    data : digits, cifar10, cifar100, fashionmnist, stdlib, a folder, an .npz file, or "package.module:function"
+    root, size, window, mean, std, download : see `landscape.data.load`
     standardize : bool, optional
-        Standardise inputs by the training split; by default where the data are among the known names.
+        Standardise inputs by the training split; by default where the data are images of a known name.
     examples : int, optional
-        Train on so many, a seeded stratified subset.
+        Train on so many, a seeded stratified subset; of text, test on a tenth as many.
     augment : bool, optional
         Pad, crop and mirror the images of a batch; by default all but digits.
-    recipe : {"fast", "he", "li", "veit"}
-        Schedule, learning rate, weight decay and number of epochs; see `landscape.training.loop.RECIPES`.
-    epochs, learning_rate, weight_decay : optional
+    recipe : {"fast", "he", "li", "veit", "text"}
+        Schedule, optimizer, learning rate, weight decay and number of epochs; see `landscape.training.loop.RECIPES`.
+        By default "fast", and "text" for tokens.
+    optimizer, epochs, learning_rate, weight_decay : optional
         In place of the recipe's.
     seed : of the initial weights, the order and the crops
-    optimizer, batch_size, micro_batch, warm_up, bfloat16 : see `landscape.training.loop.train_epochs`
+    batch_size, micro_batch, warm_up, bfloat16 : see `landscape.training.loop.train_epochs`
     compile : train through torch.compile, which pays in trainings of many minutes
     record : on a GPU, record a step once and replay it
     snapshots : folder, optional
@@ -136,14 +139,15 @@ def train(
     where: dict[str, Any] = {"root": root, "download": download, "size": size, "examples": examples, "seed": seed}
     # A training that has begun goes on with its constants, whatever its version took by default.
     where |= standardisation(mean, std, standardize, begun.data if begun else None)
-    splits = datasets.load_for_training(data, **where)
+    splits = datasets.load_for_training(data, window=window, **where)
+    recipe = default_recipe(splits[0]) if recipe is None else recipe
     say(comm, f"inputs of {splits[0].name}: {splits[0].inputs}")
     changed = {"epochs": epochs, "learning_rate": learning_rate, "weight_decay": weight_decay}
     settings = {
         **{name: value for name, value in RECIPES[recipe].items() if name != "schedule"},
         **{name: value for name, value in changed.items() if value is not None},
         "seed": seed,
-        "optimizer": optimizer,
+        "optimizer": optimizer or RECIPES[recipe].get("optimizer", "sgd"),
         "batch_size": batch_size,
         "micro_batch": micro_batch,
         "warm_up": warm_up,
@@ -158,7 +162,10 @@ def train(
         network=network,
         arguments=built,
         weights={},
-        data={name: getattr(splits[0], name) for name in ("name", "classes", "mean", "std", "digest")},
+        data={
+            **{name: getattr(splits[0], name) for name in ("name", "classes", "mean", "std", "digest")},
+            **({"window": splits[0].images.shape[1]} if data in TEXTS else {}),
+        },
         training={"recipe": recipe, **settings},
         versions={name: version for name, version in provenance({}).items() if name != "command"},
     )
@@ -178,8 +185,8 @@ def train(
             say(comm, f"going on from epoch {now.state['epoch']} of {settings['epochs']}")
         check_compatible(now.title, module, splits[0])
         say(comm, f"{now.title} on {splits[0].name}")
-        if splits[0].images.is_floating_point():
-            say(comm, str(summary(module, tuple(splits[0].images.shape[1:]))))
+        if (example := splits[0].images[0]).is_floating_point() or splits[0].of_tokens:
+            say(comm, str(summary(module, tuple(example.shape), example.dtype)))
         module = module.to(on)
         channels_last(module)
         run = {**settings, "schedule": RECIPES[recipe]["schedule"], "device": on}
@@ -267,8 +274,9 @@ def _measured(network: nn.Module, splits: tuple[Data, Data], device: torch.devic
     return final
 
 
-def _check(recipe: str, seed: int, counts: dict[str, int | None]) -> None:
-    one_of("recipe", recipe, RECIPES)
+def _check(recipe: str | None, seed: int, counts: dict[str, int | None]) -> None:
+    if recipe is not None:
+        one_of("recipe", recipe, RECIPES)
     whole("seed", seed, 0, LARGEST_SEED)
     for name, value in counts.items():
         if value is not None:

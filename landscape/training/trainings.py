@@ -27,7 +27,7 @@ from landscape.evaluation.device import choose_device, restored
 from landscape.evaluation.measure import measure
 from landscape.log import Report
 from landscape.networks.layout import channels_last
-from landscape.training.loop import train_epochs
+from landscape.training.loop import default_recipe, train_epochs
 from landscape.training.variants import recipe as recipe_named
 from landscape.training.variants import trained_here, variant
 from landscape.validate import different, numbers, whole
@@ -64,12 +64,13 @@ def trainings(
     seeds: int = 3,
     data: str = "digits",
     root: str | os.PathLike | None = None,
+    window: int | None = None,
     mean: Sequence[float] | str | None = None,
     std: Sequence[float] | None = None,
     standardize: bool | None = None,
     examples: int | None = None,
     epochs: int = 30,
-    recipe: str = "fast",
+    recipe: str | None = None,
     learning_rate: float | None = None,
     batch_size: int = 128,
     device: str = "auto",
@@ -92,7 +93,7 @@ def trainings(
     depth : number of weight layers, one or several
     width : channels of the first stage
     seeds : how many trainings of each network: seeds 0, 1, …
-    data, root, mean, std, standardize, examples : see `landscape.training.train.train`
+    data, root, window, mean, std, standardize, examples : see `landscape.training.train.train`
     epochs, recipe, learning_rate, batch_size : see `landscape.training.train.train`
     device : {"auto", "cpu", "cuda"}
     out, comm, quiet, dry_run : see `landscape.engine.run.run`
@@ -124,7 +125,8 @@ def trainings(
                 for name, value in (("seeds", seeds), ("epochs", epochs), ("batch_size", batch_size)):
                     whole(name, value)
                 inputs = standardisation(mean, std, standardize)
-                splits = datasets.load_for_training(data, root=root, examples=examples, **inputs)
+                splits = datasets.load_for_training(data, root=root, window=window, examples=examples, **inputs)
+                recipe = default_recipe(splits[0]) if recipe is None else recipe
                 how = recipe_named(recipe, epochs, batch_size, learning_rate)
                 depths = different(numbers("depth", depth))
                 plan = _planned(different(variants), depths, width, seeds, splits, recipe, how, on)
@@ -208,7 +210,7 @@ def _finished(paths: list[Path]) -> _Plan:
             raise BadInput(
                 f"{path} does not tell its errors, as a finished checkpoint of train.py does; finish it first"
             )
-        shape = ("depth", "width", "classes", "channels")
+        shape = ("depth", "width", "classes", "channels", "vocabulary", "context")
         others = ",".join(f"{name}={value}" for name, value in checkpoint.arguments.items() if name not in shape)
         name = checkpoint.network + (":" + others if others else "")
         depth = checkpoint.arguments.get("depth")

@@ -92,7 +92,7 @@ def test_each_branch_of_variance_one_has_a_share_of_what_has_come_together():
     """Variances 1/share of blocks l and l + 1 differ by that of one branch (De & Smith 2020), at initialisation."""
     torch.manual_seed(0)
     network = build("resnet", depth=38, width=64, order="pre")
-    x = torch.randn(4, 3, 24, 24)
+    x = torch.randn(4, 3, 16, 16)
     share = refinement(network, [(x, torch.arange(4))]).share[:6]  # the first stage
     np.testing.assert_allclose(np.diff(1 / share), 1, atol=0.2)
 
@@ -160,7 +160,7 @@ def test_covariances_are_those_of_doubly_centred_products():
 
 def test_covariances_are_unbiased_however_few_examples_there_are():
     draws = []
-    for seed in range(2000):
+    for seed in range(1000):
         x, z = features(6, 2, 2 * seed), features(6, 2, 2 * seed + 1)
         draws.append(covariances([x, 0.6 * x + 0.8 * z])[0, 1])
     error = np.std(draws) / math.sqrt(len(draws))
@@ -234,8 +234,8 @@ def test_a_network_that_learns_nothing_is_as_far_off_as_it_starts():
     learnt = regress("residual, BatchNorm", 2, 0.01, 0, steps=150)
     assert still["error"] > 0.3 > 0.1 > learnt["error"]
     assert 0 < learnt["error_se"] < learnt["error"] / 5
-    assert learnt == regress("residual, BatchNorm", 2, 0.01, 0, steps=150)
-    assert learnt != regress("residual, BatchNorm", 2, 0.01, 1, steps=150)
+    one, again, other = (regress("residual, BatchNorm", 2, 0.01, seed, steps=9) for seed in (0, 0, 1))
+    assert one == again != other
 
 
 def test_activations_of_every_kind_stay_of_one_size_through_fifty_blocks():

@@ -180,7 +180,7 @@ FINITE = st.floats(-1e3, 1e3).map(lambda v: round(v, 3))
 VALUES = st.lists(st.one_of(FINITE, st.just(np.nan)), min_size=1, max_size=5)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(VALUES, VALUES, st.booleans(), st.data())
 def test_swapping_two_networks_turns_differences_round(a, b, geometric, data):
     if geometric:

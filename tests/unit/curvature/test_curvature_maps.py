@@ -18,7 +18,7 @@ from landscape.planes.plane import Plane, shift
 from landscape.planes.surface import surface
 from landscape.weights import weights_of
 
-PLANE = {"x": (-1, 1, 3), "y": (-1, 1, 2), "quiet": True}
+PLANE = {"x": (-1, 1, 2), "y": (0, 1, 2), "quiet": True}
 
 
 @pytest.fixture(scope="module")

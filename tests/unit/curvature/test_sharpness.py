@@ -224,7 +224,7 @@ def test_rescaling_layers_changes_plain_rises_and_leaves_adaptive_ones():
     with torch.no_grad():
         other[0].weight.mul_(c), other[0].bias.mul_(c), other[2].weight.div_(c)
     for which in ("filters", None):
-        before, after = (rises(n, [data], which=which) for n in (network, other))
+        before, after = (rises(n, [data], which=which, steps=5) for n in (network, other))
         for kind, name in enumerate(KINDS):
             one, two = (rises_of(f, kind, 0.05, 3) for f in (before, after))
             if name.startswith("adaptive"):
@@ -296,7 +296,7 @@ def test_the_unchanged_loss_is_measured_once_whatever_the_chunks(images):
         return measure(network, [(images[0].double(), images[1])])
 
     state = digest(weights_of(network))
-    function = rises(network, [(images[0].double(), images[1])], measuring=measuring)
+    function = rises(network, [(images[0].double(), images[1])], measuring=measuring, steps=3)
     points = all_kinds(0.1, 3)
     whole = [*function(points)]
     assert sum(calls) == 1 and len(calls) == 13

@@ -14,6 +14,7 @@ def complaints_of(root):
     return [*rules["complaints"]()]
 
 
+@pytest.mark.slow
 def test_the_house_keeps_its_rules():
     assert complaints_of(SCRIPT.parents[2]) == []
 

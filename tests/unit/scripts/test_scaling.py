@@ -74,18 +74,18 @@ def test_the_keeper_load_of_long_rows_follows_from_their_number(ranks):
 
 def test_ranks_that_ask_at_once_are_answered_one_after_the_other():
     ranks = 1000
-    it = simulate(np.full(50_000, 2.0), np.ones(ranks), Costs(ask=1e-3, latency=0.25))
+    it = simulate(np.full(3 * ranks, 2.0), np.ones(ranks), Costs(ask=1e-3, latency=0.25))
     assert it.start == pytest.approx(0.25 + (ranks - 1) * 1e-3 + 0.25)
 
 
 def test_a_keeper_that_cannot_follow_is_the_bottleneck():
     ranks, ask = 200, 0.01
-    it = simulate(np.full(20_000, CHUNK), np.ones(ranks), Costs(ask=ask, flush=1e-3))
+    it = simulate(np.full(5_000, CHUNK), np.ones(ranks), Costs(ask=ask, flush=1e-3))
     assert it.load > 0.95
     assert it.waiting > it.tail
     remote = it.paid["row_out"]
     assert it.makespan == pytest.approx(remote * ask, rel=0.05)
-    assert scaling.reason(it, np.full(20_000, CHUNK), np.ones(ranks)) == "keeper saturated"
+    assert scaling.reason(it, np.full(5_000, CHUNK), np.ones(ranks)) == "keeper saturated"
 
 
 def test_rows_are_on_the_disk_soon_while_the_keeper_has_time():

@@ -175,6 +175,7 @@ def test_a_diverged_run_stops_and_says_when(digits):
         run(digits, learning_rate=1e20)
 
 
+@pytest.mark.slow
 def test_adamw_and_mixed_precision_learn(digits):
     for options in ({"optimizer": "adamw", "learning_rate": 0.01}, {"bfloat16": True}):
         _, records = run(digits, epochs=6, **options)

@@ -1,0 +1,165 @@
+"""Networks of transformers from folders of ``save_pretrained()``, whose config.json says what they are.
+
+The class is one of the installed package: code that a folder brings, or names, is never run, and nothing is downloaded.
+The tensors come from `landscape.checkpoints.safe_load`; transformers puts them in their places, ties what is tied, and
+tells what is missing, which it would otherwise draw at random.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landscape.data.reading import config_of
+from landscape.errors import BadInput
+from landscape.networks.size_limit import TooLarge, at_most
+
+__all__ = ["architecture_of", "restored"]
+
+CURE = "name what builds the network with --network package.module:factory"
+SHOWN = 4  # names in a line
+
+
+def architecture_of(folder: Path) -> str | None:
+    """The class of transformers that a folder is of, as its config.json says; None where it does not.
+
+    Raises
+    ------
+    BadInput
+        config.json cannot be read.
+    """
+    names = config_of(folder).get("architectures")
+    return str(names[0]) if isinstance(names, list) and names else None
+
+
+def restored(folder: Path, architecture: str, weights: Mapping[str, Tensor]) -> tuple[nn.Module, list[str]]:
+    """The network of a folder, in float32 and in evaluation mode.
+
+    Parameters
+    ----------
+    folder : with config.json
+    architecture : the class that this names
+    weights : all tensors of the folder
+
+    Returns
+    -------
+    nn.Module
+        With weights of its own, which share nothing with a file.
+    list of str
+        Lines on what was found that a user should see.
+
+    Raises
+    ------
+    BadInput
+        transformers is not installed, or has no such class; or the weights are not those of the network, one by one.
+    """
+    kind, config = _class(folder, architecture), config_of(folder)
+    if config.get("quantization_config"):
+        raise BadInput(f"{folder} holds quantised weights, which do not move; give the network that was quantised")
+    if hub := [value for name, value in _settings(config) if name.endswith("_implementation") and "/" in str(value)]:
+        raise BadInput(f"{folder} asks for the code of {hub[0]}, which is not run; take that out of its config.json")
+    try:
+        with _quietly():
+            settings = kind.config_class.from_dict(config)
+            with torch.device("meta"), at_most(2 * len(weights), 2 * sum(t.numel() for t in weights.values())):
+                kind(settings)
+            network, report = kind.from_pretrained(
+                None,
+                config=settings,
+                state_dict=dict(weights),
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # since they are refused below, with their names
+            )
+    except TooLarge as error:
+        raise BadInput(f"{folder} has a config.json of a larger network than its weights; copy the whole folder") from (
+            error
+        )
+    except BadInput:
+        raise
+    except Exception as error:  # of a config that does not fit the class, of all kinds
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BadInput(f"{folder} cannot be made a {architecture} ({reason}); {CURE}") from error
+    _check(folder, architecture, report)
+    _own(network, weights)
+    if getattr(network.config, "use_cache", False):
+        network.config.use_cache = False  # keys and values for a text to be continued, which nobody reads here
+    return network.eval(), _notes(architecture, report)
+
+
+def _class(folder: Path, architecture: str) -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise BadInput(
+            f"{folder} holds a {architecture} of transformers, which is not installed; "
+            "pip install 'skipscape[transformers]'"
+        ) from error
+    kind = getattr(transformers, architecture, None) if architecture.isidentifier() else None
+    if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)):
+        raise BadInput(
+            f"{folder} holds a {architecture}, which transformers {transformers.__version__} does not have, and code "
+            f"that a folder brings is not run; install it, and {CURE}"
+        )
+    return kind
+
+
+def _check(folder: Path, architecture: str, report: Mapping) -> None:
+    """Refuse weights that are not there, or of other shapes, in whose place there are random ones."""
+    if missing := sorted(report["missing_keys"]):
+        raise BadInput(
+            f"{folder} has no weights for {_few(missing)} of its {architecture}, which would be random; "
+            "train it and save it, or give the folder of one that was trained"
+        )
+    if wrong := sorted(report["mismatched_keys"]):
+        name, stored, own = wrong[0]
+        raise BadInput(
+            f"{folder} has {name} {tuple(stored)}, but its config.json makes it {tuple(own)}; copy the whole folder"
+        )
+    if report["error_msgs"]:
+        raise BadInput(f"{folder} cannot be loaded ({' '.join(str(report['error_msgs'][0]).split())[:200]}); {CURE}")
+
+
+def _notes(architecture: str, report: Mapping) -> list[str]:
+    unexpected = sorted(report["unexpected_keys"])
+    return [f"not of a {architecture}, and left out: {_few(unexpected)}"] if unexpected else []
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _own(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy what is mapped from a file, which others may write to."""
+    mapped = {tensor.untyped_storage().data_ptr() for tensor in weights.values()}
+    for tensor in [*network.parameters(), *network.buffers()]:
+        if tensor.untyped_storage().data_ptr() in mapped:
+            tensor.data = tensor.data.clone()
+
+
+def _settings(config: Mapping) -> Iterator[tuple[str, object]]:
+    for name, value in config.items():
+        yield str(name), value
+        if isinstance(value, Mapping):
+            yield from _settings(value)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what transformers says of a network as it loads it, which is told here if it matters."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
