@@ -72,6 +72,9 @@ def gradient_flow(
     batch_size: int = 128,
     batchnorm: str = "batch",
     jacobians: bool = False,
+    network: str | None = None,
+    arguments: Mapping | Sequence[str] = (),
+    entry: str | None = None,
     blocks: Callable[[nn.Module], Mapping] | str | None = None,
     layers: bool = False,
     device: str = "auto",
@@ -91,6 +94,7 @@ def gradient_flow(
         NAME:ARGUMENT=VALUE,ARGUMENT=VALUE; see `landscape.training.variants.variant`. Of an Evaluator its network is
         measured as it is, on its data and loss; then what follows, up to `learning_rate`, and `device` have no meaning.
     checkpoints : paths of checkpoints of `train`, measured beside the variants
+        Or one path alone, of a network that is not ours: a folder of transformers, or weights with `network`.
     depth : number of weight layers of the variants, one or several
     width : channels of the first stage
     seeds : of each variant: seeds 0, 1, …
@@ -103,7 +107,8 @@ def gradient_flow(
     batchnorm : {"batch", "recalibrated", "frozen"}
         Statistics of each batch, as in training, for gradients (all else: recalibrated); of all batches; stored.
     jacobians : also the extreme singular values of the blocks' Jacobians
-    blocks, layers : of an Evaluator's network, see `ensemble.blocks.blocks.blocks`
+    network, arguments, entry : see `landscape.evaluation.evaluator.Evaluator.from_checkpoint`
+    blocks, layers : of a network that is not ours, see `ensemble.blocks.blocks.blocks`
     device : {"auto", "cpu", "cuda"}
     out, comm, quiet, dry_run : see `landscape.engine.run.run`
 
@@ -126,6 +131,25 @@ def gradient_flow(
     comm = communicator(comm)
     how: dict[str, Any] = {"batchnorm": one_of("batchnorm", batchnorm, BATCHNORM), "jacobians": jacobians}
     running = {"out": out, "comm": comm, "quiet": quiet, "dry_run": dry_run}
+    if len(checkpoints) == 1 and (network is not None or Path(checkpoints[0]).is_dir()):
+        if isinstance(variants, Evaluator) or variants:
+            raise BadInput("a network that is not skipscape's own is measured alone; leave out the variants")
+        variants = Evaluator.from_checkpoint(
+            checkpoints[0],
+            network=network,
+            arguments=arguments,
+            entry=entry,
+            data=data,
+            root=root,
+            window=window,
+            mean=mean,
+            std=std,
+            standardize=standardize,
+            examples=examples,
+            device=device,
+            comm=comm,
+        )
+        checkpoints = ()
     if isinstance(variants, Evaluator):
         return _of_evaluator(variants, checkpoints, batches, batch_size, how, running, blocks, layers)
     variants = [variants] if isinstance(variants, str) else list(variants)
@@ -155,9 +179,9 @@ def gradient_flow(
             # a mistake in the last network shows now, not in the morning
             boundaries = []
             for row in rows:
-                network = trained[row.variant].restore() if row.variant in trained else untrained(row)
-                check_compatible(row.variant, network, training)
-                boundaries.append(boundaries_of(network))
+                built = trained[row.variant].restore() if row.variant in trained else untrained(row)
+                check_compatible(row.variant, built, training)
+                boundaries.append(boundaries_of(built))
             measured = _batches(training.images, training.labels, batches, batch_size, on)
             settings = recipe_named(recipe, epochs, batch_size, learning_rate)
 
@@ -165,13 +189,13 @@ def gradient_flow(
             for (number,) in points:
                 row = rows[int(number)]
                 stored = trained.get(row.variant)
-                network = (stored.restore() if stored else untrained(row)).to(on)
-                channels_last(network)
+                built = (stored.restore() if stored else untrained(row)).to(on)
+                channels_last(built)
                 if not stored and row.moment == "trained":
                     with contextlib.suppress(BadInput):  # diverged: what there is now is measured
-                        for _ in train_epochs(network, training, test, **settings, seed=row.seed, device=on):
+                        for _ in train_epochs(built, training, test, **settings, seed=row.seed, device=on):
                             pass
-                yield profile(network, measured, max(boundaries), **how)
+                yield profile(built, measured, max(boundaries), **how)
 
         attributes = {
             "network": ", ".join(dict.fromkeys(row.variant for row in rows)),

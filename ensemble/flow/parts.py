@@ -36,14 +36,14 @@ class Part:
     weights : its parameters in that, for which gradients can be taken
     added : what is carried around its branch, and what the branch adds to it; None where there is no such thing
     skip : what it makes of its input without its branch; None where it cannot be left out
-    channels : the dimension of channels in its input
+    channels : the dimension of channels in its input; by default the second of four, or else the last
     """
 
     run: Callable[[Tensor], Any]
     weights: list[Tensor]
     added: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
     skip: Callable[[Tensor], Tensor] | None = None
-    channels: int = 1
+    channels: int | None = None
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,8 @@ def _of(part: Part, x: Tensor, gradient: Tensor) -> tuple[np.ndarray, np.ndarray
             return product / (norms(more) * norms(gradient)), residual, variance
 
 
-def _variance(x: Tensor, channels: int) -> float:
-    """(N, C, H, W), or with channels elsewhere: over examples and positions, summed over channels."""
+def _variance(x: Tensor, channels: int | None) -> float:
+    """Over examples and positions, summed over channels: (N, C, H, W), (N, T, C), (N, C)."""
+    channels = (1 if x.ndim == 4 else -1) if channels is None else channels
     axes = tuple(axis for axis in range(x.ndim) if axis != channels % x.ndim)
     return float(x.cpu().double().numpy().var(axis=axes).sum())

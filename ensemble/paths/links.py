@@ -151,7 +151,10 @@ def _link(recording: Recording, part: Cut, constants: Mapping[Node, Any], live: 
     def added(x: Tensor) -> tuple[Tensor, Tensor]:
         carried, branched = carry(x), branch(x)
         without = join(carried, torch.zeros_like(branched))
-        return without, join(carried, branched) - without
+        more = join(carried, branched) - without
+        # positions of all examples may lie in a row at the sum, as in OPT
+        shape = without.shape if len(without) == len(x) else (len(x), -1, *without.shape[1:])
+        return without.reshape(shape), more.reshape(shape)
 
     return Link(
         part.name,
@@ -177,7 +180,7 @@ def _weights(recording: Recording, nodes: Collection[Node]) -> list[Tensor]:
 def _channels_last(stream: Node, inside: Collection[Node]) -> bool:
     """Of two or three dimensions, always; of four, where a norm is as wide as the last, see `ensemble.flow.scores`."""
     shape = stream.meta["val"].shape
-    widths = [list(node.args[1]) for node in inside if node.target is torch.ops.aten.native_layer_norm.default]
+    widths = [node.args[1] for node in inside if node.target is torch.ops.aten.native_layer_norm.default]
     return len(shape) != 4 or ([shape[-1]] in widths and shape[1] != shape[-1])
 
 

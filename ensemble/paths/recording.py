@@ -115,11 +115,15 @@ class Recording:
 
     def filled(self, tensors: Sequence[Tensor | None]) -> Any:
         """Outputs as the network gives them, of tensors, of which some may be missing."""
-        rest = iter(tensors)
+        rest: Any = iter(tensors)
+
+        def following(_: Tensor) -> Any:
+            return next(rest)
+
         if isinstance(self.structure, Mapping) and type(self.structure) is not dict:
-            fields: Any = {name: mapped(lambda _: next(rest), value) for name, value in self.structure.items()}
-            return type(self.structure)(**fields)
-        return mapped(lambda _: next(rest), self.structure)
+            make: Any = type(self.structure)
+            return make(**{name: mapped(following, value) for name, value in self.structure.items()})
+        return mapped(following, self.structure)
 
     def _value(self, node: Node, values: Mapping[Node, Any]) -> Any:
         def look(given: Node) -> Any:
@@ -218,8 +222,8 @@ def _emptied(structure: Any) -> Any:
             return type(structure)(**values)
         return values
     if isinstance(structure, tuple | list):
-        values = [_emptied(value) for value in structure]
-        return type(structure)(*values) if hasattr(structure, "_fields") else type(structure)(values)
+        many = [_emptied(value) for value in structure]
+        return type(structure)(*many) if hasattr(structure, "_fields") else type(structure)(many)
     return None
 
 
