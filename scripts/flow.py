@@ -3,6 +3,7 @@
 
     mpiexec -n 2 python -m mpi4py scripts/flow.py flow.h5 plain resnet --depth 20 56 --seeds 3 --epochs 30
     python scripts/flow.py flow.h5 --checkpoints plain.pt resnet.pt
+    python scripts/flow.py flow.h5 --checkpoints MODEL_FOLDER --data text:FILE --batches 1 --batch-size 8
     python scripts/figure.py flow.pdf flow.h5
     python scripts/figure.py cosine.pdf flow.h5 --show cosine
 
@@ -18,7 +19,7 @@ from pathlib import Path
 from ensemble.flow.gradient_flow import gradient_flow
 from ensemble.flow.gradients import BATCHNORM
 from landscape.commands.cli import Parser, chosen, run
-from landscape.commands.options import device_option, run_options, variant_options
+from landscape.commands.options import blocks_options, device_option, run_options, variant_options
 from landscape.engine.ranks import Communicator
 
 
@@ -28,7 +29,14 @@ def parser() -> Parser:
     p.add_argument(
         "variants", metavar="VARIANT", nargs="*", default=(), help="plain, resnet, resnet:order=pre,norm=none, …"
     )
-    p.add_argument("--checkpoints", metavar="CHECKPOINT", type=Path, nargs="+", default=(), help="of train.py")
+    p.add_argument(
+        "--checkpoints",
+        metavar="CHECKPOINT",
+        type=Path,
+        nargs="+",
+        default=(),
+        help="of train.py; or one of another network: a folder of transformers, or a file of weights with --network",
+    )
     variant_options(p, epochs=0, data=None)  # without epochs nothing is trained; by default checkpoints' own data
     g = p.add_argument_group("what is measured")
     g.add_argument("--batches", type=int, default=4, help="so many batches of training images")
@@ -39,6 +47,13 @@ def parser() -> Parser:
         help="statistics of each batch, as in training, for gradients (all else: recalibrated); of all batches; stored",
     )
     g.add_argument("--jacobians", action="store_true", help="also the extreme singular values of the blocks' Jacobians")
+    g = p.add_argument_group("a network that is not skipscape's own")
+    g.add_argument("--network", help="what the weights belong to, package.module:function")
+    g.add_argument(
+        "--argument", dest="arguments", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="of it"
+    )
+    g.add_argument("--entry", metavar="NAME", help="which weights of a file that has several")
+    blocks_options(g)
     g = p.add_argument_group("how")
     device_option(g)
     run_options(g)

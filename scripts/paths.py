@@ -5,7 +5,8 @@
 
 Exactly, norm and signed share, in float64; and as it was first estimated, the number of paths times the mean norm
 of random ones, in float32, which leaves out that paths cancel. One random path of each length costs as much as all
-paths exactly. Interrupted, the same command goes on where it stopped; finished, it does nothing. Without mpiexec it
+paths exactly. Networks are ours, and any other that is a chain of blocks: of torchvision, timm and Hugging Face, or
+with --blocks. Interrupted, the same command goes on where it stopped; finished, it does nothing. Without mpiexec it
 runs on one process, with the same results to the bit.
 """
 
@@ -13,7 +14,7 @@ import argparse
 
 from ensemble.paths.path_spectrum import path_spectrum
 from landscape.commands.cli import Parser, chosen, run
-from landscape.commands.options import evaluator_options
+from landscape.commands.options import blocks_options, evaluator_options
 from landscape.engine.ranks import Communicator
 from landscape.evaluation.evaluator import Evaluator
 
@@ -28,6 +29,12 @@ def parser() -> Parser:
         "--draws", type=int, default=1000, help="random paths of each length, 2 or more; all where fewer exist"
     )
     g.add_argument("--image", action="store_true", help="to the image, not to the input of the first block")
+    blocks_options(g)
+    g.add_argument(
+        "--part",
+        metavar="PART",
+        help="count in the length of a path only blocks of this part of a transformer's layers, attention or mlp",
+    )
     return p
 
 

@@ -141,7 +141,7 @@ def _densenet():
 
 
 def known(name):
-    """A network whose weights, scales and statistics are all at random; its inputs, its targets and what describes it."""
+    """A network whose scales and statistics are at random too; inputs, targets and what describes its blocks."""
     make, inputs, _ = KNOWN[name]
     torch.manual_seed(0)
     network = make()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ensemble.flow.gradients import BATCHNORM, stages
+from ensemble.blocks.blocks import blocks as blocks_of
+from ensemble.flow.gradients import BATCHNORM
+from ensemble.flow.parts import boundaries as boundaries_of
 from ensemble.flow.profile import JACOBIANS, PROFILE, QUANTILES, profile
 from landscape import data as datasets
 from landscape.checkpoints.checkpoint import Checkpoint
@@ -29,8 +31,9 @@ from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.losses import in_units
 from landscape.evaluation.measure import Batches
 from landscape.evaluation.prepared import check_gradients
+from landscape.import_path import import_object
 from landscape.log import Report
-from landscape.nested import cat
+from landscape.nested import Nested, cat, length, mapped, split
 from landscape.networks.layout import channels_last
 from landscape.networks.network import Network
 from landscape.training.loop import default_recipe, train_epochs
@@ -69,6 +72,11 @@ def gradient_flow(
     batch_size: int = 128,
     batchnorm: str = "batch",
     jacobians: bool = False,
+    network: str | None = None,
+    arguments: Mapping | Sequence[str] = (),
+    entry: str | None = None,
+    blocks: Callable[[nn.Module], Mapping] | str | None = None,
+    layers: bool = False,
     device: str = "auto",
     out: str | os.PathLike | None = None,
     comm: Communicator | None = None,
@@ -86,6 +94,7 @@ def gradient_flow(
         NAME:ARGUMENT=VALUE,ARGUMENT=VALUE; see `landscape.training.variants.variant`. Of an Evaluator its network is
         measured as it is, on its data and loss; then what follows, up to `learning_rate`, and `device` have no meaning.
     checkpoints : paths of checkpoints of `train`, measured beside the variants
+        Or one path alone, of a network that is not ours: a folder of transformers, or weights with `network`.
     depth : number of weight layers of the variants, one or several
     width : channels of the first stage
     seeds : of each variant: seeds 0, 1, …
@@ -98,6 +107,8 @@ def gradient_flow(
     batchnorm : {"batch", "recalibrated", "frozen"}
         Statistics of each batch, as in training, for gradients (all else: recalibrated); of all batches; stored.
     jacobians : also the extreme singular values of the blocks' Jacobians
+    network, arguments, entry : see `landscape.evaluation.evaluator.Evaluator.from_checkpoint`
+    blocks, layers : of a network that is not ours, see `ensemble.blocks.blocks.blocks`
     device : {"auto", "cpu", "cuda"}
     out, comm, quiet, dry_run : see `landscape.engine.run.run`
 
@@ -120,8 +131,27 @@ def gradient_flow(
     comm = communicator(comm)
     how: dict[str, Any] = {"batchnorm": one_of("batchnorm", batchnorm, BATCHNORM), "jacobians": jacobians}
     running = {"out": out, "comm": comm, "quiet": quiet, "dry_run": dry_run}
+    if len(checkpoints) == 1 and (network is not None or Path(checkpoints[0]).is_dir()):
+        if isinstance(variants, Evaluator) or variants:
+            raise BadInput("a network that is not skipscape's own is measured alone; leave out the variants")
+        variants = Evaluator.from_checkpoint(
+            checkpoints[0],
+            network=network,
+            arguments=arguments,
+            entry=entry,
+            data=data,
+            root=root,
+            window=window,
+            mean=mean,
+            std=std,
+            standardize=standardize,
+            examples=examples,
+            device=device,
+            comm=comm,
+        )
+        checkpoints = ()
     if isinstance(variants, Evaluator):
-        return _of_evaluator(variants, checkpoints, batches, batch_size, how, running)
+        return _of_evaluator(variants, checkpoints, batches, batch_size, how, running, blocks, layers)
     variants = [variants] if isinstance(variants, str) else list(variants)
     paths = [Path(path) for path in checkpoints]
     with restored():
@@ -142,16 +172,16 @@ def gradient_flow(
             different([path.stem for path in paths])
             rows = _rows(variants, numbers("depth", depth), seeds, trained, bool(epochs))
 
-            def untrained(row: Row) -> torch.nn.Module:
+            def untrained(row: Row) -> nn.Module:
                 torch.manual_seed(row.seed)
                 return variant(row.variant, row.depth, width, training)
 
             # a mistake in the last network shows now, not in the morning
             boundaries = []
             for row in rows:
-                network = trained[row.variant].restore() if row.variant in trained else untrained(row)
-                check_compatible(row.variant, network, training)
-                boundaries.append(len(stages(network)) + 1)
+                built = trained[row.variant].restore() if row.variant in trained else untrained(row)
+                check_compatible(row.variant, built, training)
+                boundaries.append(boundaries_of(built))
             measured = _batches(training.images, training.labels, batches, batch_size, on)
             settings = recipe_named(recipe, epochs, batch_size, learning_rate)
 
@@ -159,13 +189,13 @@ def gradient_flow(
             for (number,) in points:
                 row = rows[int(number)]
                 stored = trained.get(row.variant)
-                network = (stored.restore() if stored else untrained(row)).to(on)
-                channels_last(network)
+                built = (stored.restore() if stored else untrained(row)).to(on)
+                channels_last(built)
                 if not stored and row.moment == "trained":
                     with contextlib.suppress(BadInput):  # diverged: what there is now is measured
-                        for _ in train_epochs(network, training, test, **settings, seed=row.seed, device=on):
+                        for _ in train_epochs(built, training, test, **settings, seed=row.seed, device=on):
                             pass
-                yield profile(cast("Network", network), measured, max(boundaries), **how)
+                yield profile(built, measured, max(boundaries), **how)
 
         attributes = {
             "network": ", ".join(dict.fromkeys(row.variant for row in rows)),
@@ -188,7 +218,14 @@ def gradient_flow(
 
 
 def _of_evaluator(
-    evaluate: Evaluator, checkpoints: Sequence, number: int, size: int, how: Mapping, running: Mapping
+    evaluate: Evaluator,
+    checkpoints: Sequence,
+    number: int,
+    size: int,
+    how: Mapping,
+    running: Mapping,
+    blocks: Callable[[nn.Module], Mapping] | str | None,
+    layers: bool,
 ) -> Results | Report:
     """One network as it is."""
     with restored(), evaluate.ready(running["comm"]) as evaluation:
@@ -197,7 +234,12 @@ def _of_evaluator(
             if checkpoints:
                 raise BadInput("an evaluator is measured alone; leave out checkpoints, or give their variants")
             check_gradients(evaluation)
-            boundaries = [len(stages(evaluation.network)) + 1]
+            known_blocks = None
+            if blocks is not None or not isinstance(evaluation.network, Network):
+                known_blocks = blocks_of(
+                    evaluation.network, import_object(blocks) if isinstance(blocks, str) else blocks, layers
+                )
+            boundaries = [boundaries_of(evaluation.network, known_blocks)]
             inputs, targets = (cat(each) for each in zip(*evaluation.batches, strict=True))
             batches = _batches(inputs, targets, number, size, evaluation.device)
         checkpoint = evaluation.checkpoint
@@ -208,7 +250,7 @@ def _of_evaluator(
 
         def profiles(points: np.ndarray) -> Iterator[dict]:
             for _ in points:
-                yield profile(cast("Network", evaluation.network), batches, boundaries[0], evaluation.loss, **how)
+                yield profile(evaluation.network, batches, boundaries[0], evaluation.loss, **how, blocks=known_blocks)
 
         return _run(profiles, rows, boundaries, how["jacobians"], attributes, running)
 
@@ -266,15 +308,15 @@ def _rows(
     return rows
 
 
-def _batches(inputs: Tensor, targets: Tensor, number: int, size: int, device: torch.device) -> Batches:
+def _batches(inputs: Nested, targets: Nested, number: int, size: int, device: torch.device) -> Batches:
     """The first batches of a stratified order, all of one size."""
     if size < 4:
         raise BadInput(f"--batch-size is {size}; give 4 or more, which similarities need")
-    if number * size > len(targets):
+    if number * size > length(targets):
         raise BadInput(
-            f"{number} batches of {size} are {number * size} examples, and there are {len(targets)}; "
+            f"{number} batches of {size} are {number * size} examples, and there are {length(targets)}; "
             "give fewer --batches, or a smaller --batch-size"
         )
-    order = datasets.stratified_order(targets.cpu(), 0)[: number * size].to(targets.device)
-    inputs, targets = inputs[order].to(device), targets[order].to(device)
-    return list(zip(inputs.split(size), targets.split(size), strict=True))
+    order = datasets.stratified_order(mapped(Tensor.cpu, targets), 0)[: number * size]
+    chosen = [mapped(lambda tensor: tensor[order.to(tensor.device)].to(device), each) for each in (inputs, targets)]
+    return list(zip(*(split(each, size) for each in chosen), strict=True))

@@ -11,21 +11,21 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator, svds
 from torch import Tensor, nn
-from torch.func import functional_call, jacrev
+from torch.func import jacrev
 
+from ensemble.flow.parts import At, Parts, parts
 from landscape.errors import BadInput
 from landscape.evaluation.batchnorm import of_each_batch, recalibrated
 from landscape.evaluation.measure import LOSSES, Batches, Loss, each_of, evaluating
-from landscape.networks.network import Network
 
-__all__ = ["BATCHNORM", "Flow", "Pass", "extremes", "flow", "normalised", "norms", "passes", "relative", "stages"]
+__all__ = ["BATCHNORM", "Flow", "Pass", "extremes", "flow", "normalised", "norms", "passes", "relative"]
 
 BATCHNORM = ("batch", "recalibrated", "frozen")
 DENSE = 1024  # elements of a block's input up to which all of its singular values are found
@@ -54,20 +54,29 @@ class Pass(NamedTuple):
     ----------
     activations, gradients : one tensor a boundary, (N, …) each; gradients of the sum of losses
     parameters : for each boundary, the gradients of the sum of losses for the parameters behind it
+    row : the parts that were run
     """
 
     activations: list[Tensor]
     gradients: list[Tensor]
     parameters: list[list[Tensor]]
+    row: Parts
 
 
-def flow(network: Network, batches: Batches, loss: Loss = LOSSES["cross_entropy"], batchnorm: str = "batch") -> Flow:
+def flow(
+    network: nn.Module,
+    batches: Batches,
+    loss: Loss = LOSSES["cross_entropy"],
+    batchnorm: str = "batch",
+    at: At | None = None,
+) -> Flow:
     """Measure the gradient at every boundary of a network.
 
     Parameters
     ----------
-    network : Network
-        Borrowed: its weights, statistics, modes and gradients are as before. No dropout, and every block runs.
+    network : nn.Module
+        Of `landscape.networks`, or any that is a chain of blocks. Borrowed: its weights, statistics, modes and
+        gradients are as before. No dropout, and every block runs.
     batches : sequence of (inputs, targets)
         On the network's device.
     loss : callable
@@ -75,17 +84,18 @@ def flow(network: Network, batches: Batches, loss: Loss = LOSSES["cross_entropy"
     batchnorm : {"batch", "recalibrated", "frozen"}
         Statistics of each batch, as in training; of all the batches, measured first and then held; or those that
         the network has stored, which at initialisation are those of nothing: mean 0, variance 1.
+    at : the network's parts, see `ensemble.flow.parts.parts`
 
     Raises
     ------
     BadInput
-        The network is not made of parts, the loss is not one number for each example.
+        The network is no chain of blocks, the loss is not one number for each example.
     """
     gradients: list[np.ndarray] = []
     parameters: list[list[Tensor]] = []
     examples = 0
     with normalised(network, batches, batchnorm):
-        for one in passes(network, batches, loss):
+        for one in passes(network, batches, loss, at):
             gradients.append(np.stack([norms(g) for g in one.gradients]))
             examples += gradients[-1].shape[1]
             # float64 on the CPU: the mean over batches must not depend on how they are cut
@@ -103,21 +113,21 @@ def relative(gradient: np.ndarray) -> np.ndarray:
         return gradient[:, gradient[-1] != 0] / gradient[-1, gradient[-1] != 0]
 
 
-def passes(network: Network, batches: Batches, loss: Loss = LOSSES["cross_entropy"]) -> Iterator[Pass]:
+def passes(
+    network: nn.Module, batches: Batches, loss: Loss = LOSSES["cross_entropy"], at: At | None = None
+) -> Iterator[Pass]:
     """Run a network forward and backward, batch by batch, with the statistics that it has at the moment."""
-    between = stages(network)
-    parts = [network.stem, *between, network.head]
-    # Not the network's own: whether they require gradients, and have some, is the user's.
-    weights = [{name: p.detach().requires_grad_() for name, p in part.named_parameters()} for part in parts]
+    at = at or parts(network)
     for inputs, targets in batches:
         with torch.inference_mode(False), torch.enable_grad():
-            x = functional_call(parts[0], weights[0], (inputs,)).detach()
+            row = at(inputs)
+            x = row.stem(inputs).detach()
             activations: list[Tensor] = []
-            for part, own in zip(parts[1:], weights[1:], strict=True):
+            for part in (*row.between, row.head):
                 activations.append(x if activations else x.requires_grad_())
-                x = functional_call(part, own, (x,))
+                x = part.run(x)
             each = each_of(loss, x, targets)
-            behind = [list(own.values()) for own in weights[1:]]
+            behind = [part.weights for part in (*row.between, row.head)]
             flat = [p for own in behind for p in own]
             gradients = torch.autograd.grad(each.sum(), activations + flat, allow_unused=True, materialize_grads=True)
         rest = iter(gradients[len(activations) :])
@@ -125,22 +135,8 @@ def passes(network: Network, batches: Batches, loss: Loss = LOSSES["cross_entrop
             [a.detach() for a in activations],
             list(gradients[: len(activations)]),
             [[next(rest) for _ in own] for own in behind],
+            row,
         )
-
-
-def stages(network: nn.Module) -> list[nn.Module]:
-    """What lies between stem and head, in a row.
-
-    Raises
-    ------
-    BadInput
-        The network is not made of parts.
-    """
-    if not isinstance(network, Network):
-        raise BadInput(
-            f"a {type(network).__name__} does not say where its blocks begin; use plain, resnet, densenet or vgg"
-        )
-    return network.parts()[1:-1]
 
 
 @contextlib.contextmanager
@@ -163,13 +159,15 @@ def norms(x: Tensor) -> np.ndarray:
     return np.linalg.norm(x.cpu().double().flatten(1).numpy(), axis=1)
 
 
-def extremes(block: nn.Module, x: Tensor, seed: int = 0, dense: int = DENSE) -> tuple[float, float]:
+def extremes(
+    block: nn.Module | Callable[[Tensor], Tensor], x: Tensor, seed: int = 0, dense: int = DENSE
+) -> tuple[float, float]:
     """The smallest and the largest singular value of a block's Jacobian at one example, in float64.
 
     Parameters
     ----------
-    block : nn.Module
-        Copied, not touched. With BatchNorms that use stored statistics: one example has none of its own.
+    block : nn.Module, or a function of float64 tensors
+        A module is copied, not touched. With BatchNorms that use stored statistics: one example has none of its own.
     x : Tensor, shape (1, …)
     seed : of the vector from which the largest is iterated
     dense : where the input has at most so many elements, the whole Jacobian is computed
@@ -180,7 +178,7 @@ def extremes(block: nn.Module, x: Tensor, seed: int = 0, dense: int = DENSE) -> 
         The smallest is NaN where the Jacobian is too large to be computed whole: iterations find the
         inner end of the spectrum only in as many products as that would take.
     """
-    block, x = copy.deepcopy(block).double(), x.detach().double()
+    block, x = copy.deepcopy(block).double() if isinstance(block, nn.Module) else block, x.detach().double()
 
     def function(flat: Tensor) -> Tensor:
         return block(flat.reshape(x.shape)).flatten()

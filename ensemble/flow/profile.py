@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
-from ensemble.flow.gradients import extremes, flow, normalised, relative, stages
+from ensemble.flow.gradients import extremes, flow, normalised, relative
+from ensemble.flow.parts import Blocks, parts, stages
 from ensemble.flow.refinement import exits, refinement
 from ensemble.flow.similarity import similarity
 from landscape.engine.table import MEASURED
 from landscape.evaluation.measure import LOSSES, Batches, Loss
+from landscape.nested import Nested, mapped, take
 from landscape.networks.network import Network
 
 __all__ = ["JACOBIANS", "PROFILE", "QUANTILES", "profile"]
@@ -64,12 +67,13 @@ JACOBIANS: dict[str, tuple] = {
 
 
 def profile(
-    network: Network,
+    network: nn.Module,
     batches: Batches,
     boundaries: int,
     loss: Loss = LOSSES["cross_entropy"],
     batchnorm: str = "batch",
     jacobians: bool = False,
+    blocks: Blocks = None,
 ) -> dict[str, float | np.ndarray]:
     """Measure a network from block to block.
 
@@ -82,16 +86,20 @@ def profile(
         To which arrays are filled up with NaN, so that networks of several depths fit into one table.
     jacobians : bool
         Also the extreme singular values of every block's Jacobian, at the first example.
+    blocks : see `ensemble.flow.parts.parts`
 
     Returns
     -------
     dict
         The variables of `PROFILE`, and those of `JACOBIANS` if asked for.
     """
-    flows = flow(network, batches, loss, batchnorm)
+    at = parts(network, blocks)
+    flows = flow(network, batches, loss, batchnorm, at)
     held = "recalibrated" if batchnorm == "batch" else batchnorm
-    does = refinement(network, batches, loss, held)
-    outs = exits(network, batches, loss, held)
+    if held != batchnorm and any(getattr(module, "running_mean", None) is not None for module in network.modules()):
+        at = parts(network, blocks)  # a run with other statistics is another one
+    does = refinement(network, batches, loss, held, at)
+    outs = exits(network, batches, loss, held, at)
     cosine, cosine_se = _means(does.cosine)
     numbers = {
         "gradient": _quantiles(relative(flows.gradient)),
@@ -100,13 +108,13 @@ def profile(
         "share": does.share,
         "cosine": cosine,
         "cosine_se": cosine_se,
-        "similarity": similarity(network, batches, held),
+        "similarity": similarity(network, batches, held, at),
     }
     for name in ("loss", "loss_se", "accuracy"):  # the last only where it is defined
         numbers["exit_" + name] = np.array([NAN if out is None else out.get(name, NAN) for out in outs])
     if jacobians:
         with normalised(network, batches, held):
-            ends = _ends(stages(network), network.stem(batches[0][0][:1]))
+            ends = _ends(network, take(batches[0][0], slice(1)), blocks)
         numbers |= {f"sigma_{end}": np.array([*values, NAN]) for end, values in zip(("min", "max"), ends, strict=True)}
     filled: dict[str, float | np.ndarray]
     filled = {name: _filled(value, (PROFILE | JACOBIANS)[name][3], boundaries) for name, value in numbers.items()}
@@ -114,11 +122,22 @@ def profile(
     return filled | {name: (outs[-1] or {}).get(name, NAN) for name in ("loss", "accuracy", "examples")}
 
 
-def _ends(parts: Sequence[nn.Module], x: Tensor) -> tuple[list[float], list[float]]:
+def _ends(network: nn.Module, inputs: Nested, blocks: Blocks) -> tuple[list[float], list[float]]:
     ends = []
-    for part in parts:
-        ends.append(extremes(part, x))
-        x = part(x).detach()
+    if isinstance(network, Network) and blocks is None:
+        x = network.stem(inputs)
+        for part in stages(network):
+            ends.append(extremes(part, x))
+            x = part(x).detach()
+    else:
+        exact, blocks = copy.deepcopy((network, blocks))
+        exact.double()
+        inputs = mapped(lambda t: t.double() if t.is_floating_point() else t, inputs)
+        row = parts(exact, blocks)(inputs)
+        x = row.stem(inputs)
+        for each in row.between:
+            ends.append(extremes(each.run, x))
+            x = each.run(x).detach()
     low, high = zip(*ends, strict=True)
     return list(low), list(high)
 

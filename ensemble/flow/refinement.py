@@ -11,18 +11,17 @@ have no part that way, and the cosine may even change its sign.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ensemble.flow.gradients import normalised, norms, passes, stages
+from ensemble.flow.gradients import normalised, norms, passes
+from ensemble.flow.parts import At, Part, parts
 from landscape.evaluation.measure import LOSSES, Batches, Loss, score
-from landscape.networks import Block
-from landscape.networks.network import Network
 
-__all__ = ["Refinement", "added", "exits", "refinement"]
+__all__ = ["Refinement", "exits", "refinement"]
 
 
 class Refinement(NamedTuple):
@@ -46,13 +45,17 @@ class Refinement(NamedTuple):
 
 
 def refinement(
-    network: Network, batches: Batches, loss: Loss = LOSSES["cross_entropy"], batchnorm: str = "recalibrated"
+    network: nn.Module,
+    batches: Batches,
+    loss: Loss = LOSSES["cross_entropy"],
+    batchnorm: str = "recalibrated",
+    at: At | None = None,
 ) -> Refinement:
     """Measure what each block adds, and whether it points downhill; arguments as of `ensemble.flow.gradients.flow`."""
     cosines, residuals, variances, sizes = [], [], [], []
     with normalised(network, batches, batchnorm):
-        behind = [*stages(network), network.head]
-        for one in passes(network, batches, loss):
+        for one in passes(network, batches, loss, at):
+            behind = [*one.row.between, one.row.head]
             sums = [_of(*three) for three in zip(behind, one.activations, one.gradients, strict=True)]
             cosine, residual, variance = (np.stack(values) for values in zip(*sums, strict=True))
             cosines.append(cosine)
@@ -65,18 +68,12 @@ def refinement(
     return Refinement(np.concatenate(cosines, axis=1), np.concatenate(residuals, axis=1), share)
 
 
-def added(block: Block, x: Tensor) -> tuple[Tensor, Tensor]:
-    """What a block with a shortcut carries around its branch, and what the branch adds to it."""
-    assert block.shortcut is not None
-    branch, shortcut = block.branch(x), block.shortcut(x)
-    if block.survival != 1:
-        branch = block.survival * branch
-    carried = block.join(shortcut)
-    return carried, block.join(shortcut, branch) - carried
-
-
 def exits(
-    network: Network, batches: Batches, loss: Loss = LOSSES["cross_entropy"], batchnorm: str = "recalibrated"
+    network: nn.Module,
+    batches: Batches,
+    loss: Loss = LOSSES["cross_entropy"],
+    batchnorm: str = "recalibrated",
+    at: At | None = None,
 ) -> list[dict[str, float] | None]:
     """Measure the classifier on what has come to each boundary: all the blocks from there on are left out.
 
@@ -88,34 +85,37 @@ def exits(
         As `landscape.evaluation.measure.score`; None where a block that cannot be left out follows. The last is the
         whole network.
     """
-    with normalised(network, batches, batchnorm), torch.inference_mode():
-        parts = stages(network)
-        outputs: list[list[Tensor]] = [[] for _ in range(len(parts) + 1)]
+    outputs: list[list[Any]] = []
+    with normalised(network, batches, batchnorm), torch.no_grad():
+        at = at or parts(network)
         for inputs, _ in batches:
-            x = network.stem(inputs)
-            for place in range(len(parts) + 1):
-                rest = parts[place:]
-                if all(part.removable for part in rest if isinstance(part, Block)):
-                    outputs[place].append(_leaving_out(network, rest, x))
+            row = at(inputs)
+            x = row.stem(inputs)
+            outputs = outputs or [[] for _ in range(len(row.between) + 1)]
+            for place in range(len(row.between) + 1):
+                rest = row.between[place:]
+                if all(part.skip is not None for part in rest):
+                    outputs[place].append(_leaving_out(rest, row.head, x))
                 if rest:
-                    x = rest[0](x)
+                    x = rest[0].run(x)
         return [score(out, batches, loss) if out else None for out in outputs]
 
 
-def _leaving_out(network: Network, rest: list[nn.Module], x: Tensor) -> Tensor:
+def _leaving_out(rest: list[Part], head: Part, x: Tensor) -> Any:
     for part in rest:
-        x = part.skip(x) if isinstance(part, Block) else part(x)
-    return network.head(x)
+        assert part.skip is not None
+        x = part.skip(x)
+    return head.run(x)
 
 
-def _of(part: nn.Module, x: Tensor, gradient: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _of(part: Part, x: Tensor, gradient: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cosine and relative size for each example, and the variances of what is added and of what is carried."""
     nothing = np.full(len(x), np.nan)
-    if not isinstance(part, Block) or part.shortcut is None:
+    if part.added is None:
         return nothing, nothing, np.full(2, np.nan)
     with torch.no_grad():
-        carried, more = added(part, x)
-        variance = np.array([_variance(more), _variance(carried)])
+        carried, more = part.added(x)
+        variance = np.array([_variance(more, part.channels), _variance(carried, part.channels)])
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             residual = norms(more) / norms(carried)
             if more.shape != x.shape:
@@ -124,6 +124,8 @@ def _of(part: nn.Module, x: Tensor, gradient: Tensor) -> tuple[np.ndarray, np.nd
             return product / (norms(more) * norms(gradient)), residual, variance
 
 
-def _variance(x: Tensor) -> float:
-    """(N, C, H, W): over examples and positions, summed over channels."""
-    return float(x.cpu().double().numpy().var(axis=(0, 2, 3)).sum())
+def _variance(x: Tensor, channels: int | None) -> float:
+    """Over examples and positions, summed over channels: (N, C, H, W), (N, T, C), (N, C)."""
+    channels = (1 if x.ndim == 4 else -1) if channels is None else channels
+    axes = tuple(axis for axis in range(x.ndim) if axis != channels % x.ndim)
+    return float(x.cpu().double().numpy().var(axis=axes).sum())

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from ensemble.attribution.paired import mean_of
 from ensemble.blocks.architectures import known
 from ensemble.blocks.blocks import Foreign, check, first, stream
-from ensemble.flow.refinement import added
+from ensemble.flow.parts import added
 from landscape.evaluation.calling import predict
 from landscape.evaluation.measure import Batches, evaluating
 from landscape.nested import length, take

@@ -14,22 +14,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ensemble.flow.gradients import normalised, stages
+from ensemble.flow.gradients import normalised
+from ensemble.flow.parts import At, parts
 from landscape.errors import BadInput
 from landscape.evaluation.measure import Batches
 from landscape.networks import Block
 from landscape.networks.joins import Concatenate
-from landscape.networks.network import Network
 
 __all__ = ["alignment", "covariances", "similarity", "source_weights"]
 
 
-def similarity(network: Network, batches: Batches, batchnorm: str = "recalibrated") -> np.ndarray:
+def similarity(
+    network: nn.Module, batches: Batches, batchnorm: str = "recalibrated", at: At | None = None
+) -> np.ndarray:
     """Linear centred kernel alignment between all boundaries of a network.
 
     Parameters
     ----------
-    network, batches, batchnorm
+    network, batches, batchnorm, at
         See `ensemble.flow.gradients.flow`. A batch needs 4 examples; batches count by their examples.
 
     Returns
@@ -38,15 +40,16 @@ def similarity(network: Network, batches: Batches, batchnorm: str = "recalibrate
         1 for what differs by a rotation and a scale; about 0, on either side, for what has nothing in common. NaN
         beside a layer that is the same for all examples.
     """
-    parts, matrices, sizes = stages(network), [], []
-    with normalised(network, batches, batchnorm), torch.inference_mode():
+    matrices, sizes = [], []
+    with normalised(network, batches, batchnorm), torch.no_grad():
+        at = at or parts(network)
         for inputs, _ in batches:
-            x = network.stem(inputs)
-            features = [x]
-            for part in parts:
-                features.append(part(features[-1]))
+            row = at(inputs)
+            features = [row.stem(inputs)]
+            for part in row.between:
+                features.append(part.run(features[-1]))
             matrices.append(covariances(features))
-            sizes.append(len(inputs))
+            sizes.append(len(features[0]))
     return alignment(np.average(matrices, axis=0, weights=sizes))
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ensemble.blocks.blocks import blocks as blocks_of
-from ensemble.paths.links import links
+from ensemble.paths.links import links, same
 from landscape.errors import BadInput
 from landscape.nested import Nested, leaves, mapped
 from landscape.networks import Block
@@ -118,9 +118,7 @@ def chains(
 ) -> Callable[[Nested], Chain]:
     """The chain of a network at each inputs, as `chain`; of inputs that are still the same it is kept."""
     if isinstance(network, Network) and any(isinstance(module, Block) for module in network.parts()) and not blocks:
-        if part is not None:
-            raise BadInput(f"the blocks of a {type(network).__name__} have no parts; leave out part")
-        own = _own(network, dtype, image)
+        own = _own(network, dtype, image, part)
         return lambda inputs: own
     copied = copy.deepcopy(network).to(dtype).eval().requires_grad_(False)
     if hasattr(copied, "set_experts_implementation"):  # of transformers, whose others take no float64
@@ -134,7 +132,7 @@ def chains(
             raise BadInput(
                 f"a {type(network).__name__} is not of landscape.networks, so its chain is cut from a run; give inputs"
             )
-        key = tuple((tensor.data_ptr(), tensor.shape, tensor.stride()) for tensor in leaves(inputs))
+        key = same(inputs)
         if key not in made:
             made[key] = inputs, _cut(copied, inputs, chosen, image, counted)
         return made[key][1]
@@ -142,14 +140,17 @@ def chains(
     return at
 
 
-def _counted(chosen: Mapping[str, Any], part: str | None) -> set[str]:
+def _counted(chosen: Collection[str], part: str | None) -> set[str]:
     """Names of the blocks by which paths are longer."""
     if part is None:
         return set(chosen)
-    parts = dict.fromkeys(name.rpartition(".")[2] for name in chosen)
     counted = {name for name in chosen if name.rpartition(".")[2] == part}
     if not counted:
-        raise BadInput(f"no block is called {part}; parts are {', '.join(parts)}")
+        parts = sorted({last for name in chosen if not (last := name.rpartition(".")[2]).isdigit()})
+        raise BadInput(
+            f"no layer has a part called {part!r}; "
+            + (f"there are {', '.join(parts)}" if parts else "blocks have no parts here: leave it out")
+        )
     return counted
 
 
@@ -178,16 +179,19 @@ def _cut(network: nn.Module, inputs: Nested, chosen: Mapping, image: bool, count
     return Chain(cast, [Step(row.stem, None, nn.Identity()), *steps], row.head, inputs)
 
 
-def _own(network: Network, dtype: torch.dtype, image: bool) -> Chain:
+def _own(network: Network, dtype: torch.dtype, image: bool, part: str | None) -> Chain:
     network = copy.deepcopy(network).to(dtype).eval()
-    stem, *parts, head = network.parts()
+    names = {module: name for name, module in network.named_modules() if isinstance(module, Block)}
+    counted = _counted(names.values(), part)
+    stem, *modules, head = network.parts()
+    steps = [_step(m) if names.get(m) in counted else Step(m, None, nn.Identity()) for m in modules]
 
     def cast(x: Tensor) -> Tensor:
-        return x.to(dtype) if x.is_floating_point() else x  # tokens stay what they are
+        return x.to(dtype) if x.is_floating_point() else x  # tokens are numbers of rows
 
     if image:
-        return Chain(cast, [_step(part) for part in (stem, *parts)], head)
-    return Chain(lambda x: stem(cast(x)), [_step(part) for part in parts], head)
+        return Chain(cast, [_step(stem), *steps], head)
+    return Chain(lambda x: stem(cast(x)), steps, head)
 
 
 def _step(module: nn.Module) -> Step:

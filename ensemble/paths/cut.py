@@ -14,10 +14,11 @@ from __future__ import annotations
 import operator
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.fx import Node
 
 from ensemble.paths.recording import Recording, above, below
@@ -75,16 +76,17 @@ def cuts(recording: Recording, blocks: Mapping[str, Sequence[nn.Module]]) -> lis
     """
     ends = {name: tuple(_once(name, recording.marks[module]) for module in modules) for name, modules in blocks.items()}
     order = {node: number for number, node in enumerate(recording.graph.nodes)}
+    rows = recording.inputs[0].meta["val"].shape[0]
     ends = dict(sorted(ends.items(), key=lambda item: order[item[1][0]]))
     last = max((nodes[-1] for nodes in ends.values()), key=order.__getitem__)
     outputs = [node for node in recording.outputs if node in below([last]) and node in recording.varying]
     if not outputs:
         raise BadInput(f"block {_owner(ends, last)} changes nothing of what the network gives; name another end of it")
     live = recording.varying & (above(outputs) | set(outputs))
-    first = _stream(next(iter(ends)), next(iter(ends.values())), None, live, order)
+    first = _stream(next(iter(ends)), next(iter(ends.values())), None, live, order, rows)
     live &= below([first]) | {first}
     joins = [_join(name, nodes, live, order) for name, nodes in ends.items()]
-    for one, other in zip(joins, joins[1:], strict=False):
+    for one, other in pairwise(joins):
         if other.ends[0] not in below([one.at]):
             raise BadInput(
                 f"blocks {one.name} and {other.name} lie side by side, on the same stream, and not one after the "
@@ -92,8 +94,8 @@ def cuts(recording: Recording, blocks: Mapping[str, Sequence[nn.Module]]) -> lis
             )
     streams = [first]
     for join, previous in zip(joins[1:], joins, strict=False):
-        streams.append(_stream(join.name, join.ends, previous, live, order))
-    streams.append(_last(streams, joins, live, order))
+        streams.append(_stream(join.name, join.ends, previous, live, order, rows))
+    streams.append(_last(streams, joins, live, order, rows))
     for join, before, after in zip(joins, streams, streams[1:], strict=False):
         _check(join, before, after, live)
     for output in outputs:
@@ -155,10 +157,18 @@ def _join(name: str, ends: tuple[Node, ...], live: Collection[Node], order: Mapp
 
 
 def _stream(
-    name: str, ends: Sequence[Node], previous: _Join | None, live: Collection[Node], order: Mapping[Node, int]
+    name: str,
+    ends: Sequence[Node],
+    previous: _Join | None,
+    live: Collection[Node],
+    order: Mapping[Node, int],
+    rows: int,
 ) -> Node:
-    """The last tensor before the ends of a block's branches that all goes through."""
+    """The last tensor before the ends of a block's branches, with a row for each example, that all goes through."""
     common = set.intersection(*(above([end]) for end in ends)) & set(live)
+    common = {
+        node for node in common if isinstance(node.meta["val"], Tensor) and [*node.meta["val"].shape[:1]] == [rows]
+    }
     if previous is not None:
         common &= below([previous.at]) | {previous.at}
     for node in sorted(common, key=order.__getitem__, reverse=True):
@@ -166,8 +176,8 @@ def _stream(
             return node
     where = "the network's inputs" if previous is None else f"the sum of block {previous.name}"
     raise BadInput(
-        f"block {name}: between {where} and it there is no tensor that all goes through; the network has more "
-        "than one stream here"
+        f"block {name}: between {where} and it there is no tensor with a row for each example that all "
+        "goes through; the network has more than one stream here"
     )
 
 
@@ -177,7 +187,9 @@ def _leak(stream: Node, live: Collection[Node]) -> bool:
     return any(user in live and user not in before and user is not stream for node in before for user in node.users)
 
 
-def _last(streams: Sequence[Node], joins: Sequence[_Join], live: Collection[Node], order: Mapping[Node, int]) -> Node:
+def _last(
+    streams: Sequence[Node], joins: Sequence[_Join], live: Collection[Node], order: Mapping[Node, int], rows: int
+) -> Node:
     """The stream behind the last block: as far behind its sum as it always is behind others."""
     follow = min(
         (_following(join.at, stream, order) for join, stream in zip(joins, streams[1:], strict=False)),
@@ -190,7 +202,17 @@ def _last(streams: Sequence[Node], joins: Sequence[_Join], live: Collection[Node
         if len(users) != 1 or users[0].target is not target:
             break
         node = users[0]
+    while _rows(node) != rows:  # positions of all examples may lie in a row there
+        users = [user for user in node.users if user in live]
+        if len(users) != 1:
+            raise BadInput(f"block {joins[-1].name}: what it adds to has no row for each example")
+        node = users[0]
     return node
+
+
+def _rows(node: Node) -> int | None:
+    value = node.meta["val"]
+    return value.shape[0] if isinstance(value, Tensor) and value.ndim else None
 
 
 def _following(at: Node, stream: Node, order: Mapping[Node, int]) -> list[Any]:

@@ -22,7 +22,7 @@ from landscape.evaluation.calling import evaluating, predict
 from landscape.nested import Nested, leaves
 from landscape.networks import Block
 
-__all__ = ["Link", "Links", "links"]
+__all__ = ["Link", "Links", "links", "same"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ def links(network: nn.Module, inputs: Nested, blocks: Mapping[str, Block | Forei
     first, last = parts[0].before, parts[-1].after
     live = recording.varying & (below([first]) | {first})
     constant = {given for node in live for given in node.all_input_nodes} - live - set(recording.held)
+    if weighed:  # what is made of weights alone, such as one transposed, is made anew, for its gradient
+        constant &= below(recording.inputs) | (constant - below(recording.parameters))
     with torch.no_grad():
         values = recording.run(leaves(inputs), {*constant, first})
     constants = {node: value for node, value in values.items() if node is not first}
@@ -116,6 +118,11 @@ def links(network: nn.Module, inputs: Nested, blocks: Mapping[str, Block | Forei
     )
     _verify(chained, network, inputs, [node is not None for node in reached], recording.raised)
     return chained
+
+
+def same(inputs: Nested) -> tuple:
+    """What tells inputs from others for as long as they are held and not changed: where they lie, and their shapes."""
+    return tuple((tensor.data_ptr(), tensor.shape, tensor.stride()) for tensor in leaves(inputs))
 
 
 def _link(recording: Recording, part: Cut, constants: Mapping[Node, Any], live: Collection[Node]) -> Link:
@@ -144,7 +151,10 @@ def _link(recording: Recording, part: Cut, constants: Mapping[Node, Any], live: 
     def added(x: Tensor) -> tuple[Tensor, Tensor]:
         carried, branched = carry(x), branch(x)
         without = join(carried, torch.zeros_like(branched))
-        return without, join(carried, branched) - without
+        more = join(carried, branched) - without
+        # positions of all examples may lie in a row at the sum, as in OPT
+        shape = without.shape if len(without) == len(x) else (len(x), -1, *without.shape[1:])
+        return without.reshape(shape), more.reshape(shape)
 
     return Link(
         part.name,
@@ -160,17 +170,17 @@ def _link(recording: Recording, part: Cut, constants: Mapping[Node, Any], live: 
 
 
 def _weights(recording: Recording, nodes: Collection[Node]) -> list[Tensor]:
-    """The parameters that some operations use, each once."""
-    given = {a for node in nodes for a in node.all_input_nodes if isinstance(recording.held.get(a), nn.Parameter)}
+    """The parameters that some operations use, or what is made of them alone, each once."""
+    given = above(nodes, below(recording.inputs) - set(nodes))
     return list(
-        {id(recording.held[node]): recording.held[node] for node in recording.graph.nodes if node in given}.values()
+        {id(recording.held[node]): recording.held[node] for node in recording.parameters if node in given}.values()
     )
 
 
 def _channels_last(stream: Node, inside: Collection[Node]) -> bool:
-    """As `ensemble.flow.scores` has it: the last of two or three dimensions; of four, where a norm is as wide as that."""
+    """Of two or three dimensions, always; of four, where a norm is as wide as the last, see `ensemble.flow.scores`."""
     shape = stream.meta["val"].shape
-    widths = [list(node.args[1]) for node in inside if node.target is torch.ops.aten.native_layer_norm.default]
+    widths = [node.args[1] for node in inside if node.target is torch.ops.aten.native_layer_norm.default]
     return len(shape) != 4 or ([shape[-1]] in widths and shape[1] != shape[-1])
 
 

@@ -52,6 +52,11 @@ class Recording:
     varying: frozenset[Node]
     raised: bool
 
+    @property
+    def parameters(self) -> list[Node]:
+        """The nodes that are parameters, in order."""
+        return [node for node, value in self.held.items() if isinstance(value, nn.Parameter)]
+
     def run(self, tensors: Sequence[Tensor], keep: Collection[Node]) -> dict[Node, Any]:
         """Values of some nodes, for all of the recorded inputs; what is needed no more is given back at once."""
         values: dict[Node, Any] = dict(zip(self.inputs, tensors, strict=True))
@@ -110,11 +115,15 @@ class Recording:
 
     def filled(self, tensors: Sequence[Tensor | None]) -> Any:
         """Outputs as the network gives them, of tensors, of which some may be missing."""
-        rest = iter(tensors)
+        rest: Any = iter(tensors)
+
+        def following(_: Tensor) -> Any:
+            return next(rest)
+
         if isinstance(self.structure, Mapping) and type(self.structure) is not dict:
-            fields: Any = {name: mapped(lambda _: next(rest), value) for name, value in self.structure.items()}
-            return type(self.structure)(**fields)
-        return mapped(lambda _: next(rest), self.structure)
+            make: Any = type(self.structure)
+            return make(**{name: mapped(following, value) for name, value in self.structure.items()})
+        return mapped(following, self.structure)
 
     def _value(self, node: Node, values: Mapping[Node, Any]) -> Any:
         def look(given: Node) -> Any:
@@ -176,6 +185,7 @@ def record(network: nn.Module, inputs: Nested, marked: Iterable[nn.Module]) -> R
         for module in seen:
             stack.callback(module.register_forward_hook(note).remove)
         stack.enter_context(evaluating(network))
+        stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the others have no derivative for many gradients at once
         try:
@@ -212,8 +222,8 @@ def _emptied(structure: Any) -> Any:
             return type(structure)(**values)
         return values
     if isinstance(structure, tuple | list):
-        values = [_emptied(value) for value in structure]
-        return type(structure)(*values) if hasattr(structure, "_fields") else type(structure)(values)
+        many = [_emptied(value) for value in structure]
+        return type(structure)(*many) if hasattr(structure, "_fields") else type(structure)(many)
     return None
 
 

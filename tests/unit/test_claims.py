@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ensemble.drawing.claims import best
-from ensemble.flow.gradients import stages
+from ensemble.flow.parts import stages
 from ensemble.flow.refinement import exits, refinement
 from ensemble.flow.reuse import reuse
 from ensemble.flow.similarity import alignment, covariances, similarity, source_weights

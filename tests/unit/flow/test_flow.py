@@ -11,7 +11,8 @@ from torch.func import grad, vmap
 
 from ensemble.drawing.flow import SHOWN, flows
 from ensemble.flow.gradient_flow import gradient_flow
-from ensemble.flow.gradients import BATCHNORM, extremes, flow, relative, stages
+from ensemble.flow.gradients import BATCHNORM, extremes, flow, relative
+from ensemble.flow.parts import stages
 from landscape.checkpoints.checkpoint import load as load_checkpoint
 from landscape.data import load
 from landscape.engine.table import read
@@ -203,7 +204,7 @@ def test_the_network_is_as_before(batchnorm, fails):
 
 
 def test_a_network_that_is_not_made_of_parts_is_refused():
-    with pytest.raises(BadInput, match="resnet"):
+    with pytest.raises(BadInput, match="no block that can be removed"):
         flow(nn.Linear(2, 2), [examples()])
     with pytest.raises(BadInput, match="recalibrated"):
         flow(a("plain", depth=8, width=4), [examples()], batchnorm="yes")

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from known_networks import DESCRIBED, KNOWN, gpt2, known, loss, streams
+from known_networks import KNOWN, gpt2, known, loss, streams
 from torch import nn
 
 from ensemble.blocks.blocks import blocks, ends
@@ -212,8 +212,23 @@ def test_the_command_measures_known_networks(name, tmp_path):
     np.testing.assert_allclose(results["share"].sum(), 1, rtol=1e-8)
     assert (results["sampled_norm"] >= results["norm"] * (1 - 1e-3)).all()
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-    with pytest.raises(BadInput, match="real numbers" if name != "ResNet" else "no block is called"):
+    with pytest.raises(BadInput, match="real numbers" if name != "ResNet" else "blocks have no parts"):
         path_spectrum(evaluate, image=name != "ResNet", part=None if name != "ResNet" else "mlp", quiet=True)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("part", [None, "attention", "mlp"])
+def test_our_transformer_has_the_spectrum_of_its_own_cut(norm, part):
+    """Of a network whose chain is known, the cut finds the same."""
+    torch.manual_seed(0)
+    network = build("transformer", depth=2, width=8, heads=2, vocabulary=20, norm=norm).eval()
+    x = torch.randint(20, (2, 5))
+    ours = chain(network, part=part)
+    theirs = chain(Wrapped(network), inputs=x, part=part)
+    assert counts(ours.steps) == counts(theirs.steps) == ([1, 4, 6, 4, 1] if part is None else [1, 2, 1])
+    one, other = spectrum(ours, [(x, x)]), spectrum(theirs, [(x, x)])
+    np.testing.assert_allclose(other.norm, one.norm, rtol=1e-10)
+    np.testing.assert_allclose(other.share, one.share, rtol=1e-10, atol=1e-12)
 
 
 def test_a_chain_of_a_run_is_for_its_inputs():
