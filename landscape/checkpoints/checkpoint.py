@@ -122,7 +122,7 @@ class Checkpoint:
         except RuntimeError as error:
             raise self._other(self._why(network, error)) from error
         self._check_averages(network)
-        if broken := [name for name, parameter in network.named_parameters() if not parameter.isfinite().all()]:
+        if broken := [name for name, parameter in network.named_parameters() if not _finite(parameter.detach())]:
             raise BadInput(
                 f"the weights of {self.title} are not finite in {broken[0]}, as after a training that diverged; "
                 "use an earlier checkpoint"
@@ -330,6 +330,13 @@ def sha256_of(path: str | os.PathLike) -> str:
         raise BadInput(f"there is no checkpoint {path}; make one with scripts/train.py")
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether all of its numbers are finite; without memory for an answer about each."""
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    return not tensor.numel() or all(bool(extreme.isfinite()) for extreme in torch.aminmax(tensor))
 
 
 def _words(value: object) -> bool:

@@ -218,7 +218,7 @@ def direction_of(vector: np.ndarray, network: nn.Module, which: Parameters = Non
     if np.shape(vector) != (n,):
         raise BadInput(f"a vector of shape {np.shape(vector)} for {n} chosen parameters; choose as for the operator")
     zero = {name: w.zero_() for name, w in weights_of(network).items()}
-    return zero | _split(np.asarray(vector), chosen)
+    return {**zero, **_split(np.asarray(vector), chosen)}
 
 
 @dataclass(frozen=True)
