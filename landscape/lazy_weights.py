@@ -8,6 +8,8 @@ would take longer than the measurement.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import math
 import mmap
 import os
@@ -26,7 +28,7 @@ from torch import Tensor, nn
 from landscape.errors import BadInput
 from landscape.weights import Weights, weights_of
 
-__all__ = ["LARGE", "LazyWeights", "large", "loaded_from", "origin_of", "shape_of", "stored", "transient"]
+__all__ = ["LARGE", "LazyWeights", "large", "loaded_from", "origin_of", "read_once", "shape_of", "stored", "transient"]
 
 LARGE = 2**28  # bytes of weights
 
@@ -77,7 +79,8 @@ def transient(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     size = math.prod(shape) * dtype.itemsize
     if not size:
         return torch.empty(tuple(shape), dtype=dtype)
-    return torch.from_numpy(np.frombuffer(mmap.mmap(-1, size), np.uint8)).view(dtype).view(tuple(shape))
+    own = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if sys.platform == "linux" else {}
+    return torch.from_numpy(np.frombuffer(mmap.mmap(-1, size, **own), np.uint8)).view(dtype).view(tuple(shape))
 
 
 def large(tensors: Iterable[Tensor]) -> bool:
@@ -136,6 +139,31 @@ def loaded_from(files: Iterable[Path], weights: Mapping[str, Tensor], network: n
         if there is not None and (place := _place(there, maps)) is not None:
             lying[several[0]] = place
     _FILES[network] = lying
+
+
+@contextlib.contextmanager
+def read_once(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Let a network load mapped weights, for the length of a ``with``, without the file in its memory beside them.
+
+    What a module has taken goes back to the system; read again, it comes from the file.
+    """
+    maps = []
+    if sys.platform == "linux":
+        starts = [tensor.data_ptr() for tensor in weights.values()]
+        for first, last, _, inode in _regions():
+            if inode and any(first <= start < last for start in starts):
+                maps.append((first, last))
+
+    def forget(*_: object) -> None:
+        for first, last in maps:
+            ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), mmap.MADV_DONTNEED)
+
+    handles = [module.register_load_state_dict_post_hook(forget) for module in network.modules() if maps]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @dataclass(frozen=True)
@@ -214,14 +242,16 @@ def _maps(files: Iterable[Path]) -> list[tuple[int, int, int, _File]]:
     for path in files:
         file = _File.opened(path)
         opened[os.fstat(file.file.fileno()).st_ino] = file
-    maps = []
+    return [(first, last, offset, opened[inode]) for first, last, offset, inode in _regions() if inode in opened]
+
+
+def _regions() -> Iterator[tuple[int, int, int, int]]:
+    """The memory of this process: first address, last, place in the file that is mapped there, its inode or 0."""
     with open("/proc/self/maps") as lines:
         for line in lines:  # 7f2c0-7f2d0 rw-p 00001000 08:01 1234 /a/b
             addresses, _, offset, _, inode, *_ = line.split()
-            if int(inode) in opened:
-                first, last = (int(address, 16) for address in addresses.split("-"))
-                maps.append((first, last, int(offset, 16), opened[int(inode)]))
-    return maps
+            first, last = (int(address, 16) for address in addresses.split("-"))
+            yield first, last, int(offset, 16), int(inode)
 
 
 def _place(tensor: Tensor, maps: list[tuple[int, int, int, _File]]) -> _Place | None:

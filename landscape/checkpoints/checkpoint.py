@@ -24,6 +24,7 @@ from landscape.checkpoints.safe_load import Unsound, files_of, plain, read, soun
 from landscape.data import KNOWN
 from landscape.engine.atomic import write_atomically
 from landscape.errors import BadInput
+from landscape.lazy_weights import read_once
 from landscape.networks import NETWORKS, build, titled
 from landscape.networks.size_limit import TooLarge, at_most
 
@@ -118,7 +119,8 @@ class Checkpoint:
             if isinstance(given, Tensor) and own.is_floating_point() and not given.is_floating_point():
                 raise self._other(f"{name} is {given.dtype}, which cannot be taken for {own.dtype}")
         try:
-            network.load_state_dict(self.weights, strict=strict)
+            with read_once(network, self.weights):
+                network.load_state_dict(self.weights, strict=strict)
         except RuntimeError as error:
             raise self._other(self._why(network, error)) from error
         self._check_averages(network)

@@ -136,7 +136,8 @@ def random_plane(
     seeds = [(seed, number, repeat) for number in range(dimensions)]
     directions: list[Weights]
     if large(network.parameters()):
-        directions = [redrawn(origin, each, normalize, **shape) for each in seeds]
+        weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        directions = [redrawn(weights, each, normalize, origin=origin, **shape) for each in seeds]
     else:
         directions = [_normalized(random_direction(origin, each), origin, normalize, shape) for each in seeds]
     moved = "moved too" if move_biases else "not moved"

@@ -65,6 +65,7 @@ def redrawn(
     seed: int | Sequence[int],
     how: str = "filter",
     *,
+    origin: Weights | None = None,
     conventions: Mapping[str, Convention] | None = None,
     one_dimensional: bool = False,
 ) -> LazyWeights:
@@ -74,8 +75,9 @@ def redrawn(
 
     Parameters
     ----------
-    weights, how, conventions, one_dimensional : see `normalize`; the weights must not change
+    weights, how, conventions, one_dimensional : see `normalize`
     seed : see `random_direction`
+    origin : the same weights, where those that are given will be moved
 
     Examples
     --------
@@ -85,11 +87,12 @@ def redrawn(
     True
     """
     generator = np.random.default_rng(seed)
-    shapes = {name: shape_of(weights, name) for name in weights}
+    shapes = {name: w.shape for name, w in weights.items()}
     begin: dict[str, Any] = {}
     types, scales = {}, {}
     for name, w in weights.items():
         begin[name], types[name] = generator.bit_generator.state, w.dtype
+        drawn = None  # let go of one before the next
         drawn = _drawn(generator, w.shape, w.dtype, transient)
         if _stays(w, convention := _convention(name, w, conventions), one_dimensional):
             del begin[name]
@@ -101,7 +104,7 @@ def redrawn(
             return torch.zeros(shapes[name], dtype=types[name])
         generator.bit_generator.state = begin[name]
         drawn = _drawn(generator, shapes[name], types[name], transient)
-        scale = scales[name] if how != "weight" else weights[name].abs()
+        scale = scales[name] if how != "weight" else (origin or weights)[name].abs()
         if scale is not None:
             _multiply(drawn, scale)
         return drawn
