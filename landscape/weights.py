@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 __all__ = ["Weights", "digest", "products", "real", "squared_norm", "weights_of"]
 
-Weights = dict[str, Tensor]
+Weights = Mapping[str, Tensor]
 
 
-def weights_of(network: nn.Module) -> Weights:
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
     """A copy of a network's parameters."""
     return {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
 

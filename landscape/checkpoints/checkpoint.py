@@ -25,6 +25,7 @@ from landscape.checkpoints.safe_load import Unsound, files_of, plain, read, soun
 from landscape.data import KNOWN
 from landscape.engine.atomic import write_atomically
 from landscape.errors import BadInput
+from landscape.lazy_weights import read_once
 from landscape.networks import NETWORKS, build, titled
 from landscape.networks.size_limit import TooLarge, at_most
 
@@ -119,7 +120,8 @@ class Checkpoint:
             if isinstance(given, Tensor) and own.is_floating_point() and not given.is_floating_point():
                 raise self._other(f"{name} is {given.dtype}, which cannot be taken for {own.dtype}")
         try:
-            network.load_state_dict(self.weights, strict=strict)
+            with read_once(network, self.weights):
+                network.load_state_dict(self.weights, strict=strict)
         except RuntimeError as error:
             raise self._other(self._why(network, error)) from error
         self._check_averages(network)
@@ -127,7 +129,7 @@ class Checkpoint:
         return network
 
     def _check_finite(self, network: nn.Module) -> None:
-        if broken := [name for name, parameter in network.named_parameters() if not parameter.isfinite().all()]:
+        if broken := [name for name, parameter in network.named_parameters() if not _finite(parameter.detach())]:
             raise BadInput(
                 f"the weights of {self.title} are not finite in {broken[0]}, as after a training that diverged; "
                 "use an earlier checkpoint"
@@ -392,6 +394,13 @@ def sha256_of(path: str | os.PathLike) -> str:
         raise BadInput(f"there is no checkpoint {path}; make one with scripts/train.py")
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether all of its numbers are finite; without memory for an answer about each."""
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    return not tensor.numel() or all(bool(extreme.isfinite()) for extreme in torch.aminmax(tensor))
 
 
 def _words(value: object) -> bool:

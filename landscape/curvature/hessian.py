@@ -35,6 +35,7 @@ __all__ = [
     "hessian_operator",
     "hessian_product",
     "one_thread",
+    "tensors_of",
     "vector_of",
 ]
 
@@ -181,7 +182,7 @@ def hessian_operator(
     kept: list | None = [] if keep and len(batches) == 1 else None
 
     def product(vector: np.ndarray) -> np.ndarray:
-        direction = _split(np.ravel(vector), _chosen(network, which))
+        direction = tensors_of(np.ravel(vector), _chosen(network, which))
         image = vector_of(_product(network, batches, direction, loss, kept))
         if not np.isfinite(image).all():
             raise NotFinite("the loss or its slope is not finite here; take weights and examples where both are")
@@ -202,7 +203,8 @@ def vector_of(direction: Weights) -> np.ndarray:
     return np.concatenate([d.detach().cpu().numpy().ravel() for d in direction.values()]).astype(np.float64)
 
 
-def _split(vector: np.ndarray, chosen: Weights) -> Weights:
+def tensors_of(vector: np.ndarray, chosen: Weights) -> dict[str, Tensor]:
+    """A vector as tensors with the names and shapes of the chosen weights: `vector_of` undone."""
     ends = np.cumsum([p.numel() for p in chosen.values()])[:-1]
     parts = zip(chosen.items(), np.split(vector, ends), strict=True)
     return {name: torch.tensor(part.reshape(p.shape)).to(p) for (name, p), part in parts}
@@ -218,7 +220,7 @@ def direction_of(vector: np.ndarray, network: nn.Module, which: Parameters = Non
     if np.shape(vector) != (n,):
         raise BadInput(f"a vector of shape {np.shape(vector)} for {n} chosen parameters; choose as for the operator")
     zero = {name: w.zero_() for name, w in weights_of(network).items()}
-    return zero | _split(np.asarray(vector), chosen)
+    return {**zero, **tensors_of(np.asarray(vector), chosen)}
 
 
 @dataclass(frozen=True)

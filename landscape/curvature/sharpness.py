@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from landscape.curvature.hessian import direction_of, one_thread, vector_of
+from landscape.curvature.hessian import one_thread, tensors_of, vector_of
 from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
@@ -48,7 +48,6 @@ from landscape.planes.build_plane import seed_of
 from landscape.planes.filters import Parameters, naming, say_parameters, selected, with_filters
 from landscape.planes.plane import Plane, shift
 from landscape.validate import real, whole
-from landscape.weights import weights_of
 
 __all__ = ["KINDS", "RISE", "STEP", "ascend", "draw", "gradient", "rises", "scale", "sharpness"]
 
@@ -183,8 +182,7 @@ def rises(
         No parameter moves, or those that do are all 0. When it is called, as `gradient`.
     """
     which = selected(network, which)
-    origin = weights_of(network)
-    chosen = {name: w for name, w in origin.items() if which is None or which(name, w)}
+    chosen = {name: w.detach().clone() for name, w in network.named_parameters() if which is None or which(name, w)}
     if not chosen:
         raise BadInput("the network has no parameter that would move; choose one or more")
     for name, w in chosen.items():
@@ -196,7 +194,7 @@ def rises(
     unchanged = cache(measuring)  # once a process: asked for only where nothing is shifted
 
     def moved(change: np.ndarray) -> contextlib.AbstractContextManager:
-        return shift(network, Plane(origin, (direction_of(change, network, which),)), [1])
+        return shift(network, Plane(chosen, (tensors_of(change, chosen),)), [1])
 
     def row(kind: str, rho: float, trial: int) -> dict[str, float]:
         s, here = scales[kind], unchanged()

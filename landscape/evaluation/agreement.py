@@ -70,11 +70,11 @@ def _moved(network: nn.Module, size: float) -> Iterator[None]:
                 if like.device not in generators:
                     generators[like.device] = torch.Generator(like.device).manual_seed(0)
                 drawn = torch.randn(like.shape, generator=generators[like.device], device=like.device)
-                return size * drawn.to(like.dtype)
+                return drawn.to(like.dtype).mul_(size)
 
             for parameter in network.parameters():
                 if parameter.is_floating_point() or parameter.is_complex():
-                    scale = float(parameter.abs().square().mean().sqrt())
+                    scale = float(parameter.abs().square_().mean().sqrt())
                     parameter.add_(noise(parameter), alpha=scale if scale > 0 else STILL)
             for norm in network.modules():
                 if isinstance(norm, _BatchNorm) and norm.running_mean is not None and norm.running_var is not None:

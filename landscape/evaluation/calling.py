@@ -98,7 +98,7 @@ def evaluating(network: nn.Module) -> Iterator[nn.Module]:
 def functional(network: nn.Module, parameters: Weights, inputs: Nested) -> Any:
     """The outputs with other parameters (`torch.func.functional_call`), to differentiate by them."""
     args, kwargs = arguments(inputs)
-    return functional_call(network, parameters, args, kwargs)
+    return functional_call(network, dict(parameters), args, kwargs)
 
 
 def scores_of(outputs: Any) -> Tensor:

@@ -18,6 +18,7 @@ from landscape import data as datasets
 from landscape.checkpoints import checkpoint as checkpoints
 from landscape.checkpoints import cifar_resnets as foreign_names
 from landscape.checkpoints.checkpoint import Checkpoint, Pretrained
+from landscape.checkpoints.safe_load import files_of
 from landscape.data.reading import reading_of
 from landscape.data.sources import source
 from landscape.data.standardisation import standardisation
@@ -35,6 +36,7 @@ from landscape.evaluation.measure import Batches
 from landscape.evaluation.prepared import Evaluation, Source, assembled, batch_size, fits, outputs_of
 from landscape.evaluation.reference import REFERRING
 from landscape.import_path import import_object
+from landscape.lazy_weights import loaded_from
 from landscape.log import say
 from landscape.nested import leaves, length, mapped, take
 from landscape.networks.arguments import parse_arguments, with_data_defaults
@@ -231,7 +233,9 @@ class Evaluator:
                 if stored.arguments:
                     say(comm, foreign_names.describe_architecture(stored.network, stored.arguments))
                 stored.arguments = with_data_defaults(stored.network, stored.arguments | words, loaded[0])
-            module = stored.restore(network).to(on).eval()
+            module = stored.restore(network)
+            loaded_from(files_of(path), stored.weights, module)
+            module = module.to(on).eval()
             channels_last(module)
             say(comm, *(f"{path}: {line}" for line in stored.notes))
             stored.weights = {}  # the network has them now
@@ -398,7 +402,8 @@ def _loaded(
     path: Path, network: str | None, arguments: dict, entry: str | None, data: str | None
 ) -> tuple[Checkpoint, str]:
     """A finished checkpoint, and the name of its data."""
-    checkpoint = checkpoints.load(path, network, entry=entry)
+    checkpoint = checkpoints.load(path, network, lazy=True, entry=entry)
+    checkpoint.sha256 = checkpoints.sha256_of(path)
     if checkpoint.state is not None:
         raise BadInput(
             f"{path} is in training, at epoch {checkpoint.state.get('epoch')}; let scripts/train.py finish it first"

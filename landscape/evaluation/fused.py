@@ -132,7 +132,8 @@ class InDtype(nn.Module):
 
     def forward(self, *args, **kwargs):
         device = next((tensor.device for tensor in leaves([args, kwargs])), torch.device("cpu"))
-        with torch.autocast(device.type, self.dtype):
+        # Each weight is converted where it is used, rather than all of them kept converted to the end.
+        with torch.autocast(device.type, self.dtype, cache_enabled=False):
             return self.network(*args, **kwargs)
 
 

@@ -18,6 +18,8 @@ import torch
 from torch import fx, nn
 from torch.nn.modules import module as modules
 
+from landscape.lazy_weights import origin_of
+
 __all__ = ["NoGraph", "attributes_restored", "is_layer", "is_plain", "trace", "values_restored"]
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
@@ -157,15 +159,15 @@ def attributes_restored(network: nn.Module) -> Iterator[Callable[[], list[str]]]
 @contextlib.contextmanager
 def values_restored(network: nn.Module) -> Iterator[None]:
     """Put back parameters and buffers to the bit, on an error too; they stay the same objects."""
-    tensors = [*network.parameters(), *network.buffers()]
-    # Nobody can write in place to a tensor whose elements share memory.
-    before = [(t, t.detach().clone()) for t in tensors if 0 not in t.stride()]
+    origin, buffers = origin_of(network), {name: buffer.detach().clone() for name, buffer in network.named_buffers()}
+    tensors = dict([*network.named_parameters(), *network.named_buffers()])
     try:
         yield
     finally:
         with torch.no_grad():
-            for tensor, value in before:
-                tensor.copy_(value)
+            for name, tensor in tensors.items():
+                if 0 not in tensor.stride():  # nobody can write in place where elements share memory
+                    tensor.copy_(buffers[name] if name in buffers else origin[name])
 
 
 def _attributes(module: nn.Module) -> dict[str, tuple[Any, Any]]:

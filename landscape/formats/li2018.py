@@ -221,7 +221,8 @@ def read_directions(path: Path, checkpoint: Checkpoint) -> tuple[list[Weights], 
     """
     parameters = _parameters(checkpoint.weights)
     states = [name for name in checkpoint.weights if not name.endswith(BUFFERS[2])]
-    directions, notes = [], []
+    directions: list[Weights] = []
+    notes: list[str] = []
     with opened(path) as file:
         for axis in ["xdirection"] + ["ydirection"] * ("ydirection" in file):
             arrays = group(file, axis)

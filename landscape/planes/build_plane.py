@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,13 +22,14 @@ from landscape.analysis.labels import NORMALIZATIONS
 from landscape.errors import BadInput
 from landscape.evaluation.batchnorm import POLICIES, has_statistics, interpolated, norms_of, of_each_batch, recalibrated
 from landscape.evaluation.prepared import Evaluation
+from landscape.lazy_weights import LARGE, LazyWeights, large, origin_of, shape_of, stored
 from landscape.nested import Nested
 from landscape.planes import direction_files as saved
-from landscape.planes.directions import cosine, normalize, orthogonalize, random_direction
+from landscape.planes.directions import cosine, normalize, orthogonalize, random_direction, redrawn
 from landscape.planes.filters import Parameters, Which, conventions, matching, naming, warn_of_unknown
 from landscape.planes.plane import Plane, shift
 from landscape.validate import one_of, whole
-from landscape.weights import Weights, digest, weights_of
+from landscape.weights import Weights, digest
 
 if TYPE_CHECKING:
     from landscape.evaluation.evaluator import Evaluator
@@ -129,13 +131,18 @@ def random_plane(
     [1.0, 1.0]
     """
     one_of("normalize", normalize, NORMALIZATIONS)
-    shape = {"conventions": conventions(network), "one_dimensional": move_biases}
-    origin = weights_of(network)
-    drawn = (random_direction(origin, (seed, number, repeat)) for number in range(dimensions))
-    directions = [_normalized(direction, origin, normalize, shape) for direction in drawn]
+    shape: dict[str, Any] = {"conventions": conventions(network), "one_dimensional": move_biases}
+    origin = origin_of(network)
+    seeds = [(seed, number, repeat) for number in range(dimensions)]
+    directions: list[Weights]
+    if large(network.parameters()):
+        weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        directions = [redrawn(weights, each, normalize, origin=origin, **shape) for each in seeds]
+    else:
+        directions = [_normalized(random_direction(origin, each), origin, normalize, shape) for each in seeds]
     moved = "moved too" if move_biases else "not moved"
     metadata = {"directions": f"random, {NORMALIZATIONS[normalize]}; parameters of one dimension {moved}"}
-    return replace(_plane(network, origin, directions, metadata, parameters, orthogonal), seed=seed)
+    return _plane(network, origin, directions, metadata, parameters, orthogonal, seed=seed)
 
 
 def plane_to(network: nn.Module, *others: End, parameters: Parameters = None, orthogonal: bool = False) -> Plane:
@@ -156,7 +163,7 @@ def plane_to(network: nn.Module, *others: End, parameters: Parameters = None, or
         They are of another network.
     """
     ends = [_state(end, network, "the network", None) for end in others]
-    return _to(network, ends, [_called(end) for end in others], parameters, orthogonal)
+    return _to(network, ends, others, parameters, orthogonal)
 
 
 def plane_along(
@@ -301,16 +308,18 @@ def _normalized(direction: Weights, origin: Weights, how: str, shape: dict) -> W
 def _plane(
     network: nn.Module,
     origin: Weights,
-    directions: list[Weights],
+    directions: Sequence[Weights],
     metadata: dict,
     parameters: Parameters,
     orthogonal: bool,
     ends: Sequence[Mapping[str, Tensor]] = (),
+    seed: int | None = None,
 ) -> Plane:
     """A plane of the chosen parameters."""
     chosen = matching(network, parameters)
     if chosen is not None:
-        directions = [_only(direction, origin, chosen) for direction in directions]
+        weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        directions = [_only(direction, weights, chosen) for direction in directions]
     metadata = {**metadata, **naming(parameters), **({"orthogonal": True} if orthogonal else {})}
     made = tuple(orthogonalize(directions) if orthogonal else directions)
     # The far end of an axis should be the other network, not its weights with statistics that do not fit.
@@ -319,12 +328,18 @@ def _plane(
         for end in ends
         for name, w in origin.items()
     )
-    return Plane(origin, made, tuple(ends), reached, metadata)
+    return Plane(origin, made, tuple(ends), reached, metadata, seed)
 
 
-def _only(direction: Weights, origin: Weights, chosen: Which) -> Weights:
+def _only(direction: Weights, weights: Weights, chosen: Which) -> Weights:
     """A direction with 0 in what is not chosen; whatever is chosen, the rest is the same."""
-    return {name: d if chosen(name, origin[name]) else torch.zeros_like(d) for name, d in direction.items()}
+
+    def make(name: str) -> Tensor:
+        return direction[name] if chosen(name, weights[name]) else torch.zeros_like(weights[name])
+
+    if isinstance(direction, LazyWeights):
+        return LazyWeights(direction.shapes, make)
+    return {name: make(name) for name in direction}
 
 
 def _through(plane: Plane | PlaneMaker, network: nn.Module) -> Plane:
@@ -340,14 +355,14 @@ def _through(plane: Plane | PlaneMaker, network: nn.Module) -> Plane:
             f"the plane is of another network, which differs in {name}; make it from the one that is measured"
         )
     for name, w in weights.items():
-        if plane.origin[name].shape != w.shape or not torch.equal(plane.origin[name].to(w), w):
+        if shape_of(plane.origin, name) != w.shape or not torch.equal(plane.origin[name].to(w), w):
             raise BadInput(
                 f"the plane starts at other weights than the network has now: they differ in {name}; make it anew"
             )
     on_device = plane.origin and next(iter(plane.origin.values())).device != next(iter(weights.values())).device
     if on_device:
         moved = [{name: d.to(weights[name]) for name, d in direction.items()} for direction in plane.directions]
-        return replace(plane, origin=weights_of(network), directions=tuple(moved))
+        return replace(plane, origin=origin_of(network), directions=tuple(moved))
     return plane
 
 
@@ -411,15 +426,28 @@ def _to_checkpoints(
             "--normalize and --move-biases are for random directions or saved ones; leave them out with --to"
         )
     ends = [_state(source, network, evaluator.label, evaluator) for source in to]
-    return _to(network, ends, [_called(source) for source in to], **choice)
+    return _to(network, ends, to, **choice)
 
 
-def _to(network: nn.Module, ends: list[dict], names: list[str], parameters: Parameters, orthogonal: bool) -> Plane:
-    origin = weights_of(network)
-    directions = [{name: end[name].to(w) - w for name, w in origin.items()} for end in ends]
-    return _plane(
-        network, origin, directions, {"directions": "to other checkpoints", "to": names}, parameters, orthogonal, ends
-    )
+def _to(
+    network: nn.Module, ends: list[dict], sources: Sequence[End], parameters: Parameters, orthogonal: bool
+) -> Plane:
+    origin = origin_of(network)
+
+    def difference(end: Mapping[str, Tensor], name: str) -> Tensor:
+        w = origin[name]
+        return end[name].to(w) - w
+
+    directions = [_made(partial(difference, end), source, network) for end, source in zip(ends, sources, strict=True)]
+    metadata = {"directions": "to other checkpoints", "to": [_called(source) for source in sources]}
+    return _plane(network, origin, directions, metadata, parameters, orthogonal, ends)
+
+
+def _made(make: Callable[[str], Tensor], source: object, network: nn.Module) -> Weights:
+    """A direction of which each tensor is made of a source's: when it is asked for, of a large one in a file."""
+    made = LazyWeights({name: parameter.shape for name, parameter in network.named_parameters()}, make)
+    # What is in memory may be moved, as the network's own weights are.
+    return stored(made, dict(network.named_parameters())) if isinstance(source, str | os.PathLike) else dict(made)
 
 
 def _state(source: End, network: nn.Module, label: str, evaluator: Evaluator | None) -> dict[str, Tensor]:
@@ -429,9 +457,9 @@ def _state(source: End, network: nn.Module, label: str, evaluator: Evaluator | N
         if evaluator is None:
             from landscape.checkpoints import checkpoint as checkpoints
 
-            end = checkpoints.load(source, type(network).__name__, like=network).weights
+            end = checkpoints.load(source, type(network).__name__, lazy=_mapped(source), like=network).weights
         else:
-            other, own = evaluator.other(Path(source)), evaluator.checkpoint
+            other, own = evaluator.other(Path(source), lazy=_mapped(source)), evaluator.checkpoint
             if other.format and own.format and other.title != own.title:
                 raise BadInput(
                     f"{path} holds another network, {other.title}, than {label}, {own.title}; "
@@ -488,25 +516,29 @@ def _along(
             f"--along names {len(directions)} direction(s) for {first} axis/axes; give one a file, "
             "or one file whose first ones are taken"
         )
-    origin = weights_of(network)
+    if move_biases and not how:
+        raise BadInput("saved directions move what they name; --move-biases is for --normalize")
+    origin = origin_of(network)
     shape: dict[str, Any] = {"conventions": conventions(network), "one_dimensional": move_biases}
-    completed = []
-    for _, direction in directions[:first]:
+
+    def completed(direction: Weights, name: str) -> Tensor:
+        w = origin[name]
         # What a direction does not name stays.
-        whole = {
-            name: direction[name].detach().to(w, copy=True) if name in direction else torch.zeros_like(w)
-            for name, w in origin.items()
-        }
-        if how:
-            whole = normalize(whole, origin, how, **shape)
-        elif move_biases:
-            raise BadInput("saved directions move what they name; --move-biases is for --normalize")
-        completed.append(whole)
+        d = direction[name].detach().to(w, copy=True) if name in direction else torch.zeros_like(w)
+        return normalize({name: d}, {name: w}, how, **shape)[name] if how else d
+
+    made = [_made(partial(completed, direction), source, network) for source, direction in directions[:first]]
     metadata = {
         "directions": f"saved, {NORMALIZATIONS[how or 'none']}",
         "along": [_called(source) for source in sources],
     }
-    return _plane(network, origin, completed, metadata, parameters, orthogonal)
+    return _plane(network, origin, made, metadata, parameters, orthogonal)
+
+
+def _mapped(path: str | os.PathLike) -> bool:
+    """Whether a file stays where it is, and what is used of it is read."""
+    files = [Path(path)] if os.path.isfile(path) else Path(path).glob("*")
+    return sum(file.stat().st_size for file in files) >= LARGE
 
 
 def _statistics(policy: str, evaluation: Evaluation, plane: Plane, inputs: Sequence[Nested]) -> Callable:

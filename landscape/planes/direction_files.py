@@ -17,6 +17,7 @@ from torch import Tensor
 from landscape.checkpoints.safe_load import Unsound, read, sound
 from landscape.engine.atomic import write_atomically
 from landscape.errors import BadInput
+from landscape.lazy_weights import LARGE
 from landscape.weights import Weights
 
 __all__ = ["load", "save"]
@@ -49,7 +50,7 @@ def load(path: str | os.PathLike) -> list[Weights]:
     if not path.is_file():
         raise BadInput(f"there is no file of directions {path}; make one with torch.save([direction, …], path)")
     try:
-        content = read(path)
+        content = read(path, lazy=path.stat().st_size >= LARGE)
         directions: list[Any] = list(content) if isinstance(content, list | tuple) else [content]
         if not directions or not all(map(_is_direction, directions)):
             raise BadInput(

@@ -8,7 +8,9 @@ two real ones: inner products are real parts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from landscape.analysis.labels import NORMALIZATIONS
 from landscape.errors import BadInput, did_you_mean
+from landscape.lazy_weights import LazyWeights, shape_of, transient
 from landscape.planes.filters import Convention, convention_of
 from landscape.weights import Weights, products, real
 
@@ -25,10 +28,11 @@ __all__ = [
     "normalize",
     "orthogonalize",
     "random_direction",
+    "redrawn",
 ]
 
 
-def random_direction(weights: Weights, seed: int | Sequence[int]) -> Weights:
+def random_direction(weights: Weights, seed: int | Sequence[int]) -> dict[str, Tensor]:
     """A direction whose every element is drawn from N(0, 1); of a complex one, both parts.
 
     Parameters
@@ -43,13 +47,69 @@ def random_direction(weights: Weights, seed: int | Sequence[int]) -> Weights:
     torch's own generator, equal seeds would give directions along the initial weights).
     """
     generator = np.random.default_rng(seed)
+    return {name: _drawn(generator, w.shape, w.dtype).to(w.device) for name, w in weights.items()}
 
-    def drawn(w: Tensor) -> Tensor:
-        if w.is_complex():
-            return torch.view_as_complex(torch.from_numpy(generator.standard_normal((*w.shape, 2), dtype=np.float32)))
-        return torch.from_numpy(generator.standard_normal(tuple(w.shape), dtype=np.float32))
 
-    return {name: drawn(w).to(w) for name, w in weights.items()}
+def _drawn(
+    generator: np.random.Generator, shape: Sequence[int], dtype: torch.dtype, empty: Any = torch.empty
+) -> Tensor:
+    drawn = empty((*shape, 2) if dtype.is_complex else tuple(shape), dtype=torch.float32)
+    generator.standard_normal(out=drawn.numpy(), dtype=np.float32)
+    if dtype.is_complex:
+        drawn = torch.view_as_complex(drawn)
+    return drawn if drawn.dtype == dtype else empty(tuple(shape), dtype=dtype).copy_(drawn)
+
+
+def redrawn(
+    weights: Weights,
+    seed: int | Sequence[int],
+    how: str = "filter",
+    *,
+    origin: Weights | None = None,
+    conventions: Mapping[str, Convention] | None = None,
+    one_dimensional: bool = False,
+) -> LazyWeights:
+    """`random_direction`, normalised, of which each tensor is drawn again when it is asked for; the same bits.
+
+    What is kept is the generator's state where each tensor begins, and the factors of the normalisation.
+
+    Parameters
+    ----------
+    weights, how, conventions, one_dimensional : see `normalize`
+    seed : see `random_direction`
+    origin : the same weights, where those that are given will be moved
+
+    Examples
+    --------
+    >>> weights = {"w": torch.ones(2, 3)}
+    >>> drawn, again = normalize(random_direction(weights, 1), weights), redrawn(weights, 1)
+    >>> torch.equal(drawn["w"], again["w"])
+    True
+    """
+    generator = np.random.default_rng(seed)
+    shapes = {name: w.shape for name, w in weights.items()}
+    begin: dict[str, Any] = {}
+    types, scales = {}, {}
+    for name, w in weights.items():
+        begin[name], types[name] = generator.bit_generator.state, w.dtype
+        drawn = None  # let go of one before the next
+        drawn = _drawn(generator, w.shape, w.dtype, transient)
+        if _stays(w, convention := _convention(name, w, conventions), one_dimensional):
+            del begin[name]
+        elif how != "weight":  # there, factors are as large as the weights
+            scales[name] = _scale(drawn, w, how, convention)
+
+    def make(name: str) -> Tensor:
+        if name not in begin:
+            return torch.zeros(shapes[name], dtype=types[name])
+        generator.bit_generator.state = begin[name]
+        drawn = _drawn(generator, shapes[name], types[name], transient)
+        scale = scales[name] if how != "weight" else (origin or weights)[name].abs()
+        if scale is not None:
+            _multiply(drawn, scale)
+        return drawn
+
+    return LazyWeights(shapes, make)
 
 
 def filter_normalize(
@@ -93,19 +153,33 @@ def normalize(
         )
     for name, d in direction.items():
         w = weights[name]
-        here = (conventions or {}).get(name) or convention_of(w)
-        if not (here.axes or one_dimensional) or not w.numel() or not (w.is_floating_point() or w.is_complex()):
+        if _stays(w, convention := _convention(name, w, conventions), one_dimensional):
             d.zero_()
-        elif how == "weight":
-            _multiply(d, w.abs())
-        elif how == "layer" or (how == "filter" and not here.axes):
-            _multiply(d, _ratio(w.reshape(1, -1), d.reshape(1, -1)).reshape([1] * d.ndim))
-        elif how == "filter":
-            scale = here.spread(_ratio(here.rows(w), here.rows(d)))
-            if here.view != d.shape:
-                scale = scale.expand(here.view).reshape(d.shape)
+        elif (scale := _scale(d, w, how, convention)) is not None:
             _multiply(d, scale)
     return direction
+
+
+def _convention(name: str, weight: Tensor, conventions: Mapping[str, Convention] | None) -> Convention:
+    return (conventions or {}).get(name) or convention_of(weight)
+
+
+def _stays(weight: Tensor, convention: Convention, one_dimensional: bool) -> bool:
+    """Whether a parameter does not move."""
+    is_number = weight.is_floating_point() or weight.is_complex()
+    return not (convention.axes or one_dimensional) or not weight.numel() or not is_number
+
+
+def _scale(direction: Tensor, weight: Tensor, how: str, convention: Convention) -> Tensor | None:
+    """What normalises a direction; None for nothing."""
+    if how == "weight":
+        return weight.abs()
+    if how == "layer" or (how == "filter" and not convention.axes):
+        return _ratio(weight.reshape(1, -1), direction.reshape(1, -1)).reshape([1] * direction.ndim)
+    if how == "filter":
+        scale = convention.spread(_ratio(convention.rows(weight), convention.rows(direction)))
+        return scale if convention.view == direction.shape else scale.expand(convention.view).reshape(direction.shape)
+    return None
 
 
 def _multiply(direction: Tensor, scale: Tensor) -> None:
@@ -142,34 +216,52 @@ def orthogonalize(directions: Sequence[Weights]) -> list[Weights]:
     """
     done: list[Weights] = []
     for direction in directions:
+        shares: list[tuple[Weights, float]] = []  # what is taken away: so much of each of these
+        rest = partial(_rest, direction, shares)
+        before = math.sqrt(_dot(rest, rest, direction))
         # In float64 and twice: once leaves a part along the others as large as the rounding of what is taken away.
-        rest = {name: real(d).astype(np.float64) for name, d in direction.items()}
-        before = math.sqrt(_dot(rest, rest))
         for _ in range(2):
             for other in done:
-                along = {name: real(d).astype(np.float64) for name, d in other.items()}
-                share = _dot(rest, along) / _dot(along, along)
-                rest = {name: r - share * along[name] for name, r in rest.items()}
-        if not math.sqrt(_dot(rest, rest)) > 1e-6 * before:
+                along = partial(_rest, other, ())
+                shares.append((other, _dot(rest, along, direction) / _dot(along, along, direction)))
+        if not math.sqrt(_dot(rest, rest, direction)) > 1e-6 * before:
             raise BadInput("a direction lies along those before it, so nothing of it is left; give another one")
-        done.append({name: _like(r, direction[name]) for name, r in rest.items()})
+        shapes = {name: shape_of(direction, name) for name in direction}
+        made = LazyWeights(shapes, partial(_orthogonal, direction, shares))
+        done.append(made if isinstance(direction, LazyWeights) else dict(made))
     return done
 
 
-def _like(numbers: np.ndarray, tensor: Tensor) -> Tensor:
-    """`_real` undone."""
-    made = torch.from_numpy(np.asarray(numbers))
+def _orthogonal(direction: Weights, shares: Sequence[tuple[Weights, float]], name: str) -> Tensor:
+    tensor = direction[name]
+    made = torch.from_numpy(_without(tensor, shares, name))
     return (torch.view_as_complex(made) if tensor.is_complex() else made).to(tensor)
 
 
-def _dot(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
-    return math.fsum(float(np.einsum("i,i->", one[name].ravel(), other[name].ravel())) for name in one)
+def _rest(direction: Weights, shares: Sequence[tuple[Weights, float]], name: str) -> np.ndarray:
+    return _without(direction[name], shares, name)
+
+
+def _without(tensor: Tensor, shares: Sequence[tuple[Weights, float]], name: str) -> np.ndarray:
+    """A tensor of a direction less so much of each of others, in float64."""
+    rest = np.array(real(tensor), dtype=np.float64)
+    for other, share in shares:
+        along = real(other[name]).astype(np.float64)
+        along *= share
+        rest -= along
+    return rest
+
+
+def _dot(one: Callable[[str], np.ndarray], other: Callable[[str], np.ndarray], names: Iterable[str]) -> float:
+    return math.fsum(float(np.einsum("i,i->", one(name).ravel(), other(name).ravel())) for name in names)
 
 
 def cosine(one: Weights, other: Weights) -> float:
     """Cosine of the angle between two directions over all parameters."""
 
-    def dot(a: Weights, b: Weights) -> float:
-        return math.fsum(math.fsum(products(a[name], b[name])) for name in a)
-
-    return dot(one, other) / math.sqrt(dot(one, one) * dot(other, other))
+    sums = []
+    for name in one:
+        a, b = one[name], other[name]
+        sums.append([math.fsum(products(*pair)) for pair in ((a, b), (a, a), (b, b))])
+    between, own, others = (math.fsum(column) for column in zip(*sums, strict=True))
+    return between / math.sqrt(own * others)

@@ -1,6 +1,7 @@
 """Planes in weight space, grids on them, and a network moved to a point of one.
 
-θ(point) = origin + Σᵢ pointᵢ · directionᵢ (Li et al. 2018, §3.1), always computed from the origin.
+θ(point) = origin + Σᵢ pointᵢ · directionᵢ (Li et al. 2018, §3.1), always computed from the origin, tensor by tensor: of
+a large network neither origin nor directions need to be stored, see `landscape.lazy_weights`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from landscape.errors import BadInput
+from landscape.lazy_weights import shape_of
 from landscape.weights import Weights
 
 __all__ = ["Plane", "shift"]
@@ -44,8 +46,8 @@ class Plane:
 
     def __post_init__(self) -> None:
         for direction in self.directions:
-            for name, tensor in self.origin.items():
-                if name not in direction or direction[name].shape != tensor.shape:
+            for name in self.origin:
+                if name not in direction or shape_of(direction, name) != shape_of(self.origin, name):
                     raise BadInput(f"a direction does not fit the origin at {name}; make both from the same network")
         moved = tuple(n for n in self.origin if any(bool(d[n].any()) for d in self.directions))
         object.__setattr__(self, "moved", moved)

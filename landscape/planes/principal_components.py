@@ -119,7 +119,7 @@ def path_in_plane(points: Points, final: Weights, directions: Sequence[Weights] 
     walk = explained(random_walk(step_lengths(products)))
     k = min(SHOWN, len(points))
     captured = float(inside / np.trace(_centred(products)))
-    directions = [d | {name: torch.view_as_complex(d[name]) for name in imaginary} for d in directions]
+    directions = [{**d, **{name: torch.view_as_complex(d[name]) for name in imaginary}} for d in directions]
     return PathInPlane(tuple(directions), projection, variance[:k], walk[:k], captured)
 
 
@@ -170,7 +170,9 @@ def components(points: Points, final: Weights, products: np.ndarray, number: int
     weights = (vectors[:, ::-1] / np.sqrt(values[::-1].clip(min=np.finfo(float).tiny)))[:, :number].T
     weights = weights - weights.mean(axis=1, keepdims=True)
     weights *= np.where(weights @ products[0] < 0, -1.0, 1.0)[:, None]
-    directions = [{name: torch.empty(w.shape, dtype=w.dtype) for name, w in final.items()} for _ in range(number)]
+    directions: list[Weights] = [
+        {name: torch.empty(w.shape, dtype=w.dtype) for name, w in final.items()} for _ in range(number)
+    ]
     for columns, d in _differences(points, final):
         for direction, piece in zip(directions, torch.from_numpy(weights[:, :-1] @ d), strict=True):
             for name, inside, place in _parts(final, columns):

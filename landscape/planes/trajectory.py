@@ -23,6 +23,7 @@ from landscape.errors import BadInput
 from landscape.evaluation.batchnorm import has_statistics, norms_of
 from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.prepared import Evaluation
+from landscape.evaluation.tracing import values_restored
 from landscape.log import Report
 from landscape.planes import direction_files as saved
 from landscape.planes.build_plane import End, PlaneWithStatistics, build_plane
@@ -217,17 +218,11 @@ def loaded(network: nn.Module, state: Mapping[str, Tensor]) -> Iterator[nn.Modul
 
     Afterwards, on an error too, it has its own back, to the bit; tensors stay the same objects.
     """
-    own = network.state_dict()
-    kept = {name: tensor.clone() for name, tensor in own.items()}
-    try:
+    with values_restored(network):
         with torch.no_grad():
-            for name, tensor in own.items():
+            for name, tensor in network.state_dict().items():
                 tensor.copy_(state[name])
         yield network
-    finally:
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(kept[name])
 
 
 def height(table: Mapping[str, np.ndarray], names: Sequence[str], stale: bool) -> list[str]:

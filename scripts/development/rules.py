@@ -18,7 +18,7 @@ WINGS = ("landscape", "ensemble")
 
 # A room imports from those before it alone. Modules beside the rooms are on the ground floor, in their own order.
 FLOORS = """
-errors log import_path validate weights memory nested
+errors log import_path validate weights lazy_weights memory nested
 linalg engine networks
 data analysis
 checkpoints drawing
