@@ -24,21 +24,32 @@ from landscape.engine.ranks import Communicator
 
 def parser() -> Parser:
     p = Parser(prog="flow.py", description=__doc__)
-    p.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write or to go on with")
+    p.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write, or to resume")
     p.add_argument(
         "variants", metavar="VARIANT", nargs="*", default=(), help="plain, resnet, resnet:order=pre,norm=none, …"
     )
-    p.add_argument("--checkpoints", metavar="CHECKPOINT", type=Path, nargs="+", default=(), help="of train.py")
+    p.add_argument(
+        "--checkpoints",
+        metavar="CHECKPOINT",
+        type=Path,
+        nargs="+",
+        default=(),
+        help="checkpoints of train to measure too",
+    )
     variant_options(p, epochs=0, data=None)  # without epochs nothing is trained; by default checkpoints' own data
     g = p.add_argument_group("what is measured")
-    g.add_argument("--batches", type=int, default=4, help="so many batches of training images")
+    g.add_argument("--batches", type=int, default=4, help="number of batches of training images")
     g.add_argument(
         "--batchnorm",
         choices=BATCHNORM,
         default="batch",
-        help="statistics of each batch, as in training, for gradients (all else: recalibrated); of all batches; stored",
+        help="BatchNorm statistics of each batch, as in training (for gradients alone; the rest has "
+        "recalibrated ones), "
+        "re-estimated on all batches, or stored",
     )
-    g.add_argument("--jacobians", action="store_true", help="also the extreme singular values of the blocks' Jacobians")
+    g.add_argument(
+        "--jacobians", action="store_true", help="also measure the extreme singular values of each block's Jacobian"
+    )
     g = p.add_argument_group("how")
     device_option(g)
     run_options(g)
