@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""See whether results files are whole: complete, as they were written, and of values that can be.
+"""Check that results files are complete, undamaged and plausible.
 
     python scripts/check.py surface.h5 lesions.h5
     python scripts/check.py surface.h5 --checkpoint resnet.pt --repair
@@ -22,8 +22,10 @@ from landscape.log import note, say
 def parser() -> Parser:
     p = Parser(prog="check.py", description=__doc__)
     p.add_argument("files", metavar="FILE.h5", nargs="+", type=Path, help="results files")
-    p.add_argument("--checkpoint", metavar="NET.pt", type=Path, help="that they should be of")
-    p.add_argument("--repair", action="store_true", help="mark damaged rows as not measured")
+    p.add_argument("--checkpoint", metavar="NET.pt", type=Path, help="the checkpoint that the results should be of")
+    p.add_argument(
+        "--repair", action="store_true", help="mark damaged rows as not measured, so that they are measured again"
+    )
     return p
 
 

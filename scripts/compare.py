@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Put what results files say of networks in a table, one column a network.
+"""Compare networks in a table of what results files say, one column for each network.
 
     python scripts/compare.py plain.h5 resnet.h5 plain-single.h5 resnet-single.h5 --csv table.csv --latex table.tex
 
@@ -24,12 +24,16 @@ def parser() -> Parser:
     p = Parser(prog="compare.py", description=__doc__)
     p.add_argument("results", metavar="FILE.h5", nargs="+", type=Path, help=f"results files: {', '.join(KINDS)}")
     g = p.add_argument_group("basins")
-    guessing = "by default ln(classes), that of guessing"
-    g.add_argument("--loss-level", type=float, metavar="LOSS", help=f"are where the loss is less ({guessing})")
-    g.add_argument("--error-level", type=float, metavar="PERCENT", default=50, help="are where the error is less")
-    g = p.add_argument_group("the table, besides on the terminal")
-    g.add_argument("--csv", type=Path, metavar="OUT.csv", help="one line for each number of each network")
-    g.add_argument("--latex", type=Path, metavar="OUT.tex", help="a tabular; it needs the package booktabs")
+    guessing = "default: ln(classes), the loss of guessing"
+    g.add_argument(
+        "--loss-level", type=float, metavar="LOSS", help=f"the basin is where the loss is below this ({guessing})"
+    )
+    g.add_argument(
+        "--error-level", type=float, metavar="PERCENT", default=50, help="the basin is where the error is below this"
+    )
+    g = p.add_argument_group("the table as a file")
+    g.add_argument("--csv", type=Path, metavar="OUT.csv", help="one row for each number of each network")
+    g.add_argument("--latex", type=Path, metavar="OUT.tex", help="a LaTeX tabular, which needs the package booktabs")
     return p
 
 

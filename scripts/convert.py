@@ -55,24 +55,28 @@ IMPORT = {"network", "data", "loss", "checkpoint"}
 def parser() -> Parser:
     # What is not given is not passed on: the defaults are the writers' own.
     p = Parser(prog="convert.py", description=__doc__, argument_default=argparse.SUPPRESS)
-    p.add_argument("file", metavar="IN", type=Path, help="results; or .h5 of 2018; or directions, .pt or .h5 of 2018")
-    p.add_argument("out", metavar="OUT", type=Path, help=f"its ending says what it is: {', '.join(WRITERS)}, .h5, .pt")
-    p.add_argument("--layout", choices=["2018"], help="an OUT that ends in .h5 is one of 2018, as .2018.h5 is")
+    p.add_argument("file", metavar="IN", type=Path, help="results or directions, ours or those of the 2018 code")
+    p.add_argument(
+        "out", metavar="OUT", type=Path, help=f"the suffix says what to write: {', '.join(WRITERS)}, .h5, .pt"
+    )
+    p.add_argument("--layout", choices=["2018"], help="write an OUT.h5 in the layout of 2018, as for .2018.h5")
     g = p.add_argument_group("surfaces and paths as shapes")
-    g.add_argument("--linear", action="store_true", help="the height is the loss (default: its log10)")
-    g.add_argument("--clip", type=float, metavar="LOSS", help="cut off what is higher")
-    g.add_argument("--height", type=float, metavar="FACTOR", help="of all heights (default: 1)")
+    g.add_argument("--linear", action="store_true", help="use the loss as height (default: its log10)")
+    g.add_argument("--clip", type=float, metavar="LOSS", help="cut off losses above this")
+    g.add_argument("--height", type=float, metavar="FACTOR", help="factor to multiply heights by (default: 1)")
     g = p.add_argument_group("which surface")
-    g.add_argument("--variable", metavar="NAME", help="test_loss, mse, objective, … in the place of the loss")
-    g.add_argument("--repeat", type=int, metavar="K", help="of several in one file, from 0")
-    p.add_argument("--half", action="store_true", help="of a checkpoint of train.py: its weights in 16 bits each")
-    p.add_argument("--size", type=int, help="of a folder: side, in pixels, that its images are resized to")
-    g = p.add_argument_group("what files of 2018 do not say")
-    g.add_argument("--checkpoint", type=Path, metavar="FILE.pt", help="of the network that they were made for")
-    g.add_argument("--network", help="what a state dict belongs to, as for surface.py; of a surface, the name to show")
-    g.add_argument("--entry", metavar="NAME", help="which weights of a checkpoint that has several")
-    g.add_argument("--data", metavar="NAME", help="of a surface, the data's name (default: unknown data)")
-    g.add_argument("--loss", metavar="NAME", help="of a surface (default: cross_entropy)")
+    g.add_argument(
+        "--variable", metavar="NAME", help="what to convert instead of the loss: test_loss, mse, objective, …"
+    )
+    g.add_argument("--repeat", type=int, metavar="K", help="which of several repeats in the file, from 0")
+    p.add_argument("--half", action="store_true", help="store the weights of a checkpoint of train in 16 bits each")
+    p.add_argument("--size", type=int, help="side length in pixels to which images of a folder are resized")
+    g = p.add_argument_group("what files of 2018 do not record")
+    g.add_argument("--checkpoint", type=Path, metavar="FILE.pt", help="weights of the network they belong to")
+    g.add_argument("--network", help="the network of a state dict, as in surface; for a surface, the name to show")
+    g.add_argument("--entry", metavar="NAME", help="which weights to take from a checkpoint with several sets")
+    g.add_argument("--data", metavar="NAME", help="for a surface, the name of the data (default: unknown data)")
+    g.add_argument("--loss", metavar="NAME", help="for a surface, the name of its loss (default: cross_entropy)")
     return p
 
 

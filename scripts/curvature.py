@@ -30,20 +30,44 @@ def parser() -> Parser:
     plane_options(p, points=11)
     g = p.add_argument_group("at the checkpoint, instead of on a plane")
     one = g.add_mutually_exclusive_group()
-    one.add_argument("--top", type=int, metavar="K", help="so many eigenvalues, and their directions, on one process")
-    one.add_argument("--trace", type=int, metavar="PRODUCTS", help="by Hutch++, from so many products with the Hessian")
-    one.add_argument("--density", type=int, metavar="PROBES", help="of the eigenvalues, by Lanczos from random vectors")
-    g.add_argument("--end", choices=ENDS, default="largest", help="which --top means")
-    g.add_argument("--directions", type=Path, metavar="TOP.pt", help="of --top; by default OUT.directions.pt")
+    one.add_argument("--top", type=int, metavar="K", help="K eigenvalues and their eigenvectors, on one process")
+    one.add_argument(
+        "--trace",
+        type=int,
+        metavar="PRODUCTS",
+        help="the trace, estimated by Hutch++ from this many Hessian-vector products",
+    )
+    one.add_argument(
+        "--density",
+        type=int,
+        metavar="PROBES",
+        help="the density of eigenvalues, estimated by Lanczos from this many random vectors",
+    )
+    g.add_argument("--end", choices=ENDS, default="largest", help="which end of the spectrum --top takes")
+    g.add_argument(
+        "--directions",
+        type=Path,
+        metavar="TOP.pt",
+        help="where --top saves the eigenvectors (default: OUT.directions.pt)",
+    )
     g = p.add_argument_group("the Hessian")
-    g.add_argument("--all-parameters", action="store_true", help="not only those with filters, which planes move")
+    g.add_argument(
+        "--all-parameters",
+        action="store_true",
+        help="include parameters without filters (biases and norms), which planes leave alone",
+    )
     g.add_argument(
         "--precision",
         type=float,
         default=1e-3,
-        help="of the eigenvalues' residuals, as a part of the largest |λ|; with --top of each |λ|",
+        help="largest residual of an eigenvalue, relative to the largest |λ|; with --top, to each |λ|",
     )
-    g.add_argument("--steps", type=int, default=100, help="products with the Hessian at a point or a probe, at most")
+    g.add_argument(
+        "--steps",
+        type=int,
+        default=100,
+        help="maximum number of Hessian-vector products for each point or random vector",
+    )
     return p
 
 

@@ -45,37 +45,53 @@ def parser() -> Parser:
     p.add_argument("out", metavar="OUT.{pdf,png,svg,html}", type=Path, help="the figure; its suffix is the format")
     p.add_argument("files", metavar="IN.h5", type=Path, nargs="+", help="results files of one kind")
     g = p.add_argument_group("every figure")
-    g.add_argument("--titles", nargs="+", metavar="TITLE", help="one a file, or a variant (default: their names)")
+    g.add_argument(
+        "--titles", nargs="+", metavar="TITLE", help="one for each file or variant (default: the names of the networks)"
+    )
     g.add_argument(
         "--width",
         type=inches,
         metavar="INCHES",
-        help=f"of the figure, or {', '.join(f'{name} ({width:g})' for name, width in WIDTHS.items())} (default: 5.5)",
+        help=f"width of the figure, or the name of one: "
+        f"{', '.join(f'{name} ({width:g})' for name, width in WIDTHS.items())} (default: 5.5)",
     )
-    g.add_argument("--dpi", type=float, metavar="PIXELS", help="an inch; not of lines in .pdf and .svg (default: 300)")
+    g.add_argument(
+        "--dpi",
+        type=float,
+        metavar="PIXELS",
+        help="pixels per inch, of .png and of what is rasterised in .pdf and .svg (default: 300)",
+    )
     g = p.add_argument_group("surfaces and lesions")
     g.add_argument(
         "--variable",
         metavar="NAME",
-        help="test_loss, mse, objective, kl, … where measured; or perplexity, of a cross-entropy (default: the loss; "
-        "of lesions the error)",
+        help="what to draw: test_loss, mse, objective, kl, … if it was measured; perplexity, if the loss is a "
+        "cross-entropy (default: the loss; for lesions, the error)",
     )
     g = p.add_argument_group("lesions")
-    g.add_argument("--by-depth", action="store_true", help="single deletions of many networks, by size")
+    g.add_argument("--by-depth", action="store_true", help="draw single deletions of many networks against their depth")
     g = p.add_argument_group("flows")
-    g.add_argument("--show", choices=SHOWN, help="what is drawn from block to block (default: gradient)")
+    g.add_argument("--show", choices=SHOWN, help="what to draw from block to block (default: gradient)")
     g = p.add_argument_group("surfaces")
     g.add_argument("--vmin", type=float, metavar="LOSS", help="lower end of the scale (default: from the losses)")
     g.add_argument("--vmax", type=float, metavar="LOSS", help="upper end of the scale (default: from the losses)")
     g.add_argument("--linear", action="store_true", help="a linear scale (default: logarithmic)")
     g = p.add_argument_group("surfaces over a plane")
     g.add_argument(
-        "--levels", nargs="+", type=float, metavar="LOSS", help="contours (default: 1, 2, 5, 10 … or decades)"
+        "--levels",
+        nargs="+",
+        type=float,
+        metavar="LOSS",
+        help="losses to draw contours at (default: 1, 2, 5, 10 … or decades)",
     )
-    g.add_argument("--only", choices=PARTS, help="leave out the other")
-    g.add_argument("--cmap", help="any of matplotlib's colour maps (default: viridis)")
+    g.add_argument("--only", choices=PARTS, help="draw only these")
+    g.add_argument("--cmap", help="name of a matplotlib colour map (default: viridis)")
     g.add_argument(
-        "--view", nargs=2, type=float, metavar=("ELEV", "AZIM"), help="the eye, in degrees (default: 35 -55)"
+        "--view",
+        nargs=2,
+        type=float,
+        metavar=("ELEV", "AZIM"),
+        help="viewpoint of the reliefs, in degrees (default: 35 -55)",
     )
     return p
 

@@ -25,7 +25,7 @@ from landscape.engine.ranks import Communicator
 
 def parser() -> Parser:
     p = Parser(prog="flow.py", description=__doc__)
-    p.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write or to go on with")
+    p.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write, or to resume")
     p.add_argument(
         "variants", metavar="VARIANT", nargs="*", default=(), help="plain, resnet, resnet:order=pre,norm=none, …"
     )
@@ -35,24 +35,35 @@ def parser() -> Parser:
         type=Path,
         nargs="+",
         default=(),
-        help="of train.py; or one of another network: a folder of transformers, or a file of weights with --network",
+        help="checkpoints of train to measure too; or one of another network: a folder that transformers wrote, or a "
+        "file of weights with --network",
     )
     variant_options(p, epochs=0, data=None)  # without epochs nothing is trained; by default checkpoints' own data
     g = p.add_argument_group("what is measured")
-    g.add_argument("--batches", type=int, default=4, help="so many batches of training images")
+    g.add_argument("--batches", type=int, default=4, help="number of batches of training images")
     g.add_argument(
         "--batchnorm",
         choices=BATCHNORM,
         default="batch",
-        help="statistics of each batch, as in training, for gradients (all else: recalibrated); of all batches; stored",
+        help="BatchNorm statistics of each batch, as in training (for gradients alone; the rest has "
+        "recalibrated ones), "
+        "re-estimated on all batches, or stored",
     )
-    g.add_argument("--jacobians", action="store_true", help="also the extreme singular values of the blocks' Jacobians")
-    g = p.add_argument_group("a network that is not skipscape's own")
-    g.add_argument("--network", help="what the weights belong to, package.module:function")
     g.add_argument(
-        "--argument", dest="arguments", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="of it"
+        "--jacobians", action="store_true", help="also measure the extreme singular values of each block's Jacobian"
     )
-    g.add_argument("--entry", metavar="NAME", help="which weights of a file that has several")
+    g = p.add_argument_group("a network that is not skipscape's own")
+    g.add_argument("--network", help="package.module:factory of the network that the weights belong to")
+    g.add_argument(
+        "--argument",
+        dest="arguments",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="arguments that this network is built with",
+    )
+    g.add_argument("--entry", metavar="NAME", help="which weights to take from a file that has several")
     blocks_options(g)
     g = p.add_argument_group("how")
     device_option(g)

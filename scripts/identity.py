@@ -20,12 +20,24 @@ from landscape.engine.ranks import Communicator
 
 def parser() -> Parser:
     p = Parser(prog="identity.py", description=__doc__)
-    p.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write or to go on with")
-    p.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of network")
-    p.add_argument("--depth", type=int, nargs="+", default=(2, 5, 10, 20, 50), help="blocks of a ReLU and a layer")
-    p.add_argument("--learning-rate", type=float, nargs="+", default=(1e-3, 1e-2, 1e-1), help="of Adam, falling to 0")
-    p.add_argument("--seeds", type=int, default=3, help="trainings of each: seeds 0, 1, …")
-    p.add_argument("--steps", type=int, default=1000, help="of 128 new examples each")
+    p.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write, or to resume")
+    p.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="kinds of network")
+    p.add_argument(
+        "--depth",
+        type=int,
+        nargs="+",
+        default=(2, 5, 10, 20, 50),
+        help="numbers of blocks, each a ReLU and a linear layer",
+    )
+    p.add_argument(
+        "--learning-rate",
+        type=float,
+        nargs="+",
+        default=(1e-3, 1e-2, 1e-1),
+        help="initial learning rates of Adam, decayed to 0",
+    )
+    p.add_argument("--seeds", type=int, default=3, help="number of trainings of each, with seeds 0, 1, …")
+    p.add_argument("--steps", type=int, default=1000, help="training steps, each on 128 new examples")
     run_options(p)
     return p
 

@@ -30,35 +30,45 @@ from landscape.evaluation.evaluator import Evaluator
 def parser() -> Parser:
     p = Parser(prog="lesion.py", description=__doc__)
     evaluator_options(p, split="test", several=True, both=False)
-    kinds = p.add_argument_group("the lesions, of one kind (by default: --delete 1)").add_mutually_exclusive_group()
+    kinds = p.add_argument_group("lesions, of one kind (default: --delete 1)").add_mutually_exclusive_group()
     for name, kind in KINDS.items():
         kinds.add_argument(f"--{name}", help=kind.help, **kind.typed)
-    g = p.add_argument_group("which of them")
+    g = p.add_argument_group("which lesions")
     g.add_argument(
         "--trials",
         type=int,
-        help="random ones, so many for each K, drawn independently; of a K with no more sets of blocks than that, each "
-        "set once; without it every set there is",
+        help="number of random trials for each K, drawn independently; if there are no more sets of K blocks "
+        "than that, each "
+        "set once. Without it, every set there is",
     )
-    g.add_argument("--contiguous", action="store_true", help="--delete only blocks that follow each other")
+    g.add_argument("--contiguous", action="store_true", help="with --delete: only runs of consecutive blocks")
     g.add_argument(
         "--replace",
         choices=REPLACEMENTS,
-        help="branches give their mean over the data, or what they give for another example, instead of nothing",
+        help="instead of removing branches, replace their output by its mean over the data, or by that for "
+        "another example",
     )
     g.add_argument(
         "--precision",
         type=float,
         metavar="P",
-        help="of --shapley: stop as soon as the 95 %% interval of each block's value is ± P, in the error's fraction; "
-        "by default all N orders",
+        help="with --shapley: stop as soon as the 95 %% interval of each block's value is within ± P, the error "
+        "being a "
+        "fraction; by default all N orders",
     )
     g.add_argument(
-        "--alpha", nargs=3, type=float, metavar=("FROM", "TO", "POINTS"), help="of --gate; by default 0 to 1, 11 points"
+        "--alpha",
+        nargs=3,
+        type=float,
+        metavar=("FROM", "TO", "POINTS"),
+        help="with --gate: by default 0 to 1, 11 points",
     )
     blocks_options(p.add_argument_group("blocks"))
     statistics_options(
-        p.add_argument_group("BatchNorm"), BATCHNORM, "frozen", "its own statistics, or measured anew in every trial"
+        p.add_argument_group("BatchNorm"),
+        BATCHNORM,
+        "frozen",
+        "stored BatchNorm statistics, or re-estimated in every trial",
     )
     return p
 

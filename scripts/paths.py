@@ -24,16 +24,23 @@ def parser() -> Parser:
     evaluator_options(p, split="test")
     g = p.add_argument_group("the paths")
     # In place of the one among the options: the whole split would tell little more in much more time.
-    g.add_argument("--examples", type=int, default=64, help="a stratified subset of so many")
+    g.add_argument("--examples", type=int, default=64, help="number of examples, a stratified subset")
     g.add_argument(
-        "--draws", type=int, default=1000, help="random paths of each length, 2 or more; all where fewer exist"
+        "--draws",
+        type=int,
+        default=1000,
+        help="number of random paths of each length, 2 or more; all of them if there are fewer",
     )
-    g.add_argument("--image", action="store_true", help="to the image, not to the input of the first block")
+    g.add_argument(
+        "--image",
+        action="store_true",
+        help="take the gradient with respect to the image, instead of the input of the first block",
+    )
     blocks_options(g)
     g.add_argument(
         "--part",
         metavar="PART",
-        help="count in the length of a path only blocks of this part of a transformer's layers, attention or mlp",
+        help="count in a path's length only blocks of this part of a transformer's layers: attention or mlp",
     )
     return p
 

@@ -19,7 +19,7 @@ from landscape.engine.ranks import Communicator
 
 def parser() -> Parser:
     p = Parser(prog="reuse.py", description=__doc__)
-    p.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="of train.py, a densenet")
+    p.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="a densenet trained by train")
     p.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write")
     run_options(p)
     return p

@@ -24,11 +24,22 @@ def parser() -> Parser:
     evaluator_options(p, split="train")
     g = p.add_argument_group("the balls")
     g.add_argument(
-        "--rho", nargs="+", type=float, metavar="RHO", default=[0.01, 0.02, 0.05, 0.1], help="radii, relative"
+        "--rho",
+        nargs="+",
+        type=float,
+        metavar="RHO",
+        default=[0.01, 0.02, 0.05, 0.1],
+        help="radii of the balls, relative to the weights",
     )
-    g.add_argument("--trials", type=int, default=20, help="random directions, the same for each kind and radius")
-    g.add_argument("--steps", type=int, default=20, help="of an ascent")
-    g.add_argument("--all-parameters", action="store_true", help="not only those with filters, which planes move")
+    g.add_argument(
+        "--trials", type=int, default=20, help="number of random directions, the same for each kind and radius"
+    )
+    g.add_argument("--steps", type=int, default=20, help="steps of each ascent")
+    g.add_argument(
+        "--all-parameters",
+        action="store_true",
+        help="include parameters without filters (biases and norms), which planes leave alone",
+    )
     parameter_options(g)
     return p
 

@@ -28,10 +28,13 @@ def parser() -> Parser:
         "--weight-decay",
         type=float,
         metavar="LAMBDA",
-        help="measure λ/2·‖θ‖² too: what a training with this decay minimises is then in `objective`",
+        help="also measure λ/2·‖θ‖², and in `objective` the sum with the loss, which a training with this decay "
+        "minimises",
     )
     p.add_argument(
-        "--compile", action="store_true", help="torch.compile, once for all points: for a GPU; needs a C++ compiler"
+        "--compile",
+        action="store_true",
+        help="use torch.compile, once for all points; worthwhile on a GPU, and needs a C++ compiler",
     )
     p.add_argument(
         "--adaptive",
@@ -43,7 +46,7 @@ def parser() -> Parser:
         f"({ADAPTIVE})",
     )
     p.add_argument(
-        "--diagnose", action="store_true", help="measure no surface; tell what is odd about the one in OUT.h5"
+        "--diagnose", action="store_true", help="measure nothing; explain what is odd about the surface in OUT.h5"
     )
     return p
 

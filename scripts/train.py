@@ -33,7 +33,7 @@ def parser() -> Parser:
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help="further arguments of the network",
+        help="further arguments to build the network with",
     )
     g = p.add_argument_group("data")
     g.add_argument(
@@ -41,35 +41,48 @@ def parser() -> Parser:
         default="digits",
         help="digits, cifar10, cifar100, fashionmnist, stdlib, a folder, an .npz file, or package.module:function",
     )
-    g.add_argument("--root", type=Path, help="where torchvision's data lie")
-    g.add_argument("--size", type=int, help="side, in pixels, that the images of a folder are resized to")
-    g.add_argument("--window", type=int, metavar="T", help="tokens of an example of text (default: 256)")
+    g.add_argument("--root", type=Path, help="folder of torchvision's data sets")
+    g.add_argument("--size", type=int, help="side length in pixels to which images of a folder are resized")
+    g.add_argument("--window", type=int, metavar="T", help="tokens per example of text (default: 256)")
     input_options(g, training=True)
-    g.add_argument("--download", action="store_true", help="let torchvision fetch what is missing")
+    g.add_argument("--download", action="store_true", help="let torchvision download missing data")
     g.add_argument(
         "--examples",
         type=int,
-        help="train on so many examples, a seeded stratified subset; of text, test on a tenth as many",
+        help="number of training examples, a stratified subset that depends on the seed; "
+        "of text, a tenth as many are tested",
     )
     g.add_argument(
-        "--augment", action=BooleanOptionalAction, help="pad, crop and mirror the images of a batch; off for digits"
+        "--augment",
+        action=BooleanOptionalAction,
+        help="pad, crop and mirror images at random; off by default for digits",
     )
     g = p.add_argument_group("training")
     g.add_argument(
         "--recipe",
         choices=RECIPES,
-        help="schedule, optimizer, learning rate and weight decay (default: fast; for tokens, text)",
+        help="schedule, optimizer, learning rate and weight decay (default: fast; for text: text)",
     )
-    g.add_argument("--epochs", type=int, help="by default the recipe's")
-    g.add_argument("--seed", type=int, default=0, help="random seed of the initial weights, the order and the crops")
-    g.add_argument("--optimizer", choices=["sgd", "adamw"], help="by default the recipe's: sgd; of text, adamw")
-    g.add_argument("--learning-rate", type=float, help="by default the recipe's")
-    g.add_argument("--weight-decay", type=float, help="by default the recipe's")
-    g.add_argument("--batch-size", type=int, default=128, help="examples a step")
-    g.add_argument("--micro-batch", type=int, default=512, help="examples held at once; a larger batch is accumulated")
-    g.add_argument("--warm-up", type=int, default=0, help="first batches at a tenth of the learning rate")
+    g.add_argument("--epochs", type=int, help="passes over the training data; by default those of the recipe")
+    g.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="random seed of the initial weights, the order of examples and the augmentation",
+    )
+    g.add_argument("--optimizer", choices=["sgd", "adamw"], help="by default that of the recipe: sgd; for text, adamw")
+    g.add_argument("--learning-rate", type=float, help="by default that of the recipe")
+    g.add_argument("--weight-decay", type=float, help="by default that of the recipe")
+    g.add_argument("--batch-size", type=int, default=128, help="examples per step")
+    g.add_argument(
+        "--micro-batch",
+        type=int,
+        default=512,
+        help="examples per forward pass; gradients of larger batches are accumulated",
+    )
+    g.add_argument("--warm-up", type=int, default=0, help="number of first batches at a tenth of the learning rate")
     g.add_argument("--bfloat16", action="store_true", help="compute in mixed precision")
-    g.add_argument("--compile", action="store_true", help="torch.compile: pays in trainings of many minutes")
+    g.add_argument("--compile", action="store_true", help="use torch.compile; worthwhile for trainings of many minutes")
     g.add_argument(
         "--record",
         action="store_true",
@@ -77,11 +90,19 @@ def parser() -> Parser:
         "network of your own that decides in Python, batch by batch, what to run",
     )
     g.add_argument(
-        "--snapshots", type=Path, metavar="FOLDER", help="also keep a checkpoint of every epoch, and of the beginning"
+        "--snapshots",
+        type=Path,
+        metavar="FOLDER",
+        help="also save a checkpoint of the initial weights and after every epoch",
     )
     device_option(p)
-    p.add_argument("--save-every", type=float, default=10, help="seconds; what an interruption can lose, and an epoch")
-    p.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    p.add_argument(
+        "--save-every",
+        type=float,
+        default=10,
+        help="seconds between saves: an interruption loses no more than that and one epoch",
+    )
+    p.add_argument("--quiet", action="store_true", help="print only errors")
     return p
 
 

@@ -25,7 +25,7 @@ from landscape.training.trainings import trainings
 
 def parser() -> Parser:
     p = Parser(prog="trainings.py", description=__doc__)
-    p.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write or to go on with")
+    p.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write, or to resume")
     p.add_argument(
         "variants",
         metavar="VARIANT",
@@ -34,7 +34,12 @@ def parser() -> Parser:
         help="plain, resnet, resnet:order=pre,shortcut=projection, …",
     )
     p.add_argument(
-        "--checkpoints", type=Path, nargs="+", default=(), metavar="FILE.pt", help="of train.py, in place of variants"
+        "--checkpoints",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="FILE.pt",
+        help="finished checkpoints of train, instead of variants",
     )
     variant_options(p, epochs=30, data="digits")
     g = p.add_argument_group("how")

@@ -41,21 +41,21 @@ def parser() -> Parser:
         type=Path,
         metavar="RUN",
         required=True,
-        help="checkpoints on the way to CHECKPOINT, in order: a folder of train.py --snapshots, or files; "
-        "also state dicts",
+        help="checkpoints or state dicts on the way to CHECKPOINT, in order: a folder written by train "
+        "--snapshots, or files",
     )
     g.add_argument(
-        "--filters-only", action="store_true", help="the path of parameters that have filters, without biases"
+        "--filters-only", action="store_true", help="only the path of parameters with filters, without biases and norms"
     )
     parameter_options(g)
     g = p.add_argument_group("the plane")
     g.add_argument(
-        "--along", type=Path, metavar="FILE.pt", help="two saved directions, instead of the principal components"
+        "--along", type=Path, metavar="FILE.pt", help="two saved directions to use instead of the principal components"
     )
     g.add_argument(
-        "--directions", type=Path, metavar="FILE.pt", help="where the components are saved (OUT.directions.pt)"
+        "--directions", type=Path, metavar="FILE.pt", help="where to save the components (default: OUT.directions.pt)"
     )
-    which = "statistics in the plane: those of CHECKPOINT, or measured anew"
+    which = "BatchNorm statistics in the plane: those of CHECKPOINT, or re-estimated"
     statistics_options(g, ["frozen", "recalibrated"], "frozen", which)
     return p
 

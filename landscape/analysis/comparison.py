@@ -15,13 +15,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from landscape.analysis.geometry import difference, interval
 from landscape.analysis.numbers import KINDS, Levels, Row, changed, noiseless
-from landscape.analysis.tables import as_csv, as_latex, as_text
+from landscape.analysis.tables import Comparison, Estimate, Line
 from landscape.engine.table import Results, read
 from landscape.errors import BadInput
 from landscape.log import note
@@ -29,70 +28,6 @@ from landscape.log import note
 __all__ = ["Comparison", "Estimate", "Line", "compare"]
 
 NONE = float("nan")
-
-
-class Estimate(NamedTuple):
-    """A number of a network, or how two networks differ in it.
-
-    Attributes
-    ----------
-    mean : over repeats; infinite if one of them is
-    low, high : its 95 % interval; NaN from fewer than two repeats, unbounded towards where values are censored
-    repeats : how many values it is taken from
-    censored : how many of them are lower bounds
-    missing : in how many repeats the number does not exist
-    """
-
-    mean: float
-    low: float
-    high: float
-    repeats: int
-    censored: int
-    missing: int
-
-
-class Line(NamedTuple):
-    """A line of the table.
-
-    Attributes
-    ----------
-    part : what was measured
-    name, unit : of the number
-    geometric : whether means are geometric, and `difference` is a ratio
-    estimates : one a network; None where its files do not have the number
-    difference : first minus second, or first over second, of two networks
-    """
-
-    part: str
-    name: str
-    unit: str
-    geometric: bool
-    estimates: tuple[Estimate | None, ...]
-    difference: Estimate | None
-
-    @property
-    def apart(self) -> bool:
-        """Whether the two networks differ beyond the interval of their difference."""
-        same = 1.0 if self.geometric else 0.0
-        return self.difference is not None and (self.difference.low > same or self.difference.high < same)
-
-
-class Comparison(NamedTuple):
-    """Networks, in the order of their files, and the lines of their table; shown as text."""
-
-    networks: tuple[str, ...]
-    lines: list[Line]
-
-    def __repr__(self) -> str:
-        return "\n".join(as_text(self))
-
-    def to_csv(self) -> str:
-        """One record for each number of a network, and for each difference of two; see `landscape.analysis.tables`."""
-        return as_csv(self)
-
-    def to_latex(self) -> str:
-        """A tabular, which needs the package booktabs."""
-        return as_latex(self)
 
 
 def compare(

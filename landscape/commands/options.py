@@ -42,21 +42,26 @@ def evaluator_options(parser: Parser, split: str, several: bool = False, both: b
         "checkpoint",
         metavar="CHECKPOINT",
         type=Path,
-        help="a checkpoint of train; a folder of transformers' save_pretrained(), with --data; or any state dict, .pt "
-        "or .safetensors, with --network, --argument and --data",
+        help="a checkpoint written by train; a folder that transformers' save_pretrained() wrote, with --data; or any "
+        "state dict (.pt or .safetensors), with --network, --argument and --data",
     )
-    parser.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write or to go on with")
+    parser.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write, or to resume")
     group = parser.add_argument_group("what is measured")
     splits, losses = ["train", "test"], f"{', '.join(LOSSES)}, or package.module:function"
     if several:
-        losses = f"{losses}; several are measured in one pass, the first is the loss"
+        losses = f"{losses}; several are measured in one pass; the first is the one that counts as the loss"
     both = several if both is None else both
     if both:
         splits = [*splits, "both"]
     group.add_argument(
-        "--split", choices=splits, default=split, help="of the data" + ("; both: the test split in test_…" * both)
+        "--split",
+        choices=splits,
+        default=split,
+        help="which split of the data to use" + ("; both: the test split too, in variables named test_…" * both),
     )
-    group.add_argument("--examples", type=int, help="a stratified subset of so many; by default the whole split")
+    group.add_argument(
+        "--examples", type=int, help="number of examples, a stratified subset; by default the whole split"
+    )
     group.add_argument(
         "--loss", nargs="+" if several else 1, metavar="LOSS", help=f"{losses} (default: cross_entropy, for classes)"
     )
@@ -65,20 +70,20 @@ def evaluator_options(parser: Parser, split: str, several: bool = False, both: b
         dest="metrics",
         nargs="+",
         metavar="METRIC",
-        help=f"measured beside the loss: {', '.join(REFERRING)} (with the unchanged network's predictions), or "
-        "package.module:function of outputs and targets, with a value for each example",
+        help=f"what to measure besides the loss: {', '.join(REFERRING)} (both compare with the unchanged network's "
+        "predictions), or package.module:function of outputs and targets that gives a value for each example",
     )
     group.add_argument(
         "--outputs",
         metavar="NAME",
-        help="which of several outputs the loss gets, by its key, attribute or position (default: the logits, or the "
-        "first)",
+        help="which of several outputs to compute the loss from: a key, attribute or position (default: the logits, or "
+        "the first)",
     )
     group.add_argument("--seed", type=int, default=0, help="random seed")
     group.add_argument(
         "--network",
-        help="what the weights belong to, where the checkpoint does not say it: package.module:factory, timm:NAME, or "
-        f"{', '.join(NETWORKS)}",
+        help="package.module:factory of the network that the weights belong to, if the checkpoint does not say; or "
+        f"timm:NAME, {', '.join(NETWORKS)}",
     )
     group.add_argument(
         "--argument",
@@ -87,10 +92,12 @@ def evaluator_options(parser: Parser, split: str, several: bool = False, both: b
         action="extend",
         default=[],
         metavar="NAME=VALUE",
-        help="what the network of a state dict is built with",
+        help="arguments to build the network of a state dict with",
     )
     group.add_argument(
-        "--entry", metavar="NAME", help="which weights of a file that has several, raw and averaged ones, for example"
+        "--entry",
+        metavar="NAME",
+        help="which weights to take from a file with several sets, such as raw and averaged ones",
     )
     depth: dict[str, Any] = {
         "type": lambda text: f"depth={int(text)}",
@@ -99,28 +106,32 @@ def evaluator_options(parser: Parser, split: str, several: bool = False, both: b
     }
     group.add_argument("--depth", dest="arguments", action="append", default=[], **depth)
     group.add_argument(
-        "--data", help="the data, where they are not one of the known names: a folder, an .npz file, text:PATH, …"
+        "--data",
+        help="the data, if the checkpoint does not say or others are wanted: a known name, a folder, an .npz file, "
+        "text:PATH, …",
     )
-    group.add_argument("--root", type=Path, help="where torchvision's data lie")
-    group.add_argument("--size", type=int, help="side, in pixels, that the images of a folder are resized to")
+    group.add_argument("--root", type=Path, help="folder of torchvision's data sets")
+    group.add_argument("--size", type=int, help="side length in pixels to which images of a folder are resized")
     group.add_argument(
         "--window",
         type=int,
         metavar="T",
-        help="tokens of an example of text (default: 256, or as many as the network is made for)",
+        help="tokens per example of text (default: 256, or fewer if the network takes no more)",
     )
     input_options(group)
     group = parser.add_argument_group("how")
     device_option(group)
-    group.add_argument("--batch-size", type=int, help="examples in one forward pass; by default what suits the images")
     group.add_argument(
-        "--dtype", choices=DTYPES, default="float32", help="auto: bfloat16 where the processor multiplies it itself"
+        "--batch-size", type=int, help="examples in one forward pass; by default chosen from the size of the inputs"
+    )
+    group.add_argument(
+        "--dtype", choices=DTYPES, default="float32", help="auto: bfloat16 where the hardware supports it natively"
     )
     group.add_argument(
         "--tolerance",
         type=float,
         metavar="ERROR",
-        help="take only as many examples as a relative standard error of the loss needs, e.g. 0.02",
+        help="use only as many examples as are needed for this relative standard error of the loss, e.g. 0.02",
     )
     run_options(group)
 
@@ -130,18 +141,19 @@ def run_options(parser: Any) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="measure no more than a few rows, keep nothing; tell how many there are, the time, memory and file needed",
+        help="measure only a few rows and keep nothing; report the number of rows and the time, memory and disk "
+        "space needed",
     )
     saying = parser.add_mutually_exclusive_group()
     saying.add_argument(
-        "-v", "--verbose", action="store_true", help="tell what is measured, with which settings, where"
+        "-v", "--verbose", action="store_true", help="report what is measured, with which settings and on which devices"
     )
-    saying.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    saying.add_argument("--quiet", action="store_true", help="print only errors")
 
 
 def device_option(group: Any) -> None:
     """Where to compute."""
-    group.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if there is one")
+    group.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if available")
 
 
 def input_options(group: Any, training: bool = False) -> None:
@@ -151,16 +163,16 @@ def input_options(group: Any, training: bool = False) -> None:
     ----------
     training : whether networks are trained on the data
     """
-    known, both = ", ".join(CONSTANTS), "what inputs are standardised with, one number a channel"
+    known, both = ", ".join(CONSTANTS), "constants to standardise inputs with, one number per channel"
     group.add_argument(
         "--mean", nargs="+", type=_number_or_name, metavar="V", help=f"{both}; or {known}, which sets --std too"
     )
-    group.add_argument("--std", nargs="+", type=float, metavar="V", help="goes with --mean")
+    group.add_argument("--std", nargs="+", type=float, metavar="V", help="standard deviations that go with --mean")
     if training:
-        help = "standardise inputs by the training split; by default where --data is one of the known names"
+        help = "standardise inputs by the training split; by default if --data is one of the known names"
         group.add_argument("--standardize", action=BooleanOptionalAction, default=None, help=help)
     else:
-        help = "standardise inputs by the training split; by default as the checkpoint has recorded, else not at all"
+        help = "standardise inputs by the training split; by default as recorded in the checkpoint, else not at all"
         group.add_argument("--standardize", action="store_true", default=None, help=help)
 
 
@@ -170,8 +182,8 @@ def parameter_options(group: Any) -> None:
         "--parameters",
         nargs="+",
         metavar="WHICH",
-        help="which parameters move or are differentiated: all (default), trainable, or patterns of names such as "
-        "'layer3.*' or '*lora_*'; the others stay",
+        help="which parameters to move or differentiate: all (default), trainable, or patterns of names such as "
+        "'layer3.*' or '*lora_*'; the others stay fixed",
     )
 
 
@@ -179,18 +191,18 @@ def plane_options(parser: Parser, points: int) -> None:
     """Those of `ends_of` and `build_plane`, see `landscape.planes.build_plane`; `points` on an axis by default."""
     g = parser.add_argument_group("the plane")
     ends = ("FROM", "TO", "POINTS")
-    x = "first axis; 1 is a network's norm, or the other checkpoint, or a saved direction"
+    x = "first axis; 1 is the norm of the weights, or the other checkpoint, or a saved direction in full"
     g.add_argument("--x", nargs=3, type=float, metavar=ends, default=(-1, 1, points), help=x)
     g.add_argument("--y", nargs=3, type=float, metavar=ends, help="second axis; without it, a line")
     g.add_argument("--z", nargs=3, type=float, metavar=ends, help="third axis: a space instead of a plane")
     g.add_argument(
-        "--repeats", type=int, metavar="K", help="so many independent sets of random directions, in one file"
+        "--repeats", type=int, metavar="K", help="number of independent sets of random directions, all in one file"
     )
     g.add_argument(
         "--auto-range",
         type=float,
         metavar="LOSS",
-        help="move the ends of the axes, along their own sides, to where the loss first reaches this",
+        help="set each end of the axes to where the loss first reaches this level",
     )
     g = parser.add_argument_group("directions")
     g.add_argument(
@@ -198,15 +210,17 @@ def plane_options(parser: Parser, points: int) -> None:
         nargs="+",
         type=Path,
         metavar="OTHER.pt",
-        help="from CHECKPOINT (0) to another one (1), a line; to two others, a plane; instead of random directions",
+        help="instead of random directions: the line from CHECKPOINT (0) to another checkpoint (1), or the "
+        "plane through two "
+        "others",
     )
     g.add_argument(
         "--along",
         nargs="+",
         type=Path,
         metavar="DIRECTIONS.pt",
-        help="saved directions, as many as there are axes: one in each file, or several in one, as "
-        "trajectory.py and curvature.py save them; by default not normalised",
+        help="saved directions, one for each axis, in one file or several, as trajectory and curvature save them; not "
+        "normalised by default",
     )
     g.add_argument(
         "--normalize",
@@ -214,15 +228,19 @@ def plane_options(parser: Parser, points: int) -> None:
         help="how directions are scaled to the weights: per filter (default for random ones), layer or weight",
     )
     g.add_argument(
-        "--move-biases", action="store_true", help="along such directions too: parameters that have no filters"
+        "--move-biases",
+        action="store_true",
+        help="also move parameters without filters (biases and norms)",
     )
     parameter_options(g)
-    g.add_argument("--orthogonal", action="store_true", help="take from each direction its part along those before it")
+    g.add_argument("--orthogonal", action="store_true", help="make each direction orthogonal to those before it")
     statistics_options(
         g,
         POLICIES,
         None,
-        "statistics away from the checkpoint: its own, between the checkpoints', measured anew, each batch's "
+        "BatchNorm statistics away from the checkpoint: its own, interpolated between the checkpoints, "
+        "re-estimated, or "
+        "those of each batch "
         "(default: frozen; with --to, interpolated)",
     )
 
@@ -243,11 +261,14 @@ def blocks_options(group: Any) -> None:
     group.add_argument(
         "--blocks",
         metavar="PACKAGE.MODULE:FUNCTION",
-        help="where branches end, for a network that is not known: function(network) gives a dict from a block's "
-        "name to that of the submodule whose output is added to the stream",
+        help="for a network that is not known: a function of the network that returns a dict from the name of "
+        "each block to "
+        "that of the submodule whose output is added to the residual stream",
     )
     group.add_argument(
-        "--layers", action="store_true", help="a transformer's layer is one block, not attention and MLP"
+        "--layers",
+        action="store_true",
+        help="treat each transformer layer as one block, instead of attention and MLP as two",
     )
 
 
@@ -259,23 +280,25 @@ def variant_options(parser: Parser, epochs: int, data: str | None) -> None:
     epochs, data : defaults
     """
     g = parser.add_argument_group("networks and data")
-    g.add_argument("--depth", type=int, nargs="+", default=(20,), help="weight layers; of a transformer, layers")
+    g.add_argument(
+        "--depth", type=int, nargs="+", default=(20,), help="number of weight layers; of a transformer, layers"
+    )
     g.add_argument("--width", type=int, default=16, help="channels of the first stage; of a transformer, of the stream")
-    g.add_argument("--seeds", type=int, default=3, help="of each network: seeds 0, 1, …")
-    g.add_argument("--data", default=data, help="as for train.py")
-    g.add_argument("--root", type=Path, help="where torchvision's data lie")
-    g.add_argument("--window", type=int, metavar="T", help="tokens of an example of text (default: 256)")
+    g.add_argument("--seeds", type=int, default=3, help="number of seeds of each network: 0, 1, …")
+    g.add_argument("--data", default=data, help="the data, as in train")
+    g.add_argument("--root", type=Path, help="folder of torchvision's data sets")
+    g.add_argument("--window", type=int, metavar="T", help="tokens per example of text (default: 256)")
     input_options(g, training=True)
-    g.add_argument("--examples", type=int, help="a stratified subset of so many training examples")
+    g.add_argument("--examples", type=int, help="number of training examples, a stratified subset")
     g = parser.add_argument_group("training")
-    g.add_argument("--epochs", type=int, default=epochs)
+    g.add_argument("--epochs", type=int, default=epochs, help="passes over the training data")
     g.add_argument(
         "--recipe",
         choices=RECIPES,
-        help="schedule, optimizer, learning rate and weight decay (default: fast; for tokens, text)",
+        help="schedule, optimizer, learning rate and weight decay (default: fast; for text: text)",
     )
-    g.add_argument("--learning-rate", type=float, help="by default the recipe's")
-    g.add_argument("--batch-size", type=int, default=128, help="examples a step")
+    g.add_argument("--learning-rate", type=float, help="initial learning rate; by default that of the recipe")
+    g.add_argument("--batch-size", type=int, default=128, help="examples per step")
 
 
 def _number_or_name(text: str) -> float | str:

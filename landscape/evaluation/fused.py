@@ -107,8 +107,12 @@ def _may_overflow(x: Tensor, y: Tensor | None, weight: Tensor) -> bool:
     finite losses where there are none. A NaN comes of activations that overflow; the limit is eight decades
     below, more than examples of one batch or the inputs of one filter make up for.
     """
-    largest = float(x[:FEW].abs().amax()) * float(weight.abs().amax())
-    return not (largest < LARGE and (y is None or float(y[:FEW].abs().amax()) < LARGE))
+    largest = _largest(x[:FEW]) * _largest(weight)
+    return not (largest < LARGE and (y is None or _largest(y[:FEW]) < LARGE))
+
+
+def _largest(tensor: Tensor) -> float:
+    return float(tensor.detach().abs().amax())
 
 
 class Readout(nn.Module):

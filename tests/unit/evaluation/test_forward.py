@@ -1,6 +1,7 @@
 """A forward gives the network's outputs, wherever its weights are moved, or says why it does not try."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -182,3 +183,12 @@ def test_activations_that_overflow_are_not_made_finite(how, scale, dtype):
                 parameter.mul_(scale)
         there, here = in_dtype(network, dtype)(x), quick(x)
     assert torch.equal(there.isfinite().all(1), here.isfinite().all(1))
+
+
+def test_asking_whether_activations_may_overflow_warns_of_no_gradient():
+    network = build("resnet", depth=8, width=4, channels=1).eval()
+    x = torch.randn(2, 1, 8, 8)
+    quick, _ = fuse(network, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick(x)
