@@ -91,7 +91,7 @@ def masked_windows(
     if around:
         inputs[:, 0], inputs[:, -1] = ends
     whole = torch.from_numpy(rows.astype(_numpy(inputs.dtype)))
-    hidden = torch.from_numpy(_hidden(*rows.shape, seed))
+    hidden = torch.from_numpy(_hidden(len(rows), rows.shape[1], seed))
     inputs[:, inner] = whole.masked_fill(hidden, tokenizer.mask_token_id)
     targets = torch.full_like(inputs, VOID)
     targets[:, inner] = whole.masked_fill(~hidden, VOID)
