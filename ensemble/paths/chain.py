@@ -121,8 +121,10 @@ def chains(
         own = _own(network, dtype, image, part)
         return lambda inputs: own
     copied = copy.deepcopy(network).to(dtype).eval().requires_grad_(False)
-    if hasattr(copied, "set_experts_implementation"):  # of transformers, whose others take no float64
-        copied.set_experts_implementation("eager")
+    for module in copied.modules():
+        choose: Any = getattr(module, "set_experts_implementation", None)
+        if choose is not None:  # mixtures of transformers, of which no other way takes float64
+            choose("eager")
     chosen = blocks_of(copied, blocks, layers)
     counted = _counted(chosen, part)
     made: dict[tuple, tuple[Nested, Chain]] = {}

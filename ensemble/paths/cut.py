@@ -83,8 +83,9 @@ def cuts(recording: Recording, blocks: Mapping[str, Sequence[nn.Module]]) -> lis
     if not outputs:
         raise BadInput(f"block {_owner(ends, last)} changes nothing of what the network gives; name another end of it")
     live = recording.varying & (above(outputs) | set(outputs))
-    first = _stream(next(iter(ends)), next(iter(ends.values())), None, live, order, rows)
+    first = _first(next(iter(ends)), next(iter(ends.values())), live, order, rows)
     live &= below([first]) | {first}
+    narrow = [node for node in _narrow(live, order, outputs) if _rows(node) == rows]
     joins = [_join(name, nodes, live, order) for name, nodes in ends.items()]
     for one, other in pairwise(joins):
         if other.ends[0] not in below([one.at]):
@@ -94,13 +95,18 @@ def cuts(recording: Recording, blocks: Mapping[str, Sequence[nn.Module]]) -> lis
             )
     streams = [first]
     for join, previous in zip(joins[1:], joins, strict=False):
-        streams.append(_stream(join.name, join.ends, previous, live, order, rows))
+        between = range(order[previous.at], order[join.ends[0]])
+        if not (here := [node for node in narrow if order[node] in between]):
+            raise BadInput(
+                f"block {join.name}: between the sum of block {previous.name} and it there is no tensor with a row for "
+                "each example that all goes through; the network has more than one stream here"
+            )
+        streams.append(here[-1])
     streams.append(_last(streams, joins, live, order, rows))
     for join, before, after in zip(joins, streams, streams[1:], strict=False):
         _check(join, before, after, live)
-    for output in outputs:
-        if streams[-1] not in above([output]) | {output} or _leak(streams[-1], live):
-            raise BadInput(f"block {joins[-1].name}: something goes past the sum at its end, to what the network gives")
+    if streams[-1] not in narrow:
+        raise BadInput(f"block {joins[-1].name}: something goes past the sum at its end, to what the network gives")
     return [
         Cut(join.name, before, after, join.ends, join.at, join.carried, join.branched)
         for join, before, after in zip(joins, streams, streams[1:], strict=False)
@@ -156,35 +162,28 @@ def _join(name: str, ends: tuple[Node, ...], live: Collection[Node], order: Mapp
     return _Join(name, ends, at, carried, branched)
 
 
-def _stream(
-    name: str,
-    ends: Sequence[Node],
-    previous: _Join | None,
-    live: Collection[Node],
-    order: Mapping[Node, int],
-    rows: int,
-) -> Node:
-    """The last tensor before the ends of a block's branches, with a row for each example, that all goes through."""
+def _first(name: str, ends: Sequence[Node], live: Collection[Node], order: Mapping[Node, int], rows: int) -> Node:
+    """The last tensor before the first block's branches that nothing that it is made of goes past."""
     common = set.intersection(*(above([end]) for end in ends)) & set(live)
-    common = {
-        node for node in common if isinstance(node.meta["val"], Tensor) and [*node.meta["val"].shape[:1]] == [rows]
-    }
-    if previous is not None:
-        common &= below([previous.at]) | {previous.at}
     for node in sorted(common, key=order.__getitem__, reverse=True):
-        if not _leak(node, live):
+        before = above([node]) & set(live)
+        past = (user for one in before for user in one.users if user in live and user not in before)
+        if _rows(node) == rows and all(user is node for user in past):
             return node
-    where = "the network's inputs" if previous is None else f"the sum of block {previous.name}"
     raise BadInput(
-        f"block {name}: between {where} and it there is no tensor with a row for each example that all "
+        f"block {name}: between the network's inputs and it there is no tensor with a row for each example that all "
         "goes through; the network has more than one stream here"
     )
 
 
-def _leak(stream: Node, live: Collection[Node]) -> bool:
-    """Whether something from before a stream goes past it."""
-    before = above([stream]) & set(live)
-    return any(user in live and user not in before and user is not stream for node in before for user in node.users)
+def _narrow(live: Collection[Node], order: Mapping[Node, int], outputs: Collection[Node]) -> list[Node]:
+    """The nodes that all goes through, in order: those that nothing before them is read behind."""
+    narrow, furthest, end = [], 0, len(order)  # where an output is read
+    for node in sorted(live, key=order.__getitem__):
+        if furthest <= order[node]:
+            narrow.append(node)
+        furthest = max([furthest, end * (node in outputs), *(order[user] for user in node.users if user in live)])
+    return narrow
 
 
 def _last(
