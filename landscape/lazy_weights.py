@@ -145,10 +145,10 @@ def loaded_from(files: Iterable[Path], weights: Mapping[str, Tensor], network: n
 def read_once(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
     """Let a network load mapped weights, for the length of a ``with``, without the file in its memory beside them.
 
-    What a module has taken goes back to the system; read again, it comes from the file.
+    What a module has taken goes back to the system; read again, it comes from the file. So does what is free.
     """
-    maps = []
-    if sys.platform == "linux":
+    maps, libc = [], cast("Any", ctypes.CDLL(None) if sys.platform == "linux" else None)
+    if libc is not None:
         starts = [tensor.data_ptr() for tensor in weights.values()]
         for first, last, _, inode in _regions():
             if inode and any(first <= start < last for start in starts):
@@ -156,7 +156,7 @@ def read_once(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[Non
 
     def forget(*_: object) -> None:
         for first, last in maps:
-            ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), mmap.MADV_DONTNEED)
+            libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), mmap.MADV_DONTNEED)
 
     handles = [module.register_load_state_dict_post_hook(forget) for module in network.modules() if maps]
     try:
@@ -164,6 +164,8 @@ def read_once(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[Non
     finally:
         for handle in handles:
             handle.remove()
+        if maps and hasattr(libc, "malloc_trim"):
+            libc.malloc_trim(0)  # what the network's own initialisation has left free, which MPI has malloc keep
 
 
 @dataclass(frozen=True)

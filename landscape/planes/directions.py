@@ -187,7 +187,7 @@ def _multiply(direction: Tensor, scale: Tensor) -> None:
     if direction.dtype in (torch.float32, torch.float64) or direction.is_complex():
         direction.mul_(scale.to(direction))
     else:
-        direction.copy_(direction.float() * scale.to(direction.device, torch.float32))
+        direction.copy_(direction.float().mul_(scale.to(direction.device, torch.float32)))
 
 
 def _ratio(weight: Tensor, direction: Tensor) -> Tensor:
@@ -261,7 +261,7 @@ def cosine(one: Weights, other: Weights) -> float:
 
     sums = []
     for name in one:
-        a, b = one[name], other[name]
+        a, b = (t.float() if t.dtype == torch.bfloat16 else t for t in (one[name], other[name]))  # once for all three
         sums.append([math.fsum(products(*pair)) for pair in ((a, b), (a, a), (b, b))])
     between, own, others = (math.fsum(column) for column in zip(*sums, strict=True))
     return between / math.sqrt(own * others)
