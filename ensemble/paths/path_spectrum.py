@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,7 +112,7 @@ def path_spectrum(
             seed = evaluate.seed if seed is None else whole("seed", seed, 0)
             batches, numbers = _examples(evaluate, evaluation.batches, examples, seed)
             numbers = _as_counted(out, numbers)
-            how = {
+            how: dict[str, Any] = {
                 "blocks": import_object(blocks) if isinstance(blocks, str) else blocks,
                 "layers": layers,
                 "part": part,

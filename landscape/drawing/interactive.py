@@ -181,7 +181,7 @@ def line(
         "ticks": "outside",
         "exponentformat": "power",
     }
-    error = {
+    error_axis: dict[str, object] = {
         "title": {"text": f"{split_of([layers[0][1] for layers in lines])}error (%), dashed"},
         "range": [0, 100],
         "tickmode": "auto",
@@ -192,7 +192,7 @@ def line(
         font=FONT,
         xaxis=axis | {"title": {"text": "α" if others else one}},
         yaxis=axis | {"title": {"text": escape(label, quote=False)}},
-        yaxis2=axis | error | {"overlaying": "y", "side": "right", "showgrid": False, "visible": there},
+        yaxis2=axis | error_axis | {"overlaying": "y", "side": "right", "showgrid": False, "visible": there},
         hovermode="x unified",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
         margin={"l": 80, "r": 70, "t": 40, "b": 60},

@@ -44,8 +44,8 @@ def tell(folder: Path) -> None:
     print("|---|---|---|---|")
     attention = np.array([str(name).endswith("attention") for name in halves.coordinates["block"]])
     some = {
-        "layers": (whole, ...),
-        "parts": (halves, ...),
+        "layers": (whole, np.full(number, True)),
+        "parts": (halves, np.full(len(attention), True)),
         "attentions": (halves, attention),
         "MLPs": (halves, ~attention),
     }
