@@ -248,3 +248,11 @@ def test_which_positions_are_masked_depends_on_seed_and_window_alone(file, model
     for inputs, targets in zip(some.images, some.labels, strict=True):
         (at,) = np.flatnonzero((whole.images == inputs).all(1))
         assert torch.equal(whole.labels[at], targets)
+
+
+def test_which_positions_are_masked_does_not_depend_on_the_windows_that_follow(tmp_path, models):
+    how = {"window": 16, "model": models / "masked"}
+    (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "b.txt").write_text(TEXT + TEXT, encoding="utf-8")
+    short, long = (load(f"text:{tmp_path / name}", "train", **how).labels for name in ("a.txt", "b.txt"))
+    assert len(short) > 10 and torch.equal(short[:-1], long[: len(short) - 1])
