@@ -10,7 +10,7 @@ out=${1:-results/language}
 net=${NET:-$out/net.pt}
 mkdir -p "$out"
 export OMP_NUM_THREADS=1
-measure() { script=$1; shift; python "scripts/$script.py" "$net" "$@" --split test --examples "${EXAMPLES:-128}"; }
+measure() { script=$1; shift; python "scripts/$script.py" "$net" "$@" --split test --examples "${EXAMPLES:-64}"; }
 both="--metric agreement kl"
 
 python scripts/train.py "$net" --network transformer --depth 8 --width 128 --data stdlib --window 128 \
