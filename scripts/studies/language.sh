@@ -3,7 +3,8 @@
 #
 #     sh scripts/studies/language.sh [FOLDER]
 #
-# FOLDER is results/language by default; the network goes to build/language. Some fifteen minutes of one core. Interrupted, it goes on where it stopped.
+# FOLDER is results/language by default; the network goes to build/language. Some fifteen minutes of one core.
+# Interrupted, it goes on where it stopped.
 set -eu
 cd "$(dirname "$0")/../.."
 out=${1:-results/language}
