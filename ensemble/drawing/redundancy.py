@@ -104,7 +104,7 @@ def _scales(row: Sequence[Axes], file: Results) -> None:
             axes.set_xticks([])
         elif 0 < 5 * score.min() < score.max():
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if score.max() < 50 * score.min() else (1,)))
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_locator(NullLocator())
         else:

@@ -3,14 +3,15 @@
 #
 #     sh scripts/studies/language.sh [FOLDER]
 #
-# FOLDER is results/language by default. Some fifteen minutes of one core. Interrupted, it goes on where it stopped.
+# FOLDER is results/language by default; the network goes to build/language. Some fifteen minutes of one core.
+# Interrupted, it goes on where it stopped.
 set -eu
 cd "$(dirname "$0")/../.."
 out=${1:-results/language}
-net=${NET:-$out/net.pt}
-mkdir -p "$out"
+net=${NET:-build/language/net.pt}
+mkdir -p "$out" build/language
 export OMP_NUM_THREADS=1
-measure() { script=$1; shift; python "scripts/$script.py" "$net" "$@" --split test --examples "${EXAMPLES:-128}"; }
+measure() { script=$1; shift; python "scripts/$script.py" "$net" "$@" --split test --examples "${EXAMPLES:-64}"; }
 both="--metric agreement kl"
 
 python scripts/train.py "$net" --network transformer --depth 8 --width 128 --data stdlib --window 128 \
