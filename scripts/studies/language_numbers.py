@@ -43,9 +43,9 @@ def tell(folder: Path) -> None:
     print("| rank correlation of the rise of the loss with … | over | Spearman's ρ | 95 % interval |")
     print("|---|---|---|---|")
     attention = np.array([str(name).endswith("attention") for name in halves.coordinates["block"]])
-    some = {
+    some: dict[str, tuple[Results, np.ndarray]] = {
         "layers": (whole, np.full(number, True)),
-        "parts": (halves, np.full(len(attention), True)),
+        "parts": (halves, np.full(2 * number, True)),
         "attentions": (halves, attention),
         "MLPs": (halves, ~attention),
     }
