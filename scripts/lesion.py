@@ -56,6 +56,13 @@ def parser() -> Parser:
     g.add_argument(
         "--alpha", nargs=3, type=float, metavar=("FROM", "TO", "POINTS"), help="of --gate; by default 0 to 1, 11 points"
     )
+    g.add_argument(
+        "--within",
+        nargs=2,
+        type=int,
+        metavar=("FROM", "TO"),
+        help="move only blocks from here to there, numbered by depth, from 1: the middle layers",
+    )
     blocks_options(p.add_argument_group("blocks"))
     statistics_options(
         p.add_argument_group("BatchNorm"), BATCHNORM, "frozen", "its own statistics, or measured anew in every trial"

@@ -239,6 +239,9 @@ def blocks_options(group: Any) -> None:
     group.add_argument(
         "--layers", action="store_true", help="a transformer's layer is one block, not attention and MLP"
     )
+    group.add_argument(
+        "--part", metavar="PART", help="only the blocks that are this part of their layers, such as attention or mlp"
+    )
 
 
 def variant_options(parser: Parser, epochs: int, data: str | None) -> None:
