@@ -63,6 +63,13 @@ def parser() -> Parser:
         metavar=("FROM", "TO", "POINTS"),
         help="with --gate: by default 0 to 1, 11 points",
     )
+    g.add_argument(
+        "--within",
+        nargs=2,
+        type=int,
+        metavar=("FROM", "TO"),
+        help="move only blocks from here to there, numbered by depth, from 1: the middle layers",
+    )
     blocks_options(p.add_argument_group("blocks"))
     statistics_options(
         p.add_argument_group("BatchNorm"),

@@ -12,11 +12,11 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-__all__ = ["KNOWN", "known"]
+__all__ = ["KNOWN", "concatenates", "known"]
 
 # Pattern of a class's full name; of its parts, each a block of its own, the submodule whose output is added to the
 # stream. Of alternatives, a|b, the first that is there counts; where a part is missing, so is the whole line, and
-# the next one is tried.
+# the next one is tried. A line without parts says that these are no blocks.
 KNOWN: tuple[tuple[str, dict[str, str]], ...] = (
     ("torchvision.models.resnet.BasicBlock", {"": "bn2"}),
     ("torchvision.models.resnet.Bottleneck", {"": "bn3"}),
@@ -41,10 +41,19 @@ KNOWN: tuple[tuple[str, dict[str, str]], ...] = (
     ("timm.models._efficientnet_blocks.*", {"": "drop_path"}),  # EfficientNet, MobileNet, MNASNet
     ("timm.models.xcit.XCABlock", {"attention": "drop_path1", "local": "drop_path3", "mlp": "drop_path2"}),
     ("timm.models.metaformer.MetaFormerBlock", {"attention": "layer_scale1", "mlp": "layer_scale2"}),
+    ("timm.models.*Class*", {}),  # these change the class token alone
     ("timm.models.*Block", {"attention": "drop_path1", "mlp": "drop_path2"}),  # ViT, DeiT, BEiT, EVA, Swin
-    # Hugging Face. Norms of a branch's output come before the sum in Gemma 2, 3, OLMo 2 and in GLM-4.
+    ("timm.models.mlp_mixer.*Block", {"tokens": "mlp_tokens|linear_tokens", "mlp": "mlp_channels"}),
+    ("timm.models.cait.LayerScaleBlock", {"attention": "attn", "mlp": "mlp"}),
+    ("timm.models.*B*ck*", {"": "drop_path"}),  # ResNet v2, RegNet, and others of convolutions
+    ("*.densenet.*DenseLayer", {"": "conv2"}),
+    # Hugging Face, most of whose blocks are a GradientCheckpointingLayer
+    ("transformers.*.bloom.*Block", {"attention": "self_attention.dense", "mlp": "mlp.dense_4h_to_h"}),
+    # Norms of a branch's output come before the sum in Gemma 2, 3, OLMo 2 and in GLM-4.
     ("transformers.*Layer", {"attention": "post_attention_layernorm", "mlp": "post_feedforward_layernorm"}),
     ("transformers.*Layer", {"attention": "post_self_attn_layernorm", "mlp": "post_mlp_layernorm"}),
+    ("transformers.*Layer", {"attention": "post_attention_layernorm", "mlp": "post_mlp_layernorm"}),
+    ("transformers.*Layer", {"attention": "post_norm1", "mlp": "post_norm2"}),
     (  # the decoders of BERT's family, and BART's
         "transformers.*Layer",
         {
@@ -54,12 +63,34 @@ KNOWN: tuple[tuple[str, dict[str, str]], ...] = (
         },
     ),
     ("transformers.*Layer", {"attention": "self_attn", "cross-attention": "encoder_attn", "mlp": "fc2"}),
-    # BERT, RoBERTa, ELECTRA; OPT; LLaMA, Mistral, Qwen, Gemma, CLIP; GPT-NeoX, ViT
-    ("transformers.*Layer", {"attention": "attention.output.dropout", "mlp": "output.dropout"}),
+    ("transformers.*Layer", {"attention": "self_attn", "cross-attention": "cross_attention", "mlp": "ff_dropout"}),
+    ("transformers.*Layer", {"attention": "self_attn", "mlp": "ff_dropout"}),  # NLLB's mixtures
+    # BERT, RoBERTa, ELECTRA; OPT; hybrids; LLaMA, Mistral, Qwen, Gemma, CLIP; GPT-NeoX, ViT
+    ("transformers.*Layer", {"attention": "attention.output.dropout", "mlp": "output.dropout|output.dense"}),
+    ("transformers.*Layer", {"attention": "attention.dropout", "mlp": "output.dropout"}),  # MPNet
+    ("transformers.*Layer", {"fourier": "fourier.self", "mlp": "output.dropout"}),
     ("transformers.*Layer", {"attention": "self_attn", "mlp": "fc2"}),
-    ("transformers.*Layer", {"attention": "self_attn", "mlp": "mlp|block_sparse_moe"}),
-    ("transformers.*Layer", {"attention": "attention", "mlp": "mlp"}),
+    *(
+        ("transformers.*Layer", {part: path, "experts": "block_sparse_moe", "mlp": "shared_mlp"})
+        for part, path in {"attention": "self_attn", "mamba": "mamba"}.items()
+    ),
+    *(
+        ("transformers.*Layer", {part: path, "mlp": "mlp|feed_forward|block_sparse_moe|shared_mlp"})
+        for part, path in {
+            "attention": "self_attn|self_attention|attention",
+            "mamba": "mamba",
+            "conv": "conv",
+            "linear-attention": "linear_attn",
+        }.items()
+    ),
     ("transformers.*Layer", {"attention": "attn", "mlp": "mlp"}),  # ModernBERT
+    ("transformers.*Layer", {"recurrence": "temporal_block", "mlp": "mlp_block"}),  # RecurrentGemma
+    ("transformers.*.ctrl.*Layer", {"attention": "dropout1", "mlp": "dropout2"}),
+    ("transformers.*.convnext*Layer", {"": "drop_path"}),
+    ("transformers.*.mpt.*Block", {"attention": "resid_attn_dropout", "mlp": "ffn.down_proj"}),
+    ("transformers.*.rwkv.*Block", {"attention": "attention", "mlp": "feed_forward"}),
+    ("transformers.*.xlstm.*Block", {"recurrence": "mlstm_layer", "mlp": "ffn"}),
+    ("transformers.*Block", {"": "mixer"}),  # Mamba
     ("transformers.*Block", {"attention": "attn", "cross-attention": "crossattention", "mlp": "mlp"}),
     ("transformers.*Block", {"attention": "attn", "mlp": "mlp"}),  # GPT-2, GPT-J
     ("transformers.*.TransformerBlock", {"attention": "attention", "mlp": "ffn"}),  # DistilBERT
@@ -69,6 +100,9 @@ KNOWN: tuple[tuple[str, dict[str, str]], ...] = (
     ),
     ("transformers.*Block", {"attention": "layer.0.dropout", "mlp": "layer.1.dropout"}),
 )
+
+# Layers whose output is not added but concatenated with what came before
+CONCATENATING = ("*.densenet.*DenseLayer",)
 
 # What a block calls its own answer to whether its input is added: where its shape changes, it is not.
 ADDS = ("has_skip", "use_res_connect", "apply_residual")
@@ -92,6 +126,12 @@ def known(network: nn.Module) -> dict[str, dict[str, nn.Module]]:
         if not inside and (parts := _parts(module)):
             blocks[name] = parts
     return blocks
+
+
+def concatenates(module: nn.Module) -> bool:
+    """Whether what a known layer computes is put beside the stream, as in DenseNets."""
+    name = f"{type(module).__module__}.{type(module).__qualname__}"
+    return any(fnmatchcase(name, pattern) for pattern in CONCATENATING)
 
 
 def _parts(module: nn.Module) -> dict[str, nn.Module] | None:

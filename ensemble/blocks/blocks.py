@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ensemble.blocks.architectures import known
-from landscape.errors import BadInput
+from ensemble.blocks.architectures import concatenates, known
+from ensemble.blocks.streams import Branch, Stream, first, stream
+from landscape.errors import BadInput, did_you_mean
 from landscape.evaluation.calling import attempt, evaluating, predict
 from landscape.nested import Nested, length
 from landscape.networks import Block
 from landscape.networks.transformer import Layer
 
-__all__ = ["Foreign", "blocks", "check", "ends", "stages"]
+__all__ = ["Foreign", "blocks", "check", "ends", "layers_of", "of_part", "running", "stages"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,11 @@ class Foreign:
     Attributes
     ----------
     branches : submodules whose outputs are added to the stream; a transformer's layer has two, attention and MLP
+    concatenated : whether they are put beside the stream, as in DenseNets: without the block these channels are 0
     """
 
     branches: tuple[nn.Module, ...]
+    concatenated: bool = False
 
 
 def blocks(
@@ -73,10 +76,10 @@ def blocks(
     known_blocks: dict[str, Block | Foreign]
     known_blocks = {name: m for name, m in network.named_modules() if isinstance(m, Block) and m.removable}
     if known_blocks and layers:
-        return _whole_layers(network, known_blocks)
+        return _layers_as_one(network, known_blocks)
     if not known_blocks:
         known_blocks = {
-            ".".join(filter(None, (name, part))): Foreign(branches)
+            ".".join(filter(None, (name, part))): Foreign(branches, concatenates(network.get_submodule(name)))
             for name, parts in known(network).items()
             for part, branches in ({"": tuple(parts.values())} if layers else _single(parts)).items()
         }
@@ -88,7 +91,7 @@ def blocks(
     return known_blocks
 
 
-def _whole_layers(network: nn.Module, parts: Mapping[str, Block | Foreign]) -> dict[str, Block | Foreign]:
+def _layers_as_one(network: nn.Module, parts: Mapping[str, Block | Foreign]) -> dict[str, Block | Foreign]:
     """The blocks of a network of ours, those of a layer as one."""
     joined: dict[str, Block | Foreign] = {}
     for name, block in parts.items():
@@ -170,46 +173,52 @@ def check(
     blocks : its blocks
     inputs : a few examples
     moved : names of blocks that will run in another place, or twice, or side by side
-    how : "repeat" for twice, "parallel" for side by side; "replace" if branches are to give something else
+    how : the kind of lesion, see `ensemble.lesions.kinds.KINDS`; "replace" if branches are to give something else
 
     Raises
     ------
     BadInput
         A branch is not run once in a pass; its output is no tensor, or is to be replaced and has no row for each
-        example; a block to be moved changes the shape, keeps keys and values although it is to run twice, or does
-        more than add its several branches although it is to run side by side.
+        example; it is not added to the stream, or its layer adds something else (`ensemble.blocks.streams`); a block
+        to be moved changes the shape, keeps keys and values although it is to run twice, or does more than add its
+        several branches although it is to run side by side.
     """
     _, differentiates = attempt(network, inputs)
-    ran: list[tuple[str, list]] = []
+    branches = {
+        end: Branch(name, block.concatenated)
+        for name, block in blocks.items()
+        if isinstance(block, Foreign)
+        for end in block.branches
+    }
+    layers = {
+        name: (
+            network.get_submodule(name),
+            [branches.setdefault(end, Branch(name)) for end in layer_ends],
+        )
+        for name, layer_ends in _whole_layers(network, blocks).items()
+    }
+    ending = {name: ends(blocks[name]) for name in moved} if how == "parallel" else {}
     calls: dict[str, tuple] = {}
+    added: dict[nn.Module, Tensor] = {}
     with contextlib.ExitStack() as stack:
-        for name, block in blocks.items():
-            for end in block.branches if isinstance(block, Foreign) else ():
-                results: list = []
-                ran.append((name, results))
-                handle = end.register_forward_hook(lambda _, __, out, results=results: results.append(_kept(out)))
-                stack.callback(handle.remove)
         for name in moved:
 
-            def note(_: object, args: tuple, kwargs: Mapping, out: Tensor, name: str = name) -> None:
-                calls[name] = args, kwargs, _kept(out)
+            def note(_: object, args: tuple, kwargs: Mapping, out: Any, name: str = name) -> None:
+                calls[name] = args, kwargs, first(out).detach().clone()  # sums are often taken in place
 
             handle = network.get_submodule(name).register_forward_hook(note, with_kwargs=True)
             stack.callback(handle.remove)
-        with evaluating(network), torch.set_grad_enabled(differentiates):
-            predict(network, inputs)
-    for name, results in ran:
-        if len(results) != 1:
-            raise BadInput(
-                f"what ends a branch of block {name} ran {len(results)} times in a pass, expected once; name the "
-                "submodule whose output is added to the stream, if it serves this block alone"
-            )
-        (result,) = results
-        if not isinstance(result, Tensor) or (how == "replace" and len(result) != length(inputs)):
-            raise BadInput(
-                f"a branch of block {name} does not end in a tensor with a row for each example; "
-                "name the submodule whose output is added to the stream"
-            )
+            for end in ending.get(name, ()):
+                keep = lambda end, _, out: added.update({end: first(out).detach().clone()})  # noqa: E731
+                stack.callback(end.register_forward_hook(keep).remove)
+        stack.enter_context(evaluating(network))
+        stack.enter_context(torch.set_grad_enabled(differentiates))
+        norms = [part for part in network.modules() if "Norm" in type(part).__name__ and part not in branches]
+        stack.enter_context(Stream(branches, layers, norms).followed(inputs))
+        predict(network, inputs)
+    for branch in branches.values():
+        if branch.shapes or branch.name in blocks:  # other branches of a layer need not run
+            _check_branch(branch, length(inputs) if how == "replace" else None)
     for name, (args, kwargs, after) in calls.items():
         before = stream(args, kwargs)
         if before.shape != after.shape:
@@ -217,22 +226,107 @@ def check(
                 f"block {name} makes {tuple(after.shape[1:])} of {tuple(before.shape[1:])}, so it cannot stand in for "
                 "another; lesion it in its place"
             )
-        if how == "repeat":
+        if how in ("repeat", "loop", "average"):
             refuse_cache(network.get_submodule(name), args, kwargs)
-        if how == "parallel" and len(ends(blocks[name])) > 1:
-            results = [result for other, (result,) in ran if other == name]
-            if not _adds(before.detach(), results, after):
-                raise BadInput(
-                    f"block {name} does more than add its branches, so it cannot share its input; use another lesion"
-                )
+        several = [added[end] for end in ending.get(name, ())]
+        if len(several) > 1 and not _adds(before.detach(), several, after):
+            raise BadInput(
+                f"block {name} does more than add its branches, so it cannot share its input; use another lesion"
+            )
+
+
+def of_part(blocks: Mapping[str, Block | Foreign], part: str) -> dict[str, Block | Foreign]:
+    """The blocks that are one part of their layers: those called ``layers.0.attention``, ``layers.1.attention``, …
+
+    Raises
+    ------
+    BadInput
+        There is none.
+    """
+    parts = {name: name.rpartition(".")[2] for name in blocks}
+    there = sorted(each for each in {*parts.values()} if not any(map(str.isdigit, each)))
+    if part not in there:
+        raise BadInput(
+            f"no layer has a part called {part!r}; "
+            + (
+                f"there are {', '.join(there)}{did_you_mean(part, there)}"
+                if there
+                else "its blocks have no parts: leave it out"
+            )
+        )
+    return {name: block for name, block in blocks.items() if parts[name] == part}
+
+
+def running(network: nn.Module, blocks: Mapping[str, Block | Foreign], inputs: Nested) -> dict[str, Block | Foreign]:
+    """The blocks that inputs pass: of a decoder alone none attends to an encoder."""
+    ran: set[nn.Module] = set()
+    with contextlib.ExitStack() as stack:
+        for module in {end for block in blocks.values() if isinstance(block, Foreign) for end in block.branches}:
+            stack.callback(module.register_forward_hook(lambda module, *_: ran.add(module)).remove)
+        attempt(network, inputs)
+    return {
+        name: block for name, block in blocks.items() if isinstance(block, Block) or ran.intersection(block.branches)
+    }
+
+
+def _check_branch(branch: Branch, examples: int | None) -> None:
+    """Refuse what is not run once, or is not added; or has no row for each example, if there are some."""
+    name, times = branch.name, len(branch.shapes)
+    if times != 1:
+        raise BadInput(
+            f"what ends a branch of block {name} ran {times} times in a pass, expected once; name the "
+            "submodule whose output is added to the stream, if it serves this block alone"
+        )
+    (shape,) = branch.shapes
+    if not shape or examples not in (None, shape[0]):
+        raise BadInput(
+            f"a branch of block {name} does not end in a tensor with a row for each example; "
+            "name the submodule whose output is added to the stream"
+        )
+    if problem := branch.problem():
+        raise BadInput(
+            f"what ends a branch of block {name} {problem}, expected one sum with the stream; name the submodule "
+            "whose output is added to the stream"
+        )
+
+
+def layers_of(network: nn.Module, blocks: Mapping[str, Block | Foreign]) -> dict[str, str]:
+    """The modules that add the branches of blocks, by the blocks' names: a known layer, or what a block is named after.
+
+    A block that its user calls otherwise has none.
+    """
+    layers, modules = known(network), dict(network.named_modules())
+    adding: dict[str, str] = {}
+    for name, block in blocks.items():
+        places = [name, name.rpartition(".")[0]]
+        ending = set(block.branches) if isinstance(block, Foreign) else {block}
+        around = [place for place in places if place in modules and ending <= set(modules[place].modules())]
+        if around:
+            adding[name] = next((place for place in around if place in layers), around[0])
+    return adding
+
+
+def _whole_layers(network: nn.Module, blocks: Mapping[str, Block | Foreign]) -> dict[str, list[nn.Module]]:
+    """The modules whose every branch is known, and where these end: known layers, and blocks named like a module."""
+    layers = known(network)
+    whole: dict[str, list[nn.Module]] = {}
+    for name, layer in layers_of(network, blocks).items():
+        block = blocks[name]
+        if isinstance(block, Foreign) and not block.concatenated:
+            parts = set(layers.get(layer, {}).values())
+            if set(block.branches) <= parts:
+                whole[layer] = list(layers[layer].values())
+            elif name == layer and network.get_submodule(layer) not in block.branches:
+                whole[layer] = list(block.branches)
+    return whole
 
 
 def _adds(before: Tensor, branches: list[Tensor], after: Tensor) -> bool:
-    """Whether the stream after a block is that before it and its branches, and nothing else."""
+    """Whether the stream after a block is that before it and its branches, and no norm of that."""
     if any(branch.shape != before.shape for branch in branches):
         return False
-    added: Any = sum(branches)
-    return torch.allclose(after, before + added, rtol=1e-3, atol=1e-3 * float(added.abs().max()))
+    total: Any = sum(branches)
+    return torch.allclose(after, before + total, rtol=1e-3, atol=1e-3 * float(total.abs().max()))
 
 
 def refuse_cache(module: nn.Module, args: tuple, kwargs: Mapping) -> None:
@@ -242,21 +336,6 @@ def refuse_cache(module: nn.Module, args: tuple, kwargs: Mapping) -> None:
             f"a {type(module).__name__} keeps the keys and values of what it has seen, so it cannot run twice; "
             "build the network with use_cache=False"
         )
-
-
-def first(output: Any) -> Any:
-    """A module's output, or the first of several."""
-    return output[0] if isinstance(output, tuple | list) else output
-
-
-def _kept(output: Any) -> Any:
-    output = first(output)
-    return output.detach().clone() if isinstance(output, Tensor) else output  # sums are often taken in place
-
-
-def stream(args: tuple, kwargs: Mapping) -> Any:
-    """What a module is given first."""
-    return args[0] if args else next(iter(kwargs.values()))
 
 
 def _single(parts: Mapping[str, nn.Module]) -> dict[str, tuple[nn.Module, ...]]:

@@ -49,6 +49,7 @@ def redundancy(
     *,
     blocks: Described = None,
     layers: bool = False,
+    part: str | None = None,
     seed: int | None = None,
     out: str | os.PathLike | None = None,
     comm: Communicator | None = None,
@@ -63,7 +64,7 @@ def redundancy(
     ----------
     evaluate : Evaluator
         The network, its data and loss.
-    blocks, layers : see `ensemble.lesions.trials.lesions`
+    blocks, layers, part : see `ensemble.lesions.trials.lesions`
         A block that `blocks` names is scored if it is named like the module that adds its branches.
     seed : of the permutations that a p-value is from; by default that of `evaluate`
     out, comm, quiet, dry_run : see `landscape.engine.run.run`
@@ -82,7 +83,7 @@ def redundancy(
     comm = communicator(comm)
     with evaluate.ready(comm) as evaluation:
         with collective_errors(comm):
-            evaluation, known_blocks = ready(evaluation, blocks, layers, seed)
+            evaluation, known_blocks = ready(evaluation, blocks, layers, part, seed)
             check(evaluation.network, known_blocks, take(evaluation.batches[0][0], slice(3)))
             plan = deletions(np.eye(len(known_blocks), dtype=bool))
         if not can_share_prefix(evaluation, known_blocks, plan):

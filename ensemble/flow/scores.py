@@ -29,8 +29,8 @@ import torch
 from torch import Tensor, nn
 
 from ensemble.attribution.paired import mean_of
-from ensemble.blocks.architectures import known
-from ensemble.blocks.blocks import Foreign, check, first, stream
+from ensemble.blocks.blocks import Foreign, check, layers_of
+from ensemble.blocks.streams import first, stream
 from ensemble.flow.parts import added
 from landscape.evaluation.calling import predict
 from landscape.evaluation.measure import Batches, evaluating
@@ -136,17 +136,11 @@ def scores(network: nn.Module, known_blocks: Mapping[str, Block | Foreign], batc
 
 def _layers(network: nn.Module, blocks: Mapping[str, Block | Foreign]) -> dict[str, list[int]]:
     """The modules that add the branches of foreign blocks, and the numbers of these blocks in each."""
-    classes, names = known(network), {module: name for name, module in network.named_modules()}
+    adding = layers_of(network, {name: block for name, block in blocks.items() if isinstance(block, Foreign)})
     layers: dict[str, list[int]] = {}
-    for number, (name, block) in enumerate(blocks.items()):
-        if isinstance(block, Block):
-            continue
-        ends = [names[end] for end in block.branches]
-        places = [name, name.rpartition(".")[0]]
-        around = [p for p in places if p in names.values() and all(end.startswith(f"{p}.") or not p for end in ends)]
-        layer = next((place for place in (*(p for p in places if p in classes), *around)), None)
-        if layer is not None:
-            layers.setdefault(layer, []).append(number)
+    for number, name in enumerate(blocks):
+        if name in adding:
+            layers.setdefault(adding[name], []).append(number)
     return layers
 
 

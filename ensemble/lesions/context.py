@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ensemble.blocks.blocks import Foreign, blocks, ends, first, refuse_cache, stream
-from ensemble.lesions.plans import ALONE, FIRST, MEAN, OTHER, deletions, every, intact, sampled
+from ensemble.blocks.blocks import Foreign, blocks, ends, refuse_cache
+from ensemble.blocks.streams import first, stream
+from ensemble.lesions.plans import ALONE, AVERAGE, FIRST, LOOP, MEAN, OTHER, deletions, every, intact, sampled
 from landscape.errors import BadInput
 from landscape.evaluation.calling import predict
 from landscape.evaluation.measure import evaluating
@@ -97,7 +98,9 @@ def arranged(
     Notes
     -----
     A block that runs twice is applied to its own output. Of a pair, the second block gets the input of the first, and
-    both branches are added: y = x + F(x) + G(x).
+    both branches are added: y = x + F(x) + G(x). Of blocks that run together, either each gets the output of the one
+    before, and the first that of the last, or all get the same, the mean of what they have given (Sun et al. 2024,
+    2407.09298 §3).
     """
     names = list(blocks)
     changed = np.flatnonzero(trial != intact(len(blocks)))
@@ -113,6 +116,10 @@ def arranged(
                 stack.enter_context(_in_place(network, names[place], Skipped(block)))  # its branch is not run
                 continue
             stack.enter_context(altered(block, move, replacement))
+            if move["pair"] in (LOOP, AVERAGE):
+                if place == 0 or trial[place - 1]["pair"] != move["pair"]:
+                    stack.enter_context(_together(_neighbours(trial, modules, place), move))
+                continue
             if move["runs"] > 1:
                 stack.enter_context(_again(modules[place], move["runs"] - 1))
             if move["pair"] == FIRST:
@@ -248,13 +255,52 @@ def _again(module: nn.Module, times: int) -> Iterator[None]:
         refuse_cache(module, args, kwargs)
         for _ in range(times):
             x = first(output)
-            if args:
-                output = module.forward(x, *args[1:], **kwargs)
-            else:
-                output = module.forward(**{**kwargs, next(iter(kwargs)): x})
+            args, kwargs = _with_stream(args, kwargs, x)
+            output = module.forward(*args, **kwargs)
         return output
 
     with _handle(module.register_forward_hook(hook, with_kwargs=True)):
+        yield
+
+
+def _neighbours(trial: np.ndarray, modules: Mapping[Any, nn.Module], place: Any) -> list[nn.Module]:
+    """The modules from a place on that run together."""
+    others = np.flatnonzero(trial["pair"][place:] != trial["pair"][place])
+    return [modules[each] for each in range(place, place + others[0] if len(others) else len(trial))]
+
+
+@contextlib.contextmanager
+def _together(modules: Sequence[nn.Module], move: np.void) -> Iterator[None]:
+    """Modules in a row that run several times as a whole: in a loop, or all on the same input, and the mean goes on."""
+    mean, times = move["pair"] == AVERAGE, int(move["runs"])
+    given: list[tuple[tuple, Mapping]] = []
+    outputs: list[Tensor] = []
+
+    def before(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+        refuse_cache(module, args, kwargs)
+        if module is modules[0]:
+            given.clear()
+            outputs.clear()
+        given.append((args, kwargs))
+        return _with_stream(args, kwargs, stream(*given[0])) if mean else None
+
+    def after(module: nn.Module, _: tuple, output: Any) -> Any:
+        outputs.append(first(output).clone())  # what comes out may be added to in place
+        if module is not modules[-1]:
+            return None
+        x = torch.stack(outputs).mean(0) if mean else outputs[-1]
+        for _again in range(times - 1):
+            outputs[:] = [x]
+            for each, (args, kwargs) in zip(modules, given, strict=True):
+                args, kwargs = _with_stream(args, kwargs, x if mean else outputs[-1])
+                outputs.append(first(each.forward(*args, **kwargs)).clone())
+            x = torch.stack(outputs[1:]).mean(0) if mean else outputs[-1]
+        return _with_first(output, x)
+
+    with contextlib.ExitStack() as stack:
+        for module in modules:
+            stack.enter_context(_handle(module.register_forward_pre_hook(before, with_kwargs=True)))
+            stack.enter_context(_handle(module.register_forward_hook(after)))
         yield
 
 
@@ -297,6 +343,11 @@ def _handle(handle: RemovableHandle) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+def _with_stream(args: tuple, kwargs: Mapping, x: Tensor) -> tuple[tuple, dict[str, Any]]:
+    """What a module is given, with another tensor in the first place."""
+    return ((x, *args[1:]), dict(kwargs)) if args else ((), {**kwargs, next(iter(kwargs)): x})
 
 
 def _with_first(output: Any, value: Tensor) -> Any:

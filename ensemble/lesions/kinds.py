@@ -19,6 +19,8 @@ from ensemble.attribution import shapley
 from ensemble.attribution.interaction import INTERACTION
 from ensemble.blocks.blocks import Foreign, ends, stages
 from ensemble.lesions.plans import (
+    AVERAGE,
+    LOOP,
     MEAN,
     OTHER,
     contiguous,
@@ -36,6 +38,7 @@ from ensemble.lesions.plans import (
     reversals,
     sampled,
     swapped,
+    together,
 )
 from landscape.engine.grid import axis, grid
 from landscape.engine.table import Results
@@ -77,7 +80,7 @@ class Request:
     kind : one of `KINDS`
     value : of its keyword; None for the default
     network, blocks : what is lesioned, see `ensemble.blocks.blocks.blocks`
-    seed, trials, contiguous, replace, precision, alpha : see `ensemble.lesions.trials.lesions`
+    seed, trials, contiguous, replace, precision, alpha, within : see `ensemble.lesions.trials.lesions`
     previous : sets of blocks in the file that is gone on with, by what becomes of them
     """
 
@@ -91,6 +94,7 @@ class Request:
     replace: str | None = None
     precision: float | None = None
     alpha: tuple | None = None
+    within: tuple[int, int] | None = None
     previous: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -105,8 +109,19 @@ class Request:
 
     @cached_property
     def stages(self) -> list[list[int]]:
-        """Numbers of the blocks that can stand in for each other, stage by stage."""
-        return stages(self.network, self.blocks)
+        """Numbers of the blocks that can stand in for each other, stage by stage; of those asked for."""
+        every = stages(self.network, self.blocks)
+        if self.within is None:
+            return every
+        start, stop = numbers("within", self.within)
+        few = [[n for n in stage if start <= n + 1 <= stop] for stage in every]
+        if max(map(len, few)) < 2:
+            movable = ", ".join(str(n + 1) for stage in every for n in stage)
+            raise BadInput(
+                f"no two blocks from {start} to {stop} can stand in for each other; numbered by depth, from 1, these "
+                f"can: {movable}"
+            )
+        return [stage for stage in few if len(stage) > 1]
 
     @property
     def movable(self) -> list[int]:
@@ -145,7 +160,11 @@ class Request:
             ("trial",),
             {"trial": np.arange(len(plan)), "block": np.array(self.names), **(coordinates or {})},
             {name: v if isinstance(v, tuple) else (("trial", "block"), v) for name, v in whole.items()},
-            {"lesion": self.kind, **(settings or {})},
+            {
+                "lesion": self.kind,
+                **({} if self.within is None else {"within": list(self.within)}),
+                **(settings or {}),
+            },
             dict(measured or {}),
         )
 
@@ -256,6 +275,26 @@ def _parallel(request: Request) -> Study:
     return request.study(plan, {"parallel": plan["pair"] > 0})
 
 
+def _loop(request: Request) -> Study:
+    return _together(request, LOOP, "looped", least=2)
+
+
+def _average(request: Request) -> Study:
+    return _together(request, AVERAGE, "averaged", least=1)
+
+
+def _together(request: Request, how: int, variable: str, least: int) -> Study:
+    """Each stage so many times as a whole."""
+    if request.counts[0] < least:
+        raise BadInput(f"--{request.kind} takes numbers from {least} on, how often blocks run")
+    few = [stage for stage in request.stages if stage[-1] - stage[0] == len(stage) - 1]
+    if not few:
+        raise BadInput("blocks that can stand in for each other do not follow each other here; use another lesion")
+    chosen = listed(request.names, [[request.names[n] for n in stage] for stage in few for _ in request.counts])
+    times = np.array([1, *(times for _ in few for times in request.counts)])
+    return request.study(together(chosen, times, how), {variable: chosen, "times": (("trial",), times)})
+
+
 def _gate(request: Request) -> Study:
     """A curve over one gate or a surface over two: where one is 0, its block is deleted; where all are 1, none is."""
     gated = [request.value] if isinstance(request.value, str) else list(request.value)
@@ -339,7 +378,7 @@ KINDS: dict[str, Kind] = {
         "K random swaps within stages; or from, to",
         COUNTS,
         {"swap": Change("order", "swapped")},
-        ("trials",),
+        ("trials", "within"),
         moves=True,
     ),
     "permute": Kind(
@@ -347,7 +386,7 @@ KINDS: dict[str, Kind] = {
         "a random order within each stage",
         SWITCH,
         {"permute": Change("order", "permuted")},
-        ("trials",),
+        ("trials", "within"),
         moves=True,
     ),
     "reverse": Kind(
@@ -355,6 +394,7 @@ KINDS: dict[str, Kind] = {
         "each stage backwards, then all; or every run of K blocks",
         COUNTS | {"nargs": "*"},
         {"reverse": Change("order", "reversed")},
+        ("within",),
         moves=True,
     ),
     "repeat": Kind(
@@ -362,7 +402,7 @@ KINDS: dict[str, Kind] = {
         "apply K blocks twice; two numbers: from, to",
         COUNTS,
         {"repeat": Change("repeated", "twice", "blocks applied twice")},
-        ("trials",),
+        ("trials", "within"),
         moves=True,
     ),
     "parallel": Kind(
@@ -370,6 +410,23 @@ KINDS: dict[str, Kind] = {
         "each two neighbours see the same input",
         SWITCH,
         {"parallel": Change("parallel", "side by side")},
+        ("within",),
+        moves=True,
+    ),
+    "loop": Kind(
+        _loop,
+        "each stage K times as a whole, each time on its own output; or from, to",
+        COUNTS,
+        {"loop": Change("looped", "looped")},
+        ("within",),
+        moves=True,
+    ),
+    "average": Kind(
+        _average,
+        "the blocks of each stage on the same input, and the mean of their outputs goes on, K times; or from, to",
+        COUNTS,
+        {"average": Change("averaged", "averaged")},
+        ("within",),
         moves=True,
     ),
     "gate": Kind(

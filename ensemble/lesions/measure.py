@@ -13,6 +13,7 @@ from ensemble.attribution.interaction import UNKNOWN, interaction
 from ensemble.attribution.paired import PerExampleLoss, rise
 from ensemble.blocks.blocks import Foreign
 from ensemble.lesions.context import Replacement, arranged, derangement, means
+from ensemble.lesions.layer_cache import LayerCache
 from ensemble.lesions.plans import ALONE, MEAN, OTHER, deletions, intact
 from ensemble.lesions.prefix_cache import PrefixCache, branch_points, order
 from landscape.analysis.precision import sample
@@ -83,26 +84,24 @@ def lesion_function(
         dtype: Replacement(means(in_dtype(evaluation.runs, dtype), blocks, replaced, inputs), seed) for dtype in losses
     }
 
-    if can_share_prefix(evaluation, blocks, plan, calibration):
+    ours = can_share_prefix(evaluation, blocks, plan, calibration)
+    theirs = calibration is None and not (plan["pair"] != ALONE).any() and evaluation.runs is evaluation.network
+
+    def cache(dtype: torch.dtype) -> PrefixCache:
+        """Measures in one type. The other is for a few trials and leaves the memory to it."""
+        how: tuple = (evaluation.tolerance, dtype, room if dtype == evaluation.dtype else 0, replacement[dtype])
+        how = (evaluation.batches, losses[dtype], *how, evaluation.accuracy, extra.get(dtype, {}))
+        if ours:
+            return PrefixCache(cast("Network", evaluation.network), *how)
+        return LayerCache(evaluation.network, blocks, *how)
+
+    caches = {dtype: cache(dtype) for dtype in losses} if ours or theirs else {}
+    if ours or (theirs and any(caches[evaluation.dtype].place)):
         rows = order(plan)
         ahead = {trial.tobytes(): again for trial, again in zip(plan[rows], branch_points(plan[rows]), strict=True)}
-        walks = {
-            dtype: PrefixCache(
-                cast("Network", evaluation.network),
-                evaluation.batches,
-                loss,
-                evaluation.tolerance,
-                dtype,
-                room if dtype == evaluation.dtype else 0,
-                replacement[dtype],
-                evaluation.accuracy,
-                extra.get(dtype, {}),
-            )
-            for dtype, loss in losses.items()
-        }
 
         def damage(trial, dtype, examples=None):
-            return walks[dtype].measure(trial, ahead.get(trial.tobytes(), ()), examples)
+            return caches[dtype].measure(trial, ahead.get(trial.tobytes(), ()), examples)
     else:
         rows = np.arange(len(plan))
 

@@ -20,7 +20,9 @@ from landscape.errors import BadInput
 
 __all__ = [
     "ALONE",
+    "AVERAGE",
     "FIRST",
+    "LOOP",
     "MEAN",
     "MOVE",
     "OTHER",
@@ -42,6 +44,7 @@ __all__ = [
     "reversals",
     "sampled",
     "swapped",
+    "together",
 ]
 
 MOST = 100_000  # trials in one plan
@@ -52,11 +55,12 @@ MOVE = np.dtype(
         ("runs", "i1"),  # how often, one after the other; 0: it is left out
         ("gate", "f8"),  # what its branch is multiplied by
         ("branch", "i1"),  # what the branch's output becomes
-        ("pair", "i1"),  # whether it shares its input with a neighbour
+        ("pair", "i1"),  # whether it shares its input with a neighbour, or runs together with those next to it
     ]
 )
 OWN, MEAN, OTHER = 0, 1, 2  # of branch: its own, the mean over the data, another example's
-ALONE, FIRST, SECOND = 0, 1, 2  # of pair
+ALONE, FIRST, SECOND = 0, 1, 2  # of pair; and of neighbours that all have the same, which run so often as a whole:
+LOOP, AVERAGE = 3, 4  # one after the other; all on the same input, of whose outputs the mean goes on
 
 
 def intact(number: int, trials: int | None = None) -> np.ndarray:
@@ -93,6 +97,21 @@ def pairs(chosen: np.ndarray) -> np.ndarray:
     plan = intact(chosen.shape[1], len(chosen))
     plan["pair"][chosen] = FIRST
     plan["pair"][:, 1:][chosen[:, :-1]] = SECOND
+    return plan
+
+
+def together(chosen: np.ndarray, times: np.ndarray, how: int) -> np.ndarray:
+    """The plan in which the chosen blocks, bool (trials, blocks), which are neighbours, run so often as a whole.
+
+    Parameters
+    ----------
+    chosen : the blocks of a trial, next to each other
+    times : int, shape (trials,)
+    how : `LOOP`, one after the other; `AVERAGE`, side by side, and the mean of what they give goes on
+    """
+    plan = intact(chosen.shape[1], len(chosen))
+    plan["pair"][chosen] = how
+    plan["runs"] = np.where(chosen, times[:, None], 1)
     return plan
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from landscape.evaluation.accuracy import Accuracy
 from landscape.evaluation.fused import fuse, in_dtype
 from landscape.evaluation.measure import Batches, Loss, score
 from landscape.evaluation.sampling import Tolerance
+from landscape.nested import Nested, leaves
 from landscape.networks.block import Block
 from landscape.networks.network import Network
 
@@ -94,7 +95,7 @@ class PrefixCache:
                 example = part(example)
         self.place = [step for step, (_, _, number) in enumerate(self.steps) if number >= 0]  # of each block
         # Of each batch, what is kept: the trial that it comes from, and activations by the step they go into
-        self.kept: dict[int, tuple[np.ndarray, list[tuple[int, Tensor]]]] = {}
+        self.kept: dict[int, tuple[np.ndarray, list[tuple[int, Any]]]] = {}
 
     def measure(self, trial: np.ndarray, again: Iterable[int] = (), examples: int | None = None) -> dict[str, float]:
         """Measure one trial.
@@ -111,18 +112,24 @@ class PrefixCache:
             outputs = (self._output(batch, trial, steps) for batch in range(len(self.batches)))
             return score(outputs, self.batches, self.loss, self.tolerance, examples, self.extra, self.accuracy)
 
-    def _output(self, batch: int, trial: np.ndarray, again: set[int]) -> Tensor:
-        before, kept = self.kept.get(batch, (trial, []))
-        if not np.array_equal(before, trial):
-            kept = [(step, x) for step, x in kept if step <= self.place[common(before, trial)]]
-        first, x = kept[-1] if kept else (0, self.batches[batch][0])
-        kept = [(step, x) for step, x in kept if step in again]
-        self.kept[batch] = trial, kept  # what is not in it is free now
+    def _output(self, batch: int, trial: np.ndarray, again: set[int]) -> Any:
+        first, x, kept = self._resume(batch, trial, again)
+        x = self.batches[batch][0] if x is None else x
         for step, (whole, _, number) in enumerate(self.steps[first:], start=first):
             if step in again and step > first and self._room_for(x):
                 kept.append((step, x))
             x = self._moved(trial[number], x) if number >= 0 else whole(x)
         return x
+
+    def _resume(self, batch: int, trial: np.ndarray, again: set[int]) -> tuple[int, Any, list[tuple[int, Any]]]:
+        """The step at which a trial goes on, what is given to it, None at the first, and what is kept from now on."""
+        before, kept = self.kept.get(batch, (trial, []))
+        if not np.array_equal(before, trial):
+            kept = [(step, x) for step, x in kept if step <= self.place[common(before, trial)]]
+        first, x = kept[-1] if kept else (0, None)
+        kept = [(step, x) for step, x in kept if step in again]
+        self.kept[batch] = trial, kept  # what is not in it is free now
+        return first, x, kept
 
     def _moved(self, move: np.void, x: Tensor) -> Tensor:
         """What comes out where a move is made."""
@@ -137,7 +144,7 @@ class PrefixCache:
             x = whole(x)
         return x
 
-    def _room_for(self, x: Tensor) -> bool:
+    def _room_for(self, x: Nested) -> bool:
         used = sum(_bytes(tensor) for _, kept in self.kept.values() for _, tensor in kept)
         return used + _bytes(x) <= self.room
 
@@ -158,5 +165,5 @@ def branch_points(plan: np.ndarray) -> Iterator[list[int]]:
     return reversed(points)
 
 
-def _bytes(x: Tensor) -> int:
-    return x.numel() * x.element_size()
+def _bytes(x: Nested) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in leaves(x))

@@ -32,6 +32,7 @@ def study(
     replace: str | None = None,
     precision: float | None = None,
     alpha: tuple[float, float, int] | None = None,
+    within: tuple[int, int] | None = None,
     seed: int = 0,
     previous: Mapping[str, np.ndarray] = MappingProxyType({}),
     **kinds: Any,
@@ -42,7 +43,7 @@ def study(
     ----------
     network, blocks : what is lesioned, and its blocks
     inputs : a few examples, to find out on whether the blocks are what they are said to be
-    trials, contiguous, replace, precision, alpha, seed : see `ensemble.lesions.trials.lesions`
+    trials, contiguous, replace, precision, alpha, within, seed : see `ensemble.lesions.trials.lesions`
     previous : sets of blocks in the file that is gone on with, see `previous_sets`
     **kinds : one of `ensemble.lesions.kinds.KINDS` and its value; None and False ask for nothing. By default
         ``delete=1``.
@@ -58,6 +59,7 @@ def study(
         "replace": replace,
         "precision": precision,
         "alpha": alpha,
+        "within": within,
     }
     kind, value = _asked_for(kinds)
     for name, given in options.items():

@@ -16,6 +16,7 @@ from ensemble.attribution import interaction
 from ensemble.attribution import shapley as values_of_blocks
 from ensemble.attribution.paired import RISE
 from ensemble.blocks.blocks import blocks as blocks_of
+from ensemble.blocks.blocks import of_part, running
 from ensemble.lesions.kinds import Study
 from ensemble.lesions.measure import can_share_prefix, lesion_function
 from ensemble.lesions.study import previous_sets, study
@@ -52,14 +53,18 @@ def lesions(
     reverse: Numbers | bool = None,
     repeat: Numbers = None,
     parallel: bool = False,
+    loop: Numbers = None,
+    average: Numbers = None,
     gate: str | Sequence[str] | None = None,
     trials: int | None = None,
     contiguous: bool = False,
     replace: str | None = None,
     precision: float | None = None,
     alpha: tuple[float, float, int] | None = None,
+    within: tuple[int, int] | None = None,
     blocks: Described = None,
     layers: bool = False,
+    part: str | None = None,
     batchnorm: str = "frozen",
     calibration: int | None = None,
     seed: int | None = None,
@@ -89,6 +94,11 @@ def lesions(
     repeat : int or (from, to)
         Apply so many blocks twice.
     parallel : each two neighbours see the same input
+    loop : int or (from, to)
+        Each stage so many times as a whole, each time on its own output.
+    average : int or (from, to)
+        The blocks of each stage on the same input, and the mean of what they give goes on, so many times ("looped
+        parallel" of Sun et al. 2024, 2407.09298 §3).
     gate : name of a block, or of two
         Multiply the branch: a curve or a surface over `alpha`.
     trials : so many random ones for each number, drawn independently; where there are no more sets of blocks than that,
@@ -99,9 +109,12 @@ def lesions(
     precision : with `shapley`, stop as soon as the 95 % interval of each block's value is ± this, a fraction
     alpha : (from, to, number of points)
         Of `gate`; by default 0 to 1, 11 points.
+    within : (from, to)
+        Only blocks from here to there are moved, numbered by depth, from 1.
     blocks : callable or "package.module:function"
         Says where the branches of a network end that is not known, see `ensemble.blocks.blocks.blocks`.
     layers : a transformer's layer is one block, not attention and MLP
+    part : only the blocks that are this part of their layers, such as attention or mlp
     batchnorm : {"frozen", "recalibrated"}
         Whether BatchNorm keeps its statistics, or they are measured anew in every trial.
     calibration : number of examples used for that; by default 1024, or all
@@ -134,14 +147,21 @@ def lesions(
     """
     comm, out = communicator(comm), None if out is None else Path(out)
     kinds = {"delete": delete, "sets": sets, "shapley": shapley, "swap": swap, "permute": permute, **kinds}
-    kinds |= {"reverse": reverse, "repeat": repeat, "parallel": parallel, "gate": gate}
+    kinds |= {
+        "reverse": reverse,
+        "repeat": repeat,
+        "parallel": parallel,
+        "loop": loop,
+        "average": average,
+        "gate": gate,
+    }
     options: dict[str, Any] = {"trials": trials, "contiguous": contiguous, "replace": replace}
-    options |= {"precision": precision, "alpha": alpha}
+    options |= {"precision": precision, "alpha": alpha, "within": within}
     previous = comm.bcast(previous_sets(out) if comm.rank == 0 and trials else {})
     with evaluate.ready(comm) as evaluation:
         with collective_errors(comm):
             one_of("way with BatchNorm", batchnorm, BATCHNORM)
-            evaluation, known_blocks = ready(evaluation, blocks, layers, seed)
+            evaluation, known_blocks = ready(evaluation, blocks, layers, part, seed)
             inputs = take(evaluation.batches[0][0], slice(3))
             how: dict[str, Any] = {**options, "seed": evaluation.metadata["seed"], "previous": previous}
             asked = study(evaluation.network, known_blocks, inputs, **how, **kinds)
@@ -192,7 +212,9 @@ def shapley(evaluate: Evaluator, orders: int = 1000, **options: Any) -> Results 
     return lesions(evaluate, shapley=orders, **options)
 
 
-def ready(evaluation: Evaluation, blocks: Described, layers: bool, seed: int | None) -> tuple[Evaluation, dict]:
+def ready(
+    evaluation: Evaluation, blocks: Described, layers: bool, part: str | None, seed: int | None
+) -> tuple[Evaluation, dict]:
     """A network with the seed of its lesions, and its blocks.
 
     Raises
@@ -205,9 +227,11 @@ def ready(evaluation: Evaluation, blocks: Described, layers: bool, seed: int | N
     if seed is not None:
         seed = whole("seed", seed, 0)
         evaluation = with_fields(evaluation, metadata={**evaluation.metadata, "seed": seed})
-    return evaluation, blocks_of(
-        evaluation.network, import_object(blocks) if isinstance(blocks, str) else blocks, layers
-    )
+    described = import_object(blocks) if isinstance(blocks, str) else blocks
+    known_blocks = blocks_of(evaluation.network, described, layers)
+    if described is None:
+        known_blocks = running(evaluation.network, known_blocks, take(evaluation.batches[0][0], slice(3)))
+    return evaluation, known_blocks if part is None else of_part(known_blocks, part)
 
 
 def _variables(evaluation: Evaluation, more: Mapping[str, tuple]) -> dict[str, tuple]:

@@ -17,11 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from ensemble.blocks.blocks import blocks as blocks_of
+from ensemble.blocks.blocks import of_part
 from ensemble.paths.links import links, same
 from landscape.errors import BadInput
 from landscape.nested import Nested, leaves, mapped
 from landscape.networks import Block
 from landscape.networks.network import Network
+from landscape.networks.transformer import Layer
 
 __all__ = ["Chain", "Step", "chain", "chains", "counts", "effective", "mean_length"]
 
@@ -117,7 +119,9 @@ def chains(
     part: str | None = None,
 ) -> Callable[[Nested], Chain]:
     """The chain of a network at each inputs, as `chain`; of inputs that are still the same it is kept."""
-    if isinstance(network, Network) and any(isinstance(module, Block) for module in network.parts()) and not blocks:
+    ours = isinstance(network, Network) and any(isinstance(module, Block) for module in network.parts())
+    joined = layers and any(isinstance(module, Layer) for module in network.modules())
+    if isinstance(network, Network) and ours and not (blocks or joined):
         own = _own(network, dtype, image, part)
         return lambda inputs: own
     copied = copy.deepcopy(network).to(dtype).eval().requires_grad_(False)
@@ -126,7 +130,7 @@ def chains(
         if choose is not None:  # mixtures of transformers, of which no other way takes float64
             choose("eager")
     chosen = blocks_of(copied, blocks, layers)
-    counted = _counted(chosen, part)
+    counted = chosen if part is None else of_part(chosen, part)
     made: dict[tuple, tuple[Nested, Chain]] = {}
 
     def at(inputs: Nested) -> Chain:
@@ -140,20 +144,6 @@ def chains(
         return made[key][1]
 
     return at
-
-
-def _counted(chosen: Collection[str], part: str | None) -> set[str]:
-    """Names of the blocks by which paths are longer."""
-    if part is None:
-        return set(chosen)
-    counted = {name for name in chosen if name.rpartition(".")[2] == part}
-    if not counted:
-        parts = sorted({last for name in chosen if not (last := name.rpartition(".")[2]).isdigit()})
-        raise BadInput(
-            f"no layer has a part called {part!r}; "
-            + (f"there are {', '.join(parts)}" if parts else "blocks have no parts here: leave it out")
-        )
-    return counted
 
 
 def _cut(network: nn.Module, inputs: Nested, chosen: Mapping, image: bool, counted: Collection[str]) -> Chain:
@@ -183,10 +173,10 @@ def _cut(network: nn.Module, inputs: Nested, chosen: Mapping, image: bool, count
 
 def _own(network: Network, dtype: torch.dtype, image: bool, part: str | None) -> Chain:
     network = copy.deepcopy(network).to(dtype).eval()
-    names = {module: name for name, module in network.named_modules() if isinstance(module, Block)}
-    counted = _counted(names.values(), part)
+    named = {name: module for name, module in network.named_modules() if isinstance(module, Block)}
+    counted = {*(named if part is None else of_part(named, part)).values()}
     stem, *modules, head = network.parts()
-    steps = [_step(m) if names.get(m) in counted else Step(m, None, nn.Identity()) for m in modules]
+    steps = [_step(m) if m in counted else Step(m, None, nn.Identity()) for m in modules]
 
     def cast(x: Tensor) -> Tensor:
         return x.to(dtype) if x.is_floating_point() else x  # tokens are numbers of rows

@@ -270,6 +270,9 @@ def blocks_options(group: Any) -> None:
         action="store_true",
         help="treat each transformer layer as one block, instead of attention and MLP as two",
     )
+    group.add_argument(
+        "--part", metavar="PART", help="only the blocks that are this part of their layers, such as attention or mlp"
+    )
 
 
 def variant_options(parser: Parser, epochs: int, data: str | None) -> None:

@@ -13,7 +13,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 
 from ensemble.blocks.blocks import Foreign, blocks, check, ends, stages
 from ensemble.lesions.context import arranged, lesion
-from ensemble.lesions.plans import deletions, gates, intact, orders, pairs, repetitions
+from ensemble.lesions.plans import AVERAGE, LOOP, deletions, gates, intact, orders, pairs, repetitions, together
 from landscape.errors import BadInput
 from landscape.networks import build
 
@@ -254,7 +254,15 @@ def test_layers_trade_places_run_twice_and_side_by_side():
         "order": (orders(np.array([[2, 0, 1]]))[0], lambda h: b(a(c(h)))),
         "twice": (repetitions(np.array([[False, True, False]]))[0], lambda h: c(b(b(a(h))))),
         "pair": (pairs(np.array([[True, False, False]]))[0], lambda h: c(a(h) + b(h) - h)),
+        "loop": (run_together([1, 1, 0], 2, LOOP), lambda h: c(b(a(b(a(h)))))),
+        "loop to the end": (run_together([0, 1, 1], 3, LOOP), lambda h: c(b(c(b(c(b(a(h)))))))),
+        "average": (run_together([1, 1, 0], 1, AVERAGE), lambda h: c((a(h) + b(h)) / 2)),
+        "average twice": (run_together([1, 1, 1], 2, AVERAGE), lambda h: mean(mean(h))),
     }
+
+    def mean(h):
+        return (a(h) + b(h) + c(h)) / 3
+
     modules = list(network.named_modules())
     for trial, by_hand in rows.values():
         with torch.no_grad():
@@ -265,6 +273,10 @@ def test_layers_trade_places_run_twice_and_side_by_side():
             layers, network.encoder.layers = network.encoder.layers, Function(by_hand)
             close(lesioned, network(x))
             network.encoder.layers = layers
+
+
+def run_together(chosen, times, how):
+    return together(np.array([chosen], bool), np.array([times]), how)[0]
 
 
 class Function(nn.Module):

@@ -10,7 +10,7 @@ from torch import nn
 from ensemble.blocks.architectures import KNOWN
 from ensemble.blocks.blocks import blocks, check, stages
 from ensemble.lesions.context import arranged, lesion
-from ensemble.lesions.plans import deletions, gates, orders, pairs, repetitions
+from ensemble.lesions.plans import LOOP, deletions, gates, orders, pairs, repetitions, together
 from landscape.errors import BadInput
 
 
@@ -152,11 +152,12 @@ def test_layers_of_a_language_model_trade_places_run_twice_and_side_by_side(lang
         "order": orders(np.array([[2, 0, 1]]))[0],
         "twice": repetitions(np.array([[False, True, False]]))[0],
         "without": deletions(np.array([[False, True, False]]))[0],
+        "loop": together(np.array([[False, True, True]]), np.array([3]), LOOP)[0],
     }
     holder, _, attribute = next(iter(found)).rpartition(".")[0].rpartition(".")
     layers = network.get_submodule(f"{holder}.{attribute}")
     a, b, c = layers
-    hands = {"order": [c, a, b], "twice": [a, b, b, c], "without": [a, c]}
+    hands = {"order": [c, a, b], "twice": [a, b, b, c], "without": [a, c], "loop": [a, b, c, b, c, b, c]}
     post_norm = hasattr(a, "intermediate")
     for kind, trial in rows.items():
         if kind == "without" and post_norm:

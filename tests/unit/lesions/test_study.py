@@ -16,6 +16,7 @@ from ensemble.lesions.trials import lesions
 from landscape.engine.table import read
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
+from landscape.evaluation.measure import measure
 from landscape.networks import build
 
 
@@ -247,3 +248,49 @@ def test_results_in_memory_are_those_of_a_file(evaluate, tmp_path):
     assert memory.path is None and kept.variables.keys() == memory.variables.keys()
     for name in memory.variables:
         np.testing.assert_array_equal(kept[name], memory[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_middle_layers_run_in_a_loop_or_side_by_side_so_often_as_asked(evaluate):
+    def by_hand(stage, forward):
+        """The loss with another forward of two blocks of one stage."""
+        _, a, b = stage
+        stage[1], stage[2] = nn.Identity(), Function(lambda h: forward(a, b, h))
+        with evaluate.ready() as evaluation:
+            loss = measure(evaluate.network, evaluation.batches)["loss"]
+        stage[1], stage[2] = a, b
+        return loss
+
+    stage = evaluate.network.stages[1]
+    loop = measured(evaluate, loop=[2, 3], within=(4, 7))  # the fourth is the first of its stage, the seventh too
+    assert loop["times"].tolist() == [1, 2, 3] and loop.attributes["lesion"] == "loop"
+    np.testing.assert_array_equal(loop["looped"], [[False] * 9] + [[n in (4, 5) for n in range(9)]] * 2)
+    assert loop["loss"][1] == pytest.approx(by_hand(stage, lambda a, b, h: b(a(b(a(h))))), rel=1e-5)
+    assert loop["loss"][2] == pytest.approx(by_hand(stage, lambda a, b, h: b(a(b(a(b(a(h))))))), rel=1e-5)
+    average = measured(evaluate, average=1)
+    assert average["averaged"].sum(axis=1).tolist() == [0, 2, 2, 2]  # a stage at a time
+    assert average["loss"][2] == pytest.approx(by_hand(stage, lambda a, b, h: (a(h) + b(h)) / 2), rel=1e-5)
+    assert measured(evaluate, swap=2, trials=6, within=(8, 9))["order"][:, :7].tolist() == [[*range(7)]] * 7
+
+
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        ({"loop": 1}, "numbers from 2 on"),
+        ({"average": 0}, "numbers from 1 on"),
+        ({"permute": True, "trials": 2, "within": (1, 2)}, "these can: 2, 3, 5, 6, 8, 9"),
+        ({"delete": 1, "within": (1, 2)}, "within goes with"),
+    ],
+)
+def test_what_cannot_run_together_is_refused(asked, line):
+    with pytest.raises(BadInput, match=line):
+        planned(**asked)
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
