@@ -28,9 +28,22 @@ from torch import Tensor, nn
 from landscape.errors import BadInput
 from landscape.weights import Weights, weights_of
 
-__all__ = ["LARGE", "LazyWeights", "large", "loaded_from", "origin_of", "read_once", "shape_of", "stored", "transient"]
+__all__ = [
+    "LARGE",
+    "LazyWeights",
+    "blocks_of",
+    "large",
+    "loaded_from",
+    "origin_of",
+    "read_once",
+    "row_blocks",
+    "shape_of",
+    "stored",
+    "transient",
+]
 
 LARGE = 2**28  # bytes of weights
+BLOCK = 2**22  # numbers of a tensor to have at a time, where all of it need not be there
 
 
 class LazyWeights(Mapping[str, Tensor]):
@@ -40,6 +53,7 @@ class LazyWeights(Mapping[str, Tensor]):
     ----------
     shapes : by name
     make : gives the tensor of a name, the same each time
+    make_blocks : gives the same tensor in blocks of rows, those of `blocks_of`; by default it is made whole for that
 
     Examples
     --------
@@ -48,8 +62,13 @@ class LazyWeights(Mapping[str, Tensor]):
     (tensor([2., 2.]), tensor([1., 1.]))
     """
 
-    def __init__(self, shapes: Mapping[str, torch.Size], make: Callable[[str], Tensor]):
-        self.shapes, self._make = dict(shapes), make
+    def __init__(
+        self,
+        shapes: Mapping[str, torch.Size],
+        make: Callable[[str], Tensor],
+        make_blocks: Callable[[str], Iterator[Tensor]] | None = None,
+    ):
+        self.shapes, self._make, self.make_blocks = dict(shapes), make, make_blocks
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self.shapes:
@@ -69,6 +88,24 @@ class LazyWeights(Mapping[str, Tensor]):
 def shape_of(weights: Weights, name: str) -> torch.Size:
     """The shape of a tensor; one that is not stored is not made for it."""
     return weights.shapes[name] if isinstance(weights, LazyWeights) else weights[name].shape
+
+
+def blocks_of(weights: Weights, name: str) -> Iterator[Tensor]:
+    """A tensor in blocks of rows, for those who need two large ones at once; one that is not stored is made so too."""
+    if isinstance(weights, LazyWeights) and weights.make_blocks is not None:
+        yield from weights.make_blocks(name)
+        return
+    tensor = weights[name]
+    for rows in row_blocks(tensor.shape):
+        yield tensor[rows]
+
+
+def row_blocks(shape: Sequence[int]) -> list[Any]:
+    """Slices of the first axis with `BLOCK` numbers each, or a row; of a single number, itself."""
+    if not shape:
+        return [...]
+    step = max(BLOCK // max(math.prod(shape[1:]), 1), 1)
+    return [slice(start, start + step) for start in range(0, shape[0], step)]
 
 
 def transient(shape: Sequence[int], dtype: torch.dtype) -> Tensor:

@@ -8,7 +8,7 @@ two real ones: inner products are real parts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from landscape.analysis.labels import NORMALIZATIONS
 from landscape.errors import BadInput, did_you_mean
-from landscape.lazy_weights import LazyWeights, shape_of, transient
+from landscape.lazy_weights import LazyWeights, blocks_of, row_blocks, shape_of, transient
 from landscape.planes.filters import Convention, convention_of
 from landscape.weights import Weights, products, real
 
@@ -99,17 +99,22 @@ def redrawn(
         elif how != "weight":  # there, factors are as large as the weights
             scales[name] = _scale(drawn, w, how, convention)
 
-    def make(name: str) -> Tensor:
+    def make(name: str, blocks: Sequence[Any] = (...,)) -> Iterator[Tensor]:
         if name not in begin:
-            return torch.zeros(shapes[name], dtype=types[name])
-        generator.bit_generator.state = begin[name]
-        drawn = _drawn(generator, shapes[name], types[name], transient)
+            yield from (torch.zeros(shapes[name], dtype=types[name])[rows] for rows in blocks)
+            return
+        state = begin[name]
         scale = scales[name] if how != "weight" else (origin or weights)[name].abs()
-        if scale is not None:
-            _multiply(drawn, scale)
-        return drawn
+        for rows in blocks:
+            shape = shapes[name] if rows is ... else (len(range(*rows.indices(shapes[name][0]))), *shapes[name][1:])
+            generator.bit_generator.state = state  # others may have drawn in the meantime
+            drawn = _drawn(generator, shape, types[name], transient)
+            state = generator.bit_generator.state
+            if scale is not None:
+                _multiply(drawn, scale if rows is ... or len(scale) == 1 else scale[rows])
+            yield drawn
 
-    return LazyWeights(shapes, make)
+    return LazyWeights(shapes, lambda name: next(make(name)), lambda name: make(name, row_blocks(shapes[name])))
 
 
 def filter_normalize(
@@ -258,10 +263,13 @@ def _dot(one: Callable[[str], np.ndarray], other: Callable[[str], np.ndarray], n
 
 def cosine(one: Weights, other: Weights) -> float:
     """Cosine of the angle between two directions over all parameters."""
-
     sums = []
     for name in one:
-        a, b = (t.float() if t.dtype == torch.bfloat16 else t for t in (one[name], other[name]))  # once for all three
-        sums.append([math.fsum(products(*pair)) for pair in ((a, b), (a, a), (b, b))])
+        rows: list[list[float]] = [[], [], []]
+        for blocks in zip(blocks_of(one, name), blocks_of(other, name), strict=True):
+            a, b = (t.float() if t.dtype == torch.bfloat16 else t for t in blocks)  # once for all three
+            for each, pair in zip(rows, ((a, b), (a, a), (b, b)), strict=True):
+                each += products(*pair).tolist()
+        sums.append([math.fsum(each) for each in rows])
     between, own, others = (math.fsum(column) for column in zip(*sums, strict=True))
     return between / math.sqrt(own * others)

@@ -14,7 +14,7 @@ from landscape.analysis.labels import NORMALIZATIONS
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.tracing import values_restored
-from landscape.lazy_weights import LazyWeights, origin_of
+from landscape.lazy_weights import LazyWeights, blocks_of, origin_of
 from landscape.planes import build_plane, direction_files
 from landscape.planes.build_plane import plane_along, plane_to, random_plane
 from landscape.planes.plane import shift
@@ -81,6 +81,7 @@ def test_directions_drawn_anew_are_those_that_were_stored(how, monkeypatch):
     network = mixed()
     stored = random_plane(network, seed=3, **how)
     monkeypatch.setattr(lazy_weights, "LARGE", 0)
+    monkeypatch.setattr(lazy_weights, "BLOCK", 11)  # the cosine is summed in blocks of rows
     drawn = random_plane(network, seed=3, **how)
     assert isinstance(stored.directions[0], dict) and isinstance(drawn.directions[0], LazyWeights)
     assert digest(*drawn.directions) == digest(*stored.directions) == digest(*drawn.directions)
@@ -90,6 +91,17 @@ def test_directions_drawn_anew_are_those_that_were_stored(how, monkeypatch):
         with shift(network, plane, [0.3, -0.2, 0.1][: len(plane.directions)]):
             there.append(digest(weights_of(network)))
     assert there[0] == there[1] != before == digest(weights_of(network))
+
+
+@pytest.mark.parametrize("how", HOW, ids=str)
+def test_blocks_of_rows_are_those_of_the_whole_tensor(how, every_network_is_large, monkeypatch):
+    monkeypatch.setattr(lazy_weights, "BLOCK", 11)
+    for direction in random_plane(mixed(), seed=3, **how).directions:
+        for name in direction:
+            blocks = [*blocks_of(direction, name)]
+            whole = torch.cat(blocks) if direction[name].ndim and blocks else direction[name]
+            assert whole.dtype == direction[name].dtype and torch.equal(whole, direction[name])
+    assert len([*blocks_of(direction, "embedding.weight")]) == 5
 
 
 def saved(network, path):
