@@ -22,7 +22,7 @@ import argparse
 from ensemble.lesions.kinds import KINDS, REPLACEMENTS
 from ensemble.lesions.trials import BATCHNORM, lesions
 from landscape.commands.cli import Parser, chosen, run
-from landscape.commands.options import blocks_options, evaluator_options, statistics_options
+from landscape.commands.options import ONE_PART, blocks_options, evaluator_options, statistics_options
 from landscape.engine.ranks import Communicator
 from landscape.evaluation.evaluator import Evaluator
 
@@ -70,7 +70,7 @@ def parser() -> Parser:
         metavar=("FROM", "TO"),
         help="move only blocks from here to there, numbered by depth, from 1: the middle layers",
     )
-    blocks_options(p.add_argument_group("blocks"))
+    blocks_options(p.add_argument_group("blocks"), ONE_PART)
     statistics_options(
         p.add_argument_group("BatchNorm"),
         BATCHNORM,

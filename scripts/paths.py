@@ -36,12 +36,7 @@ def parser() -> Parser:
         action="store_true",
         help="take the gradient with respect to the image, instead of the input of the first block",
     )
-    blocks_options(g)
-    g.add_argument(
-        "--part",
-        metavar="PART",
-        help="count in a path's length only blocks of this part of a transformer's layers: attention or mlp",
-    )
+    blocks_options(g, "count in a path's length only blocks of this part of a transformer's layers: attention or mlp")
     return p
 
 

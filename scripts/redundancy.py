@@ -15,7 +15,7 @@ import argparse
 
 from ensemble.flow.redundancy import redundancy
 from landscape.commands.cli import Parser, chosen, run
-from landscape.commands.options import blocks_options, evaluator_options
+from landscape.commands.options import ONE_PART, blocks_options, evaluator_options
 from landscape.engine.ranks import Communicator
 from landscape.evaluation.evaluator import Evaluator
 
@@ -23,7 +23,7 @@ from landscape.evaluation.evaluator import Evaluator
 def parser() -> Parser:
     p = Parser(prog="redundancy.py", description=__doc__)
     evaluator_options(p, split="test", several=True, both=False)
-    blocks_options(p.add_argument_group("blocks"))
+    blocks_options(p.add_argument_group("blocks"), ONE_PART)
     return p
 
 

@@ -113,7 +113,6 @@ DESCRIBED = {
     "T5's encoder": lambda network: _t5_blocks("encoder", 2),
     "T5's decoder": lambda network: _t5_blocks("decoder", 3),
     "Mamba": lambda network: {f"layers.{i}": f"backbone.layers.{i}.mixer" for i in range(3)},
-    "DenseNet": lambda network: {f"denseblock1.{i}": f"features.denseblock1.denselayer{i}.conv2" for i in (1, 2)},
 }
 
 

@@ -35,7 +35,12 @@ MUTATIONS = [
         "test_table",
     ),
     ("landscape/planes/directions.py", "np.divide(w, d,", "np.divide(w**2, d,", "test_directions"),
-    ("landscape/planes/directions.py", "_ratio(here.rows(w), here.rows(d))", "_ratio(w, d)", "test_directions"),
+    (
+        "landscape/planes/directions.py",
+        "_ratio(convention.rows(weight), convention.rows(direction))",
+        "_ratio(weight, direction)",
+        "test_directions",
+    ),
     ("landscape/evaluation/measure.py", "/ np.sqrt(len(each))", "/ len(each)", "test_measure"),
     ("landscape/linalg/lanczos.py", "q = w / beside[k]", "q = w / (beside[k] + 1e-6)", "test_curvature"),
     ("landscape/engine/results.py", "(computed != there) & (", "(computed < there) & (", "test_results"),

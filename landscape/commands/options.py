@@ -256,8 +256,11 @@ def statistics_options(group: Any, policies: Sequence[str], default: str | None,
     )
 
 
-def blocks_options(group: Any) -> None:
-    """Which blocks a network has."""
+ONE_PART = "only the blocks that are this part of their layers, such as attention or mlp"
+
+
+def blocks_options(group: Any, part: str = "") -> None:
+    """Which blocks a network has; and what choosing a part of its layers means, where that can be chosen."""
     group.add_argument(
         "--blocks",
         metavar="PACKAGE.MODULE:FUNCTION",
@@ -270,9 +273,8 @@ def blocks_options(group: Any) -> None:
         action="store_true",
         help="treat each transformer layer as one block, instead of attention and MLP as two",
     )
-    group.add_argument(
-        "--part", metavar="PART", help="only the blocks that are this part of their layers, such as attention or mlp"
-    )
+    if part:
+        group.add_argument("--part", metavar="PART", help=part)
 
 
 def variant_options(parser: Parser, epochs: int, data: str | None) -> None:

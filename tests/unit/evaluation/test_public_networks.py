@@ -321,7 +321,13 @@ IMAGES = {
         se_resnet, images(32), CLASS,
         lasts={name: f"{name}.bn2" for name in ("layer1.0", "layer2.0", "layer2.1", "layer3.0", "layer4.0")},
     ),
-    "DenseNet": Public(densenet, images(16), CLASS),
+    "DenseNet": Public(
+        densenet, images(16), CLASS,  # what a layer computes is put beside the rest: deleted, it gives channels of 0
+        lasts={
+            name: f"{name}.conv2"
+            for name in (f"features.denseblock{b}.denselayer{n}" for b in (1, 2) for n in (1, 2))
+        },
+    ),
     "segmentation": Public(
         segmentation, images(16), MAP, positions, positions_right, scores=lambda out: out["out"],
         lasts={f"backbone.layer{i}.0": f"backbone.layer{i}.0.bn2" for i in (1, 2)},
@@ -408,7 +414,7 @@ def of_torchvision(name, *arguments, **more):
 
 
 STREAMS = {
-    **{name: (NETWORKS[name].make, NETWORKS[name].inputs) for name in BLOCKS if name not in POST},
+    **{name: (NETWORKS[name].make, NETWORKS[name].inputs) for name in BLOCKS if name not in (*POST, "DenseNet")},
     "EfficientNet of torchvision": (efficientnet_of_torchvision, images(32)),
     "MobileNet V2": (
         of_torchvision("MobileNetV2", inverted_residual_setting=[[2, 8, 3, 1]], width_mult=0.5),

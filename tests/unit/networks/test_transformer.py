@@ -234,7 +234,7 @@ def test_whole_layers_trade_places():
 @pytest.mark.parametrize("arguments", [{}, {"norm": "post"}, {"shortcut": (None, "identity")}, {"join": "scale"}])
 def test_the_chain_is_the_network(arguments):
     network = made(**arguments)
-    stem, steps, head = chain(network)
+    stem, steps, head, _ = chain(network)
     x = stem(tokens())
     for step in steps:
         x = step.after(*(way(x) for way in step[:2] if way is not None))
