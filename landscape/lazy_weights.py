@@ -32,6 +32,7 @@ __all__ = [
     "LARGE",
     "LazyWeights",
     "blocks_of",
+    "forgetter",
     "large",
     "loaded_from",
     "origin_of",
@@ -43,6 +44,7 @@ __all__ = [
 ]
 
 LARGE = 2**28  # bytes of weights
+LIBC: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
 BLOCK = 2**22  # numbers of a tensor to have at a time, where all of it need not be there
 
 
@@ -184,25 +186,28 @@ def read_once(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[Non
 
     What a module has taken goes back to the system; read again, it comes from the file. So does what is free.
     """
-    maps, libc = [], cast("Any", ctypes.CDLL(None) if sys.platform == "linux" else None)
-    if libc is not None:
-        starts = [tensor.data_ptr() for tensor in weights.values()]
-        for first, last, _, inode in _regions():
-            if inode and any(first <= start < last for start in starts):
-                maps.append((first, last))
-
-    def forget(*_: object) -> None:
-        for first, last in maps:
-            libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), mmap.MADV_DONTNEED)
-
-    handles = [module.register_load_state_dict_post_hook(forget) for module in network.modules() if maps]
+    forget = forgetter(weights)
+    handles = [module.register_load_state_dict_post_hook(lambda *_: forget()) for module in network.modules()]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
-        if maps and hasattr(libc, "malloc_trim"):
-            libc.malloc_trim(0)  # what the network's own initialisation has left free, which MPI has malloc keep
+        if hasattr(LIBC, "malloc_trim"):
+            LIBC.malloc_trim(0)  # what the network's own initialisation has left free, which MPI has malloc keep
+
+
+def forgetter(weights: Mapping[str, Tensor]) -> Callable[[], None]:
+    """A function that lets the memory of weights that are mapped from a file go; read again, they come from there."""
+    starts = [tensor.data_ptr() for tensor in weights.values()]
+    regions = _regions() if LIBC is not None else ()
+    maps = [(first, last) for first, last, _, inode in regions if inode and any(first <= s < last for s in starts)]
+
+    def forget() -> None:
+        for first, last in maps:
+            LIBC.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), mmap.MADV_DONTNEED)
+
+    return forget
 
 
 @dataclass(frozen=True)

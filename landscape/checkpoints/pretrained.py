@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from landscape.data.reading import config_of
 from landscape.errors import BadInput
+from landscape.lazy_weights import forgetter
 from landscape.networks.size_limit import TooLarge, at_most
 
 __all__ = ["architecture_of", "restored"]
@@ -139,9 +140,11 @@ def _few(names: list[str]) -> str:
 def _own(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Copy what is mapped from a file, which others may write to."""
     mapped = {tensor.untyped_storage().data_ptr() for tensor in weights.values()}
+    forget = forgetter(weights)
     for tensor in [*network.parameters(), *network.buffers()]:
         if tensor.untyped_storage().data_ptr() in mapped:
             tensor.data = tensor.data.clone()
+            forget()
 
 
 def _settings(config: Mapping) -> Iterator[tuple[str, object]]:
