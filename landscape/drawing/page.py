@@ -22,7 +22,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
 from landscape.analysis.labels import NORMALIZATIONS
-from landscape.drawing.scale import common_norm, extension, labels_of, levels_of, limits_of
+from landscape.drawing.scale import common_norm, extension, label_of, labels_of, levels_of, limits_of
 from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, colormap, wrapped
 from landscape.drawing.surface import MISSING, contours, profile, relief
 from landscape.drawing.views import averaged, shown
@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 ERROR: dict[str, Any] = {"dashes": DASHES, "linewidth": 0.8}
+CENTRE: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": NOTE, "annotation_clip": False}
 LOST: dict[str, Any] = {"linestyle": "none", "marker": "x", "markersize": 3}
 LEFT, RIGHT, GAP = 0.5, 0.1, 0.14  # inches beside and between panels
 LINE = 0.14  # inches of a line of a legend
@@ -107,15 +108,18 @@ def planes(
     side = _side(_columns(files, only), check_width(width, 0.8 * len(files) + 0.5), gap)
     titles = [fill(title, int(14 * side)) for title in titles_of(files, titles)]  # 14 letters an inch
     colours = colormap(cmap)
+    centres = [fill(_centre(file), int(20 * side)) for file in files]
+    under = max(centre.count("\n") + bool(centre) for centre in centres)  # lines below the titles
     with matplotlib.rc_context(STYLE):
-        lines = 1 + max(title.count("\n") for title in titles)
+        lines = 1 + max(title.count("\n") for title in titles) + under
         figure, tops, bottoms, bar = _sheet(files, width, lines, arranged(notes, width)[1], only)
-        for i, (file, loss, title) in enumerate(zip(files, losses, titles, strict=True)):
+        for i, (file, loss, title, centre) in enumerate(zip(files, losses, titles, centres, strict=True)):
             x, y, done = file.coordinates["x"], file.coordinates["y"], file.known
             network = "gates" not in file.attributes  # of gates, 0 is a lesion, and the network lies at 1
             if tops:
                 axes = contours(tops[i], x, y, loss, norm, done=done, levels=levels, cmap=colours, mark=network)
-                axes.set_title(title)
+                axes.set_title(title, pad=4 + 72 * LINE * under)
+                axes.annotate(centre, (0.5, 1), (0, 3), "axes fraction", "offset points", **CENTRE)
                 axes.set_xlabel(_axis("α", file, room=side))
                 if i == 0:
                     axes.set_ylabel(_axis("β", file, room=axes.bbox.height / figure.dpi))
@@ -127,6 +131,8 @@ def planes(
                 across, up = figure.get_size_inches()
                 middle = axes.get_position().x0 + side / across / 2
                 figure.text(middle, 1 - 0.06 / up, title, ha="center", va="top", fontsize=STYLE["axes.titlesize"])
+                below = 0.08 + 0.13 * (lines - under)
+                figure.text(middle, 1 - below / up, centre, ha="center", va="top", fontsize=NOTE)
         label = loss_label(files, ", log scale" if isinstance(norm, LogNorm) else "")
         colour_bar(figure, norm, colours, levels, beyond, label, cax=bar, orientation="horizontal")
         legend(figure, "lower center", notes)
@@ -337,6 +343,18 @@ def split_of(files: Sequence[Results]) -> str:
 def _check_grid(file: Results) -> None:
     if min(file["loss"].shape) < 2:
         raise BadInput(f"{file.source} is a grid of {file['loss'].shape} points; contours need 2 or more each way")
+
+
+def _centre(file: Results) -> str:
+    """The loss and the error where both axes are 0, which is the network itself; nothing if that was not measured."""
+    at = tuple(np.flatnonzero(file.coordinates[axis] == 0) for axis in ("y", "x"))
+    if "gates" in file.attributes or not (all(map(len, at)) and file.known[np.ix_(*at)].all()):
+        return ""
+    loss, accuracy = (float(each[np.ix_(*at)].squeeze()) for each in (file["loss"], file.accuracy()))
+    if not np.isfinite(loss):
+        return ""
+    error = f", error {100 * (1 - accuracy):.3g} %" if np.isfinite(accuracy) else ""
+    return f"at the centre: {label_of(loss)}{error}"
 
 
 def _measured(file: Results) -> np.ndarray:

@@ -286,6 +286,19 @@ def test_results_in_memory_are_drawn_under_the_networks_name():
     assert [axes.get_title() for axes in figure.axes[:2]] == ["net", "other"]
 
 
+def test_the_loss_and_the_error_of_the_network_itself_stand_under_its_name():
+    loss = BOWL.copy()
+    loss[np.ix_(Y == 0, X == 0)] = 0.0625
+    for only in ("contours", "reliefs"):
+        figure = draw(surface(loss), only=only)
+        texts = [text.get_text() for text in (*figure.texts, *figure.axes[0].texts)]
+        assert "at the centre: 0.0625, error 50 %" in texts
+    gates = draw(surface(loss, gates="alpha"), only="contours")  # where 0 is a lesion
+    assert not any("centre" in text.get_text() for text in gates.axes[0].texts)
+    loss[np.ix_(Y == 0, X == 0)] = np.nan
+    assert not any("centre" in text.get_text() for text in draw(surface(loss), only="contours").axes[0].texts)
+
+
 def test_results_in_memory_of_one_network_are_numbered():
     figure = draw([surface(), surface()], only="contours")
     assert [axes.get_title() for axes in figure.axes[:2]] == ["net (1)", "net (2)"]
