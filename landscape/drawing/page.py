@@ -19,7 +19,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LogNorm, Normalize
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from landscape.analysis.labels import NORMALIZATIONS
 from landscape.drawing.scale import common_norm, extension, label_of, labels_of, levels_of, limits_of
@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 ERROR: dict[str, Any] = {"dashes": DASHES, "linewidth": 0.8}
+NARROW = 1.6  # inches of a panel
 CENTRE: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": NOTE, "annotation_clip": False}
 LOST: dict[str, Any] = {"linestyle": "none", "marker": "x", "markersize": 3}
 LEFT, RIGHT, GAP = 0.5, 0.1, 0.14  # inches beside and between panels
@@ -125,6 +126,8 @@ def planes(
                     axes.set_ylabel(_axis("β", file, room=axes.bbox.height / figure.dpi))
                 elif gap == GAP:  # one range for all
                     axes.tick_params(labelleft=False)
+                if len(files) > 1 and gap == GAP:
+                    _inward(axes, 2 if side < NARROW else 4)
             if bottoms:
                 axes = relief(bottoms[i], x, y, loss, norm, done=done, cmap=colours, view=view)
             if not tops:  # a relief does not fill its axes, and a title above them would hang in the air
@@ -365,6 +368,15 @@ def panel(figure: Figure, left: float, bottom: float, width: float, height: floa
     """Axes at a place in inches."""
     across, up = figure.get_size_inches()
     return figure.add_axes((left / across, bottom / up, width / across, height / up), **how)
+
+
+def _inward(axes: Axes, number: int) -> None:
+    """So many labels, and those at the ends of an axis within it, so that they do not run into those of a neighbour."""
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in MaxNLocator(number, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= high]
+    axes.set_xticks(ticks)
+    for tick, label in zip(ticks, axes.get_xticklabels(), strict=True):
+        label.set_horizontalalignment({low: "left", high: "right"}.get(tick, "center"))
 
 
 def _columns(files: Sequence[Results], only: str | None) -> int:

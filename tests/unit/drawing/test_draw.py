@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 
 import matplotlib
 import numpy as np
@@ -17,6 +18,7 @@ from ensemble.drawing.lesions import lesions
 from landscape import drawing as surfaces
 from landscape.drawing import contour, planes, profiles, save
 from landscape.drawing.drawings import drawing_of as surface_drawing_of
+from landscape.drawing.style import STYLE
 from landscape.drawing.views import shown
 from landscape.engine.results import Results
 from landscape.errors import COMMAND, BadInput
@@ -297,6 +299,17 @@ def test_the_loss_and_the_error_of_the_network_itself_stand_under_its_name():
     assert not any("centre" in text.get_text() for text in gates.axes[0].texts)
     loss[np.ix_(Y == 0, X == 0)] = np.nan
     assert not any("centre" in text.get_text() for text in draw(surface(loss), only="contours").axes[0].texts)
+
+
+@pytest.mark.parametrize("number", [2, 3, 4, 5])
+def test_labels_of_neighbouring_panels_do_not_run_into_each_other(number):
+    figure = draw([surface()] * number, only="contours", width=5.5)
+    figure.canvas.draw()
+    labels = [label for axes in figure.axes[:number] for label in axes.get_xticklabels() if label.get_text()]
+    places = sorted((box.x0, box.x1) for box in (label.get_window_extent() for label in labels))
+    assert len(places) >= 3 * number
+    digit = STYLE["xtick.labelsize"] * figure.dpi / 72 / 2
+    assert all(one[1] + digit < other[0] for one, other in itertools.pairwise(places))
 
 
 def test_results_in_memory_of_one_network_are_numbered():
