@@ -110,6 +110,7 @@ def test_the_same_sets_of_blocks_twice_are_no_repeats(tmp_path):
         compare(files)
 
 
+@pytest.mark.slow
 def test_a_difference_is_welchs(surface):
     a, b = [0.4, 0.5, 0.7, 0.9], [0.3, 0.35, 0.5]
     table = compare([surface(bowls(*a)), other(surface, bowls(*b))], loss_level=2)

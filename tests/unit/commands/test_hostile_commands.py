@@ -515,6 +515,7 @@ WILD += [
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
+@pytest.mark.slow
 def test_any_words_are_a_command_line_or_refused(name, data):
     parser = script(name)["parser"]()
     known = [word for action in parser._actions for word in action.option_strings if "-h" not in word]

@@ -87,6 +87,7 @@ def test_products_outside_an_experiment_are_those_within_and_the_network_stays_i
     assert as_it_was()
 
 
+@pytest.mark.slow
 def test_an_operator_is_the_dense_hessian_at_the_weights_that_the_network_has_then(evaluate, exact):
     operator = hessian(evaluate)
     vector = np.random.default_rng(0).standard_normal(operator.shape[0])

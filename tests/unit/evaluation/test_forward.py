@@ -152,6 +152,7 @@ def test_the_type_is_what_it_is_called():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.slow
 def test_threads_do_not_change_a_bit(dtype):
     torch.manual_seed(0)
     network = trained_like(build("resnet", depth=8, channels=3)).to(memory_format=torch.channels_last)

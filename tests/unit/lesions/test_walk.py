@@ -165,6 +165,7 @@ def test_few_activations_are_kept_at_a_time():
         assert max(map(len, branch_points(plan[order(plan)]))) <= k + 1
 
 
+@pytest.mark.slow
 def test_trials_in_any_order_and_with_gaps_are_right(data):
     """As ranks get them that share the work."""
     it, plan = network(), PLANS["pairs"]

@@ -137,6 +137,7 @@ def test_kept_slopes_change_no_bit_and_save_forwards(network, data, sizes):
     assert counts == ([3, 1] if len(sizes) == 1 else [6, 6])
 
 
+@pytest.mark.slow
 def test_one_made_at_other_weights_is_the_hessian_there(network, data):
     origin = weights_of(network)
     plane = Plane(origin, (random_direction(origin, 0),))
@@ -146,6 +147,7 @@ def test_one_made_at_other_weights_is_the_hessian_there(network, data):
     assert not np.allclose(there, dense(network, data), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_squared_error_and_a_loss_of_the_users(network, data):
     assert written_out(hessian_operator(network, [data], LOSSES["mse"])) == pytest.approx(
         dense(network, data, LOSSES["mse"]), abs=1e-15

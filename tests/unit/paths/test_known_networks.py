@@ -127,6 +127,7 @@ OURS = {
 
 
 @pytest.mark.parametrize("name", OURS)
+@pytest.mark.slow
 def test_a_resnet_has_the_spectrum_of_ours_with_its_weights(name):
     torch.manual_seed(0)
     network = build("resnet", **{"depth": 8, "width": 4, "channels": 1, "classes": 4, **OURS[name]}).eval()
@@ -218,6 +219,7 @@ def test_the_command_measures_known_networks(name, tmp_path):
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("part", [None, "attention", "mlp"])
+@pytest.mark.slow
 def test_our_transformer_has_the_spectrum_of_its_own_cut(norm, part):
     """Of a network whose chain is known, the cut finds the same."""
     torch.manual_seed(0)

@@ -182,6 +182,7 @@ def test_a_plain_block_is_on_every_path():
     assert counts(scalars(weights, plain=range(4)).steps) == [0, 0, 0, 0, 1]
 
 
+@pytest.mark.slow
 def test_path_lengths_are_binomial_to_the_last_digit():
     network = chain(build("resnet", depth=110, width=1))
     assert counts(network.steps) == [comb(54, k) for k in range(55)]
@@ -197,6 +198,7 @@ def test_the_products_are_as_many_as_half_the_squared_number_of_blocks():
 
 
 @pytest.mark.parametrize("length", range(7))
+@pytest.mark.slow
 def test_all_paths_give_the_mean_norm_exactly(length):
     network = made(*NETWORKS["post-activation"])
     images, targets = batch()

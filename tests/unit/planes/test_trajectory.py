@@ -77,6 +77,7 @@ def test_a_network_has_its_own_weights_and_statistics_back():
 # The measurement
 
 
+@pytest.mark.slow
 def test_losses_are_those_of_the_checkpoints_themselves(run):
     results, data = read(run / "path.h5"), tiny.digits(100)
     assert results.coordinates["checkpoint"].tolist() == [*NAMES, "net"]  # the last epoch is the network itself
@@ -171,6 +172,7 @@ def test_it_says_how_far_the_path_leaves_the_plane(run, evaluate, caplog):
     assert f"{path.coordinates['checkpoint'][far]}: by {path['off_plane'][far]:.3g}" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_plane_to_the_bit(run, evaluate, tmp_path, caplog):
     """The plan comes from the files: here one that this machine would not compute."""
     out, axes = tmp_path / "path.h5", tmp_path / "path.directions.pt"
