@@ -376,7 +376,7 @@ def _inward(axes: Axes, number: int) -> None:
     ticks = [tick for tick in MaxNLocator(number, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= high]
     axes.set_xticks(ticks)
     for tick, label in zip(ticks, axes.get_xticklabels(), strict=True):
-        label.set_horizontalalignment({low: "left", high: "right"}.get(tick, "center"))
+        label.set_horizontalalignment("left" if tick == low else "right" if tick == high else "center")
 
 
 def _columns(files: Sequence[Results], only: str | None) -> int:
