@@ -2,7 +2,7 @@
 
 The pictures in ``tests/pictures`` were looked at. After a change that is meant, make them anew and look again:
 
-    python tests/test_pictures.py
+    python tests/unit/drawing/test_pictures.py
 """
 
 import sys
