@@ -19,7 +19,7 @@ from pathlib import Path
 from ensemble.flow.gradient_flow import gradient_flow
 from ensemble.flow.gradients import BATCHNORM
 from landscape.commands.cli import Parser, chosen, run
-from landscape.commands.options import blocks_options, device_option, run_options, variant_options
+from landscape.commands.options import blocks_options, device_option, network_options, run_options, variant_options
 from landscape.engine.ranks import Communicator
 
 
@@ -53,17 +53,7 @@ def parser() -> Parser:
         "--jacobians", action="store_true", help="also measure the extreme singular values of each block's Jacobian"
     )
     g = p.add_argument_group("a network that is not skipscape's own")
-    g.add_argument("--network", help="package.module:factory of the network that the weights belong to")
-    g.add_argument(
-        "--argument",
-        dest="arguments",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="arguments that this network is built with",
-    )
-    g.add_argument("--entry", metavar="NAME", help="which weights to take from a file that has several")
+    network_options(g)
     blocks_options(g)
     g = p.add_argument_group("how")
     device_option(g)

@@ -62,12 +62,10 @@ class LayerCache(PrefixCache):
         accuracy: Accuracy | None = None,
         extra: Mapping[str, Loss] = MappingProxyType({}),
     ):
-        self.network, self.known_blocks, self.replacement = network, blocks, replacement
+        self._set(batches, loss, tolerance, room, replacement, accuracy, extra)
+        self.network, self.known_blocks = network, blocks
         self.theirs, self.device = list(blocks.values()), leaves(batches[0][0])[0].device
-        self.batches, self.loss, self.tolerance, self.room = batches, loss, tolerance, room
-        self.accuracy, self.extra = accuracy, extra
         self.runs = in_dtype(network, dtype)
-        self.kept = {}
         # Layers in the order in which they run; and by each, where trials go on behind it, the layers whose outputs
         # that takes.
         self.layers: list[str] = []

@@ -78,9 +78,8 @@ class PrefixCache:
         accuracy: Accuracy | None = None,
         extra: Mapping[str, Loss] = MappingProxyType({}),
     ):
-        self.batches, self.loss, self.tolerance, self.room = batches, loss, tolerance, room
-        self.accuracy, self.extra = accuracy, extra
-        self.blocks, self.replacement = cast("list[Block]", list(blocks(network).values())), replacement
+        self._set(batches, loss, tolerance, room, replacement, accuracy, extra)
+        self.blocks = cast("list[Block]", list(blocks(network).values()))
         self.as_they_are = [in_dtype(block, dtype) for block in self.blocks]
         names = {id(block): number for number, block in enumerate(self.blocks)}
         # The network as steps in a row: (whole, without its block or None, number of the block)
@@ -94,6 +93,20 @@ class PrefixCache:
                 self.steps.append((whole, without, number))
                 example = part(example)
         self.place = [step for step, (_, _, number) in enumerate(self.steps) if number >= 0]  # of each block
+
+    def _set(
+        self,
+        batches: Batches,
+        loss: Loss,
+        tolerance: Tolerance | None,
+        room: float,
+        replacement: Replacement,
+        accuracy: Accuracy | None,
+        extra: Mapping[str, Loss],
+    ) -> None:
+        """What a cache of any network has."""
+        self.batches, self.loss, self.tolerance, self.room = batches, loss, tolerance, room
+        self.replacement, self.accuracy, self.extra = replacement, accuracy, extra
         # Of each batch, what is kept: the trial that it comes from, and activations by the step they go into
         self.kept: dict[int, tuple[np.ndarray, list[tuple[int, Any]]]] = {}
 

@@ -80,25 +80,7 @@ def evaluator_options(parser: Parser, split: str, several: bool = False, both: b
         "the first)",
     )
     group.add_argument("--seed", type=int, default=0, help="random seed")
-    group.add_argument(
-        "--network",
-        help="package.module:factory of the network that the weights belong to, if the checkpoint does not say; or "
-        f"timm:NAME, {', '.join(NETWORKS)}",
-    )
-    group.add_argument(
-        "--argument",
-        dest="arguments",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="arguments to build the network of a state dict with",
-    )
-    group.add_argument(
-        "--entry",
-        metavar="NAME",
-        help="which weights to take from a file with several sets, such as raw and averaged ones",
-    )
+    network_options(group)
     depth: dict[str, Any] = {
         "type": lambda text: f"depth={int(text)}",
         "metavar": "N",
@@ -253,6 +235,29 @@ def statistics_options(group: Any, policies: Sequence[str], default: str | None,
         type=int,
         metavar="N",
         help="number of examples used to re-estimate BatchNorm statistics (default: 1024)",
+    )
+
+
+def network_options(group: Any) -> None:
+    """What weights in a file belong to."""
+    group.add_argument(
+        "--network",
+        help="package.module:factory of the network that the weights belong to, if the checkpoint does not say; or "
+        f"timm:NAME, {', '.join(NETWORKS)}",
+    )
+    group.add_argument(
+        "--argument",
+        dest="arguments",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="arguments to build the network of a state dict with",
+    )
+    group.add_argument(
+        "--entry",
+        metavar="NAME",
+        help="which weights to take from a file with several sets, such as raw and averaged ones",
     )
 
 

@@ -151,15 +151,13 @@ def _table(file: Path, reading: Reading) -> list[tuple[str, int]]:
     """The rows of a table, text and class."""
     if file.suffix not in TABLES:
         raise BadInput(f"{reading.name} tells classes of text apart, and {file} has none; give a {', '.join(TABLES)}")
-    lines = _text(file).splitlines()
+    lines = _text(file).splitlines(keepends=True)
     with blaming(file, "give a table with the columns text and label"):
         rows: Iterable[dict]
         if file.suffix == ".jsonl":
             rows = [json.loads(line) for line in lines if line.strip()]
         else:
-            rows = list(
-                csv.DictReader(_text(file).splitlines(keepends=True), delimiter="\t" if file.suffix == ".tsv" else ",")
-            )
+            rows = list(csv.DictReader(lines, delimiter="\t" if file.suffix == ".tsv" else ","))
         return [(str(row["text"]), _class(row["label"], reading, file)) for row in rows]
 
 
