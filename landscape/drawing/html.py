@@ -13,6 +13,7 @@ from landscape.drawing.document import document, packed, plain, provenance
 from landscape.drawing.interactive import examples, line, path, relief
 from landscape.drawing.page import loss_label, titles_of
 from landscape.drawing.scale import common_norm, limits_of
+from landscape.drawing.trajectory import plane_of
 from landscape.drawing.views import metrics_of, shown
 from landscape.engine.table import Results
 from landscape.errors import BadInput
@@ -149,7 +150,7 @@ def _paths(surfaces: Sequence[Results], paths: Sequence[Results], variable: str)
     """Of each surface the paths in its plane."""
     on: list[list[Results]] = [[] for _ in surfaces]
     for file in paths:
-        mine = [i for i, s in enumerate(surfaces) if s.dims["loss"] == ("y", "x") and _plane(s) == _plane(file)]
+        mine = [i for i, s in enumerate(surfaces) if s.dims["loss"] == ("y", "x") and plane_of(s) == plane_of(file)]
         if not mine:
             raise BadInput(
                 f"no surface here is in the plane of {file.source}, their checkpoint or direction_digest differ; "
@@ -163,10 +164,6 @@ def _paths(surfaces: Sequence[Results], paths: Sequence[Results], variable: str)
             )
         on[mine[0]].append(file)
     return on
-
-
-def _plane(file: Results) -> tuple[str, ...]:
-    return tuple(str(file.attributes.get(name)) for name in ("checkpoint", "direction_digest"))
 
 
 def _values(layer: Results, variable: str) -> dict:

@@ -21,7 +21,7 @@ from landscape.drawing.surface import contours
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
-__all__ = ["losses", "path", "trajectories", "variances"]
+__all__ = ["losses", "path", "plane_of", "surfaces_beneath", "trajectories", "variances"]
 
 INK = COLORS[1]
 START: dict[str, Any] = {"marker": "s", "markersize": 5}
@@ -60,7 +60,7 @@ def trajectories(
         A surface in the plane of no path, or not from its end; surfaces for some of the paths only.
     """
     paths = [file for file in files if file.kind == "trajectory"]
-    surfaces = _surfaces(paths, [file for file in files if file.kind == "surface"])
+    surfaces = surfaces_beneath(paths, [file for file in files if file.kind == "surface"])
     colours = colormap(cmap)
     width = check_width(width, 4.0)
     measured = [np.where(surface.known, surface["loss"], np.nan) for surface in surfaces]
@@ -110,15 +110,16 @@ def trajectories(
     return figure
 
 
-def path(axes: Axes, alpha: np.ndarray, beta: np.ndarray) -> Axes:
+def path(axes: Axes, alpha: np.ndarray, beta: np.ndarray, *, color: str = INK) -> Axes:
     """Draw a path over what is there: a point for each checkpoint, a square where it begins, a star where it ends."""
     outline = [withStroke(linewidth=2.2, foreground="white")]
-    axes.plot(alpha, beta, color=INK, linewidth=1.1, path_effects=outline, zorder=4)
+    marker = MARKER | {"color": color}
+    axes.plot(alpha, beta, color=color, linewidth=1.1, path_effects=outline, zorder=4)
     for label in axes.texts:  # of contours: over the line, under the checkpoints
         label.set_zorder(4.5)
-    axes.plot(alpha[1:-1], beta[1:-1], marker="o", markersize=3.2, zorder=5, **MARKER)
-    axes.plot(alpha[:1], beta[:1], zorder=6, **MARKER, **START)
-    axes.plot(alpha[-1:], beta[-1:], zorder=6, **MARKER, **END)
+    axes.plot(alpha[1:-1], beta[1:-1], marker="o", markersize=3.2, zorder=5, **marker)
+    axes.plot(alpha[:1], beta[:1], zorder=6, **marker, **START)
+    axes.plot(alpha[-1:], beta[-1:], zorder=6, **marker, **END)
     axes.set_aspect("equal", adjustable="datalim" if not axes.collections else "box")
     return axes
 
@@ -156,11 +157,11 @@ def losses(axes: Axes, file: Results) -> Axes:
     return axes
 
 
-def _surfaces(paths: Sequence[Results], surfaces: Sequence[Results]) -> list[Results]:
+def surfaces_beneath(paths: Sequence[Results], surfaces: Sequence[Results]) -> list[Results]:
     """The surface in the plane of each path; none for any if there are no surfaces."""
     shown_surfaces = []
     for file in paths if surfaces else []:
-        mine = [s for s in surfaces if _plane(s) == _plane(file)]
+        mine = [s for s in surfaces if plane_of(s) == plane_of(file)]
         if not mine:
             others = ", ".join(s.source for s in surfaces)
             raise BadInput(
@@ -181,5 +182,6 @@ def _surfaces(paths: Sequence[Results], surfaces: Sequence[Results]) -> list[Res
     return shown_surfaces
 
 
-def _plane(file: Results) -> tuple[str, ...]:
+def plane_of(file: Results) -> tuple[str, ...]:
+    """What tells the plane of a path or surface from others: the network at its centre, and its directions."""
     return tuple(str(file.attributes.get(name)) for name in ("checkpoint", "direction_digest"))
