@@ -21,7 +21,7 @@ from landscape.drawing.surface import contours
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
-__all__ = ["losses", "path", "plane_of", "surfaces_beneath", "trajectories", "variances"]
+__all__ = ["losses", "path", "plane_of", "spans_decades", "surfaces_beneath", "trajectories", "variances"]
 
 INK = COLORS[1]
 START: dict[str, Any] = {"marker": "s", "markersize": 5}
@@ -147,14 +147,18 @@ def losses(axes: Axes, file: Results) -> Axes:
     axes.patch.set_visible(False)
     axes.plot(along, true, **TRUE)
     axes.plot(along, flat, **FLAT)
-    both = np.concatenate([true, flat])
-    both = both[np.isfinite(both)]
-    if both.size and both.min() > 0 and both.max() > 20 * both.min():
+    if spans_decades(np.concatenate([true, flat])):
         axes.set_yscale("log")
     axes.set(xlabel="epoch" if "epoch" in file.variables else "checkpoint", ylabel=f"{split_of([file])}loss")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     right.yaxis.set_major_locator(MaxNLocator(3))
     return axes
+
+
+def spans_decades(losses: np.ndarray) -> bool:
+    """Whether a logarithmic axis is the better one, of those that are finite."""
+    finite = losses[np.isfinite(losses)]
+    return bool(finite.size and finite.min() > 0 and finite.max() > 20 * finite.min())
 
 
 def surfaces_beneath(paths: Sequence[Results], surfaces: Sequence[Results]) -> list[Results]:
