@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Draw results files as a figure for a paper, or as a page to explore.
+"""Draw results files as a figure for a paper, a film for a talk, or a page to explore.
 
     python scripts/figure.py surfaces.pdf resnet.h5 plain.h5
     python scripts/figure.py surfaces.png resnet.h5 plain.h5 --vmax 100 --titles "with" "without shortcuts"
     python scripts/figure.py lesions.pdf resnet-single.h5 plain-single.h5 resnet-random.h5
     python scripts/figure.py path.pdf path.plane.h5 path.h5
+    python scripts/figure.py path.mp4 path.plane.h5 path.h5 --seconds 10
     python scripts/figure.py surfaces.html resnet.h5 plain.h5
     python scripts/figure.py lesions.html resnet-single.h5 resnet-random.h5
 
@@ -13,8 +14,12 @@ Lesions become the error by deleted block and the error by number of blocks dele
 interactions, orders of deletion the blocks' Shapley values, trainings the error by depth or by kind of network.
 Paths of trainings are drawn over the surfaces in their planes. Curvatures over a plane become maps; densities and
 eigenvalues of Hessians become lines in one panel.
+A film, .gif or .mp4, is of trainings: their paths grow, checkpoint by checkpoint, over the surface in their plane; each
+plane has a panel of its own, and paths measured in one plane share it. At every moment it tells the losses and how far
+the weights are off the plane. An .mp4 needs ffmpeg.
 A page is one file that any browser opens, without a network: reliefs that turn together, with the paths on them, and
-tell their numbers under the pointer; lines; or a network whose blocks are deleted by a click.
+tell their numbers under the pointer, and a player that moves along the paths; lines; or a network whose blocks are
+deleted by a click.
 """
 
 import argparse
@@ -25,10 +30,11 @@ from typing import Any
 from ensemble.drawing.draw import draw, page
 from ensemble.drawing.flow import SHOWN
 from landscape.commands.cli import Parser, run
-from landscape.drawing import PARTS, check_output, save
+from landscape.drawing import FILMS, PARTS, Film, check_film, check_output, film, save, save_film
 from landscape.drawing.document import check_page, save_page
+from landscape.drawing.drawings import check_options
 from landscape.engine.ranks import Communicator
-from landscape.engine.table import read
+from landscape.engine.table import Results, read
 from landscape.log import note
 
 WIDTHS = {"neurips": 5.5, "icml": 3.25, "icml-wide": 6.75}  # inches: of a text, a column, both columns
@@ -42,7 +48,7 @@ def inches(word: str) -> float:
 def parser() -> Parser:
     # What is not given is not passed on: the defaults are the drawing functions' own.
     p = Parser(prog="figure.py", description=__doc__, argument_default=argparse.SUPPRESS)
-    p.add_argument("out", metavar="OUT.{pdf,png,svg,html}", type=Path, help="the figure; its suffix is the format")
+    p.add_argument("out", metavar="OUT.{pdf,png,svg,gif,mp4,html}", type=Path, help="the figure; its suffix is the format")
     p.add_argument("files", metavar="IN.h5", type=Path, nargs="+", help="results files of one kind")
     g = p.add_argument_group("every figure")
     g.add_argument(
@@ -59,7 +65,7 @@ def parser() -> Parser:
         "--dpi",
         type=float,
         metavar="PIXELS",
-        help="pixels per inch, of .png and of what is rasterised in .pdf and .svg (default: 300)",
+        help="pixels per inch, of .png and films, and of what is rasterised in .pdf and .svg (default: 300, of films 150)",
     )
     g = p.add_argument_group("surfaces and lesions")
     g.add_argument(
@@ -70,6 +76,14 @@ def parser() -> Parser:
     )
     g = p.add_argument_group("lesions")
     g.add_argument("--by-depth", action="store_true", help="draw single deletions of many networks against their depth")
+    g = p.add_argument_group("films of trainings, and pages with their paths")
+    g.add_argument(
+        "--fps",
+        type=float,
+        metavar="FRAMES",
+        help="checkpoints shown per second (default: 5, or more where the film would last longer than 20 seconds)",
+    )
+    g.add_argument("--seconds", type=float, help="instead of --fps, how long the whole training takes")
     g = p.add_argument_group("flows")
     g.add_argument("--show", choices=SHOWN, help="what to draw from block to block (default: gradient)")
     g = p.add_argument_group("surfaces")
@@ -96,19 +110,26 @@ def parser() -> Parser:
     return p
 
 
+def _film(files: list[Results], **options: Any) -> Film:
+    check_options(film, options)
+    return film(files, **options)
+
+
 def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     options = vars(arguments)
     out = options.pop("out")
-    web = out.suffix == ".html"
-    out = check_page(out) if web else check_output(out)
+    check, make, save_as, saving = {
+        ".html": (check_page, page, save_page, ()),
+        **dict.fromkeys(FILMS, (check_film, _film, save_film, ("fps", "seconds", "dpi"))),
+    }.get(out.suffix, (check_output, draw, save, ("dpi",)))
+    out = check(out)
     files = [read(path) for path in options.pop("files")]
-    dpi = {} if web or "dpi" not in options else {"dpi": options.pop("dpi")}
-    drawn: Any = (page if web else draw)(files, **options)
+    how = {name: options.pop(name) for name in saving if name in options}
+    drawn: Any = make(files, **options)
     for file in files:
         if left := (~file.known).sum():
             note(f"{file.source}: {left} of {file['done'].size} points are not measured yet")
-    save_as: Callable = save_page if web else save
-    save_as(drawn, out, **dpi)
+    save_as(drawn, out, **how)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """Figures of loss surfaces and of trainings, for papers.
 
 Functions draw onto the axes that they are given and return them; `planes`, `profiles`, `curvature`, `sharpnesses`,
-`trainings` and `trajectories` compose whole figures of them, and `draw` finds which of these it takes. Only a script
-saves one. Losses are in the unit of
-their file; colours and heights of all the networks in a figure stand on one scale, a matplotlib norm.
+`trainings` and `trajectories` compose whole figures of them, and `draw` finds which of these it takes; `film` is one
+of paths that grow. Only a script saves one. Losses are in the unit of their file; colours and heights of all the networks in a figure stand on one scale, a matplotlib norm.
 """
 
+from landscape.drawing.animation import FILMS, Film, check_film, save_film
 from landscape.drawing.curvature import curvature
 from landscape.drawing.drawings import DRAWINGS, ONTO, draw
+from landscape.drawing.film import film
 from landscape.drawing.page import PARTS, contour, curves, planes, profiles
 from landscape.drawing.scale import common_norm, extension, label_of, levels_of
 from landscape.drawing.several import repeats, spaces
@@ -21,10 +22,13 @@ from landscape.drawing.trajectory import trajectories
 __all__ = [
     "COLORS",
     "DRAWINGS",
+    "FILMS",
     "ONTO",
     "PARTS",
     "STYLE",
     "SUFFIXES",
+    "Film",
+    "check_film",
     "check_output",
     "common_norm",
     "contour",
@@ -35,6 +39,7 @@ __all__ = [
     "draw",
     "eigenvalues",
     "extension",
+    "film",
     "label_of",
     "levels_of",
     "planes",
@@ -43,6 +48,7 @@ __all__ = [
     "relief",
     "repeats",
     "save",
+    "save_film",
     "sharpnesses",
     "spaces",
     "trainings",

@@ -97,7 +97,7 @@ def check_output(path: str | os.PathLike) -> Path:
     if path.suffix not in SUFFIXES:
         raise BadInput(
             f"a figure cannot be saved as {path.name}; let its name end in {', '.join(SUFFIXES)}, "
-            "or in .html for a page to explore"
+            "in .gif or .mp4 for a film of a training, or in .html for a page to explore"
         )
     if not path.parent.is_dir():
         raise BadInput(f"output folder {path.parent} does not exist; create it: mkdir -p {path.parent}")
