@@ -48,7 +48,7 @@ def path(file, **attributes):
         kind="trajectory",
         dims=("checkpoint",),
         coordinates={"checkpoint": names},
-        given={name: (("checkpoint",), way) for name in ("alpha", "beta", "off_plane")},
+        given={name: (("checkpoint",), way) for name in ("alpha", "beta", "off_plane", "distance")},
         measured={name: ("f8", np.nan, {}) for name in ("loss", "plane_loss")},
         attributes={"captured": 0.9, "loss": "cross_entropy", "checkpoint": "a"} | attributes,
     )

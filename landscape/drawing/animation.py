@@ -145,15 +145,24 @@ def _image(film: Film, i: int, dpi: float) -> np.ndarray:
 def _save_gif(film: Film, draft: Path, rate: float, dpi: float) -> None:
     """One palette for all frames, so that no colour flickers: that of the last frame, which has all that is drawn."""
     palette = Image.fromarray(_image(film, film.frames - 1, dpi)).quantize(COLOURS, Image.Quantize.MEDIANCUT)
-    frames = (
-        Image.fromarray(image).quantize(palette=palette, dither=Image.Dither.NONE) for image in images(film, dpi)
-    )
+    colours = np.reshape(palette.getpalette(), (-1, 3))
+    paper = int(colours.sum(axis=1).argmax())
+    colours[paper] = 255  # as a mean of what is nearly white it would be tinted
+
+    def frames() -> Iterator[Image.Image]:
+        for image in images(film, dpi):
+            near = np.array(Image.fromarray(image).quantize(palette=palette, dither=Image.Dither.NONE))
+            near[(image == 255).all(axis=2)] = paper
+            frame = Image.fromarray(near)
+            frame.putpalette(colours.astype(np.uint8).tobytes())
+            yield frame
+
     # A GIF counts in hundredths of a second: each frame ends at the nearest one.
     ends = np.round(100 / rate * np.arange(1, film.frames + 1)).astype(int)
     ends[-1] += round(100 * REST)
     durations = (10 * np.diff(ends, prepend=0)).tolist()
-    first = next(frames)
-    first.save(draft, "GIF", save_all=True, append_images=frames, duration=durations, loop=0, disposal=1)
+    first, *others = frames()
+    first.save(draft, "GIF", save_all=True, append_images=others, duration=durations, loop=0, disposal=1)
 
 
 def _save_mp4(film: Film, draft: Path, rate: float, dpi: float) -> None:

@@ -36,7 +36,7 @@ from landscape.drawing.trajectory import (
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
-__all__ = ["Moments", "film", "moments_of", "off_plane"]
+__all__ = ["INKS", "Moments", "film", "known", "moments_of", "off_plane"]
 
 OWN = "principal components of the path"  # how a path says that its plane is that of its own components
 INKS = tuple(COLORS[i] for i in (1, 3, 6, 4, 5, 0, 2))  # of paths, those first that are seen best over a surface
@@ -74,19 +74,11 @@ def moments_of(paths: Sequence[Results]) -> Moments:
 
     A path measured in the plane of another one's components ends, in its file, with the network at the centre. That is
     the end of the other path, and left out where both are shown.
-
-    Raises
-    ------
-    BadInput
-        A path has one checkpoint.
     """
     theirs = {plane_of(file) for file in paths if file.attributes.get("directions") == OWN}
     lengths = [
         len(file["alpha"]) - (file.attributes.get("directions") != OWN and plane_of(file) in theirs) for file in paths
     ]
-    for file, length in zip(paths, lengths, strict=True):
-        if length < 2:
-            raise BadInput(f"{file.source} has one checkpoint, of which there is no film; give a path of 2 or more")
     along = [file.variables.get("epoch", np.zeros(0))[:length] for file, length in zip(paths, lengths, strict=True)]
     name = "epoch"
     if not all(len(epochs) and (np.diff(epochs) > 0).all() for epochs in along):
@@ -145,6 +137,9 @@ def film(
         raise BadInput(f"a film shows paths of trainings, with the surfaces in their planes, but {kinds}; give others")
     beneath = surfaces_beneath(paths, [file for file in files if file.kind == "surface"])
     moments, names, colours = moments_of(paths), titles_of(paths, titles), colormap(cmap)
+    for file, along in zip(paths, moments.along, strict=True):
+        if len(along) < 2:
+            raise BadInput(f"{file.source} has one checkpoint, of which there is no film; give a path of 2 or more")
     planes: dict[tuple, list[int]] = {}
     for i, file in enumerate(paths):
         planes.setdefault(plane_of(file), []).append(i)
@@ -292,7 +287,7 @@ def _curves(
         looks |= {"loss": (TRUE | {"markersize": 3}) if alone else {"color": ink}}
         for name, look in looks.items():
             if name in file.variables:
-                y = _known(file, name)[: len(x)]
+                y = known(file, name)[: len(x)]
                 losses.append(y)
                 lines.append((loss.plot(x, y, **look | HEADED)[0], x, y, number))
         y = off_plane(file)[: len(x)]
@@ -323,7 +318,7 @@ def _lines(file: Results, name: str | None) -> list[list[str]]:
     test = "test_loss" in file.variables
     for variable, label in {"loss": f"{split_of([file])}loss", "test_loss": "test loss"}.items():
         if variable == "loss" or test:
-            lines.append([f"{label} {_said(value)}" for value in _known(file, variable)])
+            lines.append([f"{label} {_said(value)}" for value in known(file, variable)])
     lines.append(
         [f"{part:.2f} ‖θ − θ*‖ off the plane" if part == part else "θ = θ*, in the plane" for part in off_plane(file)]
     )
@@ -353,7 +348,7 @@ def _telling(
     return show
 
 
-def _known(file: Results, name: str) -> np.ndarray:
+def known(file: Results, name: str) -> np.ndarray:
     """A loss at each checkpoint; NaN where it is not measured, or not finite."""
     return np.where(file["done"] & np.isfinite(file[name]), file[name], np.nan)
 

@@ -1,4 +1,4 @@
-"""Pages of loss surfaces to explore: reliefs that turn together on one scale, and lines."""
+"""Pages of loss surfaces to explore: reliefs that turn together on one scale, with a player of paths; and lines."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from importlib.resources import files as resources
 import numpy as np
 from matplotlib.colors import LogNorm
 
+from landscape.drawing.animation import pace
 from landscape.drawing.document import document, packed, plain, provenance
+from landscape.drawing.film import INKS, known, moments_of, off_plane
 from landscape.drawing.interactive import examples, line, path, relief
-from landscape.drawing.page import loss_label, titles_of
+from landscape.drawing.page import loss_label, split_of, titles_of
 from landscape.drawing.scale import common_norm, limits_of
 from landscape.drawing.trajectory import plane_of
 from landscape.drawing.views import metrics_of, shown
@@ -22,6 +24,12 @@ __all__ = ["line_page", "surface_page"]
 
 HELP = "Point at the surface for its numbers; drag to turn it, scroll to zoom."
 UNKNOWN, MEASURED, INTERPOLATED = 0, 1, 2
+_PLAYER = """<div class="controls">
+<button id="play">play</button>
+<label>moment <input type="range" id="moment" min="0" max="{}" step="1"></label>
+<output id="clock"></output>
+<span class="note">Space plays, ← and → step.</span>
+</div>"""
 
 
 def surface_page(
@@ -33,6 +41,8 @@ def surface_page(
     linear: bool = False,
     cmap: str = "viridis",
     variable: str = "loss",
+    fps: float | None = None,
+    seconds: float | None = None,
 ) -> str:
     """A page of reliefs side by side, on one scale and under one camera.
 
@@ -44,6 +54,7 @@ def surface_page(
     vmin, vmax, linear : the scale that the page opens with; see `common_norm`
     cmap : name of a colour map
     variable : which loss, where a file has several: test_loss, mse, objective, …
+    fps, seconds : of the player of the paths, see `landscape.drawing.animation.pace`
 
     Returns
     -------
@@ -57,6 +68,7 @@ def surface_page(
     """
     surfaces = [file for file in files if file.kind != "trajectory"]
     on = _paths(surfaces, [file for file in files if file.kind == "trajectory"], variable)
+    player, players = _player(on, fps, seconds)
     titles = titles_of(surfaces, titles)
     planes = [_planes(shown(file, variable)) for file in surfaces]
     for file in surfaces:
@@ -67,15 +79,17 @@ def surface_page(
     for i, (surface, title, layers) in enumerate(zip(surfaces, titles, planes, strict=True)):
         figure = relief([layer for _, layer in layers], label, cmap=cmap, opacity=0.85 if on[i] else 1.0)
         paths = on[i]
-        for file in paths:
-            figure.add_traces(path(file))
+        for each, file in zip(players[i], paths, strict=True):
+            each["first"] = len(figure.data)
+            figure.add_traces(path(file, each["color"], each["name"]))
         panels.append({"figure": plain(figure), "values": [_values(layer, variable) for _, layer in layers]})
         panels[-1]["metrics"] = [_metrics(layer, variable) for _, layer in layers]
         panels[-1]["name"] = variable if variable in np.atleast_1d(surface.attributes.get("metrics", [])) else "loss"
-        body += _panel(i, title, _notes(layers, paths), [surface, *paths])
+        panels[-1]["paths"] = players[i]
+        body += _panel(i, title, _notes(layers, paths), [surface, *paths], [each["color"] for each in players[i]])
     losses = [layer["loss"][layer.known] for layers in planes for _, layer in layers]
     names = max(([name for name, _ in layers] for layers in planes), key=len)
-    return _page(f"Loss surface: {', '.join(titles)}", panels, body, _scales(losses, vmin, vmax, linear), names)
+    return _page(f"Loss surface: {', '.join(titles)}", panels, body, _scales(losses, vmin, vmax, linear), names, player)
 
 
 def line_page(
@@ -104,7 +118,9 @@ def line_page(
     return _page(f"Loss along a line: {', '.join(titles)}", [{"figure": plain(figure)}], body, scales, [])
 
 
-def _page(title: str, panels: list, body: list[str], scales: dict, layers: list[str]) -> str:
+def _page(
+    title: str, panels: list, body: list[str], scales: dict, layers: list[str], player: dict | None = None
+) -> str:
     picks = "".join(f'<option value="{i}">{escape(name)}</option>' for i, name in enumerate(layers))
     pick = f'<label>plane <select id="layer">{picks}</select></label>' * (len(layers) > 1)
     turn = '<span><button id="above">from above</button> <button id="side">from the side</button></span>'
@@ -118,19 +134,55 @@ def _page(title: str, panels: list, body: list[str], scales: dict, layers: list[
         pick,
         turn * ("scene" in panels[0]["figure"]["layout"]),
         "</div>",
+        *(_PLAYER.format(len(player["moments"]) - 1) for player in [player] if player),
         '<div class="panels">',
         *body,
         "</div>",
     ]
-    script = (resources(__package__) / "surface.js").read_text("utf-8")
-    return document(title, "\n".join(controls), {"panels": panels, "scales": scales}, script)
+    names = ["surface.js", "film.js"] if player else ["surface.js"]
+    script = "\n".join((resources(__package__) / name).read_text("utf-8") for name in names)
+    data = {"panels": panels, "scales": scales, **({"player": player} if player else {})}
+    return document(title, "\n".join(controls), data, script)
 
 
-def _panel(i: int, title: str | None, notes: Sequence[str], files: Sequence[Results]) -> list[str]:
+def _player(on: Sequence[Sequence[Results]], fps: float | None, seconds: float | None) -> tuple[dict | None, list]:
+    """What the page's player shows, the moments of all paths; and of each surface what is told of its paths."""
+    paths = [file for each in on for file in each]
+    if not paths:
+        if (fps, seconds) != (None, None):
+            raise BadInput("--fps and --seconds are of paths of trainings, and none is here; leave them out")
+        return None, [[] for _ in on]
+    moments, names = moments_of(paths), titles_of(paths)
+    player = {
+        "moments": [f"{moments.name} {time:g}" for time in moments.times],
+        "fps": pace(len(moments.times), fps, seconds),
+    }
+    told, i = [], 0
+    for mine in on:
+        told.append([])
+        for j, file in enumerate(mine):
+            losses = {"loss": f"{split_of([file])}loss", "test_loss": "test loss"}
+            told[-1].append(
+                {
+                    "name": names[i] if len(mine) > 1 else None,
+                    "color": INKS[j % len(INKS)],
+                    "numbers": moments.numbers[i].tolist(),
+                    "known": [[label, packed(known(file, each))] for each, label in losses.items() if each in file],
+                    "off": packed(off_plane(file)),
+                }
+            )
+            i += 1
+    return player, told
+
+
+def _panel(
+    i: int, title: str | None, notes: Sequence[str], files: Sequence[Results], inks: Sequence[str] = ()
+) -> list[str]:
     return [
         '<section class="panel">',
         "" if title is None else f'<h2>{escape(title)}</h2><p class="readout" id="readout-{i}">{HELP}</p>',
         f'<div class="plot" id="plot-{i}"></div>',
+        *(f'<p class="path" id="path-{i}-{j}" style="border-color: {ink}"></p>' for j, ink in enumerate(inks)),
         *(f'<p class="note">{escape(note)}</p>' for note in notes),
         provenance(files),
         "</section>",
@@ -196,7 +248,7 @@ def _notes(layers: Sequence[tuple[str, Results]], paths: Sequence[Results]) -> l
         captured = 100 * file.attributes["captured"]
         notes.append(
             f"{captured:.3g} % of the path's variance lies in this plane; the path leaves it, so its loss is not the "
-            "surface's"
+            "surface's, which is that of the plane through θ*, the network at (0, 0), at all moments"
         )
     return notes
 

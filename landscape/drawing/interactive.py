@@ -76,7 +76,7 @@ def relief(layers: Sequence[Results], label: str, *, cmap: str = "viridis", opac
     return figure
 
 
-def path(file: Results) -> list:
+def path(file: Results, color: str = INK, name: str | None = None) -> list:
     """A training's path as plotly traces: at its own loss, at that of the nearest points in the plane, strokes between.
 
     The checkpoints lie off the plane, so the path is no line on the surface.
@@ -84,6 +84,8 @@ def path(file: Results) -> list:
     Parameters
     ----------
     file : of kind "trajectory"
+    color : of the path
+    name : of the path, where there are several
     """
     go = plotly().graph_objects
     along, across, done = file["alpha"], file["beta"], file["done"]
@@ -108,9 +110,9 @@ def path(file: Results) -> list:
             y=across,
             z=true,
             mode="lines+markers",
-            line={"color": INK, "width": 5},
-            marker={"color": INK, "size": size, "symbol": symbol},
-            name="path, at its own loss: it leaves the plane (square to diamond)",
+            line={"color": color, "width": 5},
+            marker={"color": color, "size": size, "symbol": symbol},
+            name=f"{escape(name or 'path', quote=False)}, at its own loss: it leaves the plane (square to diamond)",
             **labels,
         ),
         go.Scatter3d(

@@ -9,13 +9,14 @@ const kinds = page.scales.kinds;
 const state = { kind: page.scales.first, layer: 0, camera: VIEWS.side };
 
 // What a panel is made of: its figure, of every trace the losses, and of every plane what else is known of its points.
-const panels = page.panels.map(({ figure, name, values = [], metrics = [] }, i) => {
+const panels = page.panels.map(({ figure, name, values = [], metrics = [], paths = [] }, i) => {
   const { data, layout } = figure;
   const losses = data.map((trace) => (layout.scene ? unpacked(trace.z) : null));
   data.forEach((trace) => ["x", "y"].forEach((name) => { trace[name] = axis(trace[name]); }));
   const planes = data.filter((trace) => trace.type === "surface").length;
   return {
-    name, div: element(`plot-${i}`), readout: element(`readout-${i}`), data, layout, losses, planes,
+    name, div: element(`plot-${i}`), readout: element(`readout-${i}`), data, layout, losses, planes, paths,
+    ends: data.map(() => Infinity), // of how many points of a trace are shown; see film.js
     values: values.map((all) => Object.fromEntries(Object.entries(all).map(([name, spec]) => [name, unpacked(spec)]))),
     metrics: metrics.map((all) => Object.entries(all).map(([name, parts]) => [name, ...parts.map(unpacked)])),
   };
@@ -72,7 +73,7 @@ function draw() {
     if (panel.layout.scene) {
       const marks = ticks();
       panel.data.forEach((trace, k) => {
-        const heights = Float32Array.from(panel.losses[k], height);
+        const heights = Float32Array.from(panel.losses[k], (loss, i) => (i < panel.ends[k] ? height(loss) : NaN));
         trace.z = trace.type === "surface" ? rows(heights, trace.x.length) : heights;
         if (trace.type === "surface") {
           Object.assign(trace, { cmin: ends[0], cmax: ends[1], visible: k === Math.min(state.layer, panel.planes - 1) });
