@@ -27,7 +27,8 @@ USUAL, LONGEST = 5.0, 20.0  # frames a second, and seconds, unless asked otherwi
 FASTEST = 50.0  # frames a second: browsers slow down a GIF that has more
 REST = 1.5  # seconds for which the last frame stays
 SMOOTH = 25  # frames a second of an .mp4 at least; some players stumble over fewer
-COLOURS = 255  # of a GIF, which has 256: Pillow marks what has not changed with one more
+COLOURS = 254  # of a GIF, which has 256: white is one more, and Pillow marks with another what has not changed
+PAPER = (255, 255, 255)
 
 
 class Film(NamedTuple):
@@ -145,16 +146,16 @@ def _image(film: Film, i: int, dpi: float) -> np.ndarray:
 def _save_gif(film: Film, draft: Path, rate: float, dpi: float) -> None:
     """One palette for all frames, so that no colour flickers: that of the last frame, which has all that is drawn."""
     palette = Image.fromarray(_image(film, film.frames - 1, dpi)).quantize(COLOURS, Image.Quantize.MEDIANCUT)
-    colours = np.reshape(palette.getpalette(), (-1, 3))
-    paper = int(colours.sum(axis=1).argmax())
-    colours[paper] = 255  # as a mean of what is nearly white it would be tinted
+    colours = np.reshape(palette.getpalette(), (-1, 3))[:COLOURS]
+    colours = np.concatenate([colours, [PAPER]]).astype(np.uint8)  # among those found it may be a tinted mean
+    palette.putpalette(colours.tobytes())
 
     def frames() -> Iterator[Image.Image]:
         for image in images(film, dpi):
             near = np.array(Image.fromarray(image).quantize(palette=palette, dither=Image.Dither.NONE))
-            near[(image == 255).all(axis=2)] = paper
+            near[(image == PAPER).all(axis=2)] = len(colours) - 1
             frame = Image.fromarray(near)
-            frame.putpalette(colours.astype(np.uint8).tobytes())
+            frame.putpalette(colours.tobytes())
             yield frame
 
     # A GIF counts in hundredths of a second: each frame ends at the nearest one.

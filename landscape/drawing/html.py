@@ -181,8 +181,8 @@ def _panel(
     return [
         '<section class="panel">',
         "" if title is None else f'<h2>{escape(title)}</h2><p class="readout" id="readout-{i}">{HELP}</p>',
-        f'<div class="plot" id="plot-{i}"></div>',
         *(f'<p class="path" id="path-{i}-{j}" style="border-color: {ink}"></p>' for j, ink in enumerate(inks)),
+        f'<div class="plot" id="plot-{i}"></div>',
         *(f'<p class="note">{escape(note)}</p>' for note in notes),
         provenance(files),
         "</section>",
