@@ -48,7 +48,11 @@ def path(file, **attributes):
         kind="trajectory",
         dims=("checkpoint",),
         coordinates={"checkpoint": names},
-        given={name: (("checkpoint",), way) for name in ("alpha", "beta", "off_plane", "distance")},
+        given={
+            **{name: (("checkpoint",), way) for name in ("alpha", "beta")},
+            "off_plane": (("checkpoint",), way**2),
+            "distance": (("checkpoint",), np.sqrt(2 * way**2 + way**4)),
+        },
         measured={name: ("f8", np.nan, {}) for name in ("loss", "plane_loss")},
         attributes={"captured": 0.9, "loss": "cross_entropy", "checkpoint": "a"} | attributes,
     )

@@ -42,6 +42,10 @@ draw gates "$out/gates.h5"
 draw interpolation $surfaces/line-frozen.h5 $surfaces/line-recalibrated.h5 --titles frozen recalibrated
 draw trajectories $surfaces/path-plain-56.h5 $surfaces/plane-plain-56.h5 $surfaces/path-resnet-56.h5 $surfaces/plane-resnet-56.h5
 
+# A film of two trainings
+python scripts/figure.py "$out/film.gif" $surfaces/path-plain-56.h5 $surfaces/plane-plain-56.h5 $surfaces/path-resnet-56.h5 \
+    $surfaces/plane-resnet-56.h5 --dpi 110 --fps 4
+
 # The Hessian, and sharpness
 draw sharpness $surfaces/sharpness-plain-20.h5 $surfaces/sharpness-resnet-20.h5 $surfaces/sharpness-plain-56.h5 \
     $surfaces/sharpness-resnet-56.h5

@@ -52,3 +52,6 @@ def test_the_gallery_has_every_figure_that_its_script_draws():
     } | set(re.findall(r"figure\.py \"\$out/(page-\w+)\.html", script))
     assert drawn == {path.stem for path in gallery.glob("*.png")}
     assert drawn == set(re.findall(r"\]\(([\w-]+)\.png\)", (gallery / "README.md").read_text()))
+    films = set(re.findall(r"figure\.py \"\$out/(\w+)\.gif", script))
+    assert films == {path.stem for path in gallery.glob("*.gif")}
+    assert films == set(re.findall(r"\]\((\w+)\.gif\)", (gallery / "README.md").read_text()))

@@ -161,6 +161,39 @@ def test_a_path_without_its_surface_and_one_of_another_loss_are_refused(tmp_path
         surface_page([file, surface(tmp_path / "c.h5", BOWL, loss="mse")])
 
 
+def test_the_player_has_a_moment_for_each_checkpoint_and_its_numbers(tmp_path):
+    file = path(tmp_path / "path.h5")
+    data = data_of(surface_page([file, surface(tmp_path / "a.h5", BOWL)], seconds=2.0))
+    assert data["player"] == {"moments": [f"checkpoint {i}" for i in range(4)], "fps": 2.0}
+    (panel,) = data["panels"]
+    (player,) = panel["paths"]
+    assert panel["figure"]["data"][player["first"]]["name"].startswith("path, at its own loss")
+    assert player["numbers"] == [1, 2, 3, 4] and player["name"] is None
+    ((label, loss),) = player["known"]
+    assert label == "loss"  # of no split that is told
+    np.testing.assert_array_equal(array_of(loss), file["loss"])
+    np.testing.assert_allclose(array_of(player["off"]), file["off_plane"] / file["distance"])
+
+
+def test_paths_in_one_plane_have_names_and_colours_of_their_own(tmp_path):
+    two = [path(tmp_path / f"{name}.h5", network=name) for name in ("sgd", "adam")]
+    text = surface_page([*two, surface(tmp_path / "a.h5", BOWL)])
+    (panel,) = data_of(text)["panels"]
+    traces = [panel["figure"]["data"][each["first"]] for each in panel["paths"]]
+    assert [each["name"] for each in panel["paths"]] == ["sgd", "adam"]
+    assert [trace["name"].split(",")[0] for trace in traces] == ["sgd", "adam"]
+    colours = [trace["line"]["color"] for trace in traces]
+    assert colours[0] != colours[1] and re.findall('class="path" .*border-color: (#\\w+)', text) == colours
+
+
+def test_a_page_without_paths_has_no_player(tmp_path):
+    file = surface(tmp_path / "a.h5", BOWL)
+    text = surface_page([file])
+    assert 'id="play"' not in text and "player" not in data_of(text)
+    with pytest.raises(BadInput, match="fps and seconds are of paths of trainings, and none is here"):
+        surface_page([file], fps=3.0)
+
+
 def test_losses_below_zero_have_no_log_scale(tmp_path):
     scales = data_of(surface_page([surface(tmp_path / "a.h5", BOWL - 1)]))["scales"]
     assert scales["first"] == "linear" and scales["kinds"].keys() == {"linear"}
@@ -346,6 +379,32 @@ def test_the_scale_and_the_clip_level_change_the_heights(visit, tmp_path):
     assert page.evaluate("element('plot-0')._fullLayout.scene.zaxis.range[1]") > top
     page.get_by_label("log").check()
     np.testing.assert_allclose(heights(page), np.log10(np.clip(RIDGES, 2, 500)), rtol=1e-6)
+
+
+SHOWN = "Array.from(element('plot-0').data.at(-3).z).filter(Number.isFinite).length"
+
+
+def test_a_path_is_played_and_stepped_through(visit, tmp_path):
+    page = visit(surface_page([path(tmp_path / "path.h5"), surface(tmp_path / "a.h5", BOWL)], fps=20.0), RELIEF)
+    assert page.evaluate(SHOWN) == 4  # the page opens with the whole path
+    page.keyboard.press("Home")
+    assert (page.locator("#clock").inner_text(), page.evaluate(SHOWN)) == ("checkpoint 0", 1)
+    page.keyboard.press("ArrowRight")
+    assert (page.locator("#clock").inner_text(), page.evaluate(SHOWN)) == ("checkpoint 1", 2)
+    file = read(tmp_path / "path.h5")
+    off = file["off_plane"][1] / file["distance"][1]
+    assert page.locator("#path-0-0").inner_text() == f"loss 1.5 · {off:.2f} ‖θ − θ*‖ off the plane"
+    assert page.evaluate("element('plot-0').data.at(-3).marker.size[1]") == 8
+    page.locator("#moment").fill("2")
+    assert page.evaluate(SHOWN) == 3
+    page.get_by_label("linear").check()  # another scale is of the same moment
+    assert page.evaluate(SHOWN) == 3
+    page.locator("h1").click()
+    page.keyboard.press("End")
+    page.get_by_role("button", name="play").click()
+    page.wait_for_function("() => element('play').textContent === 'play' && slider.value === '3'")
+    assert page.evaluate(SHOWN) == 4
+    assert heights(page).shape == BOWL.shape
 
 
 def test_another_plane_is_shown_when_it_is_chosen(visit, tmp_path):
