@@ -48,7 +48,9 @@ def inches(word: str) -> float:
 def parser() -> Parser:
     # What is not given is not passed on: the defaults are the drawing functions' own.
     p = Parser(prog="figure.py", description=__doc__, argument_default=argparse.SUPPRESS)
-    p.add_argument("out", metavar="OUT.{pdf,png,svg,gif,mp4,html}", type=Path, help="the figure; its suffix is the format")
+    p.add_argument(
+        "out", metavar="OUT.{pdf,png,svg,gif,mp4,html}", type=Path, help="the figure, film or page, by its suffix"
+    )
     p.add_argument("files", metavar="IN.h5", type=Path, nargs="+", help="results files of one kind")
     g = p.add_argument_group("every figure")
     g.add_argument(
@@ -65,7 +67,7 @@ def parser() -> Parser:
         "--dpi",
         type=float,
         metavar="PIXELS",
-        help="pixels per inch, of .png and films, and of what is rasterised in .pdf and .svg (default: 300, of films 150)",
+        help="pixels per inch, of .png, films, and what is rasterised in .pdf and .svg (default: 300, films 150)",
     )
     g = p.add_argument_group("surfaces and lesions")
     g.add_argument(
@@ -118,10 +120,14 @@ def _film(files: list[Results], **options: Any) -> Film:
 def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     options = vars(arguments)
     out = options.pop("out")
-    check, make, save_as, saving = {
-        ".html": (check_page, page, save_page, ()),
-        **dict.fromkeys(FILMS, (check_film, _film, save_film, ("fps", "seconds", "dpi"))),
-    }.get(out.suffix, (check_output, draw, save, ("dpi",)))
+    check: Callable = check_output
+    make: Callable = draw
+    save_as: Callable = save
+    saving: tuple[str, ...] = ("dpi",)
+    if out.suffix == ".html":
+        check, make, save_as, saving = check_page, page, save_page, ()
+    elif out.suffix in FILMS:
+        check, make, save_as, saving = check_film, _film, save_film, ("dpi", "fps", "seconds")
     out = check(out)
     files = [read(path) for path in options.pop("files")]
     how = {name: options.pop(name) for name in saving if name in options}

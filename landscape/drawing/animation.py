@@ -146,8 +146,8 @@ def _image(film: Film, i: int, dpi: float) -> np.ndarray:
 def _save_gif(film: Film, draft: Path, rate: float, dpi: float) -> None:
     """One palette for all frames, so that no colour flickers: that of the last frame, which has all that is drawn."""
     palette = Image.fromarray(_image(film, film.frames - 1, dpi)).quantize(COLOURS, Image.Quantize.MEDIANCUT)
-    colours = np.reshape(palette.getpalette(), (-1, 3))[:COLOURS]
-    colours = np.concatenate([colours, [PAPER]]).astype(np.uint8)  # among those found it may be a tinted mean
+    means = np.reshape(palette.getpalette() or [], (-1, 3))[:COLOURS]
+    colours = np.concatenate([means, [PAPER]]).astype(np.uint8)  # among the means white may be tinted
     palette.putpalette(colours.tobytes())
 
     def frames() -> Iterator[Image.Image]:
@@ -191,7 +191,9 @@ def _save_mp4(film: Film, draft: Path, rate: float, dpi: float) -> None:
         _, errors = process.communicate()
     if process.returncode:
         last = (errors.decode(errors="replace").strip().splitlines() or ["it does not say why"])[-1]
-        raise BadInput(f"ffmpeg cannot make an .mp4: {last}; let the name end in .gif or .html, or install another ffmpeg")
+        raise BadInput(
+            f"ffmpeg cannot make an .mp4: {last}; let the name end in .gif or .html, or install another ffmpeg"
+        )
 
 
 def _ffmpeg() -> str:

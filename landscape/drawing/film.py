@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from landscape.drawing.animation import Film
 from landscape.drawing.page import LINE, arranged, colour_bar, legend, loss_label, notes_of, panel, split_of, titles_of
 from landscape.drawing.scale import common_norm, extension, label_of
-from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width, colormap, wrapped
+from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width, colormap
 from landscape.drawing.surface import contours
 from landscape.drawing.trajectory import (
     END,
@@ -156,15 +156,16 @@ def film(
     line = LINE * arranged(notes, width)[1] + 0.02
     above = line + LINE * rows
     foot = UNDER + above + (0.56 if surfaces else 0.04)
-    told = [[_lines(paths[i], names[i] if len(paths) > 1 else None) for i in group] for group in together]
+    texts = [[_lines(paths[i], names[i] if len(paths) > 1 else None) for i in group] for group in together]
     shows: list[Show] = []
     with matplotlib.rc_context(STYLE):
-        figure, places = _sheet(width, foot, len(together), max(sum(map(len, each)) for each in told))
-        clock = figure.text(*places[0][-1], "", fontsize=10, va="top", ha="left" if len(together) == 1 else "center")
+        figure, places = _sheet(width, foot, len(together), max(sum(map(len, each)) for each in texts))
+        left, top = places[0][-1]
+        clock = figure.text(left, top, "", fontsize=10, va="top", ha="left" if len(together) == 1 else "center")
         for j, (group, (map_axes, loss, off, spot, _)) in enumerate(zip(together, places, strict=True)):
             mine = [paths[i] for i in group]
             inks = [INKS[i % len(INKS)] for i in range(len(group))]
-            numbers, along = ([each[i] for i in group] for each in (moments.numbers, moments.along))
+            numbers, times = ([each[i] for i in group] for each in (moments.numbers, moments.along))
             if surfaces:
                 x, y = (surfaces[j].coordinates[letter] for letter in "xy")
                 how: dict[str, Any] = {"levels": levels, "cmap": colours}
@@ -177,8 +178,8 @@ def film(
                 map_axes.set_title(names[0], wrap=True)
             shows += [
                 _growing(map_axes, mine, numbers, inks),
-                _curves(loss, off, mine, along, numbers, inks, moments),
-                _telling(figure, spot, told[j], numbers, inks),
+                _curves(loss, off, mine, times, numbers, inks, moments),
+                _telling(figure, spot, texts[j], numbers, inks),
             ]
         place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, line / figure.get_figheight())}
         figure.legend(handles=keys, ncols=beside, fontsize=NOTE, columnspacing=1.2, borderpad=0.1, **place)
@@ -328,17 +329,17 @@ def _lines(file: Results, name: str | None) -> list[list[str]]:
 def _telling(
     figure: Figure,
     spot: tuple[float, float],
-    told: Sequence[Sequence[Sequence[str]]],
+    of_paths: Sequence[Sequence[Sequence[str]]],
     numbers: Sequence[np.ndarray],
     inks: Sequence[str],
 ) -> Show:
     """What is told of each path, at its last checkpoint so far."""
     left, top = spot
     texts: list[tuple[Text, Sequence[str], np.ndarray]] = []
-    for lines, number, ink in zip(told, numbers, inks, strict=True):
+    for lines, number, ink in zip(of_paths, numbers, inks, strict=True):
         for line in lines:
             y = top - (len(texts) + 0.75) * TEXT / figure.get_figheight()
-            colour = ink if len(told) > 1 else "black"
+            colour = ink if len(of_paths) > 1 else "black"
             texts.append((figure.text(left, y, "", fontsize=7, va="baseline", color=colour), line, number))
 
     def show(i: int) -> None:

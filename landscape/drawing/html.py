@@ -157,12 +157,13 @@ def _player(on: Sequence[Sequence[Results]], fps: float | None, seconds: float |
         "moments": [f"{moments.name} {time:g}" for time in moments.times],
         "fps": pace(len(moments.times), fps, seconds),
     }
-    told, i = [], 0
+    players: list[list[dict]] = []
+    i = 0
     for mine in on:
-        told.append([])
+        players.append([])
         for j, file in enumerate(mine):
             losses = {"loss": f"{split_of([file])}loss", "test_loss": "test loss"}
-            told[-1].append(
+            players[-1].append(
                 {
                     "name": names[i] if len(mine) > 1 else None,
                     "color": INKS[j % len(INKS)],
@@ -172,7 +173,7 @@ def _player(on: Sequence[Sequence[Results]], fps: float | None, seconds: float |
                 }
             )
             i += 1
-    return player, told
+    return player, players
 
 
 def _panel(

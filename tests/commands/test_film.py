@@ -77,7 +77,8 @@ def test_an_mp4_plays(short, tmp_path):
     assert "yuv420p" in said
     minutes, seconds = re.search(r"Duration: 00:(\d+):([\d.]+)", said).groups()
     assert int(minutes) * 60 + float(seconds) == pytest.approx(4 / 2 + 1.5, abs=0.3)
-    subprocess.run([ffmpeg, "-v", "error", "-sseof", "-0.2", "-i", tmp_path / "a.mp4", "-frames:v", "1", tmp_path / "a.png"])
+    last_frame = ["-sseof", "-0.2", "-i", tmp_path / "a.mp4", "-frames:v", "1", tmp_path / "a.png"]
+    subprocess.run([ffmpeg, "-v", "error", *last_frame])
     *_, last = images(short, 60)
     with Image.open(tmp_path / "a.png") as image:
         shown = np.asarray(image.convert("RGB"), float)[: last.shape[0], : last.shape[1]]

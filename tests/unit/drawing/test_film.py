@@ -71,7 +71,9 @@ def test_each_checkpoint_is_a_frame_and_the_head_of_the_path_in_it(files):
         (head,), (start,) = marks(axes, "*"), marks(axes, "s")
         assert head.get_xydata().tolist() == [[ALPHA[k], BETA[k]]]
         assert start.get_xydata().tolist() == [[ALPHA[0], BETA[0]]]
-        whole = [line.get_xydata() for line in axes.lines if line.get_color() == INKS[0] and line.get_linestyle() == "-"]
+        whole = [
+            line.get_xydata() for line in axes.lines if line.get_color() == INKS[0] and line.get_linestyle() == "-"
+        ]
         np.testing.assert_array_equal(whole, [np.column_stack([ALPHA, BETA])[: k + 1]])
         assert texts(made)[0] == f"checkpoint {k}"
 
@@ -274,7 +276,11 @@ def test_a_film_that_cannot_be_saved_says_why_and_changes_nothing(tmp_path, monk
     (tmp_path / "a.gif").write_bytes(b"before")
     for name, how, words in (
         ("a.webm", {}, r"cannot be saved as a.webm; let its name end in .gif, .mp4, or in .html"),
-        ("a.mp4", {}, r"made by ffmpeg, which is not on PATH here; install it .*, or let the name end in .gif or .html"),
+        (
+            "a.mp4",
+            {},
+            "made by ffmpeg, which is not on PATH here; install it .*, or let the name end in .gif or .html",
+        ),
         ("new/a.gif", {}, "output folder .* does not exist"),
         ("a.gif", {"dpi": 1.0}, "1 pixels an inch make no film"),
         ("a.gif", {"fps": 60.0}, "60 frames a second are not shown"),
