@@ -27,8 +27,8 @@ def help() -> str:
     for name, path in commands().items():
         first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
         lines.append(f"  {name:<12} {first}")
-    lines += ["", "skipscape COMMAND --help tells the options of one. On many ranks:"]
-    lines += ["  mpiexec -n 4 python -m mpi4py -m skipscape surface …"]
+    lines += ["", "skipscape COMMAND --help tells the options of one. On all GPUs or cores of this machine:"]
+    lines += ["  skipscape surface … --ranks all"]
     return "\n".join(lines)
 
 

@@ -38,7 +38,8 @@ CALLED = {
     "trainings": (trainings,),
     "trajectory": (trajectory, Evaluator.from_checkpoint),
 }
-OF_COMMANDS = {"help", "verbose", "csv", "latex"}  # what is said and written besides
+# What is said and written besides; and --ranks, which starts processes: a call takes part in those that there are.
+OF_COMMANDS = {"help", "verbose", "csv", "latex", "mpi_ranks"}
 OF_CALLS = {"comm", "evaluate", "plane"}  # objects
 # Of the evaluator: networks are trained on the other split.
 OTHERWISE = {(name, "split") for name in ("lesion", "paths", "redundancy")}
