@@ -14,6 +14,9 @@ from landscape import __version__
 from landscape.errors import did_you_mean
 
 HERE = Path(__file__).parent
+# Those that take --ranks, which is to be known before torch is imported.
+MEASURING = ("curvature", "flow", "identity", "lesion", "paths", "redundancy", "reuse", "sharpness", "surface")
+MEASURING += ("trainings", "trajectory")
 
 
 def commands() -> dict[str, Path]:
@@ -41,11 +44,14 @@ def main() -> None:
         print(f"skipscape {__version__}")
     elif name in commands():
         sys.argv = ["skipscape", name, *words]
+        from landscape.commands.cli import RanksAlone, run
+        from landscape.commands.launch import typed_ranks
+
+        if name in MEASURING and typed_ranks(words):
+            run(print, RanksAlone(prog=f"skipscape {name}"), words)
         module = runpy.run_path(str(commands()[name]))
         parser = module["parser"]()
         parser.prog = f"skipscape {name}"
-        from landscape.commands.cli import run
-
         run(module["main"], parser, words)
     else:
         print(

@@ -26,12 +26,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
-from landscape.commands.launch import command_on, number_of, start, started_by, without_ranks
+from landscape.commands.launch import command_on, number_of, start, started_by, typed_ranks, without_ranks
 from landscape.engine.ranks import Communicator, SerialComm, collective_errors, world
 from landscape.errors import COMMAND, SCRIPT, BadInput, UnknownLayer, addressed, did_you_mean
 from landscape.log import ANSWER, LOG, note, say
 
-__all__ = ["Parser", "chosen", "printable", "run"]
+__all__ = ["Parser", "RanksAlone", "chosen", "printable", "run"]
 
 MOST = 10_000_000  # of anything that a command line counts
 LARGEST_SEED = 2**62  # what generators take, with room for those that follow from it
@@ -78,6 +78,13 @@ class Parser(argparse.ArgumentParser):
         except argparse.ArgumentError as error:
             error.message += did_you_mean(str(value), map(str, action.choices or ()))
             raise
+
+
+class RanksAlone(Parser):
+    """Reads of a command line how many ranks to start, for which nothing need be imported; they read the rest."""
+
+    def parse_args(self, args=None, namespace=None):
+        return argparse.Namespace(mpi_ranks=typed_ranks(args or ()))
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

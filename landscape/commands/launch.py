@@ -16,13 +16,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 from landscape.engine.ranks import SerialComm, node_share
 from landscape.errors import BadInput
 
-__all__ = ["command_on", "launcher", "number_of", "ranks_option", "start", "started_by", "without_ranks"]
+__all__ = ["command_on", "launcher", "number_of", "ranks_option", "start", "started_by", "typed_ranks", "without_ranks"]
 
 # What launchers tell each process that they start: its number, and how many there are.
 STARTED = (
@@ -84,6 +84,17 @@ def without_ranks(words: Sequence[str]) -> list[str]:
         else:
             after = False
     return left
+
+
+def typed_ranks(words: Sequence[str]) -> int | None:
+    """The number of ranks on a command line that nobody has parsed; None where there are none to start at once."""
+    options = [*takewhile("--".__ne__, words), ""]
+    given = [word.partition("=")[2] for word in options if word.startswith("--ranks=")]
+    given += [value for word, value in pairwise(options) if word == "--ranks"]
+    if len(given) != 1 or {"-h", "--help"} & {*options} or started_by() is not None:
+        return None
+    number = int(given[0]) if given[0].isascii() and given[0].isdigit() else 1
+    return number if number > 1 else None
 
 
 def number_of(asked: int | str, device: str) -> tuple[int, str]:

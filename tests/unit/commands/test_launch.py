@@ -74,3 +74,24 @@ def test_the_mpiexec_beside_this_python_comes_first(monkeypatch, tmp_path):
 def test_without_mpi_it_is_said_what_to_install():
     with pytest.raises(BadInput, match=r"ranks 2 needs MPI.*pip install 'skipscape\[mpich\]'"):
         command_on(2, [])
+
+
+@pytest.mark.parametrize(
+    ("typed", "number"),
+    [
+        ("net.pt a.h5 --ranks 4", 4),
+        ("net.pt a.h5 --ranks=12 --quiet", 12),
+        ("net.pt a.h5", None),
+        ("net.pt --ranks 1", None),
+        ("net.pt --ranks all", None),  # whose number is known only to who has looked for GPUs
+        ("net.pt --ranks", None),
+        ("net.pt --ranks 2 --ranks 3", None),
+        ("net.pt --ranks 2 --help", None),
+        ("net.pt -- --ranks 2", None),
+    ],
+)
+def test_a_number_of_ranks_is_read_off_what_is_typed(monkeypatch, typed, number):
+    monkeypatch.setattr(launch, "started_by", lambda: None)
+    assert launch.typed_ranks(typed.split()) == number
+    monkeypatch.setattr(launch, "started_by", lambda: 2)
+    assert launch.typed_ranks(typed.split()) is None
