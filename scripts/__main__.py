@@ -15,8 +15,10 @@ from landscape.errors import did_you_mean
 
 HERE = Path(__file__).parent
 # Those that take --ranks, which is to be known before torch is imported.
-MEASURING = ("curvature", "flow", "identity", "lesion", "paths", "redundancy", "reuse", "sharpness", "surface")
-MEASURING += ("trainings", "trajectory")
+MEASURING = (
+    *("curvature", "flow", "identity", "lesion", "paths", "redundancy", "reuse", "sharpness", "surface"),
+    *("trainings", "trajectory"),
+)
 
 
 def commands() -> dict[str, Path]:
