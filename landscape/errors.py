@@ -9,7 +9,7 @@ __all__ = ["COMMAND", "SCRIPT", "BadInput", "Stopped", "UnknownLayer", "addresse
 
 COMMAND: ContextVar[bool] = ContextVar("command", default=False)  # whether a command is running, not a call from Python
 SCRIPT: ContextVar[bool] = ContextVar("script", default=False)  # whether it was started as scripts/NAME.py
-TYPED = re.compile(r"(python -m mpi4py |python )?scripts/(?!development|studies)([a-z]+)\.py")
+TYPED = re.compile(r"(?:python )?scripts/(?!development|studies)([a-z]+)\.py")
 NAMED = re.compile(
     r"(?<![\w/.-])(surface|lesion|train|trainings|curvature|trajectory|convert|figure|flow|paths|check)\.py\b"
 )
@@ -55,12 +55,7 @@ def addressed(text: str) -> str:
     """Text that names commands, as the reader has them: scripts of a clone, or those of the installed package."""
     if SCRIPT.get():
         return text
-
-    def installed(command: re.Match) -> str:
-        ranks = "python -m mpi4py -m " if command[1] and "mpi4py" in command[1] else ""
-        return f"{ranks}skipscape {command[2]}"
-
-    return NAMED.sub(r"skipscape \1", TYPED.sub(installed, text))
+    return NAMED.sub(r"skipscape \1", TYPED.sub(r"skipscape \1", text))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

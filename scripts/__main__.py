@@ -14,6 +14,11 @@ from landscape import __version__
 from landscape.errors import did_you_mean
 
 HERE = Path(__file__).parent
+# Those that take --ranks, which is to be known before torch is imported.
+MEASURING = (
+    *("curvature", "flow", "identity", "lesion", "paths", "redundancy", "reuse", "sharpness", "surface"),
+    *("trainings", "trajectory"),
+)
 
 
 def commands() -> dict[str, Path]:
@@ -27,8 +32,8 @@ def help() -> str:
     for name, path in commands().items():
         first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
         lines.append(f"  {name:<12} {first}")
-    lines += ["", "skipscape COMMAND --help tells the options of one. On many ranks:"]
-    lines += ["  mpiexec -n 4 python -m mpi4py -m skipscape surface …"]
+    lines += ["", "skipscape COMMAND --help tells the options of one. On all GPUs or cores of this machine:"]
+    lines += ["  skipscape surface … --ranks all"]
     return "\n".join(lines)
 
 
@@ -41,11 +46,14 @@ def main() -> None:
         print(f"skipscape {__version__}")
     elif name in commands():
         sys.argv = ["skipscape", name, *words]
+        from landscape.commands.cli import RanksAlone, run
+        from landscape.commands.launch import typed_ranks
+
+        if name in MEASURING and typed_ranks(words):
+            run(print, RanksAlone(prog=f"skipscape {name}"), words)
         module = runpy.run_path(str(commands()[name]))
         parser = module["parser"]()
         parser.prog = f"skipscape {name}"
-        from landscape.commands.cli import run
-
         run(module["main"], parser, words)
     else:
         print(

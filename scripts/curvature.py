@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """Measure the Hessian of a trained network: the ends of its spectrum on a plane, or its spectrum at the checkpoint.
 
-    mpiexec -n 4 python -m mpi4py scripts/curvature.py resnet.pt curvature.h5 --x -1 1 11 --y -1 1 11 --seed 0
+    python scripts/curvature.py resnet.pt curvature.h5 --x -1 1 11 --y -1 1 11 --seed 0 --ranks 4
     python scripts/curvature.py resnet.pt top.h5 --top 10
-    mpiexec -n 4 python -m mpi4py scripts/curvature.py resnet.pt trace.h5 --trace 90
-    mpiexec -n 4 python -m mpi4py scripts/curvature.py resnet.pt density.h5 --density 10
+    python scripts/curvature.py resnet.pt trace.h5 --trace 90 --ranks 4
+    python scripts/curvature.py resnet.pt density.h5 --density 10 --ranks 4
 
 Where a surface looks convex, |λ_min/λ_max| says what the other directions do (Li et al. 2018, §6). The plane is
 that of surface.py with the same options, and so are the points' losses. One Lanczos run finds both ends at
 each point; their residuals, and whether they have converged, are in the file. --top also saves the
 eigenvectors, as directions for surface.py --along. Trace and density are estimates from random probes, and
 say how good they are. Interrupted, the same command goes on where it stopped; finished, it does nothing.
-On processors each rank computes with one thread, for the same results to the bit: start as many ranks as cores.
+On processors each rank computes with one thread, for the same results to the bit: --ranks all starts one for each core.
 """
 
 import argparse

@@ -11,15 +11,14 @@ cores, where MPI is installed.
 """
 
 import argparse
-import importlib.util
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from landscape.commands.cli import Parser, run
+from landscape.commands.launch import launcher
 from landscape.engine.ranks import Communicator
 from landscape.errors import SCRIPT, BadInput
 from landscape.log import ANSWER, say
@@ -109,26 +108,16 @@ def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     commands = text_steps(folder) if arguments.text else steps(folder)
     for name, on_ranks, words in commands:
         words = list(map(str, words))
-        start, shown = [sys.executable], python
-        if on_ranks and (launcher := _launcher()) and arguments.ranks > 1:
-            start = [launcher, "-n", str(arguments.ranks), sys.executable, "-m", "mpi4py"]
-            shown = f"mpiexec -n {arguments.ranks} {python} -m mpi4py"
+        if on_ranks and arguments.ranks > 1 and launcher() is not None:
+            words += ["--ranks", str(arguments.ranks)]
         which = f"scripts/{name}.py" if SCRIPT.get() else f"-m skipscape {name}"
-        say(comm, f"\n{shown} {which} {shlex.join(words)}")
+        say(comm, f"\n{python} {which} {shlex.join(words)}")
         call = [str(SCRIPTS / f"{name}.py")] if SCRIPT.get() else ["-m", "skipscape", name]
-        if status := subprocess.run([*start, *call, *words]).returncode:
+        if status := subprocess.run([sys.executable, *call, *words]).returncode:
             sys.exit(status)
     figures = ", ".join(str(words[0]) for name, _, words in commands if name == "figure" and words[0].suffix == ".pdf")
     say(comm, f"\nfigures: {figures}, and the same as .png", level=ANSWER)
     say(comm, f'numbers: {folder}/*.h5, for xarray.open_dataset(path, engine="h5netcdf")', level=ANSWER)
-
-
-def _launcher() -> str | None:
-    """The mpiexec of this environment, or else the first on the path; None where mpi4py is not installed."""
-    if importlib.util.find_spec("mpi4py") is None:
-        return None
-    beside = Path(sys.executable).with_name("mpiexec")
-    return str(beside) if beside.is_file() else shutil.which("mpiexec")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure gradients, and what blocks do, from block to block: with and without shortcuts, before training and after.
 
-    mpiexec -n 2 python -m mpi4py scripts/flow.py flow.h5 plain resnet --depth 20 56 --seeds 3 --epochs 30
+    python scripts/flow.py flow.h5 plain resnet --depth 20 56 --seeds 3 --epochs 30 --ranks 2
     python scripts/flow.py flow.h5 --checkpoints plain.pt resnet.pt
     python scripts/flow.py flow.h5 --checkpoints MODEL_FOLDER --data text:FILE --batches 1 --batch-size 8
     python scripts/figure.py flow.pdf flow.h5

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train deep networks to put out their own input: how hard is it to do nothing, with shortcuts and without?
 
-    mpiexec -n 2 python -m mpi4py scripts/identity.py identity.h5 --depth 2 5 10 20 50 --seeds 3
+    python scripts/identity.py identity.h5 --depth 2 5 10 20 50 --seeds 3 --ranks 2
     python scripts/figure.py identity.pdf identity.h5
 
 Both kinds can represent the identity exactly at every depth (He et al. 2015, §3.1 supposes that plain layers find

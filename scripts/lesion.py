@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Delete residual blocks of a trained network and measure what is left (Veit et al. 2016).
 
-    mpiexec -n 4 python -m mpi4py scripts/lesion.py resnet.pt single.h5 --delete 1
-    mpiexec -n 4 python -m mpi4py scripts/lesion.py resnet.pt random.h5 --delete 1 20 --trials 100 --seed 0
-    mpiexec -n 4 python -m mpi4py scripts/lesion.py resnet.pt swaps.h5 --swap 1 10 --trials 100 --seed 0
-    mpiexec -n 4 python -m mpi4py scripts/lesion.py resnet.pt pairs.h5 --delete 1 2
-    mpiexec -n 4 python -m mpi4py scripts/lesion.py resnet.pt shapley.h5 --shapley 1000 --precision 0.01
+    python scripts/lesion.py resnet.pt single.h5 --delete 1 --ranks 4
+    python scripts/lesion.py resnet.pt random.h5 --delete 1 20 --trials 100 --seed 0 --ranks 4
+    python scripts/lesion.py resnet.pt swaps.h5 --swap 1 10 --trials 100 --seed 0 --ranks 4
+    python scripts/lesion.py resnet.pt pairs.h5 --delete 1 2 --ranks 4
+    python scripts/lesion.py resnet.pt shapley.h5 --shapley 1000 --precision 0.01 --ranks 4
 
 The first deletes every block, one at a time; the second k = 1 … 20 blocks at random, 100 times each (or, where there
 are no more sets of k blocks than that, each set once); the third lets blocks trade places; the fourth deletes all
@@ -14,7 +14,7 @@ values). Blocks are also permuted, reversed, applied twice, run side by side, re
 for another example, and multiplied by α, from 0 (deleted) to 1 (intact). Networks are ours, those of torchvision, timm
 and Hugging Face, or any with --blocks.
 Trial 0 is the intact network. Interrupted, the same command goes on where it stopped; finished, it
-does nothing. Without mpiexec it runs on one process, with the same results to the bit.
+does nothing. Without --ranks it runs on one process, with the same results to the bit.
 """
 
 import argparse

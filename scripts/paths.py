@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Measure how much of a trained network's gradient comes by paths of each length (Veit et al. 2016, §5).
 
-    mpiexec -n 4 python -m mpi4py scripts/paths.py resnet.pt paths.h5 --examples 64 --draws 1000
+    python scripts/paths.py resnet.pt paths.h5 --examples 64 --draws 1000 --ranks 4
 
 Exactly, norm and signed share, in float64; and as it was first estimated, the number of paths times the mean norm
 of random ones, in float32, which leaves out that paths cancel. One random path of each length costs as much as all
 paths exactly. Networks are ours, and any other that is a chain of blocks: of torchvision, timm and Hugging Face, or
-with --blocks. Interrupted, the same command goes on where it stopped; finished, it does nothing. Without mpiexec it
+with --blocks. Interrupted, the same command goes on where it stopped; finished, it does nothing. Without --ranks it
 runs on one process, with the same results to the bit.
 """
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Score every block of a trained network by what it does to activations, and delete it: does the score tell the damage?
 
-    mpiexec -n 4 python -m mpi4py scripts/redundancy.py resnet.pt redundancy.h5
+    python scripts/redundancy.py resnet.pt redundancy.h5 --ranks 4
     python scripts/figure.py redundancy.pdf redundancy.h5
 
 Scores are the influence 1 − cos(x, y) of the stream before and after a block (Men et al. 2024), the angle between the
 two (Gromov et al. 2024), and the size of what the block adds relative to what is carried. They take one pass over all
 examples, in float32; --dtype and --tolerance are for the deletions, one a block. In the end each score's rank
 correlation with the rise of the loss is printed. Interrupted, the same command goes on where it stopped; finished, it
-does nothing. Without mpiexec it runs on one process, with the same results to the bit.
+does nothing. Without --ranks it runs on one process, with the same results to the bit.
 """
 
 import argparse

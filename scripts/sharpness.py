@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure how far the loss of a trained network rises within balls around its weights.
 
-    mpiexec -n 4 python -m mpi4py scripts/sharpness.py resnet.pt sharpness.h5 --rho 0.01 0.02 0.05 0.1 --trials 20
+    python scripts/sharpness.py resnet.pt sharpness.h5 --rho 0.01 0.02 0.05 0.1 --trials 20 --ranks 4
 
 In random directions and by ascent (Foret et al. 2021), with weights changed by a part of their common size, or
 each by a part of its own (adaptive, Kwon et al. 2021), which does not depend on how layers are scaled. A radius

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Measure the loss on a plane through a trained network.
 
-    mpiexec -n 4 python -m mpi4py scripts/surface.py resnet.pt resnet.h5 --x -1 1 51 --y -1 1 51 --seed 0
+    python scripts/surface.py resnet.pt resnet.h5 --x -1 1 51 --y -1 1 51 --seed 0 --ranks 4
 
 The plane is spanned by random directions, filter-normalised unless told otherwise (Li et al. 2018). Without --y,
 a line; with --z, a space. --repeats 5 measures five independent planes into one file, for error bars.
 With --tolerance 0.02 --adaptive --dtype auto the same picture takes a hundredth of the time, and the file
 says how far off it is. Interrupted, the same command goes on where it stopped; finished, it does nothing.
-Without mpiexec it runs on one process, with the same results to the bit. The same command with --diagnose
+Without --ranks it runs on one process, with the same results to the bit. The same command with --diagnose
 tells why a surface looks odd.
 """
 

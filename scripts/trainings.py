@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Train many small networks and record how well each could be trained: depth, kind of shortcut, seeds.
 
-    mpiexec -n 2 python -m mpi4py scripts/trainings.py degradation.h5 plain resnet --depth 8 20 32 56 --seeds 3
-    mpiexec -n 2 python -m mpi4py scripts/trainings.py shortcuts.h5 resnet resnet:shortcut=projection --depth 56
+    python scripts/trainings.py degradation.h5 plain resnet --depth 8 20 32 56 --seeds 3 --ranks 2
+    python scripts/trainings.py shortcuts.h5 resnet resnet:shortcut=projection --depth 56 --ranks 2
 
 A variant is a network, or a network with arguments: NAME:ARGUMENT=VALUE,ARGUMENT=VALUE, in quotes if there
 are parentheses: 'resnet:join=scale,scales=(0.5,1)'. Each row of

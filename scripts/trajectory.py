@@ -2,7 +2,7 @@
 """Measure the path of a training: its plane, how far it leaves it, and the loss on it and in the plane.
 
     python scripts/train.py resnet.pt --epochs 30 --snapshots run
-    mpiexec -n 4 python -m mpi4py scripts/trajectory.py resnet.pt path.h5 --snapshots run
+    python scripts/trajectory.py resnet.pt path.h5 --snapshots run --ranks 4
 
 The plane is that of the first two principal components of the path, through its end (Li et al. 2018, §7). They are
 saved, and the command for surface.py is printed that measures the loss around the path; figure.py draws both.

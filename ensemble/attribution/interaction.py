@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import false_discovery_control, norm
+import scipy  # whose parts are imported where they are first used: they take as long as a small measurement
 
 from ensemble.attribution.paired import mean_of
 from landscape.engine.table import Results
@@ -107,12 +107,12 @@ def interactions(study: Results, loss: bool | None = None) -> Matrix:
             se[tuple(blocks)] = se[tuple(blocks[::-1])] = study[f"{name}_se"][trial]
     upper = np.triu_indices(number, 1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        p = 2 * norm.sf(np.abs(value[upper]) / se[upper])
+        p = 2 * scipy.stats.norm.sf(np.abs(value[upper]) / se[upper])
     tested = np.isfinite(p)
     significant = np.zeros((number, number), bool)
     if tested.any():
         rejected = np.zeros(len(p), bool)
-        rejected[tested] = false_discovery_control(p[tested]) <= LEVEL
+        rejected[tested] = scipy.stats.false_discovery_control(p[tested]) <= LEVEL
         significant[upper] = rejected
     return Matrix(value, se, significant | significant.T)
 

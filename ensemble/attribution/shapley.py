@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t as student
+import scipy  # whose parts are imported where they are first used: they take as long as a small measurement
 
 from landscape.engine.table import Results
 from landscape.errors import BadInput
@@ -107,7 +107,7 @@ def values(payoff: np.ndarray, orders: np.ndarray, places: np.ndarray) -> Values
         nothing = np.full(orders.shape[1], np.nan)
         return Values(nothing, nothing, nothing, pairs)
     se = paired.std(axis=0, ddof=1) / np.sqrt(pairs)
-    return Values(paired.mean(axis=0), se, student.ppf((1 + CONFIDENCE) / 2, pairs - 1) * se, pairs)
+    return Values(paired.mean(axis=0), se, scipy.stats.t.ppf((1 + CONFIDENCE) / 2, pairs - 1) * se, pairs)
 
 
 def payoff(loss: np.ndarray, accuracy: np.ndarray | None, done: np.ndarray) -> np.ndarray:

@@ -11,8 +11,8 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # whose parts are imported where they are first used: they take as long as a small measurement
 import torch
-from scipy.stats import rankdata
 
 from ensemble.attribution.paired import RISE
 from ensemble.blocks.blocks import check
@@ -141,7 +141,7 @@ def association(score: np.ndarray, damage: np.ndarray, seed: int = 0) -> Associa
     """
     both = ~(np.isnan(score) | np.isnan(damage))
     blocks = int(both.sum())
-    one, other = (rankdata(values[both]) - (blocks + 1) / 2 for values in (score, damage))
+    one, other = (scipy.stats.rankdata(values[both]) - (blocks + 1) / 2 for values in (score, damage))
     norm = np.sqrt((one * one).sum() * (other * other).sum())
     if blocks < 3 or norm == 0:
         return Association(np.nan, np.nan, blocks)

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy import sparse, stats
 
 __all__ = [
     "Barrier",
@@ -338,8 +338,8 @@ def _area(values: np.ndarray, level: float, x: np.ndarray, y: np.ndarray, start:
     below = height < level
     a, b = np.concatenate([triangles[[i, i - 1]].reshape(2, -1) for i in range(3)], axis=1)
     joined = below[a] & below[b]
-    graph = sparse.coo_array((np.ones(joined.sum(), bool), (a[joined], b[joined])), shape=(height.size,) * 2)
-    _, label = sparse.csgraph.connected_components(graph, directed=False)
+    graph = scipy.sparse.coo_array((np.ones(joined.sum(), bool), (a[joined], b[joined])), shape=(height.size,) * 2)
+    _, label = scipy.sparse.csgraph.connected_components(graph, directed=False)
     region = below & (label == label[node[start]])
 
     share = np.where(region[triangles].any(axis=0), _share_below(height[triangles], level), 0)
@@ -373,5 +373,5 @@ def _mean(a: np.ndarray) -> tuple[float, float]:
 def _bounds(mean: float, squared: float, freedom: float, confidence: float) -> tuple[float, float]:
     if np.isnan(squared):
         return float("nan"), float("nan")
-    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * squared**0.5
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, freedom)) * squared**0.5
     return mean - half, mean + half

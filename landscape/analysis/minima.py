@@ -13,7 +13,7 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage, special
+import scipy
 
 __all__ = ["Minima", "Pairs", "minima", "pairs", "threshold"]
 
@@ -142,7 +142,7 @@ def threshold(shape: tuple[int, ...]) -> float:
     """
     long = [n for n in shape if n > 1]
     n = int(np.prod(long))
-    return PLANE if len(long) != 1 else float(-special.ndtri(SPURIOUS / (n * (n - 1))))
+    return PLANE if len(long) != 1 else float(-scipy.special.ndtri(SPURIOUS / (n * (n - 1))))
 
 
 def _nearest(error: np.ndarray) -> np.ndarray:
@@ -150,10 +150,10 @@ def _nearest(error: np.ndarray) -> np.ndarray:
     known = np.isfinite(error)
     if known.all() or not known.any():
         return error
-    places = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    places = scipy.ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
     return error[tuple(places)]
 
 
 def _rim(domain: np.ndarray) -> np.ndarray:
     """Points with a neighbour outside of the domain."""
-    return domain & ~ndimage.binary_erosion(domain, np.ones((3,) * domain.ndim))
+    return domain & ~scipy.ndimage.binary_erosion(domain, np.ones((3,) * domain.ndim))

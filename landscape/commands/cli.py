@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import select
+import shlex
 import signal
 import sys
 import time
@@ -25,11 +26,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
+from landscape.commands.launch import command_on, number_of, start, started_by, typed_ranks, without_ranks
 from landscape.engine.ranks import Communicator, SerialComm, collective_errors, world
 from landscape.errors import COMMAND, SCRIPT, BadInput, UnknownLayer, addressed, did_you_mean
-from landscape.log import ANSWER, LOG, note
+from landscape.log import ANSWER, LOG, note, say
 
-__all__ = ["Parser", "chosen", "printable", "run"]
+__all__ = ["Parser", "RanksAlone", "chosen", "printable", "run"]
 
 MOST = 10_000_000  # of anything that a command line counts
 LARGEST_SEED = 2**62  # what generators take, with room for those that follow from it
@@ -78,6 +80,13 @@ class Parser(argparse.ArgumentParser):
             raise
 
 
+class RanksAlone(Parser):
+    """Reads of a command line how many ranks to start, for which nothing need be imported; they read the rest."""
+
+    def parse_args(self, args=None, namespace=None):
+        return argparse.Namespace(mpi_ranks=typed_ranks(args or ()))
+
+
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     def _format_usage(
         self, usage: str | None, actions: Iterable[argparse.Action], groups: Any, prefix: str | None
@@ -114,20 +123,23 @@ def run(main: Callable, parser: Parser, words: Sequence[str] | None = None) -> N
     words : what is typed after the command's name; by default a script's own arguments
     """
     comm: Communicator = SerialComm()
+    typed = sys.argv[1:] if words is None else list(words)
     STOPPED.clear()
     before = COMMAND.set(True)
     as_script = SCRIPT.set(words is None)
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _stop)
-        comm = world()
-        warnings.showwarning = partial(_shown, comm, warnings.showwarning)
-        with collective_errors(comm):
-            arguments = _parsed(parser, sys.argv[1:] if words is None else list(words))
-        quiet, verbose = (getattr(arguments, name, False) for name in ("quiet", "verbose"))
-        with _printing(ANSWER if quiet else logging.DEBUG if verbose else logging.INFO):
-            main(arguments, comm)
-        status = 0
+        status = _on_ranks(parser, typed, words is None) if started_by() is None else None
+        if status is None:
+            comm = world()
+            warnings.showwarning = partial(_shown, comm, warnings.showwarning)
+            with collective_errors(comm):
+                arguments = _parsed(parser, typed)
+                _check_ranks(comm, arguments)
+            with _printing(_level(arguments)):
+                main(arguments, comm)
+            status = 0
     except KeyboardInterrupt as stopped:
         status = _stopped(comm, parser, getattr(stopped, "number", signal.SIGINT))
     except Exception as error:
@@ -142,6 +154,41 @@ def run(main: Callable, parser: Parser, words: Sequence[str] | None = None) -> N
     if "mpi4py.MPI" in sys.modules and status:
         sys.modules["mpi4py.MPI"].Finalize()
     sys.exit(status)
+
+
+def _on_ranks(parser: Parser, typed: list[str], script: bool) -> int | None:
+    """The status of the command on the ranks that it is to start for itself; None where it is to run here."""
+    arguments = _parsed(parser, typed)
+    asked = getattr(arguments, "mpi_ranks", None)
+    if asked is None:
+        return None
+    ranks, each = number_of(asked, getattr(arguments, "device", "cpu"))
+    own, rest = (sys.argv[:1], sys.argv[1:]) if script else (["-m", *sys.argv[:1]], sys.argv[1:])
+    sys.argv[1:] = without_ranks(rest)  # which files keep
+    if ranks == 1:
+        return None
+    call = command_on(ranks, [*own, *sys.argv[1:]])
+    with _printing(_level(arguments)):
+        say(SerialComm(), *[f"{ranks} ranks, one for each {each}"] * bool(each))
+        say(SerialComm(), shlex.join(call), level=logging.DEBUG)
+    sys.stdout.flush()
+    return start(call, parser.prog)
+
+
+def _check_ranks(comm: Communicator, arguments: argparse.Namespace) -> None:
+    """See that ``--ranks`` is no other number than that of the launcher which has started this process."""
+    asked, started = getattr(arguments, "mpi_ranks", None), started_by()
+    if started is None or "mpi_ranks" not in arguments:
+        return
+    if comm.size == 1 < started and "TORCHELASTIC_RUN_ID" in os.environ:
+        raise BadInput(
+            f"started as one of {started} processes by torchrun, which do not see each other by MPI; start the command "
+            f"without it: --ranks {started}"
+        )
+    size = max(comm.size, started)
+    sys.argv[1:] = without_ranks(sys.argv[1:])
+    if comm.rank == 0 and isinstance(asked, int) and asked != size:
+        _tell(f"note: --ranks {asked} is left aside, since a launcher has started this as one of {size}")
 
 
 def _shown(comm: Communicator, usual: Callable, message: Warning, category: type, *where: Any, **more: Any) -> None:
@@ -188,6 +235,11 @@ class _Terminal(logging.Handler):
             print("\n".join(map(printable, text.split("\n"))), flush=True)
         else:
             _tell(printable(text))
+
+
+def _level(arguments: argparse.Namespace) -> int:
+    quiet, verbose = (getattr(arguments, name, False) for name in ("quiet", "verbose"))
+    return ANSWER if quiet else logging.DEBUG if verbose else logging.INFO
 
 
 @contextlib.contextmanager

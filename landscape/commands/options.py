@@ -9,6 +9,7 @@ from typing import Any
 
 from landscape.analysis.labels import NORMALIZATIONS
 from landscape.commands.cli import Parser
+from landscape.commands.launch import ranks_option
 from landscape.data import CONSTANTS
 from landscape.evaluation.batchnorm import POLICIES
 from landscape.evaluation.fused import DTYPES
@@ -119,7 +120,8 @@ def evaluator_options(parser: Parser, split: str, several: bool = False, both: b
 
 
 def run_options(parser: Any) -> None:
-    """Those of `landscape.engine.run.run`, and how much is said."""
+    """Those of `landscape.engine.run.run`, on how many ranks, and how much is said."""
+    ranks_option(parser)
     parser.add_argument(
         "--dry-run",
         action="store_true",

@@ -14,6 +14,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -113,15 +114,25 @@ def _tokens_of(name: str, path: Path) -> bool:
 
 def _digits(split: str) -> Split:
     """scikit-learn's 8×8 digits; of each class, every third image is for testing."""
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = _digits_of_sklearn()
     place = np.empty(len(labels), dtype=int)  # within the class
     for digit in range(10):
         place[labels == digit] = np.arange((labels == digit).sum())
     mine = (place % 3 == 2) == (split == "test")
     images = (pixels[mine] / 16).reshape(-1, 1, 8, 8).astype(np.float32)  # stored as 0..16
     return _checked(images, labels[mine], f"the {split} split of digits")
+
+
+def _digits_of_sklearn() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and labels as its `load_digits` has them, from its file: importing it takes longer than most commands."""
+    installed = find_spec("sklearn")
+    for folder in (installed and installed.submodule_search_locations) or ():
+        if (path := Path(folder) / "datasets" / "data" / "digits.csv.gz").is_file():
+            table = np.loadtxt(path, delimiter=",")
+            return table[:, :-1], table[:, -1].astype(int)
+    from sklearn.datasets import load_digits  # whose file is elsewhere by now
+
+    return load_digits(return_X_y=True)
 
 
 def _torchvision(name: str, root: str | Path | None, download: bool) -> Source:

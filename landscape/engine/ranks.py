@@ -169,9 +169,11 @@ def describe_ranks(comm: Communicator) -> list[str]:
     where = f"rank {comm.rank} of {comm.size}: {socket.gethostname()}, process {os.getpid()}"
     torch = sys.modules.get("torch")  # not every experiment needs it
     if torch is not None:
-        gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
-        threads = torch.get_num_threads()
-        where += f", {torch.cuda.get_device_name()}" if gpu else f", {threads} thread{'s' * (threads > 1)}"
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            where += f", cuda:{torch.cuda.current_device()} ({torch.cuda.get_device_name()})"
+        else:
+            threads = torch.get_num_threads()
+            where += f", {threads} thread{'s' * (threads > 1)}"
     return comm.allgather(where)
 
 

@@ -12,6 +12,7 @@ import torch
 
 from landscape.engine.ranks import Communicator, node_share
 from landscape.errors import BadInput
+from landscape.log import say
 
 __all__ = ["choose_device", "keep_freed_memory", "restored", "spare_memory"]
 
@@ -36,16 +37,35 @@ def choose_device(comm: Communicator, device: str = "auto") -> torch.device:
         raise BadInput("--device cuda, but torch sees no GPU here; use --device cpu")
     if device != "cpu" and torch.cuda.is_available():
         chosen = torch.device("cuda", mine.local_rank % torch.cuda.device_count())
+        _say_gpus(comm, chosen)
         torch.cuda.set_device(chosen)
         # The same bits at every point, and no reduced precision that nobody asked for.
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         return chosen
+    _say_gpus(comm, None)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(mine.cores)
     keep_freed_memory()
     return torch.device("cpu")
+
+
+def _say_gpus(comm: Communicator, mine: torch.device | None) -> None:
+    """Say which GPU each of several ranks has, a line for each machine, and whether it has it for itself."""
+    if comm.size == 1:
+        return
+    gpu = None
+    if mine is not None:
+        of = torch.cuda.get_device_properties(mine)
+        # Not by its number: ranks that a batch system has given one GPU each all call theirs cuda:0.
+        gpu = f"{mine} ({of.name})", str(getattr(of, "uuid", (mine, os.environ.get("CUDA_VISIBLE_DEVICES"))))
+    everyone = comm.allgather((socket.gethostname(), gpu))
+    for machine in dict.fromkeys(name for name, gpu in everyone if gpu is not None):
+        there = {rank: gpu for rank, (name, gpu) in enumerate(everyone) if name == machine and gpu is not None}
+        own = len({uuid for _, uuid in there.values()}) == len(there)
+        each = ", ".join(f"rank {rank} on {label}" for rank, (label, _) in there.items())
+        say(comm, f"{machine}: {each}; {'each has a GPU of its own' if own else 'some share a GPU'}")
 
 
 @contextlib.contextmanager

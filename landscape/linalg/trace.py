@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
-from scipy.stats import t as student
 
 from landscape.errors import BadInput
 from landscape.linalg.reductions import dot, norm, product, project_out
@@ -140,7 +140,7 @@ def estimate(each: Iterable[float]) -> Estimate:
 
 def estimated(mean: float, error: float, probes: int) -> Estimate:
     """A mean over independent probes and its standard error, with the interval that they make."""
-    reach = float(student.ppf(0.975, probes - 1)) * error
+    reach = float(scipy.stats.t.ppf(0.975, probes - 1)) * error
     return Estimate(mean, error, (mean - reach, mean + reach))
 
 

@@ -20,8 +20,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.interpolate import RBFInterpolator
-from scipy.special import bdtr
+import scipy  # whose parts are imported where they are first used: they take as long as a small measurement
 
 from landscape.engine.table import Table
 
@@ -109,7 +108,7 @@ def decide(loss: np.ndarray, done: np.ndarray, tolerance: float, seed: int) -> D
         if known.all():
             break  # nothing is left to judge
         miss.flat[sample] = off
-        if bdtr((~near).sum(), len(sample), ALLOWED) <= DOUBT:
+        if scipy.special.bdtr((~near).sum(), len(sample), ALLOWED) <= DOUBT:
             break
         size = max(AUDIT, len(rest) // 10)  # so that a large surface takes few audits
         wrong = [place for place, good in zip(places, near, strict=True) if not good]
@@ -211,7 +210,9 @@ def _guess(value: np.ndarray, known: np.ndarray, places: list[tuple[int, int]]) 
     flat = np.ptp(points, axis=0) > 0  # a line has no second axis
     near = {"neighbors": min(NEIGHBOURS, len(points)), "kernel": "cubic", "degree": 1}
     try:
-        return RBFInterpolator(points[:, flat], value[usable], **near)(np.array(places, float)[:, flat])
+        return scipy.interpolate.RBFInterpolator(points[:, flat], value[usable], **near)(
+            np.array(places, float)[:, flat]
+        )
     except np.linalg.LinAlgError:  # the nearest points are all on one line: nothing can be said beside it
         return np.full(len(places), np.nan)
 

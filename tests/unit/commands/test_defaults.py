@@ -38,7 +38,8 @@ CALLED = {
     "trainings": (trainings,),
     "trajectory": (trajectory, Evaluator.from_checkpoint),
 }
-OF_COMMANDS = {"help", "verbose", "csv", "latex"}  # what is said and written besides
+# What is said and written besides; and --ranks, which starts processes: a call takes part in those that there are.
+OF_COMMANDS = {"help", "verbose", "csv", "latex", "mpi_ranks"}
 OF_CALLS = {"comm", "evaluate", "plane"}  # objects
 # Of the evaluator: networks are trained on the other split.
 OTHERWISE = {(name, "split") for name in ("lesion", "paths", "redundancy")}
@@ -72,3 +73,8 @@ def test_options_have_the_defaults_of_keywords(name):
     for keyword, action in options(name).items():
         if keyword in defaults and not action.required and (name, keyword) not in OTHERWISE:
             assert plain(action.default) == plain(defaults[keyword]), keyword
+
+
+def test_the_commands_that_take_ranks_are_known_without_their_options():
+    measuring = runpy.run_path(str(ROOT / "scripts" / "__main__.py"))["MEASURING"]
+    assert {*measuring} == {name for name in CALLED if "mpi_ranks" in options(name)}

@@ -1,5 +1,7 @@
 """A rank takes its share of the machine, and progress says how long is left."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -68,6 +70,35 @@ def test_ranks_take_the_gpus_of_their_machine_in_turn(monkeypatch):
         monkeypatch.setattr(placing, "node_share", lambda comm, n=local_rank: NodeShare(n, 1))
         choose_device(SerialComm())
     assert chosen == [torch.device("cuda", n) for n in (0, 3, 1)]
+
+
+@pytest.mark.parametrize(
+    ("uuids", "said"),
+    [
+        (["a", "b"], "each has a GPU of its own"),
+        (["a", "a"], "some share a GPU"),
+    ],
+)
+def test_each_ranks_gpu_is_said_and_whether_it_is_its_own(monkeypatch, caplog, uuids, said):
+    """Both call theirs cuda:0, as where a batch system gives each rank one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda chosen: None)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda chosen: SimpleNamespace(name="H200", uuid=uuids[0]), raising=False
+    )
+    monkeypatch.setattr(placing, "node_share", lambda comm: NodeShare(0, 1))
+
+    class Two:
+        rank, size = 0, 2
+
+        def allgather(self, mine):
+            (machine, (label, _)) = mine
+            return [mine, (machine, (label, uuids[1]))]
+
+    with caplog.at_level("INFO", "skipscape"):
+        choose_device(Two())
+    assert caplog.messages[0].endswith(f": rank 0 on cuda:0 (H200), rank 1 on cuda:0 (H200); {said}")
 
 
 def test_a_gpu_that_is_not_there_is_said(monkeypatch):
