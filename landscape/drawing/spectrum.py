@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -16,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 from landscape.analysis.hessian_files import density_of
 from landscape.drawing.page import split_of, titles_of, unit_of
 from landscape.drawing.scale import label_of, levels_of
-from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width
+from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width, wrapped
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 from landscape.linalg.density import Density
@@ -149,10 +148,12 @@ def eigenvalues(files: Sequence[Results], *, titles: Sequence[str] | None = None
     return figure
 
 
-def note_of(files: Sequence[Results], width: float, more: str = "") -> str:
-    """Which Hessian it is, in as many lines as a width in inches needs."""
+def note_of(files: Sequence[Results], width: float, *sentences: str) -> str:
+    """Which Hessian it is, and further sentences, in as many lines as a width in inches needs."""
     parameters = " or ".join(sorted({str(file.attributes["hessian_parameters"]) for file in files}))
-    return fill(f"Hessian of the {split_of(files)}loss, parameters: {parameters}{more}", int(17 * width))
+    which = "all parameters" if parameters == "all" else f"the parameters {parameters}"
+    first = f"The Hessian is that of the {split_of(files)}loss with respect to {which}."
+    return wrapped(" ".join(filter(None, [first, *sentences])), width - 0.3)
 
 
 def ticks_of(low: float, high: float, linear: float) -> list[float]:
