@@ -200,7 +200,13 @@ def test_densities_are_drawn_with_their_errors_and_extremes(tmp_path):
     assert low < -0.8 and high > 80
     names = [text.get_text() for text in figure.legends[0].texts]
     assert names == ["one: λ from −0.4 to 40", "two: λ from −0.8 to 80"]
-    line = next(line for line in axes.lines if len(line.get_xdata()) > 100)
+    line, other = (line for line in axes.lines if len(line.get_xdata()) > 100)
+    # No Gaussian's tail suggests eigenvalues beyond the outermost.
+    assert [line.get_xdata()[i] for i in (0, -1)] == pytest.approx([-0.4, 40])
+    assert [other.get_xdata()[i] for i in (0, -1)] == pytest.approx([-0.8, 80])
+    assert {low, 0, high} <= set(axes.get_xticks())
+    note = figure.legends[1].get_title().get_text().replace("\n", " ")
+    assert "linear within about ±" in note and "end at the outermost λ" in note
     assert np.interp(40, line.get_xdata(), line.get_ydata()) > axes.get_ylim()[0]  # one eigenvalue is seen
 
 
@@ -236,6 +242,16 @@ def test_eigenvalues_are_drawn_on_a_scale_that_shows_them_all(tmp_path, values, 
     low, high = axes.get_ylim()
     assert low < np.nanmin(values) and np.nanmax(values) < high
     assert axes.lines[0].get_xdata().tolist() == list(range(1, len(values) + 1))
+    note = figure.get_supxlabel().replace("\n", " ")
+    assert ("linear within ±" in note) is (scale == "symlog")
+    if scale == "symlog":
+        assert {low, 0, high} <= set(axes.get_yticks())
+
+
+@pytest.mark.parametrize(("scale", "words"), [(1, "Bars are residuals."), (1000, "at most 0.0025 % of an eigenvalue")])
+def test_residuals_that_no_bar_can_show_are_told_in_words(tmp_path, scale, words):
+    figure = eigenvalues([eigenvalue_file(tmp_path / "a.h5", scale * np.array([5.0, 4.5, 4.0]))])
+    assert words in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_what_cannot_be_drawn_is_refused(tmp_path):
