@@ -125,18 +125,28 @@ def contradicted(file: Results) -> np.ndarray:
     return seen & (file["lambda_min"] < -LITTLE * np.abs(file["lambda_max"]))
 
 
-def signed_norm(maps: Sequence[np.ndarray]) -> SymLogNorm:
-    """A scale for values on both sides of 0, or on one side: linear for the smallest twentieth, logarithmic beyond.
+def signed_norm(maps: Sequence[np.ndarray], linear: float | None = None) -> SymLogNorm:
+    """A scale for values on both sides of 0, or on one side: linear near 0 and logarithmic beyond.
 
-    Its ends, and what it is linear within, are 1, 2 or 5 times a power of ten.
+    Parameters
+    ----------
+    maps : what is not finite is passed over
+    linear : up to which size it is linear; by default, about as many as a twentieth of the values have
+
+    Returns
+    -------
+    SymLogNorm
+        Its ends are 1, 2 or 5 times a power of ten, so that they have short labels.
     """
     values = np.concatenate([values[np.isfinite(values) & (values != 0)] for values in maps])
     size = np.abs(values)
     most = rounded(float(size.max())) if size.size else 1.0
-    linear = np.clip(np.quantile(size, 0.05), most / 10**DECADES, most / 10) if size.size else most / 10
+    if linear is None:
+        small = float(np.quantile(size, 0.05)) if size.size else 0.0
+        linear = rounded(float(np.clip(small, most / 10**DECADES, most / 10)))
     one, other = bool((values < 0).any()), bool((values > 0).any())
     ends = {"vmin": -most if one or not other else 0.0, "vmax": most if other or not one else 0.0}
-    return SymLogNorm(rounded(float(linear)), linscale=0.5, base=10, **ends)
+    return SymLogNorm(min(linear, most), linscale=0.5, base=10, **ends)
 
 
 def _colours(norm: Normalize) -> Colormap:

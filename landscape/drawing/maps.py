@@ -23,9 +23,17 @@ BESIDE, BELOW = (
 
 
 def sheet(
-    width: float, rows: int, columns: int, *, shape: float = 1.0, head: float, foot: float, below: bool = False
+    width: float,
+    rows: int,
+    columns: int,
+    *,
+    shape: float = 1.0,
+    head: float,
+    foot: float,
+    gap: tuple[float, float] = (GAP, GAP),
+    below: bool = False,
 ) -> tuple[Figure, np.ndarray, list[Axes]]:
-    """A figure with panels that fill its width, of which the outer ones have tick labels, and axes for colour bars.
+    """A figure with panels that fill its width, and axes for colour bars.
 
     Parameters
     ----------
@@ -33,6 +41,7 @@ def sheet(
     rows, columns : of panels
     shape : height of a panel, in its width
     head, foot : inches above the panels, for their titles, and below all that belongs to them
+    gap : inches between panels, across and up; where it is the least one, only the outer panels have tick labels
     below : a horizontal bar below each column of a single row, and not a vertical one right of each row
 
     Returns
@@ -42,15 +51,15 @@ def sheet(
     bars : one a row, or one a column if they are below
     """
     right, under = (RIGHT, BELOW) if below else (BESIDE, 0.36)
-    side = (width - LEFT - right - GAP * (columns - 1)) / columns
+    side = (width - LEFT - right - gap[0] * (columns - 1)) / columns
     tall = shape * side
-    figure = Figure((width, head + rows * tall + GAP * (rows - 1) + under + foot))
-    lefts = [LEFT + (side + GAP) * column for column in range(columns)]
-    bottoms = [foot + under + (tall + GAP) * row for row in reversed(range(rows))]
+    figure = Figure((width, head + rows * tall + gap[1] * (rows - 1) + under + foot))
+    lefts = [LEFT + (side + gap[0]) * column for column in range(columns)]
+    bottoms = [foot + under + (tall + gap[1]) * row for row in reversed(range(rows))]
     panels = np.array([[panel(figure, x, y, side, tall) for x in lefts] for y in bottoms], object)
-    for axes in panels[:, 1:].flat:
+    for axes in panels[:, 1:].flat if gap[0] == GAP else ():
         axes.tick_params(labelleft=False)
-    for axes in panels[:-1].flat:
+    for axes in panels[:-1].flat if gap[1] == GAP else ():
         axes.tick_params(labelbottom=False)
     if below:
         return figure, panels, [panel(figure, x, foot + BELOW - 0.45, side, BAR) for x in lefts]

@@ -163,22 +163,20 @@ def eigenvalues(files: Sequence[Results], *, titles: Sequence[str] | None = None
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=abreast(names, width, size=LEGEND))
         figure.supxlabel(note_of(files, width, sentence, "Bars are residuals."), fontsize=NOTE)  # has its place
-        ends = [(file["eigenvalue"] - file["residual"], file["eigenvalue"] + file["residual"]) for file in files]
-        if hidden(axes, *np.concatenate(ends, axis=1)):
+        error = np.concatenate([file["residual"][np.isfinite(file["eigenvalue"])] for file in files])
+        if hidden(axes, known - error, known + error).all():
             most = max(np.nanmax(file["residual"] / np.abs(file["eigenvalue"])) for file in files)
             bars = f"The residuals, at most {100 * most:.2g} % of an eigenvalue, are smaller than the marks."
             figure.supxlabel(note_of(files, width, sentence, bars), fontsize=NOTE)
     return figure
 
 
-def hidden(axes: Axes, low: np.ndarray, high: np.ndarray, size: float = MARK) -> bool:
-    """Whether every interval between `low` and `high`, along y, is shorter than a mark of so many points is high."""
+def hidden(axes: Axes, low: np.ndarray, high: np.ndarray, size: float = MARK) -> np.ndarray:
+    """Which intervals from `low` to `high`, along y, are shorter than a mark of so many points: bool ndarray."""
     figure = axes.get_figure(root=True)
     figure.draw_without_rendering()  # the layout
-    known = np.isfinite(low) & np.isfinite(high)
-    x = np.zeros(known.sum())
-    ends = [axes.transData.transform(np.column_stack([x, end[known]]))[:, 1] for end in (low, high)]
-    return bool((np.abs(ends[1] - ends[0]) < size * figure.dpi / 72).all())
+    ends = [axes.transData.transform(np.column_stack([np.ones(len(end)), end]))[:, 1] for end in (low, high)]
+    return np.abs(ends[1] - ends[0]) < size * figure.dpi / 72
 
 
 def note_of(files: Sequence[Results], width: float, *sentences: str) -> str:
