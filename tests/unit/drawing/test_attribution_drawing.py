@@ -129,6 +129,16 @@ def test_the_line_over_depth_is_the_mean_over_blocks_and_trainings(tmp_path):
     save(figure, tmp_path / "a.svg")
 
 
+def test_kinds_stand_on_the_ticks_of_their_sizes_and_beside_them_only_where_they_share_one():
+    files = [single("resnet-8", [0.8, 0.6, 0.7]), single("resnet-14", [0.1] * 6), single("plain-14", [0.5] * 6)]
+    (axes,) = resilience(files).axes
+    assert list(axes.get_xticks()) == [3, 6]
+    means = [line.get_xdata() for line in axes.lines if line.get_marker() == "o"]
+    assert means[0][0] == 3
+    np.testing.assert_allclose(means[0][1] * means[1][0], 6**2)  # as far from the tick on its left as on its right
+    assert means[0][1] < 6 < means[1][0]
+
+
 def test_a_file_without_single_deletions_has_no_resilience():
     with pytest.raises(BadInput, match="no deletions of single blocks"):
         damages(results(np.ones((1, 6), bool), [0.1]))
