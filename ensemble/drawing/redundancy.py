@@ -48,9 +48,11 @@ def redundancies(files: Sequence[Results], *, titles: Sequence[str] | None = Non
     with matplotlib.rc_context(STYLE):
         layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.04)
         figure = Figure((check_width(width, 5), 1.05 + HEIGHT * len(files)), layout=layout)
-        panels = figure.subplots(len(files), len(LABELS), squeeze=False, sharey="row")
+        panels = figure.subplots(len(files), len(LABELS), squeeze=False, sharex="col", sharey="row")
+        for axes, name in zip(panels[-1], LABELS, strict=True):
+            _scale(axes, np.concatenate([file[name][np.isfinite(file[name])] for file in files]))
         for row, file, title in zip(panels, files, titles, strict=True):
-            _scales(row, file)
+            _rises(row, file)
             for axes, name in zip(row, LABELS, strict=True):
                 against(axes, file, name)
             letters = int(14 * HEIGHT)  # 14 an inch
@@ -104,19 +106,21 @@ def against(axes: Axes, file: Results, name: str) -> Axes:
     return axes
 
 
-def _scales(row: Sequence[Axes], file: Results) -> None:
-    """Scores logarithmic where they span a factor of 5; rises logarithmic too, but linear within their errors."""
-    for axes, name in zip(row, LABELS, strict=True):
-        score = file[name][np.isfinite(file[name])]
-        if not score.size:
-            axes.set_xticks([])
-        elif 0 < 5 * score.min() < score.max():
-            axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if score.max() < 50 * score.min() else (1,)))
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.xaxis.set_minor_locator(NullLocator())
-        else:
-            axes.xaxis.set_major_locator(MaxNLocator(4))
+def _scale(axes: Axes, score: np.ndarray) -> None:
+    """Scores of all networks, logarithmic where they span a factor of 5."""
+    if not score.size:
+        axes.set_xticks([])
+    elif 0 < 5 * score.min() < score.max():
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if score.max() < 50 * score.min() else (1,)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+
+
+def _rises(row: Sequence[Axes], file: Results) -> None:
+    """Rises logarithmic where they span decades, but linear within their errors."""
     rise, error = (file[name][file["done"] & np.isfinite(file[name])] for name in ("rise", "rise_se"))
     within = 2 * np.median(error) if error.size else 0
     if 0 < within < rise.max() / 10 and rise.min() < rise.max() / 20:

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 DECADES = 7  # more on one scale, and the shape of each network is lost
-LEVELS = 10  # lines of a long scale, at most
+LEVELS = 8  # decades of a scale, or pairs, fives, tens … of them, that have a line
 
 
 def common_norm(
@@ -91,7 +91,7 @@ def levels_of(norm: Normalize) -> np.ndarray:
     levels = np.empty(0)
     if isinstance(norm, LogNorm):
         first, last = np.log10(limits_of(norm))
-        step = max(1, int(np.ceil((last - first) / LEVELS)))
+        step = next(step for step in (1, 2, 5, 10, 20, 50, 100) if (last - first) <= LEVELS * step)
         decades = 10.0 ** (step * np.arange(np.floor(first / step), np.ceil(last / step) + 1))
         levels = _within(norm, np.outer(decades, [1, 2, 5] if last - first < 4.5 else [1]).ravel())
     return (
@@ -153,7 +153,7 @@ def signed_ticks(low: float, high: float, linear: float, number: int = 12) -> li
     fixed = np.arcsinh(np.array(kept) / linear)
     for tick in (*decades, *-decades):
         place = np.arcsinh(tick / linear)
-        if low < tick < high and np.abs(place - fixed).min() >= 0.8 * least:
+        if low < tick < high and np.abs(place - fixed).min() >= 0.75 * least:
             kept.append(float(tick))
     return sorted(kept)
 

@@ -60,7 +60,7 @@ def sharpnesses(files: Sequence[Results], *, titles: Sequence[str] | None = None
         figure.axes[0].set_ylabel(wrapped(f"rise of the {loss_label(files)}", 1.9, 8))
         handles = [Line2D([], [], color=color, label=name) for name, color in zip(names, colors, strict=False)]
         handles += [
-            Line2D([], [], color="0.4", markersize=2.6, label=label, **HOW[kind])
+            Line2D([], [], color="0.3", markersize=2.6, label=label, **HOW[kind])
             for kind, label in {"ascent": "at worst (by ascent)", "random": "in random directions"}.items()
         ]
         lines = legend(figure, "outside upper center", handles)
