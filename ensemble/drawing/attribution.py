@@ -139,7 +139,7 @@ def by_pair(axes: Axes, matrix: Matrix, norm: Normalize, factor: float = 100) ->
     width = min(0.4, 6 / number)
     axes.add_collection(PatchCollection(squares, array=values[unsure], linewidth=width, **looks))
     known = np.flatnonzero(np.isfinite(np.diag(values)))
-    discs = [Circle((k + 1, k + 1), 0.42) for k in known]
+    discs = [Circle((k + 1, k + 1), 0.42) for k in known.tolist()]
     axes.add_collection(PatchCollection(discs, array=np.diag(values)[known], linewidth=1.5 * width, **looks))
     axes.set(xlim=(0.5, number + 0.5), ylim=(0.5, number + 0.5), aspect="equal")
     for axis in (axes.xaxis, axes.yaxis):
@@ -193,7 +193,7 @@ def _say_intervals(figure: Figure, width: float) -> None:
     note: dict[str, Any] = {"fontsize": NOTE}
     figure.supxlabel("95 % intervals", **note)  # has its place before what is seen is looked at
     ends = [(axes, np.array(bar.get_segments())[..., 1].T) for axes, bar in bars]
-    unseen = np.concatenate([hidden(axes, *both, MARK) for axes, both in ends])
+    unseen = np.concatenate([hidden(axes, low, high, MARK) for axes, (low, high) in ends])
     if unseen.all():
         most = max(float(np.ptp(both, axis=0).max()) for _, both in ends) / 2
         text = f"The 95 % intervals, at most ±{label_of(most, 2)}, are smaller than the marks."

@@ -60,7 +60,7 @@ def curvature(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
         shape = (1, 2) if alone else (2, len(files))
         figure, panels, bars = sheet(width, *shape, shape=tall, head=head, foot=foot, below=alone)
         panels = panels.reshape(2, -1)
-        kinds = (
+        kinds: tuple[tuple[list[np.ndarray], Normalize, Colormap | str, str], ...] = (
             (ratios, LogNorm(LITTLE, 1), "viridis", r"$|\lambda_{\min}/\lambda_{\max}|$, log scale"),
             (least, signed, _colours(signed), r"$\lambda_{\min}$, linear near 0"),
         )
@@ -73,7 +73,7 @@ def curvature(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
                     how = {"markersize": np.clip(0.3 * cell, 0.8, 3), "markeredgewidth": np.clip(0.04 * cell, 0.1, 0.5)}
                     rows, columns = np.nonzero(contradicted(file))
                     axes.plot(x[columns], y[rows], **DOT | how)
-            where = {"orientation": "horizontal"} if alone else {}
+            where: dict[str, Any] = {"orientation": "horizontal"} if alone else {}
             bar = figure.colorbar(drawn, cax=bar_axes, label=label, extend=_beyond(maps, norm), **where)
             room = bar_axes.get_window_extent().width / figure.dpi if alone else np.inf
             ticks = [0.01, 0.1, 1] if maps is ratios else _ticks(signed, 5 if room < 2 else 12)
@@ -145,8 +145,8 @@ def signed_norm(maps: Sequence[np.ndarray], linear: float | None = None) -> SymL
         small = float(np.quantile(size, 0.05)) if size.size else 0.0
         linear = rounded(float(np.clip(small, most / 10**DECADES, most / 10)))
     one, other = bool((values < 0).any()), bool((values > 0).any())
-    ends = {"vmin": -most if one or not other else 0.0, "vmax": most if other or not one else 0.0}
-    return SymLogNorm(min(linear, most), linscale=0.5, base=10, **ends)
+    low, high = -most if one or not other else 0.0, most if other or not one else 0.0
+    return SymLogNorm(min(linear, most), linscale=0.5, base=10, vmin=low, vmax=high)
 
 
 def _colours(norm: Normalize) -> Colormap:

@@ -93,7 +93,7 @@ def repeats(
             axes.set_xlabel("α")
         for axes in panels[0, :1] if beside else panels[:, 0]:
             axes.set_ylabel("β")
-        where = {"orientation": "horizontal" if beside else "vertical"}
+        where: dict[str, Any] = {"orientation": "horizontal" if beside else "vertical"}
         label = "mean loss" + (", log scale" if beside else ",\nlog scale") * log
         colour_bar(figure, norm, colours, levels, beyond, label, cax=bars[0], **where)
         bar = figure.colorbar(ScalarMappable(shade, SPREAD), cax=bars[1], ticks=steps, **where)

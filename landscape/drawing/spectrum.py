@@ -44,7 +44,8 @@ def densities(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     # Nodes lie about so far apart around 0; what is finer than that, no quadrature knows.
     linear = max(abs(least), abs(most)) / (4 * min(n.shape[1] for n in nodes)) or 1.0
     low, high = (np.sign(end) * rounded(abs(end)) if end else 0.0 for end in (min(least, 0), max(most, 0)))
-    grid = linear * np.sinh(np.linspace(*np.arcsinh(np.array([low, high]) / linear), POINTS))
+    low, high = (low, high) if low < high else (-linear, linear)  # all eigenvalues are 0
+    grid = linear * np.sinh(np.linspace(np.arcsinh(low / linear), np.arcsinh(high / linear), POINTS))
     curves = [
         density_of(file, np.union1d(grid, [n.min(), n.max()]), WIDTH, linear)
         for file, n in zip(files, nodes, strict=True)
@@ -174,6 +175,7 @@ def eigenvalues(files: Sequence[Results], *, titles: Sequence[str] | None = None
 def hidden(axes: Axes, low: np.ndarray, high: np.ndarray, size: float = MARK) -> np.ndarray:
     """Which intervals from `low` to `high`, along y, are shorter than a mark of so many points: bool ndarray."""
     figure = axes.get_figure(root=True)
+    assert figure is not None  # axes of a drawing are in one
     figure.draw_without_rendering()  # the layout
     ends = [axes.transData.transform(np.column_stack([np.ones(len(end)), end]))[:, 1] for end in (low, high)]
     return np.abs(ends[1] - ends[0]) < size * figure.dpi / 72
