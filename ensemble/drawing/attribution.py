@@ -9,23 +9,34 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, SymLogNorm
-from matplotlib.lines import Line2D
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import Normalize
+from matplotlib.container import ErrorbarContainer
+from matplotlib.legend_handler import HandlerPatch
+from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from ensemble.attribution import interaction, shapley
 from ensemble.attribution.interaction import Matrix
 from ensemble.drawing.lesions import depth_order
 from ensemble.drawing.measure import SAME, as_errors, measured
-from landscape.drawing.page import loss_label, split_of, titles_of
-from landscape.drawing.scale import limits_of
-from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, abreast, check_width
+from landscape.drawing.curvature import signed_norm
+from landscape.drawing.maps import BESIDE, LEFT, head_of, sheet
+from landscape.drawing.page import LINE, loss_label, split_of, titles_of
+from landscape.drawing.scale import label_of, limits_of, linear_within, signed_ticks
+from landscape.drawing.spectrum import hidden
+from landscape.drawing.style import LEGEND, NOTE, STYLE, Figure, abreast, check_width, wrapped
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
 __all__ = ["by_pair", "by_value", "interactions", "values"]
 
 CMAP = "PuOr_r"  # told apart by all kinds of colour vision; white is nothing
+EDGE = "0.2"
+AXIS = "deleted block, by depth"
+LEAST, MOST = 1.5, 2.6  # inches of a matrix
+MARK = 2.5  # points of a Shapley value's mark
+ACROSS = 0.34  # inches between matrices
 
 
 def interactions(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:
@@ -40,43 +51,59 @@ def interactions(files: Sequence[Results], *, titles: Sequence[str] | None = Non
     Returns
     -------
     Figure
-        Of the error, in points; of the loss where targets are not classes. The diagonal is what the deletion of one
-        block costs. A cross marks a pair that cannot be told from 0, see
-        `ensemble.attribution.interaction.interactions`. The scale is linear up to a point and logarithmic beyond.
+        Of the error, in points; of the loss where targets are not classes. Cells that are filled differ from 0, a small
+        square is a pair that cannot be told from 0, see `ensemble.attribution.interaction.interactions`. Discs on the
+        diagonal are what the deletion of one block costs. The scale is linear up to a point and logarithmic beyond.
     """
     loss = not as_errors(files)
     matrices = [interaction.interactions(file, loss) for file in files]
     factor = 1 if loss else 100
-    most = max(float(np.nanmax(np.abs(np.where(np.isfinite(m.value), m.value, np.nan)), initial=0)) for m in matrices)
-    norm = SymLogNorm(1, vmin=-max(factor * most, 1), vmax=max(factor * most, 1))
+    norm = signed_norm([sign * factor * m.value for m in matrices for sign in (1, -1)], None if loss else 1.0)
+    columns = min(len(files), max(1, int((check_width(width, 2.6) - LEFT - BESIDE + ACROSS) / (LEAST + ACROSS))))
+    rows = -(-len(files) // columns)
+    width = min(width, LEFT + BESIDE + MOST * columns + ACROSS * (columns - 1))
+    what = f"{loss_label(files)}" if loss else f"{split_of(files)}error (points)"
+    sentences = (
+        "A cell is the interaction of two blocks: the rise when both are deleted, beyond the sum of both rises. "
+        f"The scale is {linear_within(norm.linthresh)}."
+    )
     with matplotlib.rc_context(STYLE):
-        columns = min(len(files), 3 if check_width(width) > 4 else 2)
-        rows = -(-len(files) // columns)
-        side = min(2.6, (width - 0.9) / columns)
-        across = side * columns + 0.9
-        notes = ["one block; else two, beyond the sum of both", "not told from 0 (false discovery rate 5 %)"]
-        beside = abreast(notes, across, 2)
-        figure = Figure((across, (side + 0.35) * rows + 0.25 + 0.12 * (2 - beside)), layout="compressed")
-        panels = figure.subplots(rows, columns, squeeze=False)
+        edge: dict[str, Any] = {"facecolor": "white", "edgecolor": EDGE, "linewidth": 0.5}
+        key = [
+            Rectangle((0, 0), 1, 1, label="differs from 0", **edge),
+            Rectangle((0, 0), 0.5, 0.5, label="not told from 0 (false discovery rate 5 %)", **edge),
+            Circle((0, 0), 1, label="one block: the rise by itself", **edge),
+        ]
+        note = wrapped(sentences, width - 0.3)
+        beside = abreast([str(each.get_label()) for each in key], width, 3)
+        lines = -(-len(key) // beside)
+        names, head = head_of(titles_of(files, titles), width, columns)
+        foot = 0.12 + 0.11 * (1 + note.count("\n")) + LINE * lines
+        gap = (ACROSS, 0.36 + head)
+        figure, panels, bars = sheet(width, rows, columns, head=head, foot=foot, gap=gap)
         for axes in panels.flat[len(files) :]:
             axes.set_visible(False)
-        for axes, one, title in zip(panels.flat, matrices, titles_of(files, titles), strict=False):
+        for axes, one, title in zip(panels.flat, matrices, names, strict=False):
             by_pair(axes, one, norm, factor)
             axes.set_title(title)
-            axes.set_xlabel("deleted block, by depth")
+        for axes in panels[-1]:
+            axes.set_xlabel(AXIS)
         for axes in panels[:, 0]:
-            axes.set_ylabel("deleted block, by depth")
-        label = f"rise of {loss_label(files) if loss else split_of(files) + 'error (points)'}"
-        bar = figure.colorbar(ScalarMappable(norm, CMAP), ax=panels, label=label, shrink=0.9, aspect=30)
-        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        bar.ax.yaxis.set_ticks(_ticks(limits_of(norm)[1]))
-        bar.ax.minorticks_off()
+            axes.set_ylabel(AXIS)
+        place, lowest = bars[0].get_position(), bars[-1].get_position()
+        for unused in bars[1:]:
+            unused.remove()
+        bars[0].set_position((place.x0, lowest.y0, place.width, place.y1 - lowest.y0))
+        bar = figure.colorbar(ScalarMappable(norm, CMAP), cax=bars[0], label=f"rise of {what}".replace(" (", "\n("))
+        ticks = signed_ticks(*limits_of(norm), norm.linthresh)
+        bar.set_ticks(ticks, labels=[label_of(tick) for tick in ticks])
+        bar.minorticks_off()
         bar.outline.set_linewidth(0.5)
-        cross = Line2D([], [], color="0.2", linestyle="none", marker="x", markersize=3, markeredgewidth=0.6)
-        square = Line2D(
-            [], [], color="0.2", linestyle="none", marker="s", markersize=4, markerfacecolor="none", mew=0.4
+        text: dict[str, Any] = {"title": note, "title_fontsize": NOTE, "fontsize": NOTE, "handlelength": 0.8}
+        shapes = {Circle: HandlerPatch(_disc), Rectangle: HandlerPatch(_square)}
+        figure.legend(
+            handles=key, handler_map=shapes, loc="lower center", ncols=beside, borderpad=0.1, borderaxespad=0.3, **text
         )
-        figure.legend([square, cross], notes, loc="outside lower center", fontsize=NOTE, ncols=beside)
     return figure
 
 
@@ -93,18 +120,27 @@ def by_pair(axes: Axes, matrix: Matrix, norm: Normalize, factor: float = 100) ->
     Returns
     -------
     Axes
-        The ones given.
+        The ones given: a mesh of the pairs that differ from 0, small squares of those that cannot be told from it, and
+        discs of single deletions.
     """
     number = len(matrix.value)
     edges = np.arange(number + 1) + 0.5
-    axes.set_facecolor("0.85")
-    axes.pcolormesh(edges, edges, np.ma.masked_invalid(factor * matrix.value), cmap=CMAP, norm=norm, rasterized=True)
-    unsure = np.isfinite(matrix.value) & ~matrix.significant & ~np.eye(number, dtype=bool)
+    one = np.eye(number, dtype=bool)
+    unsure = np.isfinite(matrix.value) & ~matrix.significant & ~one
+    values = factor * matrix.value
+    axes.set_facecolor("0.85")  # where nothing is measured
+    blank = np.ma.masked_where(~(unsure | one), np.ones(values.shape))
+    axes.pcolormesh(edges, edges, blank, cmap="gray", vmin=0, vmax=1, rasterized=True)
+    sure = np.ma.masked_where(unsure | one | ~np.isfinite(values), values)
+    axes.pcolormesh(edges, edges, sure, cmap=CMAP, norm=norm, rasterized=True)
+    looks: dict[str, Any] = {"cmap": CMAP, "norm": norm, "edgecolor": EDGE}
     second, first = np.nonzero(unsure)
-    size = max(0.8, min(3.5, 40 / number))
-    axes.plot(first + 1, second + 1, "x", color="0.2", markersize=size, markeredgewidth=0.2 * size)
-    for k in range(number):  # one block alone is another thing than a pair
-        axes.add_patch(matplotlib.patches.Rectangle((k + 0.5, k + 0.5), 1, 1, fill=False, color="0.2", linewidth=0.4))
+    squares = [Rectangle((x + 0.75, y + 0.75), 0.5, 0.5) for x, y in zip(first, second, strict=True)]
+    width = min(0.4, 6 / number)
+    axes.add_collection(PatchCollection(squares, array=values[unsure], linewidth=width, **looks))
+    known = np.flatnonzero(np.isfinite(np.diag(values)))
+    discs = [Circle((k + 1, k + 1), 0.42) for k in known.tolist()]
+    axes.add_collection(PatchCollection(discs, array=np.diag(values)[known], linewidth=1.5 * width, **looks))
     axes.set(xlim=(0.5, number + 0.5), ylim=(0.5, number + 0.5), aspect="equal")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6, integer=True))
@@ -138,11 +174,32 @@ def values(files: Sequence[Results], *, titles: Sequence[str] | None = None, wid
                 drawn |= by_value(axes, file, order, errors)
             axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
             axes.set(xlim=(0.3, len(order) + 0.7), title=title)
-            axes.set_ylabel(f"{split_of(mine)}error (points)" if errors else loss_label(mine))
+            what = f"{split_of(mine)}error (points)" if errors else loss_label(mine)
+            axes.set_ylabel(f"rise of {what}".replace(" (", "\n("))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[-1].set_xlabel("block, by depth")
-        figure.legend(list(drawn.values()), list(drawn), loc="outside upper center", ncols=2)
+        figure.legend(
+            list(drawn.values()), list(drawn), loc="outside upper center", ncols=abreast(list(drawn), width, 2, LEGEND)
+        )
+        _say_intervals(figure, width)
     return figure
+
+
+def _say_intervals(figure: Figure, width: float) -> None:
+    """Say at the foot which intervals are too short to be seen."""
+    bars = [(axes, c.lines[2][0]) for axes in figure.axes for c in axes.containers if isinstance(c, ErrorbarContainer)]
+    if not bars:
+        return
+    note: dict[str, Any] = {"fontsize": NOTE}
+    figure.supxlabel("95 % intervals", **note)  # has its place before what is seen is looked at
+    ends = [(axes, np.array(bar.get_segments())[..., 1].T) for axes, bar in bars]
+    unseen = np.concatenate([hidden(axes, low, high, MARK) for axes, (low, high) in ends])
+    if unseen.all():
+        most = max(float(np.ptp(both, axis=0).max()) for _, both in ends) / 2
+        text = f"The 95 % intervals, at most ±{label_of(most, 2)}, are smaller than the marks."
+    else:
+        text = "Lines are 95 % intervals" + ("; those not seen are smaller than the marks." if unseen.any() else ".")
+    figure.supxlabel(wrapped(text, width - 0.3), **note)
 
 
 def by_value(axes: Axes, file: Results, order: Sequence[str], errors: bool | None = None) -> dict[str, Any]:
@@ -169,12 +226,8 @@ def by_value(axes: Axes, file: Results, order: Sequence[str], errors: bool | Non
         trials = shapley.places(ways, file["deleted"])
         estimates = shapley.remaining(payoff, file["done"], ways, trials, file.attributes.get("precision"))[1]
         place = np.array([order.index(name) for name in names]) + 1
-        look: dict[str, Any] = {"color": COLORS[0], "fmt": "o", "markersize": 3, "elinewidth": 0.8}
-        return {
-            "Shapley value, 95 % interval": axes.errorbar(
-                place, factor * estimates.mean, factor * estimates.half, **look
-            )
-        }
+        look: dict[str, Any] = {"color": "0.1", "fmt": "o", "markersize": MARK, "elinewidth": 0.8}
+        return {"Shapley value": axes.errorbar(place, factor * estimates.mean, factor * estimates.half, **look)}
     if file["deleted"].sum(axis=1).max() > 1:
         raise BadInput(
             f"{file.source} deletes several blocks at once; beside Shapley values draw those of single deletions"
@@ -182,11 +235,18 @@ def by_value(axes: Axes, file: Results, order: Sequence[str], errors: bool | Non
     alone = np.flatnonzero(file["deleted"].any(axis=1) & file["done"])
     intact = payoff[~file["deleted"].any(axis=1)][0]
     at = [order.index(names[block]) + 1 for block in file["deleted"][alone].argmax(axis=1)]
-    bars = axes.bar(at, factor * (payoff[alone] - intact), color=COLORS[1], alpha=0.35, width=0.8, linewidth=0)
+    bars = axes.bar(at, factor * (payoff[alone] - intact), color="0.75", width=0.8, linewidth=0)
     return {"rise when it alone is deleted": bars}
 
 
-def _ticks(most: float) -> list[float]:
-    """Of a scale that is linear to 1 and logarithmic beyond."""
-    decades = [10.0**k for k in range(int(np.floor(np.log10(most))) + 1)]
-    return [-d for d in decades[::-1]] + [0.0, *decades]
+def _disc(*, xdescent: float, ydescent: float, width: float, height: float, fontsize: float, **_: Any) -> Circle:
+    """A disc in a legend, as tall as its letters."""
+    return Circle((width / 2 - xdescent, height / 2 - ydescent), 0.45 * fontsize)
+
+
+def _square(
+    *, orig_handle: Rectangle, xdescent: float, ydescent: float, width: float, height: float, fontsize: float, **_: Any
+) -> Rectangle:
+    """A square in a legend, of which one of side 1 is as tall as its letters."""
+    side = 0.9 * fontsize * orig_handle.get_width()
+    return Rectangle((width / 2 - xdescent - side / 2, height / 2 - ydescent - side / 2), side, side)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
+from landscape.drawing.maps import sheet
 from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, wrapped
 from landscape.engine.table import Results
 from landscape.errors import BadInput
@@ -61,8 +62,11 @@ def identity(files: Sequence[Results], *, titles: Sequence[str] | None = None, w
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=abreast(labels, width, 3, LEGEND))
         rates = len(file.coordinates["learning_rate"])
-        what = f"best of {rates} learning rates; every seed, and the geometric mean"
-        figure.supxlabel(wrapped(f"{file.attributes['steps']} steps of Adam, {what}", width), fontsize=NOTE)
+        note = (
+            f"Networks are trained by {file.attributes['steps']} steps of Adam, at the best of {rates} learning rates. "
+            "Points are seeds, lines their geometric means."
+        )
+        figure.supxlabel(wrapped(note, width - 0.3), fontsize=NOTE)
     return figure
 
 
@@ -70,16 +74,32 @@ def reuse(files: Sequence[Results], *, width: float = 5.5) -> Figure:
     """Draw mean absolute weights from each source (down) to each target (across), one map a stage, on its scale."""
     file = _only(files)
     stages = file.coordinates["stage"]
+    note = (
+        "A layer reads from those before it; the last that reads is the transition or the classifier behind the stage. "
+        "Each stage has a scale of its own."
+    )
+    stacked = check_width(width) < 1.2 * len(stages) + 1  # narrower, numbers run into each other
     with matplotlib.rc_context(STYLE):
-        figure = Figure((check_width(width), width / max(2, len(stages)) + 0.6), layout="constrained")
-        panels = figure.subplots(1, len(stages), squeeze=False)[0]
-        for axes, stage, weight in zip(panels, stages, file["weight"], strict=True):
-            bar = figure.colorbar(_weights(axes, weight), ax=axes, location="bottom", label="mean |weight|")
-            bar.ax.xaxis.set_major_locator(MaxNLocator(nbins=3))
-            axes.set(title=f"stage {stage}", xlabel="layer that reads")
-        panels[0].set_ylabel("layer that is read (0: input)")
-        note = "the last that reads is the transition or the classifier behind the stage"
-        figure.supxlabel(wrapped(note, width), fontsize=NOTE)
+        note = wrapped(note, width - 0.3)
+        shape = (len(stages), 1) if stacked else (1, len(stages))
+        foot = 0.12 + 0.11 * (1 + note.count("\n"))
+        figure, panels, bars = sheet(width, *shape, head=0.23, foot=foot, gap=(0.34, 0.4), below=not stacked)
+        for axes, bar_axes, stage, weight in zip(panels.flat, bars, stages, file["weight"], strict=True):
+            bar = figure.colorbar(
+                _weights(axes, weight),
+                cax=bar_axes,
+                orientation="vertical" if stacked else "horizontal",
+                label="mean |weight|",
+            )
+            bar.locator = MaxNLocator(nbins=5 if stacked else 3)
+            bar.update_ticks()
+            bar.outline.set_linewidth(0.5)
+            axes.set_title(f"stage {stage}")
+        for axes in panels[-1]:
+            axes.set_xlabel("layer that reads")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("layer that is read (0: input)")
+        figure.text(0.5, 0.06 / figure.get_figheight(), note, ha="center", va="bottom", fontsize=NOTE)
     return figure
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from ensemble.drawing.measure import as_errors, bounded, label, measured
 from landscape.drawing.page import titles_of
-from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, Figure, check_width
+from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
@@ -42,7 +42,12 @@ def damages(file: Results, errors: bool | None = None) -> tuple[np.ndarray, floa
 
 
 def by_depth(
-    axes: Axes, files: Sequence[Results], *, color: str = "black", shift: float = 1.0, errors: bool | None = None
+    axes: Axes,
+    files: Sequence[Results],
+    *,
+    color: str = "black",
+    shift: Mapping[int, float] | None = None,
+    errors: bool | None = None,
 ) -> Axes:
     """Draw the error after one deletion by the number of blocks that a network has (Veit et al. 2016, §4.1).
 
@@ -51,7 +56,7 @@ def by_depth(
     axes : Axes
     files : single deletions; networks of one size are trainings of one kind
     color : of everything drawn
-    shift : factor to the right, so that kinds do not hide each other
+    shift : by number of blocks, a factor to the right, so that kinds do not hide each other
     errors : as for `damages`
 
     Returns
@@ -62,13 +67,13 @@ def by_depth(
     """
     sizes = sorted({len(file.coordinates["block"]) for file in files})
     means, intact = [], []
-    for size in sizes:
+    x = np.array([size * (shift or {}).get(size, 1.0) for size in sizes])
+    for size, place in zip(sizes, x, strict=True):
         curves = [damages(file, errors) for file in files if len(file.coordinates["block"]) == size]
         for one, _ in curves:
-            axes.plot(np.full(len(one), size * shift), one, ".", color=color, alpha=0.5, markersize=3, mew=0)
+            axes.plot(np.full(len(one), place), one, ".", color=color, alpha=0.5, markersize=3, mew=0)
         means.append([one.mean() for one, _ in curves])
         intact.append(np.mean([none for _, none in curves]))
-    x = np.array(sizes) * shift
     axes.fill_between(x, [min(m) for m in means], [max(m) for m in means], color=color, alpha=0.2, linewidth=0)
     axes.plot(x, [np.mean(m) for m in means], "o-", color=color, markersize=3)
     axes.plot(x, intact, color=color, linewidth=0.7, dashes=DASHES)
@@ -94,24 +99,24 @@ def resilience(files: Sequence[Results], *, titles: Sequence[str] | None = None,
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width), 0.5 + 0.6 * width), layout="constrained")
         axes = figure.subplots()
-        shifts = 1.04 ** (np.arange(len(kinds)) - (len(kinds) - 1) / 2)
-        for kind, color, shift in zip(kinds, COLORS * len(kinds), shifts, strict=False):
-            mine = [file for file, name in zip(files, names, strict=True) if name == kind]
-            by_depth(axes, mine, color=color, shift=shift, errors=errors)
-        sizes = sorted({len(file.coordinates["block"]) for file in files})
+        of_kinds = {kind: [f for f, name in zip(files, names, strict=True) if name == kind] for kind in kinds}
+        there = {kind: {len(file.coordinates["block"]) for file in mine} for kind, mine in of_kinds.items()}
+        sizes = sorted(set().union(*there.values()))
+        for (kind, mine), color in zip(of_kinds.items(), COLORS * len(kinds), strict=False):
+            by_depth(axes, mine, color=color, shift=_apart(kind, there), errors=errors)
         what, _, unit = label(files, errors).partition(" (")
         after = f"{what} after one deletion" + (f" ({unit}" if unit else "")
         axes.set(xscale="log", xlabel="number of blocks", ylabel=after)
         bounded(axes, files, errors)
         ticks = [size for size, before in zip(sizes, [0, *sizes], strict=False) if size > 1.12 * before]
-        axes.set_xticks(ticks, list(map(str, ticks)))
+        axes.set_xticks(sizes, [str(size) if size in ticks else "" for size in sizes])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
         keys = [
             Line2D([], [], color=color, marker="o", markersize=3, label=kind)
             for kind, color in zip(kinds, COLORS * len(kinds), strict=False)
         ]
-        figure.legend(handles=keys, loc="outside upper center", ncols=max(1, int(width)))
+        figure.legend(handles=keys, loc="outside upper center", ncols=abreast(kinds, width, size=LEGEND))
         notes = [
             Line2D([], [], color="0.3", marker="o", markersize=3, label="mean over blocks, range of trainings"),
             Line2D([], [], color="0.3", linestyle="none", marker=".", markersize=3, label="one block"),
@@ -119,3 +124,18 @@ def resilience(files: Sequence[Results], *, titles: Sequence[str] | None = None,
         ]
         figure.legend(handles=notes, loc="outside lower center", ncols=max(1, int(width / 1.6)), fontsize=NOTE)
     return figure
+
+
+def _apart(kind: str, sizes: Mapping[str, set[int]]) -> dict[int, float]:
+    """Where a kind's networks stand, by and in their size: on its tick, or beside it where other kinds have it too.
+
+    Parameters
+    ----------
+    kind : one of the keys
+    sizes : of the networks of each kind
+    """
+    places = {}
+    for size in sizes[kind]:
+        same = [other for other, its in sizes.items() if size in its]
+        places[size] = 1.04 ** (same.index(kind) - (len(same) - 1) / 2)
+    return places

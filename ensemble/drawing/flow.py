@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -18,9 +20,9 @@ __all__ = ["SHOWN", "by_position", "flows"]
 
 MOMENTS = {"initial": "at initialisation", "trained": "trained", "given": "as given"}
 STATISTICS = {
-    "batch": "BatchNorm with each batch's statistics",
-    "recalibrated": "BatchNorm with statistics of these images",
-    "frozen": "BatchNorm with stored statistics",
+    "batch": "BatchNorm takes each batch's statistics",
+    "recalibrated": "BatchNorm takes the statistics of these images",
+    "frozen": "BatchNorm takes its stored statistics",
 }
 
 
@@ -81,12 +83,18 @@ def flows(
         draw = _maps if show == "similarity" else _lines
         figure = draw(file, show, called, check_width(width))
         seeds = len(np.unique(file["seed"]))
-        what = f"{seeds} seeds: mean{' and range' * (show != 'similarity')}" if seeds > 1 else "one seed"
+        if show == "similarity":
+            what = f"Maps are means of {seeds} seeds" if seeds > 1 else "Maps are of one seed"
+        else:
+            means = f"{'geometric ' * SHOWN[show].log}means of {seeds} seeds and bands their ranges"
+            what = f"Lines are {means if seeds > 1 else 'of one seed'}"
         batchnorm = file.attributes["batchnorm"]
         if batchnorm == "batch" and "gradient" not in show:
             batchnorm = "recalibrated"  # see ensemble.flow.profile
-        notes = [f"{file.attributes['data']}, training images", STATISTICS[batchnorm], what]
-        figure.supxlabel(wrapped("; ".join(notes), width), fontsize=NOTE)
+        note = f"{what}, on training images of {file.attributes['data']}. {STATISTICS[batchnorm]}."
+        if show != "similarity" and len(set(file["depth"].tolist())) > 1:
+            note += " Each depth has a vertical scale of its own."
+        figure.supxlabel(wrapped(note, width - 0.3), fontsize=NOTE)
     return figure
 
 
@@ -109,8 +117,12 @@ def by_position(axes: Axes, values: np.ndarray, *, label: str, log: bool, **look
 def _lines(file: Results, show: str, names: dict[str, str], width: float) -> Figure:
     depths, moments = _panels(file)
     shape = len(depths), len(moments)
-    figure = Figure((width, 0.6 + 0.15 * -(-len(names) // 3) + 1.7 * shape[0]), layout="constrained")
-    panels = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True)
+    across = (width - 0.6) / shape[1]  # inches of a panel
+    titles = {key: fill(f"depth {key[0]}, {MOMENTS[key[1]]}", int(14 * across)) for key in product(depths, moments)}
+    position = fill("position (0: first block, 1: head)", int(16 * across))
+    more = 0.13 * (max(map(_lines_of, titles.values())) * shape[0] + _lines_of(position))
+    figure = Figure((width, 0.75 + 0.15 * -(-len(names) // 3) + 1.7 * shape[0] + more), layout="constrained")
+    panels = figure.subplots(*shape, squeeze=False, sharex=True, sharey="row")
     # More variants than colours: those that have one for the second time are dashed.
     looks = [{"color": color, "linestyle": style} for style in ("-", "--", ":", "-.") for color in COLORS]
     look = dict(zip(names, looks * len(names), strict=False))
@@ -131,21 +143,27 @@ def _lines(file: Results, show: str, names: dict[str, str], width: float) -> Fig
                 count = file["boundaries"][file["depth"] == depth].max() - 1
                 blocks = np.arange(count)
                 axes.plot(blocks / count, 1 / (blocks + 2), color="black", linestyle=":", label="1/(l + 1) at block l")
-            axes.set_title(f"depth {depth}, {MOMENTS[moment]}")
+            axes.set_title(titles[depth, moment])
             if SHOWN[show].log:
                 axes.set_yscale("log")
             elif show == "cosine":
                 axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
     for axes in panels[:, 0]:
-        axes.set_ylabel(SHOWN[show].label.format(unit=file.unit))
+        axes.set_ylabel(fill(SHOWN[show].label.format(unit=file.unit), 20))
+    figure.align_ylabels(panels[:, 0])
     for axes in panels[-1]:
-        axes.set_xlabel("position (0: first block, 1: head)")
+        axes.set_xlabel(position)
     handles = {
         label: handle for axes in panels.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     beside = abreast(list(handles), width, 3, LEGEND)
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=beside)
     return figure
+
+
+def _lines_of(text: str) -> int:
+    """How many lines a text has beyond the first."""
+    return text.count("\n")
 
 
 def _maps(file: Results, show: str, names: dict[str, str], width: float) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 import matplotlib
 import numpy as np
@@ -13,20 +14,22 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from ensemble.drawing.measure import Z95
-from ensemble.flow.redundancy import association
+from ensemble.flow.redundancy import association, p_value
 from landscape.drawing.page import split_of, titles_of
-from landscape.drawing.style import NOTE, STYLE, Figure, check_width, colormap
+from landscape.drawing.scale import label_of, rounded, signed_ticks
+from landscape.drawing.style import NOTE, STYLE, Figure, check_width, colormap, wrapped
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
 __all__ = ["against", "redundancies"]
 
 LABELS = {
-    "influence": "influence, 1 − cos(x, y)",
-    "angle": "angle between x and y (π)",
-    "relative": "relative size, ‖F(x)‖/‖x‖",
+    "influence": "influence\n1 − cos(x, y)",
+    "angle": "angle between\nx and y (π)",
+    "relative": "relative size\n‖F(x)‖/‖x‖",
 }
 DEPTH = "viridis"
+HEIGHT = 1.5  # inches of a row of panels
 
 
 def redundancies(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:
@@ -44,24 +47,31 @@ def redundancies(files: Sequence[Results], *, titles: Sequence[str] | None = Non
             raise BadInput(f"{file.source} has no finite rise of the loss to draw; measure a block first")
     with matplotlib.rc_context(STYLE):
         layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.04)
-        figure = Figure((check_width(width, 5), 0.9 + 1.45 * len(files)), layout=layout)
-        panels = figure.subplots(len(files), len(LABELS), squeeze=False, sharey="row")
+        figure = Figure((check_width(width, 5), 1.05 + HEIGHT * len(files)), layout=layout)
+        panels = figure.subplots(len(files), len(LABELS), squeeze=False, sharex="col", sharey="row")
+        for axes, name in zip(panels[-1], LABELS, strict=True):
+            _scale(axes, np.concatenate([file[name][np.isfinite(file[name])] for file in files]))
         for row, file, title in zip(panels, files, titles, strict=True):
-            _scales(row, file)
+            _rises(row, file)
             for axes, name in zip(row, LABELS, strict=True):
                 against(axes, file, name)
-            rise = f"Δ loss ({file.unit})"
-            row[0].set_ylabel(f"{title}\n{rise}" if len(files) > 1 else f"{title}: {rise}")
+            letters = int(14 * HEIGHT)  # 14 an inch
+            row[0].set_ylabel("\n".join([*wrap(title, letters), f"rise of loss ({file.unit})"]))
         for axes, label in zip(panels[-1], LABELS.values(), strict=True):
             axes.set_xlabel(label)
         figure.align_xlabels(panels[-1])
         bar = figure.colorbar(ScalarMappable(Normalize(0, 1), DEPTH), ax=list(panels.flat), pad=0.02, aspect=30)
         bar.set_ticks([0, 1], labels=["first", "last"])
         bar.set_label("block, by depth", labelpad=-12)
-        caption = (
-            f"one mark a block; bars: 95 % intervals over {split_of(files)}examples; ρ: Spearman's rank correlation"
-        )
-        figure.supxlabel(caption, fontsize=NOTE)
+        sentences = [
+            f"A mark is a block, with 95 % intervals over {split_of(files)}examples.",
+            "ρ is Spearman's rank correlation, and p is that of permutations of the blocks.",
+        ]
+        if any(row[0].get_yscale() == "symlog" for row in panels):
+            sentences.append(
+                "Where there is a grey band, the scale of the rise is linear in it and logarithmic beyond."
+            )
+        figure.supxlabel(wrapped(" ".join(sentences), width - 0.3), fontsize=NOTE)
     return figure
 
 
@@ -92,24 +102,36 @@ def against(axes: Axes, file: Results, name: str) -> Axes:
     if not blocks:
         axes.text(0.5, 0.5, "no block has\nthis score", ha="center", va="center", transform=axes.transAxes, color="0.4")
     elif np.isfinite(rho):
-        axes.set_title(f"ρ = {rho:.2f}, p = {p:.1g}".replace("-", "−"), fontsize=NOTE + 0.5)
+        axes.set_title(f"ρ = {rho:.2f}, {p_value(p, 1)}".replace("-", "−"), fontsize=NOTE + 0.5)
     return axes
 
 
-def _scales(row: Sequence[Axes], file: Results) -> None:
-    """Scores logarithmic where they span a factor of 5; rises logarithmic too, but linear within their errors."""
-    for axes, name in zip(row, LABELS, strict=True):
-        score = file[name][np.isfinite(file[name])]
-        if not score.size:
-            axes.set_xticks([])
-        elif 0 < 5 * score.min() < score.max():
-            axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if score.max() < 50 * score.min() else (1,)))
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.xaxis.set_minor_locator(NullLocator())
-        else:
-            axes.xaxis.set_major_locator(MaxNLocator(4))
+def _scale(axes: Axes, score: np.ndarray) -> None:
+    """Scores of all networks, logarithmic where they span a factor of 5."""
+    if not score.size:
+        axes.set_xticks([])
+    elif 0 < 5 * score.min() < score.max():
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if score.max() < 50 * score.min() else (1,)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+
+
+def _rises(row: Sequence[Axes], file: Results) -> None:
+    """Rises logarithmic where they span decades, but linear within their errors."""
     rise, error = (file[name][file["done"] & np.isfinite(file[name])] for name in ("rise", "rise_se"))
     within = 2 * np.median(error) if error.size else 0
     if 0 < within < rise.max() / 10 and rise.min() < rise.max() / 20:
-        row[0].set_yscale("symlog", linthresh=10 ** np.round(np.log10(within)), linscale=0.6, subs=range(2, 10))
+        linear = float(10 ** np.round(np.log10(within)))
+        row[0].set_yscale("symlog", linthresh=linear, linscale=0.6)
+        # The ends have numbers, and marks and most of their bars lie within them.
+        low = -rounded(max(-float((rise - error).min()), linear))
+        high = rounded(1.2 * float(rise.max()))
+        ticks = signed_ticks(low, high, linear, 7)
+        row[0].set(ylim=(low, high))
+        row[0].set_yticks(ticks, [label_of(tick) for tick in ticks])
+        row[0].yaxis.set_minor_locator(NullLocator())
+        for axes in row:
+            axes.axhspan(-linear, linear, color="0.93", linewidth=0, zorder=-1)

@@ -31,7 +31,7 @@ from landscape.evaluation.prepared import unfused
 from landscape.log import Report
 from landscape.nested import take
 
-__all__ = ["Association", "association", "redundancy", "summary"]
+__all__ = ["Association", "association", "p_value", "redundancy", "summary"]
 
 DRAWS = 10_000
 
@@ -151,6 +151,17 @@ def association(score: np.ndarray, damage: np.ndarray, seed: int = 0) -> Associa
     return Association(float(rho), float((1 + as_far) / (1 + DRAWS)), blocks)
 
 
+def p_value(p: float, digits: int = 2) -> str:
+    """A p-value of `association` in words: that of no permutation as far out is a bound, and not a number.
+
+    Examples
+    --------
+    >>> p_value(0.0234), p_value(1 / (1 + DRAWS))
+    ('p = 0.023', 'p ≤ 0.0001')
+    """
+    return f"p {'≤' if p <= 1 / (1 + DRAWS) else '='} {p:.{digits}g}"
+
+
 def summary(values: Mapping[str, np.ndarray], seed: int = 0) -> list[str]:
     """A line for each score: how it goes with the rise of the loss when the block is deleted."""
     lines = []
@@ -158,7 +169,7 @@ def summary(values: Mapping[str, np.ndarray], seed: int = 0) -> list[str]:
         rho, p, blocks = association(values[name], values["rise"], seed)
         left = len(values[name]) - blocks
         without = f", {left} without this score left out" if left else ""
-        correlation = "no rank correlation" if np.isnan(rho) else f"Spearman's ρ = {rho:.2f} (p = {p:.2g})"
+        correlation = "no rank correlation" if np.isnan(rho) else f"Spearman's ρ = {rho:.2f} ({p_value(p)})"
         lines.append(
             f"{name}: {correlation} with the rise of the loss, over {blocks} blocks{without}".replace("-", "−")
         )

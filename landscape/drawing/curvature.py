@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import fill
-from typing import Any, cast
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import LogNorm, Normalize, SymLogNorm
+from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize, SymLogNorm
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from landscape.analysis.geometry import convex
 from landscape.analysis.hessian_files import ratio
+from landscape.drawing.maps import head_of, sheet
 from landscape.drawing.page import titles_of, unit_of
-from landscape.drawing.scale import label_of, limits_of
-from landscape.drawing.spectrum import note_of
-from landscape.drawing.style import NOTE, STYLE, Figure, check_width
+from landscape.drawing.scale import DECADES, label_of, limits_of, linear_within, rounded, signed_ticks
+from landscape.drawing.spectrum import WEIGHT, note_of
+from landscape.drawing.style import NOTE, STYLE, Figure, abreast, check_width
 from landscape.drawing.surface import MISSING
 from landscape.engine.table import Results
 from landscape.errors import BadInput
@@ -46,44 +46,48 @@ def curvature(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     for file in files:
         if file.dims["lambda_min"] != ("y", "x") or min(file["lambda_min"].shape) < 2:
             raise BadInput(f"{file.source} is not over a plane; maps need 2 points or more each way, x and y")
+    check_width(width, 0.8 * len(files) + 1)
     least = [np.where(file.known, file["lambda_min"], np.nan) for file in files]
     ratios = [ratio(low, file["lambda_max"]) for low, file in zip(least, files, strict=True)]
-    norms = LogNorm(LITTLE, 1), signed_norm(least)
+    signed = signed_norm(least)
     alone = len(files) == 1  # its two maps stand beside each other
-    side = (check_width(width, 0.8 * len(files) + 1) - (0.7 if alone else 1.2)) / max(2, len(files))
-    names = [fill(title, max(6, int(14 * side))) for title in titles_of(files, titles)]  # 14 letters an inch
+    tall = np.clip(max(np.ptp(f.coordinates["y"]) / np.ptp(f.coordinates["x"]) for f in files), 0.3, 1.5)
     with matplotlib.rc_context(STYLE):
-        tall = side * np.clip(max(np.ptp(f.coordinates["y"]) / np.ptp(f.coordinates["x"]) for f in files), 0.3, 1.5)
-        head = 0.13 * (1 + max(name.count("\n") for name in names))
-        what = rf"$\lambda_{{\min}}$ ({unit_of(files)} per squared unit of weight)"
-        unit = fill(what, int(16 * (side if alone else tall)))  # along the bar
-        foot = 0.8 + 0.1 * alone * unit.count("\n") if width > 4.5 else 1.1
-        figure = Figure((width, (tall + 0.7 if alone else 2 * tall) + head + foot), layout="compressed")
-        labels = r"$|\lambda_{\min}/\lambda_{\max}|$", unit
+        note, key = _note(files, signed, width), _key(files)
+        ncols = abreast([str(entry.get_label()) for entry in key], width, 3)
+        foot = 0.09 + 0.11 * (1 + note.count("\n")) + 0.14 * -(-len(key) // ncols)
+        names, head = head_of(titles_of(files, titles), width, max(2, len(files)))
         shape = (1, 2) if alone else (2, len(files))
-        panels = figure.subplots(*shape, squeeze=False).reshape(2, -1)
-        for row, (maps, norm, cmap) in enumerate(zip((ratios, least), norms, ("viridis", "RdBu"), strict=True)):
-            for axes, file, values in zip(panels[row], files, maps, strict=True):
+        figure, panels, bars = sheet(width, *shape, shape=tall, head=head, foot=foot, below=alone)
+        panels = panels.reshape(2, -1)
+        kinds: tuple[tuple[list[np.ndarray], Normalize, Colormap | str, str], ...] = (
+            (ratios, LogNorm(LITTLE, 1), "viridis", r"$|\lambda_{\min}/\lambda_{\max}|$, log scale"),
+            (least, signed, _colours(signed), r"$\lambda_{\min}$, linear near 0"),
+        )
+        for row, bar_axes, (maps, norm, cmap, label) in zip(panels, bars, kinds, strict=True):
+            for axes, file, values in zip(row, files, maps, strict=True):
                 x, y = file.coordinates["x"], file.coordinates["y"]
                 drawn = map_of(axes, x, y, values, norm, cmap, done=file.known)
-                if row == 0:
-                    cell = 72 * side / len(x)  # points
+                if maps is ratios:
+                    cell = 72 * axes.get_window_extent().width / figure.dpi / len(x)  # points
                     how = {"markersize": np.clip(0.3 * cell, 0.8, 3), "markeredgewidth": np.clip(0.04 * cell, 0.1, 0.5)}
                     rows, columns = np.nonzero(contradicted(file))
                     axes.plot(x[columns], y[rows], **DOT | how)
-            where = {"location": "bottom", "pad": 0.03} if alone else {"pad": 0.02}
-            bar = figure.colorbar(drawn, ax=list(panels[row]), label=labels[row], extend=_beyond(maps, norm), **where)
-            ticks = [0.01, 0.1, 1] if row == 0 else _ticks(cast("SymLogNorm", norm))
-            bar.set_ticks(ticks, labels=[("−" if tick < 0 else "") + label_of(abs(tick)) for tick in ticks])
+            where: dict[str, Any] = {"orientation": "horizontal"} if alone else {}
+            bar = figure.colorbar(drawn, cax=bar_axes, label=label, extend=_beyond(maps, norm), **where)
+            room = bar_axes.get_window_extent().width / figure.dpi if alone else np.inf
+            ticks = [0.01, 0.1, 1] if maps is ratios else _ticks(signed, 5 if room < 2 else 12)
+            bar.set_ticks(ticks, labels=[label_of(tick) for tick in ticks])
             bar.minorticks_off()
             bar.outline.set_linewidth(0.5)
         for axes, name in zip(panels[0], names, strict=True):
             axes.set_title(name)
-        for axes in panels.flat:
-            axes.set(xlabel="α", ylabel="β")
-            axes.label_outer()
-        note = {"title": _note(files, width), "title_fontsize": NOTE, "fontsize": NOTE}
-        figure.legend(handles=_key(files), loc="outside lower center", ncols=1 if width < 4.5 else 3, **note)
+        for axes in panels.flat if alone else panels[1]:
+            axes.set_xlabel("α")
+        for axes in panels[0, :1] if alone else panels[:, 0]:
+            axes.set_ylabel("β")
+        how = {"title": note, "title_fontsize": NOTE, "fontsize": NOTE, "borderpad": 0.1, "borderaxespad": 0.3}
+        figure.legend(handles=key, loc="lower center", ncols=ncols, **how)
     return figure
 
 
@@ -93,7 +97,7 @@ def map_of(
     y: np.ndarray,
     values: np.ndarray,
     norm: Normalize,
-    cmap: str,
+    cmap: Colormap | str,
     *,
     done: bool | np.ndarray = True,
 ) -> QuadMesh:
@@ -121,12 +125,34 @@ def contradicted(file: Results) -> np.ndarray:
     return seen & (file["lambda_min"] < -LITTLE * np.abs(file["lambda_max"]))
 
 
-def signed_norm(maps: Sequence[np.ndarray]) -> SymLogNorm:
-    """A scale for values of both signs: linear for the smallest twentieth of them, logarithmic beyond."""
-    size = np.abs(np.concatenate([values[np.isfinite(values) & (values != 0)] for values in maps]))
-    most = size.max() if size.size else 1.0
-    linear = np.clip(np.quantile(size, 0.05), most / 1e4, most / 10) if size.size else most / 10
-    return SymLogNorm(linear, linscale=0.5, vmin=-most, vmax=most, base=10)
+def signed_norm(maps: Sequence[np.ndarray], linear: float | None = None) -> SymLogNorm:
+    """A scale for values on both sides of 0, or on one side: linear near 0 and logarithmic beyond.
+
+    Parameters
+    ----------
+    maps : what is not finite is passed over
+    linear : up to which size it is linear; by default, about as many as a twentieth of the values have
+
+    Returns
+    -------
+    SymLogNorm
+        Its ends are 1, 2 or 5 times a power of ten, so that they have short labels.
+    """
+    values = np.concatenate([values[np.isfinite(values) & (values != 0)] for values in maps])
+    size = np.abs(values)
+    most = rounded(float(size.max())) if size.size else 1.0
+    if linear is None:
+        small = float(np.quantile(size, 0.05)) if size.size else 0.0
+        linear = rounded(float(np.clip(small, most / 10**DECADES, most / 10)))
+    one, other = bool((values < 0).any()), bool((values > 0).any())
+    low, high = -most if one or not other else 0.0, most if other or not one else 0.0
+    return SymLogNorm(min(linear, most), linscale=0.5, base=10, vmin=low, vmax=high)
+
+
+def _colours(norm: Normalize) -> Colormap:
+    """Red below 0 and blue above it, white at 0, also where a scale ends there."""
+    low, high = (0.5 * (1 + np.sign(end)) for end in limits_of(norm))
+    return ListedColormap(matplotlib.colormaps["RdBu"](np.linspace(low, high, 256)))
 
 
 def _beyond(maps: Sequence[np.ndarray], norm: Normalize) -> str:
@@ -135,11 +161,8 @@ def _beyond(maps: Sequence[np.ndarray], norm: Normalize) -> str:
     return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[below, above]
 
 
-def _ticks(norm: SymLogNorm) -> list[float]:
-    """Zero, and three decades or fewer on both sides of it."""
-    decades = np.arange(np.ceil(np.log10(norm.linthresh)), np.floor(np.log10(limits_of(norm)[1])) + 1)
-    ticks = 10.0 ** decades[:: -max(1, -(-len(decades) // 3))]
-    return sorted({0.0, *ticks.tolist(), *(-ticks).tolist()})
+def _ticks(norm: SymLogNorm, number: int) -> list[float]:
+    return signed_ticks(*limits_of(norm), norm.linthresh, number)
 
 
 def _key(files: Sequence[Results]) -> list[Artist]:
@@ -155,6 +178,7 @@ def _key(files: Sequence[Results]) -> list[Artist]:
     return key
 
 
-def _note(files: Sequence[Results], width: float) -> str:
+def _note(files: Sequence[Results], norm: SymLogNorm, width: float) -> str:
     lost = sum(int((file["done"] & ~file["converged"] & np.isfinite(file["lambda_min"])).sum()) for file in files)
-    return note_of(files, width, f"; {lost} points not converged" if lost else "")
+    scale = f"The scale of the smallest eigenvalue, in {unit_of(files)} {WEIGHT}, is {linear_within(norm.linthresh)}."
+    return note_of(files, width, scale, f"At {lost} points it has not converged." if lost else "")

@@ -10,9 +10,21 @@ from matplotlib.ticker import MaxNLocator
 
 from landscape.errors import BadInput
 
-__all__ = ["common_norm", "extension", "heights", "label_of", "labels_of", "levels_of"]
+__all__ = [
+    "common_norm",
+    "extension",
+    "heights",
+    "label_of",
+    "labels_of",
+    "levels_of",
+    "limits_of",
+    "linear_within",
+    "rounded",
+    "signed_ticks",
+]
 
 DECADES = 7  # more on one scale, and the shape of each network is lost
+LEVELS = 8  # decades of a scale, or pairs, fives, tens … of them, that have a line
 
 
 def common_norm(
@@ -26,8 +38,8 @@ def common_norm(
         Values that are not finite are passed over.
     low, high : float, optional
         The ends. By default the lowest and the highest loss of any network, rounded to 1, 2 or 5, but
-        an upper end at most a decade above each network's 98th percentile, and seven decades in all,
-        of which two or more above the median of the lowest network.
+        an upper end at most a decade above each network's 98th percentile, and seven decades in all, or as
+        many as reach two decades above the median of the lowest network: the scale has a place for the lowest loss.
     linear : bool
         A linear scale; so it is, too, if a loss is negative or none is above 0.
 
@@ -51,9 +63,10 @@ def common_norm(
     if linear:
         ends = (lows.min(), np.minimum(highs, lows + 2 * (mosts - lows)).max())
     else:
-        bottom = max(lows.min(), middles.min() / 10 ** (DECADES - 2))
-        top = min(np.minimum(highs, 10 * mosts).max(), (bottom if low is None else low) * 10.0**DECADES)
-        ends = (_round(bottom, down=True), _round(top)) if top > 5 * bottom else (bottom, top)
+        bottom = lows.min()
+        most = max((bottom if low is None else low) * 10.0**DECADES, 100 * middles.min())
+        top = min(np.minimum(highs, 10 * mosts).max(), most)
+        ends = (rounded(bottom, down=True), rounded(top)) if top > 5 * bottom else (bottom, top)
     low, high = (end if given is None else given for given, end in zip((low, high), ends, strict=True))
     if low == high:  # a flat surface
         low, high = (low - 1, high + 1) if linear else (low / 2, high * 2)
@@ -74,11 +87,12 @@ def limits_of(norm: Normalize) -> tuple[float, float]:
 
 
 def levels_of(norm: Normalize) -> np.ndarray:
-    """Losses worth a line: 1, 2, 5, 10, … or, of a long scale, the decades; of a short one, even steps."""
+    """Losses worth a line: 1, 2, 5, 10, … or, of a long scale, each decade or every so many; of a short, even steps."""
     levels = np.empty(0)
     if isinstance(norm, LogNorm):
         first, last = np.log10(limits_of(norm))
-        decades = 10.0 ** np.arange(np.floor(first), np.ceil(last) + 1)
+        step = next(step for step in (1, 2, 5, 10, 20, 50, 100) if (last - first) <= LEVELS * step)
+        decades = 10.0 ** (step * np.arange(np.floor(first / step), np.ceil(last / step) + 1))
         levels = _within(norm, np.outer(decades, [1, 2, 5] if last - first < 4.5 else [1]).ravel())
     return (
         levels
@@ -104,7 +118,9 @@ def labels_of(levels: Sequence[float] | np.ndarray) -> list[str]:
 
 
 def label_of(level: float, digits: int = 3) -> str:
-    """A loss as short text: 0.05, 200, 10⁴."""
+    """A number as short text: 0.05, −200, 10⁴."""
+    if level < 0:
+        return "−" + label_of(-level, digits)
     if level != 0 and not 1e-3 * (1 - 1e-9) <= abs(level) < 10 ** max(4, digits):
         mantissa, exponent = f"{level:.{digits - 1}e}".split("e")
         mantissa = mantissa.rstrip("0").rstrip(".")
@@ -112,7 +128,39 @@ def label_of(level: float, digits: int = 3) -> str:
         return f"${power}$" if mantissa == "1" else rf"${mantissa}\times{power}$"
     decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(level) or 1))))
     text = f"{level:.{decimals}f}"
-    return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def signed_ticks(low: float, high: float, linear: float, number: int = 12) -> list[float]:
+    """Ticks of a scale that is linear within ±`linear` and logarithmic beyond: 0, both ends, and powers of ten between.
+
+    Parameters
+    ----------
+    low, high : the ends, on both sides of 0 or at it
+    linear : up to which size the scale is linear
+    number : how many ticks there may be; where they would stand closer, powers of ten are left out
+
+    Examples
+    --------
+    >>> signed_ticks(-50, 50, 1)
+    [-50.0, -10.0, -1.0, 0.0, 1.0, 10.0, 50.0]
+    """
+    ends = np.arcsinh(np.array([low, high]) / linear)
+    least = np.ptp(ends) / number  # between neighbours
+    first, last = np.ceil(np.log10(linear) - 1e-9), np.floor(np.log10(max(-low, high)) + 1e-9)
+    decades = 10.0 ** np.arange(last, first - 1, -np.ceil(least / np.log(10)))
+    kept = sorted({float(low), 0.0, float(high)})
+    fixed = np.arcsinh(np.array(kept) / linear)
+    for tick in (*decades, *-decades):
+        place = np.arcsinh(tick / linear)
+        if low < tick < high and np.abs(place - fixed).min() >= 0.75 * least:
+            kept.append(float(tick))
+    return sorted(kept)
+
+
+def linear_within(linear: float) -> str:
+    """How a scale that is linear near 0 is called, such as "linear within ±0.5, logarithmic beyond"."""
+    return f"linear within ±{label_of(linear, 2)}, logarithmic beyond"
 
 
 def _within(norm: Normalize, levels: np.ndarray) -> np.ndarray:
@@ -120,8 +168,8 @@ def _within(norm: Normalize, levels: np.ndarray) -> np.ndarray:
     return levels[(place > -1e-9) & (place < 1 + 1e-9)]
 
 
-def _round(value: float, down: bool = False) -> float:
-    """To 1, 2 or 5 times a power of ten, up or down."""
+def rounded(value: float, down: bool = False) -> float:
+    """A positive number to 1, 2 or 5 times a power of ten, up or down."""
     decade = 10.0 ** np.floor(np.log10(value))
     steps = np.array([1, 2, 5, 10])
     lead = round(value / decade, 6)  # what is meant as 2 must not be taken for a little more

@@ -11,15 +11,18 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import MaxNLocator
 
-from landscape.drawing.page import colour_bar, loss_label, titles_of
+from landscape.drawing.curvature import map_of
+from landscape.drawing.maps import head_of, sheet
+from landscape.drawing.page import LINE, arranged, colour_bar, loss_label, notes_of, titles_of
 from landscape.drawing.scale import common_norm, extension
-from landscape.drawing.style import NOTE, STYLE, Figure, check_width, colormap
+from landscape.drawing.style import NOTE, STYLE, Figure, check_width, colormap, wrapped
 from landscape.drawing.surface import contours
 from landscape.drawing.views import averaged, shown, slices
 from landscape.engine.table import Results
 
 __all__ = ["repeats", "spaces"]
 
+SPREAD = "magma"  # brighter is more, as it is for losses
 BESIDE: dict[str, Any] = {"pad": 0.02, "shrink": 0.95}  # of a colour bar
 
 
@@ -48,42 +51,56 @@ def repeats(
         See `landscape.drawing.views.averaged` for which mean it is.
     """
     colours = colormap(cmap)
-    means = [averaged(shown(file, variable)) for file in files]
+    files = [shown(file, variable) for file in files]
+    means = [averaged(file) for file in files]
     losses = [np.where(mean["done"], mean["loss"], np.nan) for mean in means]
     norm = common_norm(losses, vmin, vmax, linear)
     spreads = [np.where(mean["done"], mean["spread"], np.nan) for mean in means]
     finite = np.concatenate([s[np.isfinite(s)] for s in spreads])
-    top = float(finite.max()) if finite.size else 1.0
-    side = (check_width(width, 0.8 * len(files) + 1.5) - 1.2) / max(2, len(files))
+    top = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
+    steps = MaxNLocator(5).tick_values(0, top)  # the last is at the top or above
+    shade = Normalize(0, steps[-1])
+    check_width(width, 0.8 * len(files) + 1.5)
+    beside = len(files) == 1 and width > 4.5  # its two maps
+    log = isinstance(norm, LogNorm)
+    geometric = all((file["loss"][file.known & np.isfinite(file["loss"])] > 0).all() for file in files)
+    numbers = " or ".join(map(str, sorted({len(file.coordinates["repeat"]) for file in files})))
+    first, second = ("Left", "right") if beside else ("Above", "below")
+    sentences = (
+        f"{first} is the {'geometric ' * geometric}mean of the {loss_label(files)} over "
+        f"{numbers} independent pairs of directions, {second} the standard deviation"
+        f"{' of its natural logarithm' * geometric}. In both, brighter is higher."
+    )
     with matplotlib.rc_context(STYLE):
-        figure = Figure((width, 2 * side + 0.9), layout="constrained")
-        panels = figure.subplots(
-            2, max(2, len(files)) if len(files) > 1 else 1, squeeze=False, sharex=True, sharey=True
-        )
-        for i, (mean, loss, spread, title) in enumerate(
-            zip(means, losses, spreads, titles_of(files, titles), strict=True)
-        ):
+        note, beyond = wrapped(sentences, width - 0.3), extension(norm, losses)
+        key = notes_of(means, losses, norm, beyond)
+        ncols, lines = arranged(key, width)
+        shape = (1, 2) if beside else (2, len(files))
+        tall = np.clip(max(np.ptp(m.coordinates["y"]) / np.ptp(m.coordinates["x"]) for m in means), 0.3, 1.5)
+        foot = 0.12 + 0.11 * (1 + note.count("\n")) + LINE * lines
+        names, head = head_of(titles_of(files, titles), width, shape[1])
+        figure, panels, bars = sheet(width, *shape, shape=tall, head=head, foot=foot, below=beside)
+        panels = panels.reshape(2, -1)
+        for i, (mean, loss, spread, title) in enumerate(zip(means, losses, spreads, names, strict=True)):
             x, y = mean.coordinates["x"], mean.coordinates["y"]
             contours(panels[0, i], x, y, loss, norm, done=mean["done"], levels=levels, cmap=colours).set_title(title)
-            shade = Normalize(0, top)
-            panels[1, i].set_facecolor("0.8")
-            panels[1, i].pcolormesh(
-                x, y, np.ma.masked_invalid(spread), norm=shade, cmap="magma_r", shading="nearest", rasterized=True
-            )
-            panels[1, i].set_aspect("equal")
-            panels[1, i].set_xlabel("α")
-        for axes in panels[:, 0]:
+            map_of(panels[1, i], x, y, spread, shade, SPREAD, done=mean["done"])
+            panels[1, i].set(xlim=panels[0, i].get_xlim(), ylim=panels[0, i].get_ylim())
+        few = panels[0, 0].get_window_extent().width < 1.6 * figure.dpi
+        for axis in (axis for axes in panels.flat for axis in (axes.xaxis, axes.yaxis)):
+            axis.set_major_locator(MaxNLocator(2 if few else 4, steps=[1, 2, 5, 10]))
+        for axes in panels.flat if beside else panels[1]:
+            axes.set_xlabel("α")
+        for axes in panels[0, :1] if beside else panels[:, 0]:
             axes.set_ylabel("β")
-        log = isinstance(norm, LogNorm)
-        label = f"{loss_label([shown(file, variable) for file in files])},\n{'geometric ' * log}mean over directions"
-        colour_bar(figure, norm, colours, levels, extension(norm, losses), label, ax=list(panels[0]), **BESIDE)
-        bar = figure.colorbar(ScalarMappable(shade, "magma_r"), ax=list(panels[1]), **BESIDE)
-        bar.set_label(
-            "standard deviation over\ndirections, of ln(loss)" if log else "standard deviation\nover directions"
-        )
-        numbers = sorted({len(file.coordinates["repeat"]) for file in files})
-        note = f"{' or '.join(map(str, numbers))} independent pairs of directions"
-        figure.supxlabel(note, fontsize=NOTE)
+        where: dict[str, Any] = {"orientation": "horizontal" if beside else "vertical"}
+        label = "mean loss" + (", log scale" if beside else ",\nlog scale") * log
+        colour_bar(figure, norm, colours, levels, beyond, label, cax=bars[0], **where)
+        bar = figure.colorbar(ScalarMappable(shade, SPREAD), cax=bars[1], ticks=steps, **where)
+        bar.set_label("standard deviation" + (" of ln(loss)" if beside else "\nof ln(loss)") * geometric)
+        bar.outline.set_linewidth(0.5)
+        text: dict[str, Any] = {"title": note, "title_fontsize": NOTE, "fontsize": NOTE}
+        figure.legend(handles=key, loc="lower center", ncols=ncols, borderpad=0.1, borderaxespad=0.3, **text)
     return figure
 
 
@@ -128,6 +145,7 @@ def spaces(
             line[0].set_ylabel(f"{title}\nβ" if len(files) > 1 else "β")
         for axes in panels[-1]:
             axes.set_xlabel("α")
-        label = loss_label([shown(file, variable) for file in files]).replace(" (", "\n(")
+        scale = ", log scale" * isinstance(norm, LogNorm)
+        label = loss_label([shown(file, variable) for file in files], scale).replace(" (", "\n(")
         colour_bar(figure, norm, colours, levels, extension(norm, losses), label, ax=list(panels.flat), **BESIDE)
     return figure

@@ -17,7 +17,9 @@ from landscape.errors import BadInput
 
 __all__ = ["rises", "sharpnesses"]
 
-BALLS = {"": "ball relative to all weights", "adaptive ": "adaptive ball: relative to each"}
+
+LARGEST = 1e300  # what is infinite counts as
+BALLS = {"": "ball relative to all weights", "adaptive ": "adaptive: relative to each weight"}
 HOW: dict[str, Any] = {"ascent": {"linestyle": "-", "marker": "o"}, "random": {"linestyle": "--", "marker": "s"}}
 
 
@@ -33,8 +35,8 @@ def sharpnesses(files: Sequence[Results], *, titles: Sequence[str] | None = None
     Returns
     -------
     Figure
-        Every trial as a point, their means as lines, on logarithmic scales. What did not rise has no place there:
-        a note tells how many.
+        Every trial as a point, their medians as lines with bands between the quartiles, on logarithmic scales. What
+        did not rise has no place there: a note tells how many.
     """
     names = titles_of(files, titles)
     if not any(_shown(file["rise"]).any() for file in files):
@@ -58,7 +60,7 @@ def sharpnesses(files: Sequence[Results], *, titles: Sequence[str] | None = None
         figure.axes[0].set_ylabel(wrapped(f"rise of the {loss_label(files)}", 1.9, 8))
         handles = [Line2D([], [], color=color, label=name) for name, color in zip(names, colors, strict=False)]
         handles += [
-            Line2D([], [], color="0.4", markersize=2.6, label=label, **HOW[kind])
+            Line2D([], [], color="0.3", markersize=2.6, label=label, **HOW[kind])
             for kind, label in {"ascent": "at worst (by ascent)", "random": "in random directions"}.items()
         ]
         lines = legend(figure, "outside upper center", handles)
@@ -68,16 +70,21 @@ def sharpnesses(files: Sequence[Results], *, titles: Sequence[str] | None = None
 
 
 def rises(axes: Axes, rho: np.ndarray, rise: np.ndarray, *, color: str, linestyle: str, marker: str) -> Axes:
-    """Draw rises, shape (rho, trial), on logarithmic axes: trials and means that are above 0.
+    """Draw rises, shape (rho, trial), on logarithmic axes: trials, medians and quartiles that are above 0.
 
-    A rise that is NaN is none; one that is infinite makes the mean so.
+    A rise that is NaN is none; one that is infinite counts as the largest.
     """
-    there = ~np.isnan(rise)
-    some = there.any(axis=1)
-    mean = np.mean(rise[some], axis=1, where=there[some])
-    axes.plot(rho[some], np.where(_shown(mean), mean, np.nan), linestyle, color=color)
+    some = (~np.isnan(rise)).any(axis=1)
+    bounded = np.clip(rise[some], None, LARGEST)  # between a number and infinity there is no place
+    quartiles = np.nanquantile(bounded, (0.25, 0.5, 0.75), axis=1)
+    low, middle, high = np.where(quartiles < LARGEST / 100, quartiles, np.inf)
+    at = rho[some]
+    axes.plot(at, np.where(_shown(middle), middle, np.nan), linestyle, color=color)
+    band = _shown(middle) & _shown(high)
+    low = np.where(_shown(low), low, rise[_shown(rise)].min(initial=np.inf) / 3)  # below all that is shown
+    axes.fill_between(at, low, high, where=band, color=color, alpha=0.15, linewidth=0)
     places = np.broadcast_to(rho[:, None], rise.shape)
-    axes.plot(places[_shown(rise)], rise[_shown(rise)], marker, color=color, markersize=2.6, mew=0, alpha=0.6)
+    axes.plot(places[_shown(rise)], rise[_shown(rise)], marker, color=color, markersize=2.2, mew=0, alpha=0.6)
     return axes
 
 
@@ -90,5 +97,5 @@ def _note(files: Sequence[Results]) -> str:
     trials = sorted({len(file.coordinates["trial"]) for file in files})
     each = " to ".join(str(number) for number in dict.fromkeys((trials[0], trials[-1])))
     lost = sum(int((file["done"] & ~_shown(file["rise"])).sum()) for file in files)
-    rest = f"; no point: {lost} that are not above 0 or not finite" if lost else ""
-    return f"{each} trials each: points, and their mean{rest}"
+    rest = f" {lost} trials have no point: their rise is not above 0, or not finite." if lost else ""
+    return f"Lines are medians of {each} trials, bands lie between their quartiles, and points are the trials.{rest}"

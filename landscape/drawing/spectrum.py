@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -15,17 +14,18 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from landscape.analysis.hessian_files import density_of
 from landscape.drawing.page import split_of, titles_of, unit_of
-from landscape.drawing.scale import label_of, levels_of
-from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width
+from landscape.drawing.scale import label_of, levels_of, linear_within, rounded, signed_ticks
+from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, Figure, abreast, check_width, wrapped
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 from landscape.linalg.density import Density
 
-__all__ = ["densities", "density_line", "eigenvalues"]
+__all__ = ["densities", "density_line", "eigenvalues", "hidden"]
 
 WEIGHT = "per squared unit of weight"
 WIDTH = 0.15  # of the Gaussian, as a part of an eigenvalue
 POINTS = 1000  # of a line
+MARK = 3  # points of an eigenvalue's mark
 EXTREME: dict[str, Any] = {"linestyle": "none", "marker": "^", "markersize": 4, "markeredgewidth": 0, "clip_on": False}
 
 
@@ -43,9 +43,13 @@ def densities(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     least, most = min(n.min() for n in nodes), max(n.max() for n in nodes)
     # Nodes lie about so far apart around 0; what is finer than that, no quadrature knows.
     linear = max(abs(least), abs(most)) / (4 * min(n.shape[1] for n in nodes)) or 1.0
-    ends = np.arcsinh(np.array([least, most]) / linear) + 4 * WIDTH * np.array([-1, 1])
-    grid = linear * np.sinh(np.linspace(ends[0], ends[1], POINTS))
-    curves = [density_of(file, grid, WIDTH, linear) for file in files]
+    low, high = (np.sign(end) * rounded(abs(end)) if end else 0.0 for end in (min(least, 0), max(most, 0)))
+    low, high = (low, high) if low < high else (-linear, linear)  # all eigenvalues are 0
+    grid = linear * np.sinh(np.linspace(np.arcsinh(low / linear), np.arcsinh(high / linear), POINTS))
+    curves = [
+        density_of(file, np.union1d(grid, [n.min(), n.max()]), WIDTH, linear)
+        for file, n in zip(files, nodes, strict=True)
+    ]
     # The height of one eigenvalue where it is lowest: below, there is nothing to see.
     single = min(1 / (d.n * WIDTH * np.sqrt(2 * np.pi) * np.hypot(linear, d.nodes.max())) for d in curves)
     with matplotlib.rc_context(STYLE):
@@ -53,31 +57,30 @@ def densities(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
         figure = Figure((width, 3.2 if narrow else 2.7), layout="constrained")
         axes = figure.subplots()
         axes.set_xscale("asinh", linear_width=linear)
-        axes.set(yscale="log", xlim=grid[[0, -1]], ylim=(0.3 * single, 3 * max(d.values.max() for d in curves)))
+        axes.set(yscale="log", xlim=(low, high), ylim=(0.3 * single, 3 * max(d.values.max() for d in curves)))
         for density, name, color in zip(curves, names, COLORS * len(files), strict=False):
             ends = " to ".join(label_of(float(f"{end:.3g}")) for end in (density.nodes.min(), density.nodes.max()))
             density_line(axes, density, color=color, label=f"{name}: λ from {ends}")
-        ticks = ticks_of(grid[0], grid[-1], linear)
+        ticks = signed_ticks(low, high, linear)
         axes.set_xticks(ticks, [label_of(tick) for tick in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.axvline(0, color="0.8", linewidth=0.5, zorder=0)
         axes.set(xlabel=f"eigenvalue λ ({unit_of(files)} {WEIGHT})", ylabel="density (share per unit of λ)")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=1 if narrow else 2)
-        keys = {
-            "± standard error": {"linewidth": 5, "alpha": 0.25},
-            "outermost λ seen": EXTREME,
-            f"smoothed over {100 * WIDTH:.0f} % of λ, around 0 over {label_of(float(f'{WIDTH * linear:.2g}'))}": {
-                "linestyle": "none"
-            },
-        }
+        keys = {"± standard error": {"linewidth": 5, "alpha": 0.25}, "outermost λ seen": EXTREME}
         handles = [Line2D([], [], color="0.3", label=key, **how) for key, how in keys.items()]
-        note = {"title": note_of(files, width), "title_fontsize": NOTE, "fontsize": NOTE}
-        figure.legend(handles=handles, loc="outside lower center", ncols=1 if narrow else 3, **note)
+        sentences = (
+            f"The axis of λ is linear within about ±{label_of(linear, 2)} and logarithmic beyond.",
+            f"Gaussians of {100 * WIDTH:.0f} % of λ, around 0 of {label_of(WIDTH * linear, 2)}, smooth the density.",
+            "Curves end at the outermost λ seen.",
+        )
+        note = {"title": note_of(files, width, *sentences), "title_fontsize": NOTE, "fontsize": NOTE}
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, **note)
     return figure
 
 
 def density_line(axes: Axes, density: Density, *, color: str = "black", label: str | None = None) -> Axes:
-    """Draw a density with a band of one standard error either way, and its outermost nodes below.
+    """Draw a density between its outermost nodes, which are marked, with a band of one standard error either way.
 
     Parameters
     ----------
@@ -90,10 +93,14 @@ def density_line(axes: Axes, density: Density, *, color: str = "black", label: s
     Axes
         The ones given.
     """
-    low, high = (density.values + sign * density.standard_error for sign in (-1, 1))
-    axes.plot(density.grid, density.values, color=color, label=label)
-    axes.fill_between(density.grid, np.maximum(low, axes.get_ylim()[0]), high, color=color, alpha=0.25, linewidth=0)
     extremes = [density.nodes.min(), density.nodes.max()]
+    slack = 1e-9 * np.ptp(extremes)  # of a grid that has the extremes
+    # Beyond them, there is but the Gaussian's tail.
+    seen = (density.grid >= extremes[0] - slack) & (density.grid <= extremes[1] + slack)
+    grid, values, error = (each[seen] for each in (density.grid, density.values, density.standard_error))
+    axes.plot(grid, values, color=color, label=label)
+    low = np.maximum(values - error, axes.get_ylim()[0])
+    axes.fill_between(grid, low, values + error, color=color, alpha=0.25, linewidth=0)
     axes.plot(extremes, [0, 0], color=color, transform=axes.get_xaxis_transform(), **EXTREME)
     return axes
 
@@ -124,10 +131,10 @@ def eigenvalues(files: Sequence[Results], *, titles: Sequence[str] | None = None
                 color=color,
                 label=name,
                 marker="o",
-                markersize=3,
+                markersize=MARK,
                 elinewidth=0.8,
             )
-        size = np.abs(known)
+        size, sentence = np.abs(known), ""
         if size.min() > 0 and size.max() > 5 * size.min():  # a linear axis would hide the smaller ones
             if known.min() > 0:
                 axes.set_yscale("log")
@@ -135,7 +142,14 @@ def eigenvalues(files: Sequence[Results], *, titles: Sequence[str] | None = None
                 levels = levels_of(LogNorm(*axes.get_ylim()))
                 axes.set_yticks(levels, labels=[label_of(level) for level in levels])
             else:
-                axes.set_yscale("symlog", linthresh=size.min())
+                linear = rounded(float(size.min()))
+                low, high = (np.sign(end) * rounded(2 * abs(end)) for end in (min(known.min(), 0), max(known.max(), 0)))
+                axes.set_yscale("symlog", linthresh=linear)
+                axes.set_ylim(low, high)
+                ticks = signed_ticks(low, high, linear)
+                axes.set_yticks(ticks, labels=[label_of(tick) for tick in ticks])
+                axes.yaxis.set_minor_locator(NullLocator())
+                sentence = f"The axis is {linear_within(linear)}."
         if known.min() < 0 < known.max():
             axes.axhline(0, color="0.8", linewidth=0.5, zorder=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -144,19 +158,32 @@ def eigenvalues(files: Sequence[Results], *, titles: Sequence[str] | None = None
             xlabel=f"number of the eigenvalue, {what}",
             ylabel=f"eigenvalue\n({unit_of(files)} {WEIGHT})",
         )
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2 if width < 4.5 else 4)
-        figure.supxlabel(note_of(files, width), fontsize=NOTE)
+        handles = [
+            Line2D([], [], color=color, marker="o", markersize=MARK, label=name)
+            for name, color in zip(names, COLORS * len(files), strict=False)
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=abreast(names, width, size=LEGEND))
+        figure.supxlabel(note_of(files, width, sentence, "Bars are residuals."), fontsize=NOTE)  # has its place
+        error = np.concatenate([file["residual"][np.isfinite(file["eigenvalue"])] for file in files])
+        if hidden(axes, known - error, known + error).all():
+            most = max(np.nanmax(file["residual"] / np.abs(file["eigenvalue"])) for file in files)
+            bars = f"The residuals, at most {100 * most:.2g} % of an eigenvalue, are smaller than the marks."
+            figure.supxlabel(note_of(files, width, sentence, bars), fontsize=NOTE)
     return figure
 
 
-def note_of(files: Sequence[Results], width: float, more: str = "") -> str:
-    """Which Hessian it is, in as many lines as a width in inches needs."""
+def hidden(axes: Axes, low: np.ndarray, high: np.ndarray, size: float = MARK) -> np.ndarray:
+    """Which intervals from `low` to `high`, along y, are shorter than a mark of so many points: bool ndarray."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None  # axes of a drawing are in one
+    figure.draw_without_rendering()  # the layout
+    ends = [axes.transData.transform(np.column_stack([np.ones(len(end)), end]))[:, 1] for end in (low, high)]
+    return np.abs(ends[1] - ends[0]) < size * figure.dpi / 72
+
+
+def note_of(files: Sequence[Results], width: float, *sentences: str) -> str:
+    """Which Hessian it is, and further sentences, in as many lines as a width in inches needs."""
     parameters = " or ".join(sorted({str(file.attributes["hessian_parameters"]) for file in files}))
-    return fill(f"Hessian of the {split_of(files)}loss, parameters: {parameters}{more}", int(17 * width))
-
-
-def ticks_of(low: float, high: float, linear: float) -> list[float]:
-    """Zero, and the decades on both sides of it where an asinh axis is logarithmic."""
-    first, last = np.ceil(np.log10(linear)), np.floor(np.log10(max(abs(low), abs(high))))
-    decades = 10 ** np.arange(first, last + 1)
-    return [float(tick) for tick in (*-decades[::-1], 0.0, *decades) if low <= tick <= high]
+    which = "all parameters" if parameters == "all" else f"the parameters {parameters}"
+    first = f"The Hessian is that of the {split_of(files)}loss with respect to {which}."
+    return wrapped(" ".join(filter(None, [first, *sentences])), width - 0.3)

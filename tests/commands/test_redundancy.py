@@ -92,6 +92,9 @@ def test_a_mark_is_a_block_and_the_title_has_the_rank_correlation(tmp_path):
     np.testing.assert_allclose(marks.get_offsets(), [[0.1, 0], [0.2, 0.5], [0.3, 1], [0.4, -0.1]])
     rho = spearmanr([1, 2, 3, 4], [0, 0.5, 1, -0.1]).statistic
     assert f"ρ = {rho:.2f}".replace("-", "−") in axes.get_title()
+    low, high = axes.get_ylim()
+    assert {low, 0, high} <= set(axes.get_yticks()) and low < -0.1 and high > 3
+    assert "linear" in redundancies([file]).get_supxlabel()
     assert axes.get_yscale() == "symlog" and len(np.unique(marks.get_facecolors(), axis=0)) == 4
     assert against(axes, file, "angle") is axes
     save(redundancies([file, file]), tmp_path / "a.png")

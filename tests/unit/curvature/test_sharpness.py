@@ -450,18 +450,29 @@ def of_sharpness(rise):
     return dataclasses.replace(file, coordinates=coordinates, variables=variables)
 
 
-def test_rises_are_points_and_their_means_and_those_not_above_0_are_counted():
+def test_rises_are_points_and_their_medians_and_those_not_above_0_are_counted():
     rise = np.full((4, 2, 3), 0.1)
-    rise[1] = [[1, 2, 6], [10, 20, np.inf]]
-    rise[0, 0] = [-0.3, 0.1, 0.1]  # falls in the mean too
+    rise[1] = [[1, 2, 600], [10, 20, np.inf]]
+    rise[0, 0] = [-0.3, -0.1, 0.1]  # falls in the median too
     figure = sharpnesses([of_sharpness(rise)])
     line, points = figure.axes[0].lines[:2]
-    np.testing.assert_allclose(line.get_ydata(), [3, np.nan])
-    np.testing.assert_allclose(sorted(points.get_ydata()), [1, 2, 6, 10, 20])
+    np.testing.assert_allclose(line.get_ydata(), [2, 20])  # whatever the outliers
+    np.testing.assert_allclose(sorted(points.get_ydata()), [1, 2, 10, 20, 600])
     at_random, points = figure.axes[0].lines[2:]
     np.testing.assert_allclose(at_random.get_ydata(), [np.nan, 0.1])
-    assert len(points.get_ydata()) == 5
-    assert "no point: 2 that" in figure.get_supxlabel()
+    assert len(points.get_ydata()) == 4
+    assert "3 trials have no point" in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_the_band_lies_between_the_quartiles_and_makes_no_axis_longer():
+    rise = np.full((4, 2, 3), 0.1)
+    rise[1] = [[1, 2, 4], [3, 6, 12]]
+    rise[0, 0] = [-0.3, 0.1, 0.1]
+    axes = sharpnesses([of_sharpness(rise)]).axes[0]
+    corners = axes.collections[0].get_paths()[0].vertices
+    np.testing.assert_allclose(np.unique(corners[:, 1]), [1.5, 3, 4.5, 9])
+    low, high = axes.get_ylim()
+    assert low > 0.01 and high < 100
 
 
 def test_rises_that_are_not_there_are_refused():

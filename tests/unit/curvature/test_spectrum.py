@@ -143,7 +143,7 @@ def test_dots_are_where_the_slice_is_convex_and_the_hessian_is_not(tmp_path):
     assert not contradicted(hill).any()
     assert "not converged" not in figure.legends[0].get_title().get_text()
     vague = curvature([map_file(tmp_path / "c.h5", least, most, converged=False)])
-    assert "30 points not converged" in vague.legends[0].get_title().get_text()
+    assert "At 30 points it has not converged." in vague.legends[0].get_title().get_text().replace("\n", " ")
 
 
 def test_maps_of_several_networks_share_their_scales(tmp_path):
@@ -160,7 +160,11 @@ def test_maps_of_several_networks_share_their_scales(tmp_path):
     norms = [axes.collections[-1].norm for axes in figure.axes[:6]]
     assert len({id(norm) for norm in norms[:3]}) == len({id(norm) for norm in norms[3:]}) == 1
     assert norms[0].vmin, norms[0].vmax == (0.01, 1)
-    assert -norms[3].vmin == norms[3].vmax == max(np.nanmax(np.abs(f["lambda_min"])) for f in files)
+    lowest = min(np.nanmin(f["lambda_min"]) for f in files)
+    assert 2.5 * lowest <= norms[3].vmin <= lowest and norms[3].vmax == 0  # none is above 0
+    bar = figure.axes[-1]
+    assert "linear near 0" in bar.get_ylabel() and {norms[3].vmin, 0} <= set(bar.get_yticks())
+    assert "linear within ±" in figure.legends[0].get_title().get_text().replace("\n", " ")
     texts = [text.get_text() for text in figure.legends[0].texts]
     assert "not finite" in texts and "not measured yet" in texts
     size = figure.get_window_extent()
@@ -172,8 +176,11 @@ def test_maps_of_several_networks_share_their_scales(tmp_path):
 
 def test_a_signed_scale_holds_all_values_and_none_at_all():
     norm = signed_norm([np.array([[-8.0, np.nan], [0.5, 0.0]])])
-    assert (norm.vmin, norm.vmax) == (-8, 8)
+    assert (norm.vmin, norm.vmax) == (-10, 10)
     assert norm(0.0) == pytest.approx(0.5)
+    for sign, ends in ((-1, (-10, 0)), (1, (0, 10))):
+        one = signed_norm([sign * np.array([[8.0, 0.5]])])
+        assert (one.vmin, one.vmax) == ends
     assert signed_norm([np.full((2, 2), np.nan)]).vmax == 1
     assert signed_norm([np.zeros((2, 2))]).vmax == 1
 
@@ -193,7 +200,13 @@ def test_densities_are_drawn_with_their_errors_and_extremes(tmp_path):
     assert low < -0.8 and high > 80
     names = [text.get_text() for text in figure.legends[0].texts]
     assert names == ["one: λ from −0.4 to 40", "two: λ from −0.8 to 80"]
-    line = next(line for line in axes.lines if len(line.get_xdata()) > 100)
+    line, other = (line for line in axes.lines if len(line.get_xdata()) > 100)
+    # No Gaussian's tail suggests eigenvalues beyond the outermost.
+    assert [line.get_xdata()[i] for i in (0, -1)] == pytest.approx([-0.4, 40])
+    assert [other.get_xdata()[i] for i in (0, -1)] == pytest.approx([-0.8, 80])
+    assert {low, 0, high} <= set(axes.get_xticks())
+    note = figure.legends[1].get_title().get_text().replace("\n", " ")
+    assert "linear within about ±" in note and "end at the outermost λ" in note
     assert np.interp(40, line.get_xdata(), line.get_ydata()) > axes.get_ylim()[0]  # one eigenvalue is seen
 
 
@@ -229,6 +242,16 @@ def test_eigenvalues_are_drawn_on_a_scale_that_shows_them_all(tmp_path, values, 
     low, high = axes.get_ylim()
     assert low < np.nanmin(values) and np.nanmax(values) < high
     assert axes.lines[0].get_xdata().tolist() == list(range(1, len(values) + 1))
+    note = figure.get_supxlabel().replace("\n", " ")
+    assert ("linear within ±" in note) is (scale == "symlog")
+    if scale == "symlog":
+        assert {low, 0, high} <= set(axes.get_yticks())
+
+
+@pytest.mark.parametrize(("scale", "words"), [(1, "Bars are residuals."), (1000, "at most 0.0025 % of an eigenvalue")])
+def test_residuals_that_no_bar_can_show_are_told_in_words(tmp_path, scale, words):
+    figure = eigenvalues([eigenvalue_file(tmp_path / "a.h5", scale * np.array([5.0, 4.5, 4.0]))])
+    assert words in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_what_cannot_be_drawn_is_refused(tmp_path):

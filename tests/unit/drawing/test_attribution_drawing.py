@@ -47,14 +47,35 @@ def ordered():
     return results(deleted, 0.98 - deleted @ worth, turn=ways.argsort(axis=1)), worth
 
 
-def test_a_matrix_shows_interactions_and_crosses_those_not_told_from_nothing():
+def test_a_matrix_fills_the_cells_that_differ_from_nothing_and_single_deletions_are_discs():
     found = matrix(file_of([0.1, -0.2, 0.01], [0.01, 0.02, 0.01]))
     axes = by_pair(Figure().subplots(), found, Normalize(-20, 20))
-    (mesh,) = [c for c in axes.collections if c.get_array() is not None]
-    np.testing.assert_allclose(mesh.get_array(), 100 * found.value)
-    (crosses,) = axes.lines
-    assert set(zip(*crosses.get_xydata().T, strict=True)) == {(2.0, 3.0), (3.0, 2.0)}
-    assert len(axes.patches) == 3  # the diagonal
+    _, cells, squares, discs = axes.collections
+    sure = np.array([[0, 1, 1], [1, 0, 0], [1, 0, 0]], bool)  # of the pairs: the third cannot be told from nothing
+    np.testing.assert_array_equal(~np.ma.getmaskarray(cells.get_array()), sure)
+    np.testing.assert_allclose(cells.get_array()[sure], 100 * found.value[sure])
+
+    def middles(collection):
+        return [tuple(path.get_extents().get_points().mean(axis=0).round(9)) for path in collection.get_paths()]
+
+    assert middles(squares) == [(3, 2), (2, 3)]
+    np.testing.assert_allclose(squares.get_array(), [1, 1])
+    assert middles(discs) == [(1, 1), (2, 2), (3, 3)]
+    np.testing.assert_allclose(discs.get_array(), 100 * np.diag(found.value))
+
+
+@pytest.mark.parametrize(("width", "beside"), [(5.5, 2), (3.25, 1), (8.0, 2)])
+def test_matrices_are_as_large_as_can_be_read(width, beside, tmp_path):
+    files = [file_of([0.5, -0.4, 0.3], [0.01] * 3) for _ in range(2)]
+    for file in files:
+        file.attributes.update(network="resnet-8", split="test")
+    figure = interactions(files, titles=["one", "other"], width=width)
+    figure.draw_without_rendering()
+    places = [axes.get_window_extent() for axes in figure.axes[:2]]
+    assert len({place.y0 for place in places}) == 3 - beside
+    assert all(place.width == pytest.approx(place.height) and place.width / figure.dpi >= 1.5 for place in places)
+    note = figure.legends[0].get_title().get_text().replace("\n", " ")
+    assert "linear within ±1" in note and {-50, 0, 50} <= set(figure.axes[-1].get_yticks())
 
 
 def test_matrices_share_a_scale_that_is_symmetric(tmp_path):
@@ -81,6 +102,7 @@ def test_values_stand_at_their_blocks_and_damages_behind_them(tmp_path):
     heights = [bar.get_height() for bar in axes.patches]
     np.testing.assert_allclose(heights, [38, 8, 0, 28, 8, 3], atol=1e-9)
     figure = values([file, alone], titles=["net", "net"])
+    assert "smaller than the marks" in figure.get_supxlabel()  # all orders are alike
     assert len(figure.axes) == 1 and len(figure.legends[0].get_texts()) == 2
     save(figure, tmp_path / "a.pdf")
 
@@ -105,6 +127,16 @@ def test_the_line_over_depth_is_the_mean_over_blocks_and_trainings(tmp_path):
     figure = resilience(files)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["resnet"]
     save(figure, tmp_path / "a.svg")
+
+
+def test_kinds_stand_on_the_ticks_of_their_sizes_and_beside_them_only_where_they_share_one():
+    files = [single("resnet-8", [0.8, 0.6, 0.7]), single("resnet-14", [0.1] * 6), single("plain-14", [0.5] * 6)]
+    (axes,) = resilience(files).axes
+    assert list(axes.get_xticks()) == [3, 6]
+    means = [line.get_xdata() for line in axes.lines if line.get_marker() == "o"]
+    assert means[0][0] == 3
+    np.testing.assert_allclose(means[0][1] * means[1][0], 6**2)  # as far from the tick on its left as on its right
+    assert means[0][1] < 6 < means[1][0]
 
 
 def test_a_file_without_single_deletions_has_no_resilience():

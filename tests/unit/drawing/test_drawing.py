@@ -328,8 +328,11 @@ def test_repeats_are_a_band_on_a_line_and_a_map_on_a_plane(tmp_path):
     upper = axes.collections[0].get_paths()[0].vertices[:, 1].max()
     assert upper == pytest.approx((stats.gmean(values[:, 3]) * stats.gstd(values[:, 3])).max())
     plane = repeats([repeated(tmp_path / "b.h5", values)])
-    drawn = next(c for c in plane.axes[1].collections if hasattr(c, "get_array") and c.get_array() is not None)
+    drawn = plane.axes[1].collections[-1]
     np.testing.assert_allclose(drawn.get_array(), np.log(values).std(axis=0, ddof=1))
+    bar = plane.axes[-1]  # from dark to bright, as the bar of the means, and with its ends labelled
+    low, high = matplotlib.colormaps[drawn.get_cmap().name]([0.0, 1.0])[:, :3].sum(axis=1)
+    assert low < high and {0.0, drawn.norm.vmax} <= set(bar.get_xticks()) and "deviation" in bar.get_xlabel()
 
 
 def test_slices_of_a_space_are_both_ends_and_between(tmp_path):

@@ -182,10 +182,10 @@ def test_the_median_of_many_deletions_is_of_losses(tmp_path):
 def test_pairs_and_values_and_depths_are_drawn_as_losses(tmp_path, nan):
     single = lesion(tmp_path / "single.h5", SINGLE, nan=nan)
     pairs = interactions([lesion(tmp_path / "pairs.h5", PAIRS, measured=PAIRED, nan=nan)])
-    assert pairs.axes[-1].get_ylabel() == "rise of test loss (mean squared error)"
+    assert pairs.axes[-1].get_ylabel() == "rise of test loss\n(mean squared error)"
     worth = values([ordered(tmp_path / "ordered.h5", nan=nan), single])
     (axes,) = worth.axes
-    assert axes.get_ylabel() == "test loss (mean squared error)"
+    assert axes.get_ylabel() == "rise of test loss\n(mean squared error)"
     np.testing.assert_allclose([bar.get_height() for bar in axes.patches], single["loss"][1:] - single["loss"][0])
     np.testing.assert_allclose(axes.lines[0].get_ydata(), np.arange(6.0))  # additive, so each has its own worth
     np.testing.assert_allclose(damages(single)[0], single["loss"][1:])

@@ -5,7 +5,7 @@ import pytest
 from analytic import maker
 
 from landscape.drawing import planes
-from landscape.drawing.scale import common_norm, label_of, labels_of, levels_of
+from landscape.drawing.scale import common_norm, label_of, labels_of, levels_of, linear_within, signed_ticks
 
 X = np.linspace(-1, 1, 21)
 BOWL = np.add.outer(X**2, X**2) / 2  # 0 to 1
@@ -57,3 +57,33 @@ def test_labels_that_would_touch_are_every_other(tmp_path):
     bar = next(axes for axes in figure.axes if "loss" in axes.get_xlabel())
     ticks = [label.get_text() for label in bar.get_xticklabels()]
     assert ticks[::2] == ["2.3", "2.30001", "2.30002", "2.30003", "2.30004"] and not any(ticks[1::2])
+
+
+@pytest.mark.parametrize("highest", [1e3, 1e9, 1e30])
+def test_the_lowest_loss_has_a_place_on_the_scale_however_far_above_it_the_others_lie(highest):
+    loss = np.append(2e-4, np.geomspace(highest / 100, highest, 400))
+    norm = common_norm([loss])
+    assert norm.vmin <= 2e-4 and norm.vmax >= np.median(loss)
+    levels = levels_of(norm)
+    steps = np.diff(np.log10(levels))
+    assert 4 <= len(levels) <= 12 and np.ptp(steps) < 1e-9
+    assert np.log10(levels[0] / norm.vmin) <= steps[0] >= np.log10(norm.vmax / levels[-1])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "linear", "ticks"),
+    [
+        (-50, 50, 1, [-50, -10, -1, 0, 1, 10, 50]),
+        (-2e8, 2e8, 20, [-2e8, -1e6, -1e4, -100, 0, 100, 1e4, 1e6, 2e8]),
+        (-2e8, 0, 20, [-2e8, -1e7, -1e6, -1e5, -1e4, -1000, -100, 0]),
+        (0, 1, 0.05, [0, 0.1, 1]),
+        (-2, 2, 5, [-2, 0, 2]),  # linear throughout
+    ],
+)
+def test_a_scale_that_is_linear_near_0_has_its_ends_and_0_and_powers_of_ten_that_keep_apart(low, high, linear, ticks):
+    assert signed_ticks(low, high, linear) == ticks
+
+
+def test_numbers_below_0_have_a_minus_sign_however_they_are_written():
+    assert [label_of(v) for v in (-0.05, -200.0, -1e5, -2e-4)] == ["−0.05", "−200", "−$10^{5}$", r"−$2\times10^{-4}$"]
+    assert linear_within(0.023) == "linear within ±0.023, logarithmic beyond"

@@ -302,3 +302,11 @@ def test_more_networks_than_colours_can_be_told_apart():
     axes = flows([read(ROOT / "results" / "study" / "flow-trained.h5")]).axes
     looks = {line.get_label(): (line.get_color(), line.get_linestyle()) for each in axes for line in each.lines}
     assert len(looks) == 8 == len(set(looks.values()))
+
+
+def test_each_depth_has_its_own_scale_and_moments_of_one_depth_share_one():
+    figure = flows([read(ROOT / "results" / "ensemble" / "flow.h5")])
+    panels = np.reshape(figure.axes, (3, 2))
+    ends = {tuple(axes.get_ylim()) for axes in panels[:, 0]}
+    assert len(ends) == 3 and all(one.get_ylim() == other.get_ylim() for one, other in panels)
+    assert "Each depth has a vertical scale of its own." in figure.get_supxlabel().replace("\n", " ")

@@ -374,6 +374,19 @@ def table(path, scores, rises):
     return read(path)
 
 
+def test_a_p_value_that_no_permutation_reaches_is_a_bound():
+    found = association(np.arange(20.0), np.arange(20.0))
+    assert found.p == 1 / (1 + DRAWS)
+    values = {
+        "influence": np.arange(20.0),
+        "angle": np.arange(20.0),
+        "relative": np.arange(20.0),
+        "rise": np.arange(20.0),
+    }
+    assert all("(p ≤ 0.0001)" in line for line in summary(values))
+    assert not any("≤" in line for line in summary(values | {"rise": np.arange(20.0) % 7}))
+
+
 def test_a_file_with_nothing_to_draw_is_refused(tmp_path):
     with pytest.raises(BadInput, match=r"a\.h5"):
         redundancies([table(tmp_path / "a.h5", [0.1], [None])])
