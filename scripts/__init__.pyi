@@ -22,6 +22,7 @@ from landscape.curvature.spectra import eigenpairs as eigenpairs
 from landscape.curvature.spectra import hessian as hessian
 from landscape.curvature.spectra import trace as trace
 from landscape.drawing import save as save
+from landscape.engine.ranks import SerialComm as SerialComm
 from landscape.engine.results import Results as Results
 from landscape.engine.run import run as run
 from landscape.engine.table import read as read

@@ -22,6 +22,11 @@ def test_examples_in_docstrings_run(name, tmp_path, monkeypatch):
     assert not failed
 
 
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))])
+def test_pages_name_what_the_library_has(page):
+    assert {*re.findall(r"\bss\.([a-zA-Z]\w*)", page.read_text())} <= {*skipscape.HOMES}
+
+
 @pytest.mark.parametrize("name", sorted({*skipscape.HOMES} - NOT_CALLED))
 def test_every_name_is_shown_at_work(name):
     said = inspect.getdoc(getattr(skipscape, name))
