@@ -64,10 +64,13 @@ def redundancy(
     ----------
     evaluate : Evaluator
         The network, its data and loss.
-    blocks, layers, part : see `ensemble.lesions.trials.lesions`
-        A block that `blocks` names is scored if it is named like the module that adds its branches.
-    seed : of the permutations that a p-value is from; by default that of `evaluate`
-    out, comm, quiet, dry_run : see `landscape.engine.run.run`
+    blocks, layers, part
+        Which blocks, see `ensemble.lesions.trials.lesions`. One that `blocks` names is scored if it is named like the module
+        that adds its branches.
+    seed : int, optional
+        Random seed of the permutations behind p-values; by default that of `evaluate`.
+    out, comm, quiet, dry_run
+        See `landscape.engine.run.run`.
 
     Returns
     -------
@@ -79,6 +82,15 @@ def redundancy(
     ------
     BadInput
         There is no block that can be deleted, or a file of another measurement.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from landscape.networks import build
+    >>> network = build("resnet", depth=8, width=2)
+    >>> scores = redundancy(Evaluator(network, [(torch.randn(8, 3, 8, 8), torch.arange(8))]), quiet=True)
+    >>> scores["influence"].shape, scores["rise"].shape
+    ((3,), (3,))
     """
     comm = communicator(comm)
     with evaluate.ready(comm) as evaluation:

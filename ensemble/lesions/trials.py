@@ -201,13 +201,24 @@ def shapley(evaluate: Evaluator, orders: int = 1000, **options: Any) -> Results 
     Parameters
     ----------
     evaluate : Evaluator
-    orders : random orders in which blocks are deleted, an even number
-    **options : of `lesions`, such as precision, blocks, out
+        A network with blocks, on data under a loss.
+    orders : int
+        Number of random orders in which blocks are deleted; even, since each is followed by its reverse.
+    **options
+        Of `lesions`, such as ``precision``, ``blocks`` and ``out``.
 
     Returns
     -------
     Results
-        See `ensemble.attribution.shapley.shapley_values`.
+        Over trials, as of `lesions`; `ensemble.attribution.shapley.shapley_values` makes the values of them.
+
+    Examples
+    --------
+    >>> from landscape.networks import build
+    >>> evaluate = Evaluator(build("resnet", depth=8, width=2), [(torch.randn(8, 3, 8, 8), torch.arange(8))])
+    >>> study = shapley(evaluate, 4, quiet=True)
+    >>> study["deleted"].any(axis=0)  # each of the three blocks, at some time
+    array([ True,  True,  True])
     """
     return lesions(evaluate, shapley=orders, **options)
 

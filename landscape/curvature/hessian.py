@@ -277,6 +277,11 @@ def hessian_eigenpairs(
     seed : int
         Of the start vector.
 
+    Returns
+    -------
+    Eigenpairs
+        Values, directions, residuals, and whether all converged.
+
     Raises
     ------
     BadInput

@@ -94,14 +94,24 @@ def trace(operator: LinearOperator | Evaluator, products: int = 90, seed: int = 
 
     Parameters
     ----------
-    operator : of `hessian`, or another one; or an Evaluator
-    products : how many to spend; with as many as there are parameters the trace is exact
-    seed : of the random vectors
+    operator : LinearOperator or Evaluator
+        Symmetric, such as that of `hessian`; or an evaluator, whose Hessian is taken.
+    products : int
+        How many products to spend; with as many as there are parameters the trace is exact.
+    seed : int
+        Random seed of the vectors.
 
     Returns
     -------
     Estimate
         Its ``value``, ``standard_error`` and ``interval``, of 95 %.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse.linalg import aslinearoperator
+    >>> trace(aslinearoperator(np.diag([1.0, 2.0, 3.0])), products=3).value
+    6.0
     """
     operator = hessian(operator) if isinstance(operator, Evaluator) else operator
     return trace_of(operator, products, seed=seed)
@@ -123,16 +133,32 @@ def eigenpairs(
     ----------
     evaluate, parameters, all_parameters
         See `hessian`.
-    number : how many; fewer than there are parameters
+    number : int
+        How many; fewer than there are parameters.
     end : {"largest", "smallest", "magnitude"}
         Which end of the spectrum, or the largest magnitudes of both.
-    precision : of each residual, as a part of its eigenvalue; those that do not reach it are left out
-    seed : of the start vector; by default that of `evaluate`
+    precision : float
+        Of each residual, as a part of its eigenvalue; those that do not reach it are left out.
+    seed : int, optional
+        Random seed of the start vector; by default that of `evaluate`.
+
+    Returns
+    -------
+    Eigenpairs
+        ``values``, the outermost first; ``directions``, unit vectors over all parameters; ``residuals`` ‖Hv − λv‖.
 
     Raises
     ------
     BadInput
         A number or an end that there is not, a Hessian of zero; and as `hessian`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> evaluate = Evaluator(torch.nn.Linear(4, 3), [(torch.randn(8, 4), torch.arange(8) % 3)])
+    >>> pairs = eigenpairs(evaluate, 2)
+    >>> pairs.values.shape, sorted(pairs.directions[0])
+    ((2,), ['bias', 'weight'])
     """
     evaluate.require_exact("the Hessian")
     number, precision = whole("number", number), part_of_eigenvalues(precision)
