@@ -38,6 +38,7 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python scripts/development/rules.py
+	$(BIN)/python scripts/development/docstrings.py
 
 docs: venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r docs/requirements.txt

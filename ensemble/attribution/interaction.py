@@ -61,8 +61,8 @@ def interaction(
     Parameters
     ----------
     both, one, other, intact : float64 ndarray, shape (2, examples)
-        Loss of each example, and whether it is classified wrongly, with both blocks deleted, with one, with the other, and
-        with neither; see `ensemble.attribution.paired.PerExampleLoss`.
+        Loss of each example, and whether it is classified wrongly, with both blocks deleted, with one, with the other,
+        and with neither; see `ensemble.attribution.paired.PerExampleLoss`.
     tolerance : Tolerance, optional
         Where measuring stopped, see `ensemble.attribution.paired.rise`.
 
@@ -86,13 +86,14 @@ def interactions(study: Results, loss: bool | None = None) -> Matrix:
     study : Results
         Of all pairs and single deletions, ``lesions(evaluate, delete=[1, 2])``.
     loss : bool, optional
-        Whether to take the loss, in its unit, or the error, a fraction. By default the error, where accuracy is defined.
+        Whether to take the loss, in its unit, or the error, a fraction. By default the error, where accuracy is
+        defined.
 
     Returns
     -------
     Matrix
-        Its ``value``, ``se`` and ``significant``, each of shape (blocks, blocks). Where the examples show no spread at all,
-        the normal approximation has nothing to say, and the pair is not significant.
+        Its ``value``, ``se`` and ``significant``, each of shape (blocks, blocks). Where the examples show no spread at
+        all, the normal approximation has nothing to say, and the pair is not significant.
 
     Raises
     ------

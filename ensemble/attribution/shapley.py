@@ -98,8 +98,8 @@ def values(payoff: np.ndarray, orders: np.ndarray, places: np.ndarray) -> Values
     orders : int ndarray, shape (count, blocks)
         Random orders of deletion, each followed by its reverse, see `orders`.
     places : int ndarray, shape (count, blocks + 1)
-        The trial in which the first 0, 1, … blocks of an order are deleted, see `places`. Pairs of orders of which a trial
-        is missing are left out.
+        The trial in which the first 0, 1, … blocks of an order are deleted, see `places`. Pairs of orders of which a
+        trial is missing are left out.
 
     Returns
     -------
@@ -168,8 +168,8 @@ def shapley_values(study: Results) -> Values:
     Returns
     -------
     Values
-        The ``mean`` of each block, its standard error ``se`` and ``half`` of its 95 % interval, each of shape (blocks,),
-        and the number of ``pairs`` of orders.
+        The ``mean`` of each block, its standard error ``se`` and ``half`` of its 95 % interval, each of shape
+        (blocks,), and the number of ``pairs`` of orders.
 
     Raises
     ------

@@ -89,8 +89,8 @@ def flow(
     Returns
     -------
     Flow
-        Norms at each boundary: of the gradient of each example's loss at its activations, and of that of the mean loss at
-        the parameters behind.
+        Norms at each boundary: of the gradient of each example's loss at its activations, and of that of the mean loss
+        at the parameters behind.
 
     Raises
     ------

@@ -65,8 +65,8 @@ def redundancy(
     evaluate : Evaluator
         The network, its data and loss.
     blocks, layers, part
-        Which blocks, see `ensemble.lesions.trials.lesions`. One that `blocks` names is scored if it is named like the module
-        that adds its branches.
+        Which blocks, see `ensemble.lesions.trials.lesions`. One that `blocks` names is scored if it is named like the
+        module that adds its branches.
     seed : int, optional
         Random seed of the permutations behind p-values; by default that of `evaluate`.
     out, comm, quiet, dry_run

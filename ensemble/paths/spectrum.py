@@ -128,8 +128,8 @@ def sampled(
     length : int
         Number of branches on the paths.
     draws : int
-        Number of paths drawn at random, each by a generator of its own. Where there are no more paths than that, all are
-        taken once.
+        Number of paths drawn at random, each by a generator of its own. Where there are no more paths than that, all
+        are taken once.
     seed : int
         Random seed of the draws.
 

@@ -203,6 +203,11 @@ class Evaluator:
         device : {"auto", "cpu", "cuda"}
         comm : an MPI communicator; by default all ranks that mpiexec has started
 
+        Returns
+        -------
+        Evaluator
+            Of the network that is restored, with the checkpoint's provenance.
+
         Raises
         ------
         BadInput
@@ -277,7 +282,15 @@ class Evaluator:
     def ready(self, comm: Communicator | None = None) -> Iterator[Evaluation]:
         """The network as it is now, ready to be measured, for the length of a ``with``.
 
-        With a communicator this is collective: what is wrong on one rank, every rank raises.
+        Parameters
+        ----------
+        comm : communicator, optional
+            With one this is collective: what is wrong on one rank, every rank raises.
+
+        Yields
+        ------
+        Evaluation
+            Whose `measure` measures the network as it is at that moment.
         """
         with borrowed(self.network):
             with contextlib.nullcontext() if comm is None else collective_errors(comm):
@@ -302,6 +315,11 @@ class Evaluator:
     def require_exact(self, what: str) -> None:
         """Refuse a reduced type and a part of the examples, for what takes derivatives.
 
+        Parameters
+        ----------
+        what : str
+            What takes the derivatives, for the message.
+
         Raises
         ------
         BadInput
@@ -311,14 +329,33 @@ class Evaluator:
             raise BadInput(f"{what} is taken in float32 over all examples; leave out --dtype and --tolerance")
 
     def other(self, path: Path, lazy: bool = False) -> Checkpoint:
-        """Another checkpoint of this network, or weights alone that are taken for one."""
+        """Another checkpoint of this network, or weights alone that are taken for one.
+
+        Parameters
+        ----------
+        path : Path
+            Of the checkpoint, or of a state dict.
+        lazy : bool
+            Whether tensors are read only where they are used.
+
+        Returns
+        -------
+        Checkpoint
+            Its weights under the names of this network.
+        """
         entry = self._entry if not (lazy and self.checkpoint.format) else None
         return checkpoints.load(
             path, self._factory or self.checkpoint.network, lazy=lazy, entry=entry, like=self.network
         )
 
     def numbers(self) -> np.ndarray:
-        """Where each example stands in the stored order of its split; of batches in memory, in their own order."""
+        """Where each example stands in the stored order of its split; of batches in memory, in their own order.
+
+        Returns
+        -------
+        int ndarray, shape (examples,)
+            In the order in which examples are measured.
+        """
         if self._data is None or self._data[2].get("examples") is None:
             return np.arange(sum(length(targets) for _, targets in self.sources[0].batches))
         name, split, how = self._data

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check the docstrings of what the reference shows: every name that ``import skipscape`` has, and what docs/api.md adds.
+"""Check the docstrings of what the reference shows: all that ``import skipscape`` has, and what docs/api.md adds.
 
     python scripts/development/docstrings.py
 
@@ -40,7 +40,9 @@ def complaints(root: Path = ROOT) -> Iterator[str]:
     face = homes(root)
     shown = re.findall(r"^::: (\S+)$", (root / "docs" / "api.md").read_text(encoding="utf-8"), re.MULTILINE)
     yield from (f"docs/api.md: skipscape.{name} is missing" for name in face if f"skipscape.{name}" not in shown)
-    packages = {wing: griffe.load(wing, search_paths=[root]) for wing in ("landscape", "ensemble")}
+    packages = {
+        wing: griffe.load(wing, search_paths=[root], try_relative_path=False) for wing in ("landscape", "ensemble")
+    }
     for path in shown:
         package, _, rest = path.partition(".")
         named = package == "skipscape"

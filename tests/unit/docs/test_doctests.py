@@ -10,7 +10,7 @@ import skipscape
 from files import ROOT
 
 PAGE = (ROOT / "docs" / "library.md").read_text()
-MODULES = sorted({*skipscape.HOMES.values()} - {"landscape"})
+MODULES = sorted({getattr(skipscape, name).__module__ for name in skipscape.HOMES if not name.startswith("_")})
 NOT_CALLED = {"Checkpoint", "Plane", "Results", "__version__"}  # what calls give back
 
 
