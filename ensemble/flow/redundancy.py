@@ -69,8 +69,12 @@ def redundancy(
         module that adds its branches.
     seed : int, optional
         Random seed of the permutations behind p-values; by default that of `evaluate`.
-    out, comm, quiet, dry_run
-        See `landscape.engine.run.run`.
+    out : path, optional
+        Results file; without one, results stay in memory. See `landscape.engine.run.run`, also for what follows.
+    comm : communicator, optional
+        Ranks that take part; by default all that mpiexec has started.
+    quiet, dry_run : bool
+        Whether to show no progress; whether only to tell how long it would take.
 
     Returns
     -------

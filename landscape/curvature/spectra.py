@@ -55,8 +55,10 @@ def hessian(evaluate: Evaluator, *, parameters: Parameters = None, all_parameter
     ----------
     evaluate : Evaluator
         The network, its data and loss.
-    parameters : which parameters it is of: "all", "trainable", patterns of names, or a function of name and parameter
-    all_parameters : not only those with filters, which planes move
+    parameters : str, sequence of str, or callable, optional
+        Which parameters it is of: "all", "trainable", patterns of names, or a function of name and parameter.
+    all_parameters : bool
+        Whether it is of all of them, and not only of those with filters, which planes move.
 
     Returns
     -------
@@ -131,7 +133,11 @@ def eigenpairs(
 
     Parameters
     ----------
-    evaluate, parameters, all_parameters
+    evaluate : Evaluator
+        The network, its data and loss.
+    parameters : str, sequence of str, or callable, optional
+        Which parameters, see `hessian`.
+    all_parameters : bool
         See `hessian`.
     number : int
         How many; fewer than there are parameters.

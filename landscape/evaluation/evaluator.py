@@ -86,8 +86,10 @@ class Evaluator:
         What the network computes in; "auto" is bfloat16 where the processor multiplies it itself.
     seed : int
         Random seed: of directions, of lesions, of the order of examples.
-    name : of the network, for figures and tables; by default that of its class
-    data : what the batches are called there
+    name : str, optional
+        Name of the network, for figures and tables; by default that of its class.
+    data : str
+        Name of the batches there.
 
     Attributes
     ----------
@@ -187,7 +189,14 @@ class Evaluator:
             dict, .pt or .safetensors, with `network`, `arguments` and `data`.
         split : {"train", "test", "both"}
             Of the data; with "both" the test split is measured into variables test_….
-        loss, metrics, outputs, examples, batch_size, tolerance, dtype, seed : see `Evaluator`
+        loss, metrics, outputs : str, callable, or several, optional
+            See `Evaluator`.
+        examples, batch_size, seed : int, optional
+            See `Evaluator`.
+        tolerance : float, optional
+            See `Evaluator`.
+        dtype : str
+            See `Evaluator`.
         network : str, optional
             What the weights belong to, where the checkpoint does not say it: "package.module:factory", "timm:NAME" for
             a network of timm by its name, or the name of one of skipscape.
@@ -198,10 +207,19 @@ class Evaluator:
         data : str, optional
             The data, where they are not one of the known names: a folder, an .npz file, text:PATH, …; see
             `landscape.data.load`. Text is read as a folder's tokenizer and task have it, or else as bytes.
-        root, size, window, mean, std, standardize : see `landscape.data.load`
-            By default windows are as long, and inputs standardised, as the checkpoint has recorded.
+        root : path, optional
+            Where data sets lie; see `landscape.data.load`, also for what follows.
+        size, window : int, optional
+            Side of images in pixels; tokens of an example. By default windows are as long as the checkpoint has
+            recorded.
+        mean, std : sequence of float, or str, optional
+            Constants of the channels, or the name of well-known ones. By default those that the checkpoint has
+            recorded.
+        standardize : bool, optional
+            Whether to standardise by the training split.
         device : {"auto", "cpu", "cuda"}
-        comm : an MPI communicator; by default all ranks that mpiexec has started
+        comm : communicator, optional
+            By default all ranks that mpiexec has started.
 
         Returns
         -------

@@ -81,8 +81,12 @@ def trajectory(
         Statistics in the plane: those of the network, or measured anew.
     calibration : int, optional
         Number of examples used to re-estimate them, by default 1024.
-    out, comm, quiet, dry_run
-        See `landscape.engine.run.run`.
+    out : path, optional
+        Results file; without one, results stay in memory. See `landscape.engine.run.run`, also for what follows.
+    comm : communicator, optional
+        Ranks that take part; by default all that mpiexec has started.
+    quiet, dry_run : bool
+        Whether to show no progress; whether only to tell how long it would take.
 
     Returns
     -------
@@ -201,8 +205,14 @@ def principal_directions(
 
     Parameters
     ----------
-    evaluate, checkpoints, filters_only, parameters
-        See `trajectory`.
+    evaluate : Evaluator
+        The trained network; see `trajectory`, also for what follows.
+    checkpoints : path of a folder, or list of paths, state dicts or networks, or dict of these by name
+        On the way to the network, in order.
+    filters_only : bool
+        Whether to follow only parameters that have filters.
+    parameters : str, sequence of str, or callable, optional
+        Which parameters to follow.
 
     Returns
     -------
