@@ -64,9 +64,13 @@ def redundancy(
     ----------
     evaluate : Evaluator
         The network, its data and loss.
-    blocks, layers, part
-        Which blocks, see `ensemble.lesions.trials.lesions`. One that `blocks` names is scored if it is named like the
-        module that adds its branches.
+    blocks : callable or "package.module:function", optional
+        Which blocks, see `ensemble.lesions.trials.lesions`, also for what follows. One that is named so is scored if
+        its name is that of the module that adds its branches.
+    layers : bool
+        Whether a transformer's layer is one block.
+    part : str, optional
+        Only the blocks that are this part of their layers.
     seed : int, optional
         Random seed of the permutations behind p-values; by default that of `evaluate`.
     out : path, optional

@@ -123,8 +123,12 @@ def sampled(
 
     Parameters
     ----------
-    chain, batches, loss
+    chain : Chain, or callable
         As for `spectrum`.
+    batches : sequence of (inputs, targets)
+        On the chain's device.
+    loss : callable
+        Gives one number for each example.
     length : int
         Number of branches on the paths.
     draws : int

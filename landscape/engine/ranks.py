@@ -108,7 +108,9 @@ class SerialComm:
 
         Parameters
         ----------
-        *args, **kwargs
+        *args
+            As of mpi4py.
+        **kwargs
             As of mpi4py.
 
         Returns

@@ -208,8 +208,10 @@ def plane_along(
         How they are scaled to the weights; by default they are taken as they are.
     move_biases : bool
         With `normalize`, whether parameters without filters move too.
-    parameters, orthogonal
-        See `random_plane`.
+    parameters : str, sequence of str, or callable, optional
+        Which parameters move, see `random_plane`.
+    orthogonal : bool
+        See there.
 
     Returns
     -------

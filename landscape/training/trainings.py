@@ -97,10 +97,22 @@ def trainings(
         Channels of the first stage.
     seeds : int
         Number of trainings of each network, with seeds 0, 1, ….
-    data, root, window, mean, std, standardize, examples
+    data : str
+        See `landscape.training.train.train`, also for what follows.
+    root : path, optional
+        Where data sets lie.
+    window, examples : int, optional
+        Tokens of an example; number of examples.
+    mean, std : sequence of float, or str, optional
+        Constants of the channels, or the name of well-known ones.
+    standardize : bool, optional
+        Whether to standardise by the training split.
+    epochs, batch_size : int
+        Length of a training; number of examples in a step.
+    recipe : str, optional
         See `landscape.training.train.train`.
-    epochs, recipe, learning_rate, batch_size
-        See `landscape.training.train.train`.
+    learning_rate : float, optional
+        In place of the recipe's.
     device : {"auto", "cpu", "cuda"}
         What to train on.
     out : path, optional

@@ -20,6 +20,7 @@ from pathlib import Path
 import griffe
 
 ROOT = Path(__file__).parents[2]
+UNTYPED = re.compile(r"^(\w+(?:, \w+)+)\n +\S", re.MULTILINE)  # several names of arguments, and what they mean below
 
 
 def homes(root: Path = ROOT) -> dict[str, str]:
@@ -70,6 +71,8 @@ def of_object(thing: griffe.Object, *, example: bool = False) -> Iterator[str]:
             said += [item.name for item in sections.get("attributes", []) if item.name in has]
         yield from (f"{where} does not document its parameter {name}" for name in has if name not in said)
         yield from (f"{where} documents {name}, which it does not take" for name in said if name not in has)
+        for group in UNTYPED.findall(thing.docstring.value):  # which griffe gives the type of the first
+            yield f"{where} names {group} at once, without a type"
     if thing.is_function:
         if str(thing.returns) != "None" and not {"returns", "yields"} & sections.keys():
             yield f"{where} has no Returns, and gives {thing.returns}"

@@ -69,6 +69,7 @@ def test_a_whole_docstring_is_not_complained_of(tmp_path):
         ("    exact : bool\n        Whether to refuse what cannot be halved exactly.\n", "", "its parameter exact"),
         ("number : float\n", "figure : float\n", "documents figure, which it does not take"),
         ("number : float\n", "figure : float\n", "does not document its parameter number"),
+        ("number : float\n", "number, exact\n", "names number, exact at once"),
         ("    Returns\n    -------\n    float\n        The half.\n\n", "", "has no Returns, and gives float"),
         ("    Raises\n    ------\n    BadInput\n        It cannot be halved.\n\n", "", "has no Raises"),
         ("    Examples\n    --------\n    >>> half(3.0)\n    1.5\n", "", "has no Examples"),
