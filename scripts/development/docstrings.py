@@ -16,6 +16,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import griffe
 
@@ -55,7 +56,7 @@ def complaints(root: Path = ROOT) -> Iterator[str]:
         yield from of_object(thing.final_target if thing.is_alias else thing, example=named)
 
 
-def of_object(thing: griffe.Object, *, example: bool = False) -> Iterator[str]:
+def of_object(thing: Any, *, example: bool = False) -> Iterator[str]:
     """What the docstring of a function lacks, or those of a class or module and its public members."""
     where = f"{thing.relative_filepath}:{thing.lineno}: {thing.name}" if thing.lineno else thing.path
     if thing.docstring is None:
@@ -84,7 +85,7 @@ def of_object(thing: griffe.Object, *, example: bool = False) -> Iterator[str]:
                 yield from of_object(member)
 
 
-def _refuses(function: griffe.Object) -> bool:
+def _refuses(function: Any) -> bool:
     """Whether it raises BadInput in its own body."""
     return any(
         isinstance(node, ast.Raise)
