@@ -38,10 +38,11 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python scripts/development/rules.py
+	$(BIN)/python scripts/development/docstrings.py
 
 docs: venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r docs/requirements.txt
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	mkdir -p build/notebook && cp docs/five-minutes.ipynb build/notebook
 	$(BIN)/jupyter-execute --timeout=900 build/notebook/five-minutes.ipynb
 

@@ -57,11 +57,20 @@ def identity(
     Parameters
     ----------
     kinds : some of `KINDS`
-    depth : number of blocks, one or several
-    learning_rate : of Adam, falling to 0; one or several
-    seeds : how many trainings of each: seeds 0, 1, …
-    steps : of 128 new examples each
-    out, comm, quiet, dry_run : see `landscape.engine.run.run`
+    depth : int or sequence of int
+        Number of blocks.
+    learning_rate : float or sequence of float
+        Of Adam, falling to 0.
+    seeds : int
+        Number of trainings of each, with seeds 0, 1, ….
+    steps : int
+        Number of steps, of 128 new examples each.
+    out : path, optional
+        Results file; without one, results stay in memory. See `landscape.engine.run.run`, also for what follows.
+    comm : communicator, optional
+        Ranks that take part; by default all that mpiexec has started.
+    quiet, dry_run : bool
+        Whether to show no progress; whether only to tell how long it would take.
 
     Returns
     -------

@@ -27,6 +27,15 @@ class BadInput(ValueError):
     ----------
     collective : bool
         Whether every rank of the job raises it, so that none is waiting for another.
+
+    Examples
+    --------
+    >>> from landscape.engine.table import read
+    >>> try:
+    ...     read("nothing.h5")
+    ... except BadInput as error:
+    ...     print(error)
+    there is no file nothing.h5
     """
 
     collective = False

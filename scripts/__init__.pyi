@@ -24,6 +24,7 @@ from landscape.curvature.spectra import trace as trace
 from landscape.drawing import film as film
 from landscape.drawing import save as save
 from landscape.drawing import save_film as save_film
+from landscape.engine.ranks import SerialComm as SerialComm
 from landscape.engine.results import Results as Results
 from landscape.engine.run import run as run
 from landscape.engine.table import read as read

@@ -61,8 +61,15 @@ def interaction(
     Parameters
     ----------
     both, one, other, intact : float64 ndarray, shape (2, examples)
-        Loss of each example and whether it is classified wrongly, see `ensemble.attribution.paired.PerExampleLoss`.
-    tolerance : see `ensemble.attribution.paired.rise`
+        Loss of each example, and whether it is classified wrongly, with both blocks deleted, with one, with the other,
+        and with neither; see `ensemble.attribution.paired.PerExampleLoss`.
+    tolerance : Tolerance, optional
+        Where measuring stopped, see `ensemble.attribution.paired.rise`.
+
+    Returns
+    -------
+    dict
+        ``interaction`` in the unit of the loss, ``error_interaction`` as a fraction, and their standard errors.
     """
     n = both.shape[1]
     with np.errstate(invalid="ignore", over="ignore"):  # infinite losses are results
@@ -76,19 +83,32 @@ def interactions(study: Results, loss: bool | None = None) -> Matrix:
 
     Parameters
     ----------
-    study : of all pairs and single deletions, ``lesions(evaluate, delete=[1, 2])``
-    loss : of the loss, in its unit, or of the error, a fraction; by default of the error where accuracy is defined
+    study : Results
+        Of all pairs and single deletions, ``lesions(evaluate, delete=[1, 2])``.
+    loss : bool, optional
+        Whether to take the loss, in its unit, or the error, a fraction. By default the error, where accuracy is
+        defined.
 
     Returns
     -------
     Matrix
-        Where the examples show no spread at all, the normal approximation has nothing to say, and the pair is not
-        significant.
+        Its ``value``, ``se`` and ``significant``, each of shape (blocks, blocks). Where the examples show no spread at
+        all, the normal approximation has nothing to say, and the pair is not significant.
 
     Raises
     ------
     BadInput
         Interactions were not measured.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import skipscape as ss
+    >>> from landscape.networks import build
+    >>> network = build("resnet", depth=8, width=2, channels=1)
+    >>> evaluate = ss.Evaluator(network, [(torch.randn(8, 1, 8, 8), torch.arange(8))])
+    >>> interactions(ss.lesions(evaluate, delete=[1, 2], quiet=True)).value.shape
+    (3, 3)
     """
     loss = not study.has_accuracy if loss is None else loss
     name = "interaction" if loss else "error_interaction"

@@ -95,8 +95,16 @@ def values(payoff: np.ndarray, orders: np.ndarray, places: np.ndarray) -> Values
     ----------
     payoff : float ndarray, shape (trials,)
         What is to be shared out, of each trial, such as the error; NaN where it is not measured.
-    orders, places : see the functions of these names
-        Pairs of which a trial is missing are left out.
+    orders : int ndarray, shape (count, blocks)
+        Random orders of deletion, each followed by its reverse, see `orders`.
+    places : int ndarray, shape (count, blocks + 1)
+        The trial in which the first 0, 1, … blocks of an order are deleted, see `places`. Pairs of orders of which a
+        trial is missing are left out.
+
+    Returns
+    -------
+    Values
+        In the unit of the payoff.
     """
     costs = np.empty(orders.shape)
     np.put_along_axis(costs, orders, np.diff(payoff[places], axis=1), axis=1)
@@ -154,12 +162,31 @@ def shapley_values(study: Results) -> Values:
 
     Parameters
     ----------
-    study : of blocks deleted in random orders, ``lesions(evaluate, shapley=1000)``
+    study : Results
+        Of blocks deleted in random orders, ``lesions(evaluate, shapley=1000)`` or ``shapley(evaluate, 1000)``.
+
+    Returns
+    -------
+    Values
+        The ``mean`` of each block, its standard error ``se`` and ``half`` of its 95 % interval, each of shape
+        (blocks,), and the number of ``pairs`` of orders.
 
     Raises
     ------
     BadInput
         Blocks were not deleted in orders.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import skipscape as ss
+    >>> from landscape.networks import build
+    >>> network = build("resnet", depth=8, width=2, channels=1)
+    >>> evaluate = ss.Evaluator(network, [(torch.randn(8, 1, 8, 8), torch.arange(8))])
+    >>> study = ss.shapley(evaluate, 4, quiet=True)
+    >>> worth, rise = shapley_values(study).mean, study["accuracy"][0] - study["accuracy"][study["deleted"].all(axis=1)]
+    >>> bool(np.allclose(worth.sum(), rise))  # shares of what it costs to delete all
+    True
     """
     if "turn" not in study:
         raise BadInput(f"{study.source} has no orders of deletion; measure a study that has: --shapley")

@@ -50,8 +50,10 @@ def blocks(
 
     Parameters
     ----------
-    network : any
-    described : called as ``described(network)``, returns the blocks of a network that is not known: a dict of
+    network : nn.Module
+        Of ours, or any other one.
+    described : callable, optional
+        Called as ``described(network)``, returns the blocks of a network that is not known: a dict of
         names, in the order of the forward pass, to the name of the submodule whose output is added to the stream,
         or to a list of such names for a block of several branches. Blocks that are named like a submodule
         in a Sequential or ModuleList can also trade places. For a network of three residual layers::
@@ -59,17 +61,24 @@ def blocks(
             def mine(network):
                 return {f"layers.{i}": f"layers.{i}.last_linear" for i in range(3)}
 
-    layers : a transformer's layer is one block, not two (attention and MLP)
+    layers : bool
+        Whether a transformer's layer is one block, instead of two, attention and MLP.
 
     Returns
     -------
     dict
-        Of `Block` for our networks, `Foreign` for others.
+        From names to blocks: `Block` for our networks, `Foreign` for others.
 
     Raises
     ------
     BadInput
         There is none, or the description names what is not there.
+
+    Examples
+    --------
+    >>> from landscape.networks import build
+    >>> [*blocks(build("resnet", depth=8, width=2))]
+    ['stages.0.0', 'stages.1.0', 'stages.2.0']
     """
     if described is not None:
         return _described(network, described(network))

@@ -56,19 +56,33 @@ def draw(
 
     Parameters
     ----------
-    results : one, or several that one figure shows
-    ax : to be drawn onto, for what fits on one axes: a surface over a plane, surfaces along a line, single deletions
-    by_depth : of single deletions in networks of many sizes, draw what they cost by size
-    **options : of the function that draws such results, see `DRAWINGS`
+    results : Results, or several
+        Several are shown in one figure.
+    ax : matplotlib Axes, optional
+        Where to draw what fits on one axes: a surface over a plane, surfaces along a line, or single deletions.
+    by_depth : bool
+        Of single deletions in networks of several depths, whether to draw what they cost over depth.
+    **options
+        Of the function that draws such results, see `DRAWINGS`.
 
     Returns
     -------
-    Figure, or the axes given.
+    Figure or Axes
+        A new figure, or the axes that were given.
 
     Raises
     ------
     BadInput
         No figure shows such results together, or an option does not apply to it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import skipscape as ss
+    >>> evaluate = ss.Evaluator(torch.nn.Linear(4, 3), [(torch.randn(8, 4), torch.arange(8) % 3)])
+    >>> figure = draw(ss.surface(evaluate, x=(-1, 1, 5), quiet=True))
+    >>> figure.axes[0].get_ylabel()
+    'loss (nats per example)'
     """
     files = listed(results)
     return drawn(drawing_of(files, by_depth), files, ax, options, ONTO)
@@ -90,7 +104,25 @@ def drawing_of(files: Sequence[Results], by_depth: bool = False) -> Drawing:
 
 
 def page(results: Results | Iterable[Results], **options: Any) -> str:
-    """A page to explore, for `landscape.drawing.document.save_page`; raises as `draw` does."""
+    """Make a page to explore, one file of HTML, which `landscape.drawing.document.save_page` saves.
+
+    Parameters
+    ----------
+    results : Results, or several
+        Surfaces over planes, with the paths in them; or surfaces along lines; or lesions.
+    **options
+        Of the function that makes such a page, see `PAGES`.
+
+    Returns
+    -------
+    str
+        The page, with all that it needs.
+
+    Raises
+    ------
+    BadInput
+        No page shows such results together, or an option does not apply to it.
+    """
     files = listed(results)
     keys = {key_of(file, PAGES) for file in files}
     makers = {PAGES[key] for key in keys if key in PAGES}

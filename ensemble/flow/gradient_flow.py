@@ -90,27 +90,57 @@ def gradient_flow(
 
     Parameters
     ----------
-    variants : networks, or networks with arguments; or an Evaluator
+    variants : sequence of str, or Evaluator
+        Networks, or networks with arguments; or an Evaluator.
         NAME:ARGUMENT=VALUE,ARGUMENT=VALUE; see `landscape.training.variants.variant`. Of an Evaluator its network is
         measured as it is, on its data and loss; then what follows, up to `learning_rate`, and `device` have no meaning.
-    checkpoints : paths of checkpoints of `train`, measured beside the variants
+    checkpoints : sequence of paths
+        Of `train`, measured beside the variants.
         Or one path alone, of a network that is not ours: a folder of transformers, or weights with `network`.
-    depth : number of weight layers of the variants, one or several
-    width : channels of the first stage
-    seeds : of each variant: seeds 0, 1, …
-    data : by default the checkpoints' own, or else digits
-    root, window, mean, std, standardize, examples : see `landscape.training.train.train`
-    epochs : of training; 0 for none
-    recipe, learning_rate : see `landscape.training.train.train`
-    batches, batch_size : number of batches, and of examples in each, that are measured: the first of a stratified order
+    depth : int or sequence of int
+        Number of weight layers of the variants.
+    width : int
+        Channels of the first stage.
+    seeds : int
+        Number of trainings of each variant, with seeds 0, 1, ….
+    data : str, optional
+        By default the checkpoints' own, or else digits.
+    root : path, optional
+        See `landscape.training.train.train`, also for what follows.
+    window, examples : int, optional
+        Tokens of an example; number of examples.
+    mean, std : sequence of float, or str, optional
+        Constants of the channels.
+    standardize : bool, optional
+        Whether to standardise by the training split.
+    epochs : int
+        Length of the training; 0 for none.
+    recipe : str, optional
+        See `landscape.training.train.train`.
+    learning_rate : float, optional
+        See there.
+    batches, batch_size : int
+        Number of batches that are measured, and of examples in each: the first of a stratified order.
         of the training split. Variants are trained with this `batch_size` too.
     batchnorm : {"batch", "recalibrated", "frozen"}
         Statistics of each batch, as in training, for gradients (all else: recalibrated); of all batches; stored.
-    jacobians : also the extreme singular values of the blocks' Jacobians
-    network, arguments, entry : see `landscape.evaluation.evaluator.Evaluator.from_checkpoint`
-    blocks, layers : of a network that is not ours, see `ensemble.blocks.blocks.blocks`
+    jacobians : bool
+        Whether to take the extreme singular values of the blocks' Jacobians too.
+    network, entry : str, optional
+        See `landscape.evaluation.evaluator.Evaluator.from_checkpoint`.
+    arguments : dict, or NAME=VALUE words
+        See there.
+    blocks : callable or str, optional
+        Of a network that is not ours, see `ensemble.blocks.blocks.blocks`.
+    layers : bool
+        See there.
     device : {"auto", "cpu", "cuda"}
-    out, comm, quiet, dry_run : see `landscape.engine.run.run`
+    out : path, optional
+        Results file; without one, results stay in memory. See `landscape.engine.run.run`, also for what follows.
+    comm : communicator, optional
+        Ranks that take part; by default all that mpiexec has started.
+    quiet, dry_run : bool
+        Whether to show no progress; whether only to tell how long it would take.
 
     Returns
     -------

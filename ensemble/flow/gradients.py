@@ -86,6 +86,12 @@ def flow(
         the network has stored, which at initialisation are those of nothing: mean 0, variance 1.
     at : the network's parts, see `ensemble.flow.parts.parts`
 
+    Returns
+    -------
+    Flow
+        Norms at each boundary: of the gradient of each example's loss at its activations, and of that of the mean loss
+        at the parameters behind.
+
     Raises
     ------
     BadInput

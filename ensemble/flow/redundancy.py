@@ -64,10 +64,21 @@ def redundancy(
     ----------
     evaluate : Evaluator
         The network, its data and loss.
-    blocks, layers, part : see `ensemble.lesions.trials.lesions`
-        A block that `blocks` names is scored if it is named like the module that adds its branches.
-    seed : of the permutations that a p-value is from; by default that of `evaluate`
-    out, comm, quiet, dry_run : see `landscape.engine.run.run`
+    blocks : callable or "package.module:function", optional
+        Which blocks, see `ensemble.lesions.trials.lesions`, also for what follows. One that is named so is scored if
+        its name is that of the module that adds its branches.
+    layers : bool
+        Whether a transformer's layer is one block.
+    part : str, optional
+        Only the blocks that are this part of their layers.
+    seed : int, optional
+        Random seed of the permutations behind p-values; by default that of `evaluate`.
+    out : path, optional
+        Results file; without one, results stay in memory. See `landscape.engine.run.run`, also for what follows.
+    comm : communicator, optional
+        Ranks that take part; by default all that mpiexec has started.
+    quiet, dry_run : bool
+        Whether to show no progress; whether only to tell how long it would take.
 
     Returns
     -------
@@ -79,6 +90,15 @@ def redundancy(
     ------
     BadInput
         There is no block that can be deleted, or a file of another measurement.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from landscape.networks import build
+    >>> network = build("resnet", depth=8, width=2)
+    >>> scores = redundancy(Evaluator(network, [(torch.randn(8, 3, 8, 8), torch.arange(8))]), quiet=True)
+    >>> scores["influence"].shape, scores["rise"].shape
+    ((3,), (3,))
     """
     comm = communicator(comm)
     with evaluate.ready(comm) as evaluation:

@@ -51,7 +51,26 @@ def refinement(
     batchnorm: str = "recalibrated",
     at: At | None = None,
 ) -> Refinement:
-    """Measure what each block adds, and whether it points downhill; arguments as of `ensemble.flow.gradients.flow`."""
+    """Measure what each block adds to the stream, and whether it points downhill.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Of `landscape.networks`, or any that is a chain of blocks. Borrowed, as in `ensemble.flow.gradients.flow`.
+    batches : sequence of (inputs, targets)
+        On the network's device.
+    loss : callable
+        Gives one number for each example.
+    batchnorm : {"batch", "recalibrated", "frozen"}
+        Which statistics are used, see `ensemble.flow.gradients.flow`.
+    at : callable, optional
+        The network's parts, see `ensemble.flow.parts.parts`.
+
+    Returns
+    -------
+    Refinement
+        Cosines, relative norms and shares of variance, at each boundary.
+    """
     cosines, residuals, variances, sizes = [], [], [], []
     with normalised(network, batches, batchnorm):
         for one in passes(network, batches, loss, at):

@@ -39,18 +39,31 @@ def reuse(
 
     Parameters
     ----------
-    checkpoint : of a densenet, as `landscape.training.train.train` returns or saves it
-    out, comm, quiet, dry_run : see `landscape.engine.run.run`
+    checkpoint : path or Checkpoint
+        Of a densenet, as `landscape.training.train.train` saves or returns it.
+    out : path, optional
+        Results file; without one, results stay in memory. See `landscape.engine.run.run`, also for what follows.
+    comm : communicator, optional
+        Ranks that take part; by default all that mpiexec has started.
+    quiet, dry_run : bool
+        Whether to show no progress; whether only to tell how long it would take.
 
     Returns
     -------
     Results
-        Over (stage): ``weight``, by (target, source).
+        Over stages: ``weight``, by target and source.
 
     Raises
     ------
     BadInput
         The checkpoint is not of a densenet, or the file holds another measurement.
+
+    Examples
+    --------
+    >>> from landscape.training.train import train
+    >>> weight = reuse(train(network="densenet", depth=10, epochs=1, examples=60, quiet=True), quiet=True)
+    >>> weight.dims["weight"]
+    ('stage', 'target', 'source')
     """
     comm = communicator(comm)
     with collective_errors(comm):

@@ -31,8 +31,14 @@ def similarity(
 
     Parameters
     ----------
-    network, batches, batchnorm, at
-        See `ensemble.flow.gradients.flow`. A batch needs 4 examples; batches count by their examples.
+    network : nn.Module
+        See `ensemble.flow.gradients.flow`, also for what follows.
+    batches : sequence of (inputs, targets)
+        A batch needs 4 examples; batches count by their examples.
+    batchnorm : {"batch", "recalibrated", "frozen"}
+        Which statistics are used.
+    at : callable, optional
+        The network's parts.
 
     Returns
     -------

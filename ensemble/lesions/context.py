@@ -62,13 +62,37 @@ def lesion(network: nn.Module, deleted: Iterable[str]) -> Iterator[nn.Module]:
 
     Parameters
     ----------
-    network : borrowed; unchanged afterwards, whatever happens inside
-    deleted : names of blocks, as `ensemble.blocks.blocks.blocks` gives them
+    network : nn.Module
+        Borrowed; unchanged afterwards, whatever happens inside.
+    deleted : iterable of str
+        Names of blocks, as `ensemble.blocks.blocks.blocks` gives them.
+
+    Yields
+    ------
+    nn.Module
+        The same network, which computes without these blocks.
+
+    Raises
+    ------
+    BadInput
+        The network has no block of such a name, or one that cannot be left out.
 
     Notes
     -----
     A deleted residual block becomes its shortcut, y = x + F(x) → y = x (Veit et al. 2016, §4.1); at
     a stage's first block the projection or padding stays. A block without a shortcut is taken out.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from landscape.networks import build
+    >>> network, image = build("resnet", depth=8, width=2).eval(), torch.ones(1, 3, 8, 8)
+    >>> before = network(image)
+    >>> with lesion(network, ["stages.1.0"]) as without:
+    ...     bool((without(image) == before).all())
+    False
+    >>> bool((network(image) == before).all())
+    True
     """
     known_blocks = blocks(network)
     names = list(deleted)

@@ -85,42 +85,60 @@ def lesions(
     delete : int or (from, to)
         Leave out so many blocks: every set of them, or `trials` random ones. With ``[1, 2]`` the interactions of all
         pairs are measured too, see `ensemble.attribution.interaction.interactions`.
-    sets : sets of names of blocks to leave out; or the path of a text file, with a set of names in each line
-    shapley : leave out blocks in so many random orders, one after the other, until none is left
+    sets : sets of names of blocks, or path of a text file
+        Which blocks to leave out together; a file has a set of names in each line.
+    shapley : int
+        Number of random orders in which blocks are left out, one after the other, until none is left.
     swap : int or (from, to)
         So many random swaps within stages.
-    permute : a random order within each stage
-    reverse : True for each stage backwards, then all; or the length, or (from, to), of runs of blocks
+    permute : bool
+        Whether to put blocks into random orders within each stage.
+    reverse : bool, int or (from, to)
+        True for each stage backwards, then all; or the length, or (from, to), of runs of blocks.
     repeat : int or (from, to)
         Apply so many blocks twice.
-    parallel : each two neighbours see the same input
+    parallel : bool
+        Whether each two neighbours see the same input.
     loop : int or (from, to)
         Each stage so many times as a whole, each time on its own output.
     average : int or (from, to)
         The blocks of each stage on the same input, and the mean of what they give goes on, so many times ("looped
         parallel" of Sun et al. 2024, 2407.09298 §3).
-    gate : name of a block, or of two
+    gate : str, or two of them
         Multiply the branch: a curve or a surface over `alpha`.
-    trials : so many random ones for each number, drawn independently; where there are no more sets of blocks than that,
-        each set once. By default every set there is.
-    contiguous : delete only blocks that follow each other
+    trials : int, optional
+        Number of random ones for each number of blocks, drawn independently; where there are no more sets of blocks
+        than that, each set once. By default every set there is.
+    contiguous : bool
+        Whether to delete only blocks that follow each other.
     replace : {"mean", "other"}
         Branches give their mean over the data, or what they give for another example, instead of nothing.
-    precision : with `shapley`, stop as soon as the 95 % interval of each block's value is ± this, a fraction
+    precision : float, optional
+        With `shapley`, stop as soon as the 95 % interval of each block's value is ± this, a fraction.
     alpha : (from, to, number of points)
         Of `gate`; by default 0 to 1, 11 points.
     within : (from, to)
         Only blocks from here to there are moved, numbered by depth, from 1.
     blocks : callable or "package.module:function"
         Says where the branches of a network end that is not known, see `ensemble.blocks.blocks.blocks`.
-    layers : a transformer's layer is one block, not attention and MLP
-    part : only the blocks that are this part of their layers, such as attention or mlp
+    layers : bool
+        Whether a transformer's layer is one block, instead of two, attention and MLP.
+    part : str, optional
+        Take only the blocks that are this part of their layers, such as "attention" or "mlp".
     batchnorm : {"frozen", "recalibrated"}
         Whether BatchNorm keeps its statistics, or they are measured anew in every trial.
-    calibration : number of examples used for that; by default 1024, or all
-    seed : of random lesions; by default that of `evaluate`
-    out, comm, quiet, dry_run : see `landscape.engine.run.run`
-    **kinds : other kinds of lesions that `ensemble.lesions.kinds.KINDS` has
+    calibration : int, optional
+        Number of examples used to re-estimate them; by default 1024, or all.
+    seed : int, optional
+        Random seed of the lesions; by default that of `evaluate`.
+    out : path, optional
+        Results file; without one, results stay in memory. See `landscape.engine.run.run`, also for what follows.
+    comm : communicator, optional
+        Ranks that take part; by default all that mpiexec has started.
+    quiet, dry_run : bool
+        Whether to show no progress; whether only to tell how long it would take.
+    **kinds
+        Other kinds of lesions that `ensemble.lesions.kinds.KINDS` has.
 
     Returns
     -------
@@ -201,13 +219,24 @@ def shapley(evaluate: Evaluator, orders: int = 1000, **options: Any) -> Results 
     Parameters
     ----------
     evaluate : Evaluator
-    orders : random orders in which blocks are deleted, an even number
-    **options : of `lesions`, such as precision, blocks, out
+        A network with blocks, on data under a loss.
+    orders : int
+        Number of random orders in which blocks are deleted; even, since each is followed by its reverse.
+    **options
+        Of `lesions`, such as ``precision``, ``blocks`` and ``out``.
 
     Returns
     -------
     Results
-        See `ensemble.attribution.shapley.shapley_values`.
+        Over trials, as of `lesions`; `ensemble.attribution.shapley.shapley_values` makes the values of them.
+
+    Examples
+    --------
+    >>> from landscape.networks import build
+    >>> evaluate = Evaluator(build("resnet", depth=8, width=2), [(torch.randn(8, 3, 8, 8), torch.arange(8))])
+    >>> study = shapley(evaluate, 4, quiet=True)
+    >>> study["deleted"].any(axis=0)  # each of the three blocks, at some time
+    array([ True,  True,  True])
     """
     return lesions(evaluate, shapley=orders, **options)
 

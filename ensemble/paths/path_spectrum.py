@@ -76,13 +76,25 @@ def path_spectrum(
         blocks, see `ensemble.paths.chain.chain`.
     examples : int, optional
         A stratified subset of so many, or all if there are no more: many tell little more in much more time.
-    draws : random paths of each length, 2 or more; all where fewer exist
-    image : the gradient at the image, not at the input of the first block
-    part : the length of a path counts only blocks of this part of a transformer's layers, "attention" or "mlp"; through
+    draws : int
+        Number of random paths of each length, 2 or more; all where fewer exist.
+    image : bool
+        Whether to take the gradient at the image, and not at the input of the first block.
+    part : str, optional
+        The length of a path counts only blocks of this part of a transformer's layers, "attention" or "mlp"; through
         the others go all paths, by the branch and around it
-    blocks, layers : see `ensemble.blocks.blocks.blocks`; `blocks` may be the name package.module:function
-    seed : of the draws and the subset; by default that of `evaluate`
-    out, comm, quiet, dry_run : see `landscape.engine.run.run`
+    blocks : callable or str, optional
+        See `ensemble.blocks.blocks.blocks`; may be the name package.module:function.
+    layers : bool
+        See there.
+    seed : int, optional
+        Random seed of the draws and the subset; by default that of `evaluate`.
+    out : path, optional
+        Results file; without one, results stay in memory. See `landscape.engine.run.run`, also for what follows.
+    comm : communicator, optional
+        Ranks that take part; by default all that mpiexec has started.
+    quiet, dry_run : bool
+        Whether to show no progress; whether only to tell how long it would take.
 
     Returns
     -------

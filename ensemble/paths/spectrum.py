@@ -93,10 +93,18 @@ def spectrum(chain: Chains, batches: Batches, loss: Loss = LOSSES["cross_entropy
 
     Parameters
     ----------
-    chain : of a network in float64, unless rounding may show in the shares where paths cancel; or a function of a
-        batch's inputs that gives it
-    batches : inputs and targets on the chain's device
-    loss : gives one number for each example
+    chain : Chain, or callable
+        Of a network in float64, unless rounding may show in the shares where paths cancel; or a function of a
+        batch's inputs that gives it.
+    batches : sequence of (inputs, targets)
+        On the chain's device.
+    loss : callable
+        Gives one number for each example.
+
+    Returns
+    -------
+    Spectrum
+        ``norm`` and ``share``, each float64 of shape (lengths, examples).
     """
     norms, shares = [], []
     for here, inputs, targets in _pieces(chain, batches):
@@ -115,11 +123,24 @@ def sampled(
 
     Parameters
     ----------
-    chain, batches, loss : as for `spectrum`
-    length : of the paths
-    draws : paths drawn at random, of which each has a generator of its own; where there are no more paths than
-        that, all are taken once
-    seed : of the draws
+    chain : Chain, or callable
+        As for `spectrum`.
+    batches : sequence of (inputs, targets)
+        On the chain's device.
+    loss : callable
+        Gives one number for each example.
+    length : int
+        Number of branches on the paths.
+    draws : int
+        Number of paths drawn at random, each by a generator of its own. Where there are no more paths than that, all
+        are taken once.
+    seed : int
+        Random seed of the draws.
+
+    Returns
+    -------
+    Sampled
+        The estimate, in the unit of a gradient's norm, and its standard error.
 
     Notes
     -----

@@ -37,12 +37,13 @@ def compare(
 
     Parameters
     ----------
-    results : results, or paths of their files
+    results : sequence of Results, or paths of their files
         Of the kinds in `KINDS`; others are left out if there are any of these. A warning says which, and what is
         missing or unknown in the rest.
     loss_level : float, optional
-        Basins are where the loss is less; by default than that of guessing, ln(classes).
-    error_level : percent; basins are where the error is less
+        Loss below which a basin lies, in the unit of the loss; by default that of guessing, ln(classes).
+    error_level : float
+        Error below which a basin lies, in percent.
 
     Returns
     -------
@@ -53,6 +54,15 @@ def compare(
     ------
     BadInput
         None is of a known kind, or two are the same repeat of the same measurement.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import skipscape as ss
+    >>> evaluate = ss.Evaluator(torch.nn.Linear(4, 3), [(torch.randn(8, 4), torch.arange(8) % 3)])
+    >>> table = compare([ss.surface(evaluate, x=(-1, 1, 5), y=(-1, 1, 5), quiet=True)])
+    >>> len(table.to_csv().splitlines()) > 1
+    True
     """
     levels = Levels(loss_level, error_level)
     if not (math.isfinite(levels.loss or 0) and 0 < levels.error <= 100):

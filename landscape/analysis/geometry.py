@@ -95,13 +95,35 @@ class Interval(NamedTuple):
 
 
 def centre(loss: np.ndarray, x: np.ndarray, y: np.ndarray | None = None) -> float:
-    """The loss at the origin of the plane; NaN if the grid does not hold that point."""
+    """The loss at the origin of a plane or line.
+
+    Parameters
+    ----------
+    loss : float ndarray, shape (y, x) or (x,)
+    x, y : float ndarray
+        Coordinates; `y` is None on a line.
+
+    Returns
+    -------
+    float
+        In the unit of the loss; NaN if the grid does not hold that point.
+    """
     place = _origin(x, y)
     return float("nan") if place is None else float(loss[place])
 
 
 def loss_range(loss: np.ndarray) -> tuple[float, float]:
-    """Smallest and largest finite loss."""
+    """Smallest and largest finite loss.
+
+    Parameters
+    ----------
+    loss : float ndarray of any shape
+
+    Returns
+    -------
+    tuple of two floats
+        In the unit of the loss.
+    """
     finite = loss[np.isfinite(loss)]
     return (float(finite.min()), float(finite.max())) if finite.size else (float("nan"), float("nan"))
 
@@ -136,7 +158,19 @@ def convex(loss: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ma.MaskedArray:
 
 
 def convex_fraction(loss: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
-    """Fraction of the slice in which the loss is convex: of the points that `convex` knows; NaN if there is none."""
+    """The part of a slice in which the loss is convex.
+
+    Parameters
+    ----------
+    loss : float ndarray, shape (y, x)
+    x, y : float ndarray
+        Coordinates, evenly spaced.
+
+    Returns
+    -------
+    float
+        From 0 to 1, of the points that `convex` knows; NaN if there is none.
+    """
     inner = convex(loss, x, y)
     return float(inner.mean()) if inner.count() else float("nan")
 

@@ -107,12 +107,19 @@ def minima(loss: np.ndarray, loss_se: np.ndarray, k: float | None = None) -> Min
 
     Parameters
     ----------
-    loss : ndarray, shape (ny, nx) or (nx,)
+    loss : float ndarray, shape (y, x) or (x,)
         NaN and infinity are outside of the domain.
-    loss_se : ndarray, of the same shape, in units of the loss
-        Where it is unknown (interpolated), that of the nearest known point serves. Where it is 0, any dip
-        counts, rounding included: for losses computed in single precision, raise it to 1e-6 of the loss or so.
-    k : as in `threshold` if None
+    loss_se : float ndarray, of the same shape
+        Standard errors, in the unit of the loss. Where one is unknown (interpolated), that of the nearest known point
+        serves. Where it is 0, any dip counts, rounding included: for losses computed in single precision, raise it to
+        1e-6 of the loss or so.
+    k : float, optional
+        Standard errors that a minimum must stand out by; by default as in `threshold`.
+
+    Returns
+    -------
+    Minima
+        Their number, how many lie on the rim, and their total persistence.
     """
     loss = np.asarray(loss, float)
     if k is None:

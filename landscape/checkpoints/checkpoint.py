@@ -46,15 +46,35 @@ class Checkpoint:
 
     Attributes
     ----------
-    network, arguments : what `landscape.networks.build` is called with
-    weights : the network's state dict, on the CPU
-    data : name, classes, mean, std, and the digest of the training split
-    training : the settings of the training, the seed among them
-    history : one list a quantity, one entry an epoch
-    final : measurements of the finished network on ``train`` and ``test``; empty until then
-    state : what is needed to go on training; None when it is finished
-    format : of the file; 0 for weights alone, where all else is what the caller says
-    sha256 : of the file that it was loaded from
+    network : str
+        The name that `landscape.networks.build` is called with, or "package.module:factory".
+    arguments : dict
+        What it is called with besides.
+    weights : dict
+        The network's state dict, on the CPU.
+    data : dict
+        Name, classes, mean, std, and the digest of the training split.
+    training : dict
+        The settings of the training, the seed among them.
+    history : dict
+        One list a quantity, one entry an epoch.
+    final : dict
+        Measurements of the finished network on ``train`` and ``test``; empty until then.
+    state : dict, optional
+        What is needed to go on training; None when it is finished.
+    format : int
+        Of the file; 0 for weights alone, where all else is what the caller says.
+    versions : dict
+        Of the packages that it was made with.
+    sha256 : str
+        Of the file that it was loaded from.
+
+    Examples
+    --------
+    >>> from landscape.training.train import train
+    >>> checkpoint = train(depth=8, width=4, epochs=1, examples=100, quiet=True)
+    >>> checkpoint.network, checkpoint.arguments["depth"], sum(p.numel() for p in checkpoint.restore().parameters())
+    ('resnet', 8, 4934)
     """
 
     network: str
@@ -79,12 +99,24 @@ class Checkpoint:
         return titled(self.network, self.arguments)
 
     def data_named(self, given: str | None, path: str | os.PathLike) -> str:
-        """The name of its data: `given` by the user, or else its own, which may be that of no file and no code.
+        """The name of its data: the one that a user gives, or else its own, which may be that of no file and no code.
+
+        Parameters
+        ----------
+        given : str, optional
+            By the user.
+        path : path
+            What messages call the checkpoint.
+
+        Returns
+        -------
+        str
+            For `landscape.data.load`.
 
         Raises
         ------
         BadInput
-            There is none that can be used; `path` is what to call the checkpoint.
+            There is none that can be used.
         """
         name = given or self.data.get("name")
         if name is None:
@@ -98,8 +130,14 @@ class Checkpoint:
 
         Parameters
         ----------
-        named : the factory that the caller trusts, "package.module:factory"; needed for networks
-            that are not this package's own
+        named : str, optional
+            The factory that the caller trusts, "package.module:factory"; needed for networks
+            that are not this package's own.
+
+        Returns
+        -------
+        nn.Module
+            In training mode, on the CPU.
 
         Raises
         ------
@@ -281,20 +319,38 @@ def load(
 
     Parameters
     ----------
-    path : a file of `save`; one of ``torch.save`` that has a state dict somewhere in it; a ``.safetensors`` file; or a
-        folder of Hugging Face with ``model.safetensors`` or ``pytorch_model.bin``, in shards as well
-    network : what to build for weights alone, but for a folder whose config.json names a class of transformers; its
-        arguments are the caller's to add, but for what `landscape.checkpoints.cifar_resnets` reads off the weights
-    lazy : map the tensors, so that only those which are used are read, and leave `sha256` empty, which needs all
-    entry : which set of weights to take from a file of another program that has several, such as raw and averaged
-        ones: its name, keys of dicts in dicts joined by dots, or as much of it as tells it from the others
-    like : a network whose names the weights get, for callers who build none of their own
+    path : path
+        A file of `save`; one of ``torch.save`` that has a state dict somewhere in it; a ``.safetensors`` file; or a
+        folder of Hugging Face with ``model.safetensors`` or ``pytorch_model.bin``, in shards as well.
+    network : str, optional
+        What to build for weights alone, but for a folder whose config.json names a class of transformers; its
+        arguments are the caller's to add, but for what `landscape.checkpoints.cifar_resnets` reads off the weights.
+    lazy : bool
+        Whether to map the tensors, so that only those which are used are read, and to leave `sha256` empty, which needs
+        all.
+    entry : str, optional
+        Which set of weights to take from a file of another program that has several, such as raw and averaged
+        ones: its name, keys of dicts in dicts joined by dots, or as much of it as tells it from the others.
+    like : nn.Module, optional
+        A network whose names the weights get, for callers who build none of their own.
+
+    Returns
+    -------
+    Checkpoint
+        Of weights alone, with `format` 0.
 
     Raises
     ------
     BadInput
         There is no such file, it cannot be read safely, or it holds weights alone and `network` is not given. Whether
         there is no entry, or several, may show only when the network is built, in `Checkpoint.restore`.
+
+    Examples
+    --------
+    >>> network = nn.Linear(3, 2)
+    >>> torch.save({"model": network.state_dict()}, "weights.pt")
+    >>> sorted(load("weights.pt", "torch.nn:Linear", like=network).weights)
+    ['bias', 'weight']
     """
     path = Path(path)
     if not (path.is_file() or path.is_dir()):

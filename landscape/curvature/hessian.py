@@ -157,8 +157,12 @@ def hessian_operator(
 
     Parameters
     ----------
-    network, batches, loss
-        See `hessian_product`.
+    network : nn.Module
+        See `hessian_product`, also for what follows.
+    batches : sequence of (inputs, targets)
+        On the network's device.
+    loss : callable
+        Gives one number for each example.
     which : str, sequence of str, or callable, optional
         The parameters that are in, see `landscape.planes.filters.selected`: by default all; "filters" are those that a
         filter-normalised plane moves. A function is given a parameter's name and the parameter.
@@ -264,11 +268,17 @@ def hessian_eigenpairs(
 
     Parameters
     ----------
-    network, batches, loss, which
-        See `hessian_operator`.
+    network : nn.Module
+        See `hessian_operator`, also for what follows.
+    batches : sequence of (inputs, targets)
+        On the network's device.
+    loss : callable
+        Gives one number for each example.
+    which : str, sequence of str, or callable, optional
+        Which parameters.
     number : int
         How many; fewer than there are parameters.
-    end : "largest", "smallest" or "magnitude"
+    end : {"largest", "smallest", "magnitude"}
         Which end of the spectrum, or the largest magnitudes of both.
     tolerance : float
         Of the residuals, as a part of each eigenvalue.
@@ -276,6 +286,11 @@ def hessian_eigenpairs(
         At most so many; each takes about as many products as eigenvalues are asked for, 10 or more.
     seed : int
         Of the start vector.
+
+    Returns
+    -------
+    Eigenpairs
+        Values, directions, residuals, and whether all converged.
 
     Raises
     ------

@@ -83,9 +83,20 @@ def curvature(
     ----------
     evaluate : Evaluator
         The network, its data and loss.
-    plane, x, y, z, repeats, auto_range, to, along, normalize, move_biases, orthogonal, batchnorm, calibration
-        The points, see `landscape.planes.surface.surface`.
-    parameters : which parameters move, and which the Hessian is of, see `landscape.curvature.spectra.hessian`
+    plane : Plane, or maker of one, optional
+        See `landscape.planes.surface.surface`, also for what follows.
+    x, y, z : (from, to, number of points), optional
+        The axes.
+    repeats, auto_range, calibration : number, optional
+        How often; up to which loss; with how many examples for BatchNorm.
+    to, along : networks, checkpoints or directions, optional
+        Where the axes lead.
+    normalize, batchnorm : str, optional
+        How directions are scaled; what becomes of BatchNorm's statistics.
+    move_biases, orthogonal : bool
+        Whether parameters without filters move too; whether directions are made orthogonal.
+    parameters : str, sequence of str, or callable, optional
+        Which parameters move, and which the Hessian is of, see `landscape.curvature.spectra.hessian`.
     top : int, optional
         At the network: so many eigenvalues, on one process. See `landscape.curvature.spectra.eigenpairs` for their
         directions.
@@ -97,11 +108,20 @@ def curvature(
         Which eigenvalues `top` means.
     directions : path, optional
         Where the directions of `top` are saved; by default beside `out`, as OUT.directions.pt, if there is an `out`.
-    all_parameters : the Hessian is not only of parameters with filters, which planes move
-    precision : of the eigenvalues' residuals, as a part of the largest magnitude; with `top` of each magnitude
-    steps : products with the Hessian at a point or a probe, at most
-    seed : of random directions and vectors; by default that of the plane, or else of `evaluate`
-    out, comm, quiet, dry_run : see `landscape.engine.run.run`
+    all_parameters : bool
+        Whether the Hessian is of all parameters, and not only of those with filters, which planes move.
+    precision : float
+        Of the eigenvalues' residuals, as a part of the largest magnitude; with `top` of each magnitude.
+    steps : int
+        Largest number of products with the Hessian at a point or a probe.
+    seed : int, optional
+        Random seed of directions and vectors; by default that of the plane, or else of `evaluate`.
+    out : path, optional
+        Results file; without one, results stay in memory. See `landscape.engine.run.run`, also for what follows.
+    comm : communicator, optional
+        Ranks that take part; by default all that mpiexec has started.
+    quiet, dry_run : bool
+        Whether to show no progress; whether only to tell how long it would take.
 
     Returns
     -------

@@ -77,13 +77,24 @@ def sharpness(
     ----------
     evaluate : Evaluator
         The network, its data and loss.
-    rho : radii, relative, in ascending order
-    trials : random directions, the same for each kind and radius
-    steps : of an ascent; each costs a forward and a backward pass over all examples
-    all_parameters : not only those with filters, which planes move
-    parameters : which parameters move, see `landscape.planes.build_plane.random_plane`
-    seed : of the directions; by default that of `evaluate`
-    out, comm, quiet, dry_run : see `landscape.engine.run.run`
+    rho : float or sequence of float
+        Radii of the balls, relative, in ascending order.
+    trials : int
+        Number of random directions, the same for each kind and radius.
+    steps : int
+        Number of steps of an ascent; each costs a forward and a backward pass over all examples.
+    all_parameters : bool
+        Whether all parameters move, and not only those with filters, which planes move.
+    parameters : str, sequence of str, or callable, optional
+        Which parameters move, see `landscape.planes.build_plane.random_plane`.
+    seed : int, optional
+        Random seed of the directions; by default that of `evaluate`.
+    out : path, optional
+        Results file; without one, results stay in memory. See `landscape.engine.run.run`, also for what follows.
+    comm : communicator, optional
+        Ranks that take part; by default all that mpiexec has started.
+    quiet, dry_run : bool
+        Whether to show no progress; whether only to tell how long it would take.
 
     Returns
     -------

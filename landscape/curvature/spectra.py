@@ -55,8 +55,10 @@ def hessian(evaluate: Evaluator, *, parameters: Parameters = None, all_parameter
     ----------
     evaluate : Evaluator
         The network, its data and loss.
-    parameters : which parameters it is of: "all", "trainable", patterns of names, or a function of name and parameter
-    all_parameters : not only those with filters, which planes move
+    parameters : str, sequence of str, or callable, optional
+        Which parameters it is of: "all", "trainable", patterns of names, or a function of name and parameter.
+    all_parameters : bool
+        Whether it is of all of them, and not only of those with filters, which planes move.
 
     Returns
     -------
@@ -94,14 +96,24 @@ def trace(operator: LinearOperator | Evaluator, products: int = 90, seed: int = 
 
     Parameters
     ----------
-    operator : of `hessian`, or another one; or an Evaluator
-    products : how many to spend; with as many as there are parameters the trace is exact
-    seed : of the random vectors
+    operator : LinearOperator or Evaluator
+        Symmetric, such as that of `hessian`; or an evaluator, whose Hessian is taken.
+    products : int
+        How many products to spend; with as many as there are parameters the trace is exact.
+    seed : int
+        Random seed of the vectors.
 
     Returns
     -------
     Estimate
         Its ``value``, ``standard_error`` and ``interval``, of 95 %.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse.linalg import aslinearoperator
+    >>> trace(aslinearoperator(np.diag([1.0, 2.0, 3.0])), products=3).value
+    6.0
     """
     operator = hessian(operator) if isinstance(operator, Evaluator) else operator
     return trace_of(operator, products, seed=seed)
@@ -121,18 +133,38 @@ def eigenpairs(
 
     Parameters
     ----------
-    evaluate, parameters, all_parameters
+    evaluate : Evaluator
+        The network, its data and loss.
+    parameters : str, sequence of str, or callable, optional
+        Which parameters, see `hessian`.
+    all_parameters : bool
         See `hessian`.
-    number : how many; fewer than there are parameters
+    number : int
+        How many; fewer than there are parameters.
     end : {"largest", "smallest", "magnitude"}
         Which end of the spectrum, or the largest magnitudes of both.
-    precision : of each residual, as a part of its eigenvalue; those that do not reach it are left out
-    seed : of the start vector; by default that of `evaluate`
+    precision : float
+        Of each residual, as a part of its eigenvalue; those that do not reach it are left out.
+    seed : int, optional
+        Random seed of the start vector; by default that of `evaluate`.
+
+    Returns
+    -------
+    Eigenpairs
+        ``values``, the outermost first; ``directions``, unit vectors over all parameters; ``residuals`` ‖Hv − λv‖.
 
     Raises
     ------
     BadInput
         A number or an end that there is not, a Hessian of zero; and as `hessian`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> evaluate = Evaluator(torch.nn.Linear(4, 3), [(torch.randn(8, 4), torch.arange(8) % 3)])
+    >>> pairs = eigenpairs(evaluate, 2)
+    >>> pairs.values.shape, sorted(pairs.directions[0])
+    ((2,), ['bias', 'weight'])
     """
     evaluate.require_exact("the Hessian")
     number, precision = whole("number", number), part_of_eigenvalues(precision)

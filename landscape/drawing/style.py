@@ -143,14 +143,24 @@ def save(figure: matplotlib.figure.Figure, path: str | os.PathLike, dpi: float =
     Parameters
     ----------
     figure : matplotlib.figure.Figure
+        Such as `ensemble.drawing.draw.draw` gives.
     path : path
         Its suffix is the format, one of `SUFFIXES`.
-    dpi : of pixels, an inch: of a PNG, and of those parts of the others that are not lines
+    dpi : float
+        Pixels an inch: of a PNG, and of those parts of the others that are not lines.
 
     Raises
     ------
     BadInput
         The folder does not exist or cannot be written in, the suffix is unknown, or there would be far too many pixels.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from matplotlib.figure import Figure
+    >>> save(Figure(), "empty.pdf")
+    >>> Path("empty.pdf").read_bytes()[:4]
+    b'%PDF'
     """
     path = check_output(path)
     if not 10 <= dpi <= 2400:

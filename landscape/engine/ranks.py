@@ -57,17 +57,67 @@ class Communicator(Protocol):
 
 
 class SerialComm:
-    """The communicator of a single process."""
+    """The communicator of a single process: a call that is given it measures by itself, whatever mpiexec has started.
+
+    Attributes
+    ----------
+    rank, size : int
+        0 and 1.
+
+    Examples
+    --------
+    >>> comm = SerialComm()
+    >>> comm.rank, comm.size, comm.allgather("alone")
+    (0, 1, ['alone'])
+    """
 
     rank, size = 0, 1
 
     def allgather(self, value: Any) -> list:
+        """What every rank gives, in order.
+
+        Parameters
+        ----------
+        value : object
+
+        Returns
+        -------
+        list
+            Of the one value.
+        """
         return [value]
 
     def bcast(self, value: Any, root: int = 0) -> Any:
+        """What the root gives.
+
+        Parameters
+        ----------
+        value : object
+        root : int
+            There is only 0.
+
+        Returns
+        -------
+        object
+            The value.
+        """
         return value
 
     def iprobe(self, *args: Any, **kwargs: Any) -> bool:
+        """Whether a message has come.
+
+        Parameters
+        ----------
+        *args
+            As of mpi4py.
+        **kwargs
+            As of mpi4py.
+
+        Returns
+        -------
+        bool
+            Never.
+        """
         return False
 
 

@@ -94,13 +94,31 @@ class Results:
     ----------
     path : Path, optional
         Of the file that they are from; None if they have never been in one.
-    kind : "surface", "lesion", …
-    coordinates : 1-D array for each dimension
-    variables, dims : arrays by name, and the names of their dimensions
-    attributes : provenance
-    metadata : of each variable: long_name, units
-    crc : checksums of the rows, see `landscape.engine.checksum.sums`; None where there are none
-    summed : the variables that they are of
+    kind : str
+        What was measured: "surface", "lesion", ….
+    coordinates : dict of 1-D ndarray
+        For each dimension.
+    variables : dict of ndarray
+        By name, also those of ``results["loss"]``.
+    dims : dict of tuple of str
+        The dimensions of each variable.
+    attributes : dict
+        Provenance.
+    metadata : dict of dict
+        Of each variable, its long_name and units.
+    crc : ndarray, optional
+        Checksums of the rows, see `landscape.engine.checksum.sums`; None where there are none.
+    summed : tuple of str
+        The variables that they are of.
+
+    Examples
+    --------
+    >>> from landscape.engine.run import run
+    >>> x = np.linspace(-1, 1, 3)
+    >>> heights = lambda rows: ({"height": x**2} for (x,) in rows)
+    >>> results = run(heights, x, dims=["x"], coordinates={"x": x}, quiet=True)
+    >>> results["height"], results.dims["height"], float(results.isel(x=0)["height"])
+    (array([1., 0., 1.]), ('x',), 1.0)
     """
 
     path: Path | None
@@ -135,7 +153,13 @@ class Results:
         return as_html(self)
 
     def keys(self) -> KeysView[str]:
-        """Names of the variables."""
+        """Names of the variables.
+
+        Returns
+        -------
+        KeysView of str
+            As of a dict.
+        """
         return self.variables.keys()
 
     @property
@@ -149,7 +173,18 @@ class Results:
         return str(self.attributes.get("network", self.kind if self.path is None else self.path.stem))
 
     def accuracy(self, split: str = "") -> np.ndarray:
-        """The accuracy, NaN where it is not defined; that of the second split for "test_"."""
+        """The accuracy, as a fraction, NaN where it is not defined.
+
+        Parameters
+        ----------
+        split : {"", "test_"}
+            That of the second split for "test_".
+
+        Returns
+        -------
+        float64 ndarray
+            Over the dimensions of the loss.
+        """
         name = f"{split}accuracy"
         return self[name] if name in self else np.full(self["done"].shape, np.nan)
 
@@ -181,6 +216,16 @@ class Results:
 
         An integer takes its dimension away; a slice, or several integers, keep it. Checksums are left out.
 
+        Parameters
+        ----------
+        **indices : int, slice or sequence of int
+            Places along dimensions, by the dimension's name.
+
+        Returns
+        -------
+        Results
+            That part; it has no file.
+
         Raises
         ------
         BadInput
@@ -209,7 +254,12 @@ class Results:
         return replace(self, **parts, crc=None, summed=())
 
     def to_xarray(self) -> xarray.Dataset:
-        """An `xarray.Dataset`: what xarray opens the file as, but for the checksums of its rows.
+        """The results as xarray opens their file, but for the checksums of the rows.
+
+        Returns
+        -------
+        xarray.Dataset
+            With named dimensions, coordinates, and attributes.
 
         Raises
         ------
@@ -224,10 +274,15 @@ class Results:
         )
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """A `pandas.DataFrame` with a row for each point: the columns of a .csv file, see `landscape.engine.columns`.
+        """A table with a row for each point: the columns of a .csv file, see `landscape.engine.columns`.
 
         Coordinates come first, then the variables. Sets of blocks are texts that name them; other variables with
         further dimensions have a column for each of their values, and those that are not over the points are left out.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Without an index of its own.
 
         Raises
         ------
@@ -241,10 +296,29 @@ class Results:
 def read(path: str | os.PathLike) -> Results:
     """A results file as arrays, whether finished or still filling.
 
+    Parameters
+    ----------
+    path : path
+        Of a results file, ours or of version 0.1.
+
+    Returns
+    -------
+    Results
+        Rows that are not measured yet are those where ``done`` is False.
+
     Raises
     ------
     BadInput
         There is no such file, it is not one of ours, or it is not as it was written.
+
+    Examples
+    --------
+    >>> from landscape.engine.run import run
+    >>> x = np.linspace(-1, 1, 3)
+    >>> heights = lambda rows: ({"height": x**2} for (x,) in rows)
+    >>> _ = run(heights, x, dims=["x"], coordinates={"x": x}, out="heights.h5", quiet=True)
+    >>> read("heights.h5")["height"]
+    array([1., 0., 1.])
     """
     for _ in range(LOOKS):
         results = load(path)

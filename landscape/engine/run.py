@@ -57,23 +57,37 @@ def run(
         numbers by name, or arrays. See `landscape.engine.sweep.sweep`.
     rows : array, shape (n,) or (n, k)
         One row for each cell of the grid over `dims`, the last dimension fastest.
-    dims : names of the dimensions that are measured over, slowest first
-    coordinates : 1-D array, or list of numbers or names, for each dimension of the results
-    measured : what the function gives, name -> (dtype, value before it is measured, {"long_name": …, "units": …}), and
+    dims : sequence of str
+        Names of the dimensions that are measured over, slowest first.
+    coordinates : dict
+        A 1-D array, or list of numbers or names, for each dimension of the results.
+    measured : dict, optional
+        What the function gives, name -> (dtype, value before it is measured, {"long_name": …, "units": …}), and
         then the names of an array's dimensions. By default numbers, named as in the first row, which is measured for
         that beforehand.
-    kind : what to call such results; drawings go by it
-    label : what a row is called, in the plural
-    given : variables that are known beforehand, name -> (their dimensions, values)
-    derived : variables that follow from what is measured, in the same form as `measured`; see `finish`
-    attributes : provenance; a run that goes on must have the same
-    choose : which rows to measure next, in which order, from what the table holds; asked again when they are measured,
+    kind : str
+        What to call such results; drawings go by it.
+    label : str
+        What a row is called, in the plural.
+    given : dict, optional
+        Variables that are known beforehand, name -> (their dimensions, values).
+    derived : dict, optional
+        Variables that follow from what is measured, in the same form as `measured`; see `finish`.
+    attributes : dict, optional
+        Provenance; a run that goes on must have the same.
+    choose : callable, optional
+        Says which rows to measure next, in which order, from what the table holds; asked again when they are measured,
         until there are none
-    finish : called on rank 0 with the filled table, to derive what follows; returns lines to log
-    out : path of a results file, which the same call goes on with; by default results are kept in memory
-    comm : an MPI communicator; by default all ranks that mpiexec has started
-    quiet : show no progress
-    dry_run : measure no more than a few rows, keep nothing, and tell how long it would take
+    finish : callable, optional
+        Called on rank 0 with the filled table, to derive what follows; returns lines to log.
+    out : path, optional
+        Results file, which the same call goes on with; by default results are kept in memory.
+    comm : communicator, optional
+        By default all ranks that mpiexec has started.
+    quiet : bool
+        Whether to show no progress.
+    dry_run : bool
+        Whether to measure no more than a few rows, keep nothing, and tell how long it would take.
 
     Returns
     -------

@@ -266,7 +266,18 @@ def prepare(
 
 
 def results_of(table: Table) -> Results:
-    """What a table of `prepare` holds by now: what `read` makes of its file, and in memory the same without a file."""
+    """What a table of `prepare` holds by now: what `read` makes of its file, and in memory the same without a file.
+
+    Parameters
+    ----------
+    table : Table
+        Of `prepare`.
+
+    Returns
+    -------
+    Results
+        Copies of the values.
+    """
     if table.path is not None:
         return read(table.path)
     assert table.outline is not None  # as `prepare` makes a table without a file

@@ -86,8 +86,10 @@ class Evaluator:
         What the network computes in; "auto" is bfloat16 where the processor multiplies it itself.
     seed : int
         Random seed: of directions, of lesions, of the order of examples.
-    name : of the network, for figures and tables; by default that of its class
-    data : what the batches are called there
+    name : str, optional
+        Name of the network, for figures and tables; by default that of its class.
+    data : str
+        Name of the batches there.
 
     Attributes
     ----------
@@ -187,7 +189,14 @@ class Evaluator:
             dict, .pt or .safetensors, with `network`, `arguments` and `data`.
         split : {"train", "test", "both"}
             Of the data; with "both" the test split is measured into variables test_….
-        loss, metrics, outputs, examples, batch_size, tolerance, dtype, seed : see `Evaluator`
+        loss, metrics, outputs : str, callable, or several, optional
+            See `Evaluator`.
+        examples, batch_size, seed : int, optional
+            See `Evaluator`.
+        tolerance : float, optional
+            See `Evaluator`.
+        dtype : str
+            See `Evaluator`.
         network : str, optional
             What the weights belong to, where the checkpoint does not say it: "package.module:factory", "timm:NAME" for
             a network of timm by its name, or the name of one of skipscape.
@@ -198,10 +207,24 @@ class Evaluator:
         data : str, optional
             The data, where they are not one of the known names: a folder, an .npz file, text:PATH, …; see
             `landscape.data.load`. Text is read as a folder's tokenizer and task have it, or else as bytes.
-        root, size, window, mean, std, standardize : see `landscape.data.load`
-            By default windows are as long, and inputs standardised, as the checkpoint has recorded.
+        root : path, optional
+            Where data sets lie; see `landscape.data.load`, also for what follows.
+        size, window : int, optional
+            Side of images in pixels; tokens of an example. By default windows are as long as the checkpoint has
+            recorded.
+        mean, std : sequence of float, or str, optional
+            Constants of the channels, or the name of well-known ones. By default those that the checkpoint has
+            recorded.
+        standardize : bool, optional
+            Whether to standardise by the training split.
         device : {"auto", "cpu", "cuda"}
-        comm : an MPI communicator; by default all ranks that mpiexec has started
+        comm : communicator, optional
+            By default all ranks that mpiexec has started.
+
+        Returns
+        -------
+        Evaluator
+            Of the network that is restored, with the checkpoint's provenance.
 
         Raises
         ------
@@ -277,7 +300,15 @@ class Evaluator:
     def ready(self, comm: Communicator | None = None) -> Iterator[Evaluation]:
         """The network as it is now, ready to be measured, for the length of a ``with``.
 
-        With a communicator this is collective: what is wrong on one rank, every rank raises.
+        Parameters
+        ----------
+        comm : communicator, optional
+            With one this is collective: what is wrong on one rank, every rank raises.
+
+        Yields
+        ------
+        Evaluation
+            Whose `measure` measures the network as it is at that moment.
         """
         with borrowed(self.network):
             with contextlib.nullcontext() if comm is None else collective_errors(comm):
@@ -302,6 +333,11 @@ class Evaluator:
     def require_exact(self, what: str) -> None:
         """Refuse a reduced type and a part of the examples, for what takes derivatives.
 
+        Parameters
+        ----------
+        what : str
+            What takes the derivatives, for the message.
+
         Raises
         ------
         BadInput
@@ -311,14 +347,33 @@ class Evaluator:
             raise BadInput(f"{what} is taken in float32 over all examples; leave out --dtype and --tolerance")
 
     def other(self, path: Path, lazy: bool = False) -> Checkpoint:
-        """Another checkpoint of this network, or weights alone that are taken for one."""
+        """Another checkpoint of this network, or weights alone that are taken for one.
+
+        Parameters
+        ----------
+        path : Path
+            Of the checkpoint, or of a state dict.
+        lazy : bool
+            Whether tensors are read only where they are used.
+
+        Returns
+        -------
+        Checkpoint
+            Its weights under the names of this network.
+        """
         entry = self._entry if not (lazy and self.checkpoint.format) else None
         return checkpoints.load(
             path, self._factory or self.checkpoint.network, lazy=lazy, entry=entry, like=self.network
         )
 
     def numbers(self) -> np.ndarray:
-        """Where each example stands in the stored order of its split; of batches in memory, in their own order."""
+        """Where each example stands in the stored order of its split; of batches in memory, in their own order.
+
+        Returns
+        -------
+        int ndarray, shape (examples,)
+            In the order in which examples are measured.
+        """
         if self._data is None or self._data[2].get("examples") is None:
             return np.arange(sum(length(targets) for _, targets in self.sources[0].batches))
         name, split, how = self._data

@@ -37,12 +37,20 @@ def measure(
 
     Parameters
     ----------
-    network : used as it is, with stored BatchNorm statistics and no dropout
-    batches : inputs and targets on the network's device; batches may be of unequal size
-    loss : gives one number for each example
-    tolerance, examples : when to stop, see `score`
-    extra : other losses to take from the same pass, see `score`
-    accuracy : see `score`
+    network : nn.Module
+        Used as it is, with stored BatchNorm statistics and no dropout.
+    batches : sequence of (inputs, targets)
+        On the network's device; batches may be of unequal size.
+    loss : callable
+        Gives one number for each example.
+    tolerance : Tolerance, optional
+        When to stop, see `score`.
+    examples : int, optional
+        See there.
+    extra : dict of callables, optional
+        Other losses to take from the same pass, see `score`.
+    accuracy : callable, optional
+        See `score`.
 
     Returns
     -------
@@ -68,16 +76,23 @@ def score(
 
     Parameters
     ----------
-    outputs : a network's, for each batch, in order; taken one by one
-    batches : whose targets are compared with the outputs; with a `tolerance`, in a stratified order
+    outputs : iterable
+        A network's, for each batch, in order; taken one by one.
+    batches : sequence of (inputs, targets)
+        Whose targets are compared with the outputs; with a `tolerance`, in a stratified order
         (`landscape.data.stratified_order`)
-    loss : gives one number for each example
-    tolerance : if given, no more outputs are taken when the loss is known to this relative standard
+    loss : callable
+        Gives one number for each example.
+    tolerance : Tolerance, optional
+        If given, no more outputs are taken when the loss is known to this relative standard
         error, or is not finite, whatever would follow
-    examples : if given, stop after these instead: what another measurement with this tolerance took
-    extra : name -> loss
+    examples : int, optional
+        If given, stop after these instead: what another measurement with this tolerance took.
+    extra : dict of callables, optional
+        Losses by name.
         Taken from the same outputs; when to stop is decided by `loss` alone.
-    accuracy : of each example, see `landscape.evaluation.accuracy`; by default what the first batch allows
+    accuracy : callable, optional
+        Of each example, see `landscape.evaluation.accuracy`; by default what the first batch allows.
 
     Returns
     -------

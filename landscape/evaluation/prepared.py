@@ -76,15 +76,33 @@ class Evaluation:
 
     Attributes
     ----------
-    forward : the network in its fastest form; it follows the network's weights
-    exact : the same in float32
-    dtype : what the forward computes in
-    tolerance : of the loss, where measuring stops; None for all examples
-    metadata : provenance; a resumed run must have the same
-    extra : other losses, and metrics, by name, measured in the same pass
-    metrics : the names of those that are metrics
-    accuracy : of each example; None where it is not defined
-    test : the test split, where both splits are measured
+    checkpoint : Checkpoint
+        What was restored, or what stands for a network in memory.
+    network : nn.Module
+        As its owner made it.
+    forward : nn.Module
+        The network in its fastest form; it follows the network's weights.
+    exact : nn.Module
+        The same in float32.
+    batches : sequence of (inputs, targets)
+        On the device.
+    loss : callable
+        Gives one number for each example.
+    device : torch.device
+    dtype : torch.dtype
+        What the forward computes in.
+    tolerance : Tolerance, optional
+        Of the loss, where measuring stops; None for all examples.
+    metadata : dict
+        Provenance; a resumed run must have the same.
+    extra : dict of callables
+        Other losses, and metrics, by name, measured in the same pass.
+    metrics : names
+        Those of `extra` that are metrics.
+    accuracy : callable, optional
+        Of each example; None where it is not defined.
+    test : Test split, optional
+        Where both splits are measured.
     """
 
     checkpoint: Checkpoint
@@ -134,7 +152,14 @@ class Evaluation:
         return variables
 
     def measure(self) -> dict[str, float]:
-        """Measure the network as it is now."""
+        """Measure the network as it is now.
+
+        Returns
+        -------
+        dict of float
+            ``loss``, ``loss_se``, ``examples``, ``accuracy`` where it is defined, and other losses and metrics with
+            their errors.
+        """
         also: dict[str, Any] = {"extra": self.extra, "accuracy": self.accuracy}
         measured = measure(self.forward, self.batches, self.loss, self.tolerance, **also)
         if self.test is None:
@@ -148,9 +173,24 @@ class Evaluation:
         return self.exact if isinstance(self.exact, Differentiating) else self.network
 
     def calibration(self, number: int | None) -> list[Nested]:
-        """Inputs of the first examples in a stratified order, for BatchNorm's statistics; by default of 1024, or all.
+        """Inputs of the first examples in a stratified order, for BatchNorm's statistics.
 
         In batches of one size, 256 at most, since each counts alike; what is left over is left out.
+
+        Parameters
+        ----------
+        number : int, optional
+            Of examples; by default 1024, or all if there are fewer.
+
+        Returns
+        -------
+        list
+            Inputs of each batch.
+
+        Raises
+        ------
+        BadInput
+            There are not so many examples, or fewer than two are asked for.
         """
         targets = _targets(self.batches)
         examples = length(targets)
@@ -169,7 +209,18 @@ class Evaluation:
         return [batch for batch in split(inputs, size) if length(batch) == size]
 
     def loss_in_float32(self, examples: int) -> float:
-        """The loss in float32, over as many examples as a measurement in a reduced type took."""
+        """The loss in float32, over as many examples as a measurement in a reduced type took.
+
+        Parameters
+        ----------
+        examples : int
+            Their number.
+
+        Returns
+        -------
+        float
+            In the unit of the loss.
+        """
         return measure(self.exact, self.batches, self.loss, self.tolerance, examples)["loss"]
 
 

@@ -101,6 +101,11 @@ def extreme_eigenvalues(operator: LinearOperator, tolerance: float = 1e-4, steps
     seed : int
         Of the start vector.
 
+    Returns
+    -------
+    Extremes
+        λ_min and λ_max, their residuals, and whether both are within the tolerance.
+
     Notes
     -----
     An eigenvalue's error is at most its residual, and about residual² / gap where it is well separated

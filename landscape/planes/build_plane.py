@@ -116,13 +116,23 @@ def random_plane(
     ----------
     network : nn.Module
         Its weights are the origin.
-    dimensions : 1 for a line, 2 for a plane, 3 for a space
-    seed, repeat : of the directions; repeats of one seed are independent
+    dimensions : {2, 1, 3}
+        1 makes a line, 2 a plane, 3 a space.
+    seed, repeat : int
+        Random seed of the directions; repeats of one seed are independent.
     normalize : {"filter", "layer", "weight", "none"}
         How directions are scaled to the weights, see `landscape.planes.directions.normalize`.
-    move_biases : whether parameters without filters, such as biases and BatchNorm's, move too
-    parameters : which parameters move: "all", "trainable", patterns of names, or a function of name and parameter
-    orthogonal : whether to take from each direction its part along those before it
+    move_biases : bool
+        Whether parameters without filters, such as biases and BatchNorm's, move too.
+    parameters : str, sequence of str, or callable, optional
+        Which parameters move: "all", "trainable", patterns of names, or a function of name and parameter.
+    orthogonal : bool
+        Whether to take from each direction its part along those before it.
+
+    Returns
+    -------
+    Plane
+        Its directions are Gaussian, on the CPU.
 
     Examples
     --------
@@ -153,14 +163,28 @@ def plane_to(network: nn.Module, *others: End, parameters: Parameters = None, or
     network : nn.Module
         Its weights are the origin.
     *others : nn.Module, state dict or path of a checkpoint
-        Of the same network with other weights.
-    parameters : which parameters move, see `random_plane`
-    orthogonal : whether to take from each direction its part along those before it; axes then do not lead to the others
+        Of the same network with other weights; each is at 1 on its axis.
+    parameters : str, sequence of str, or callable, optional
+        Which parameters move, see `random_plane`.
+    orthogonal : bool
+        Whether to take from each direction its part along those before it; axes then do not lead to the others.
+
+    Returns
+    -------
+    Plane
+        With one direction for each of the others.
 
     Raises
     ------
     BadInput
         They are of another network.
+
+    Examples
+    --------
+    >>> network, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    >>> (direction,) = plane_to(network, other).directions
+    >>> bool(torch.equal(direction["bias"], (other.bias - network.bias).detach()))
+    True
     """
     ends = [_state(end, network, "the network", None) for end in others]
     return _to(network, ends, others, parameters, orthogonal)
@@ -182,18 +206,29 @@ def plane_along(
         `landscape.planes.direction_files`.
     normalize : {"filter", "layer", "weight", "none"}, optional
         How they are scaled to the weights; by default they are taken as they are.
-    move_biases : with `normalize`: whether parameters without filters move too
-    parameters, orthogonal : see `random_plane`
+    move_biases : bool
+        With `normalize`, whether parameters without filters move too.
+    parameters : str, sequence of str, or callable, optional
+        Which parameters move, see `random_plane`.
+    orthogonal : bool
+        See there.
 
     Returns
     -------
     callable
-        Makes the plane of a network.
+        Makes the `Plane` of a network.
 
     Raises
     ------
     BadInput
         In that call: a direction is of another network.
+
+    Examples
+    --------
+    >>> network = nn.Linear(3, 2)
+    >>> plane = plane_along({"bias": torch.ones(2)})(network)
+    >>> plane.directions[0]["bias"], bool(plane.directions[0]["weight"].any())
+    (tensor([1., 1.]), False)
     """
     sources = sources_of(directions, "plane_along")
 

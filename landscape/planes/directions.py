@@ -37,8 +37,15 @@ def random_direction(weights: Weights, seed: int | Sequence[int]) -> dict[str, T
 
     Parameters
     ----------
-    weights : gives names, shapes, types and devices
-    seed : one number or several, e.g. ``(seed, axis)``
+    weights : Weights
+        Gives names, shapes, types and devices.
+    seed : int or sequence of int
+        One number or several, such as ``(seed, axis)``.
+
+    Returns
+    -------
+    Weights
+        Named and shaped as `weights`.
 
     Notes
     -----
@@ -120,7 +127,23 @@ def redrawn(
 def filter_normalize(
     direction: Weights, weights: Weights, conventions: Mapping[str, Convention] | None = None
 ) -> Weights:
-    """Give each filter of a direction the norm of the network's filter (Li et al. 2018, §4); see `normalize`."""
+    """Give each filter of a direction the norm of the network's filter (Li et al. 2018, §4): `normalize` with its
+    defaults.
+
+    Parameters
+    ----------
+    direction : Weights
+        Changed in place.
+    weights : Weights
+        Of the same names and shapes.
+    conventions : dict, optional
+        Of `landscape.planes.filters.conventions`.
+
+    Returns
+    -------
+    Weights
+        The direction.
+    """
     return normalize(direction, weights, "filter", conventions=conventions)
 
 
@@ -136,21 +159,30 @@ def normalize(
 
     Parameters
     ----------
-    direction : changed in place, for networks that fill the memory
-    weights : of the same names and shapes
+    direction : Weights
+        Changed in place, for networks that fill the memory.
+    weights : Weights
+        Of the same names and shapes.
     how : {"filter", "layer", "weight", "none"}
         What gets the norm that it has in the network (Li et al. 2018, 1712.09913 §4): each filter, which is what
         makes one output channel or one neuron; each parameter tensor; each single weight (elements are
         multiplied by its size); or nothing.
-    conventions : of `landscape.planes.filters.conventions`
-        By default the first axis of each parameter counts its filters, and those of one dimension have none.
-    one_dimensional : whether parameters without filters, such as biases and BatchNorm's, move too
-        By default their direction is 0. Moved, each of them counts as one filter.
+    conventions : dict, optional
+        Of `landscape.planes.filters.conventions`. By default the first axis of each parameter counts its filters, and
+        those of one dimension have none.
+    one_dimensional : bool
+        Whether parameters without filters, such as biases and BatchNorm's, move too. By default their direction is 0.
+        Moved, each of them counts as one filter.
 
     Returns
     -------
     Weights
         The direction.
+
+    Raises
+    ------
+    BadInput
+        There is no such way to normalise.
     """
     if how not in NORMALIZATIONS:
         raise BadInput(

@@ -143,6 +143,15 @@ def conventions(network: nn.Module) -> dict[str, Convention]:
     """The convention for each parameter, named as by ``network.named_parameters()``.
 
     A parameter that several layers share has that of the first one in the table.
+
+    Parameters
+    ----------
+    network : nn.Module
+
+    Returns
+    -------
+    dict
+        From names of parameters to conventions: along which axes filters lie, or that there are none.
     """
     by_identity: dict[int, Convention] = {}
     names = {id(parameter): name for name, parameter in network.named_parameters()}
@@ -387,8 +396,16 @@ def listing(network: nn.Module, parameters: Parameters = None, one_dimensional: 
 
     Parameters
     ----------
-    parameters : see `matching`
-    one_dimensional : whether those without filters move too
+    network : nn.Module
+    parameters : str, sequence of str, or callable, optional
+        Which ones move, see `matching`.
+    one_dimensional : bool
+        Whether those without filters move too.
+
+    Returns
+    -------
+    list of str
+        The lines.
     """
     chosen, known = matching(network, parameters), conventions(network)
     rows = [("parameter", "layer", "shape", "filters", "moves")]

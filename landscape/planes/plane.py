@@ -27,11 +27,26 @@ class Plane:
     Attributes
     ----------
     origin : Weights
-    directions : tuple of Weights, the first for x, the second for y
-    ends : state dicts of the networks that the axes lead to, if there are such
-    reaches_ends : whether the axes lead to all of these, and not past what is not moved
-    metadata : what a results file says of the directions
-    seed : that the directions were drawn from, if they are random
+        Where the plane is at 0.
+    directions : tuple of Weights
+        The first for x, the second for y, the third for z.
+    ends : tuple of state dicts
+        Of the networks that the axes lead to, if there are such.
+    reaches_ends : bool
+        Whether the axes lead to all of these, and not past what is not moved.
+    metadata : dict
+        What a results file says of the directions.
+    seed : int, optional
+        That random directions were drawn from.
+
+    Examples
+    --------
+    >>> network = nn.Linear(2, 1)
+    >>> before = {name: weights.detach().clone() for name, weights in network.named_parameters()}
+    >>> plane = Plane(before, ({"weight": torch.ones(1, 2), "bias": torch.zeros(1)},))
+    >>> with shift(network, plane, [0.5]):
+    ...     bool((network.weight == before["weight"] + 0.5).all())
+    True
     """
 
     origin: Weights
@@ -59,9 +74,16 @@ def shift(network: nn.Module, plane: Plane, point: Sequence[float]) -> Iterator[
 
     Parameters
     ----------
-    network : its parameters are named as the plane's origin
+    network : nn.Module
+        Its parameters are named as the plane's origin.
     plane : Plane
-    point : one coordinate for each direction
+    point : sequence of float
+        One coordinate for each direction.
+
+    Yields
+    ------
+    nn.Module
+        The same network, at that point.
 
     Notes
     -----

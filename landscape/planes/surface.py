@@ -72,7 +72,7 @@ def surface(
     ----------
     evaluate : Evaluator
         The network, its data and loss.
-    plane : of `random_plane`, `plane_to` or `plane_along`, optional
+    plane : Plane, or maker of one, optional
         By default along random directions, or as `to`, `along` and what follows them say.
     x, y, z : (from, to, number of points)
         The axes; 1 is a network's norm, or the other network, or a direction. Without `y` a line, with `z` a space.
@@ -80,16 +80,34 @@ def surface(
         So many independent sets of random directions, for error bars.
     auto_range : float, optional
         Move the ends of the axes to where the loss first reaches this.
-    to, along, normalize, move_biases, parameters, orthogonal, batchnorm, calibration
-        See `landscape.planes.build_plane.build_plane`.
+    to, along : networks, checkpoints or directions, optional
+        See `landscape.planes.build_plane.build_plane`, also for what follows.
+    normalize : {"filter", "layer", "weight", "none"}, optional
+        How directions are scaled to the weights.
+    move_biases, orthogonal : bool
+        Whether parameters without filters move too; whether directions are made orthogonal.
+    parameters : str, sequence of str, or callable, optional
+        Which parameters move.
+    batchnorm : str, optional
+        What becomes of BatchNorm's statistics.
+    calibration : int, optional
+        Number of examples used to re-estimate them.
     weight_decay : float, optional
         Measure λ/2·‖θ‖² too: what a training with this decay minimises is then in ``objective``.
-    compile : whether to compile the network with torch.compile, once for all points: for a GPU
+    compile : bool
+        Whether to compile the network with torch.compile, once for all points: for a GPU.
     adaptive : float or True, optional
         Measure until at least 95 % of the other points are interpolated to within this part of the loss, 0.02 if True.
-    diagnose : measure no surface; return what is odd about the one in `out`
-    seed : of random directions; by default that of the plane, or else of `evaluate`
-    out, comm, quiet, dry_run : see `landscape.engine.run.run`
+    diagnose : bool
+        Whether to measure no surface, and return what is odd about the one in `out`.
+    seed : int, optional
+        Random seed of the directions; by default that of the plane, or else of `evaluate`.
+    out : path, optional
+        Results file; without one, results stay in memory. See `landscape.engine.run.run`, also for what follows.
+    comm : communicator, optional
+        Ranks that take part; by default all that mpiexec has started.
+    quiet, dry_run : bool
+        Whether to show no progress; whether only to tell how long it would take.
 
     Returns
     -------

@@ -68,16 +68,25 @@ def trajectory(
         The trained network, its data and loss.
     checkpoints : path of a folder, or list of paths, state dicts or networks, or dict of these by name
         On the way to the network, in order. State dicts must be copies: those of ``state_dict()`` follow the network.
-    along : two directions, instead of the principal components; see `landscape.planes.build_plane.plane_along`
+    along : two directions, optional
+        In the place of the principal components, see `landscape.planes.build_plane.plane_along`.
     directions : path, optional
         Where the components are saved; by default beside `out`, as OUT.directions.pt, if there is an `out`. Without a
         file see `principal_directions`.
-    filters_only : the path of parameters that have filters, without biases
-    parameters : the path of chosen parameters, see `landscape.planes.build_plane.random_plane`
+    filters_only : bool
+        Whether to follow only parameters that have filters, without biases.
+    parameters : str, sequence of str, or callable, optional
+        Which parameters to follow, see `landscape.planes.build_plane.random_plane`.
     batchnorm : {"frozen", "recalibrated"}
         Statistics in the plane: those of the network, or measured anew.
-    calibration : number of examples used to re-estimate them, by default 1024
-    out, comm, quiet, dry_run : see `landscape.engine.run.run`
+    calibration : int, optional
+        Number of examples used to re-estimate them, by default 1024.
+    out : path, optional
+        Results file; without one, results stay in memory. See `landscape.engine.run.run`, also for what follows.
+    comm : communicator, optional
+        Ranks that take part; by default all that mpiexec has started.
+    quiet, dry_run : bool
+        Whether to show no progress; whether only to tell how long it would take.
 
     Returns
     -------
@@ -89,6 +98,17 @@ def trajectory(
     ------
     BadInput
         Checkpoints of another network, or that make no path; or a file of another measurement.
+
+    Examples
+    --------
+    >>> network, checkpoints = nn.Linear(4, 3), []
+    >>> batches = [(torch.randn(8, 4), torch.arange(8) % 3)]
+    >>> for _ in range(3):
+    ...     checkpoints.append({name: weights.clone() for name, weights in network.state_dict().items()})
+    ...     _ = network.weight.data.add_(torch.randn(3, 4))
+    >>> path = trajectory(Evaluator(network, batches), checkpoints, quiet=True)
+    >>> path["loss"].shape, path["off_plane"].shape  # the network is the fourth
+    ((4,), (4,))
     """
     comm, out = communicator(comm), None if out is None else Path(out)
     with collective_errors(comm):
@@ -185,8 +205,14 @@ def principal_directions(
 
     Parameters
     ----------
-    evaluate, checkpoints, filters_only, parameters
-        See `trajectory`.
+    evaluate : Evaluator
+        The trained network; see `trajectory`, also for what follows.
+    checkpoints : path of a folder, or list of paths, state dicts or networks, or dict of these by name
+        On the way to the network, in order.
+    filters_only : bool
+        Whether to follow only parameters that have filters.
+    parameters : str, sequence of str, or callable, optional
+        Which parameters to follow.
 
     Returns
     -------
@@ -195,10 +221,11 @@ def principal_directions(
 
     Examples
     --------
-    A surface around a path::
-
-        path, directions = trajectory(evaluate, checkpoints), principal_directions(evaluate, checkpoints)
-        surface(evaluate, plane_along(*directions), **around(path))
+    >>> network = nn.Linear(4, 3)
+    >>> evaluate = Evaluator(network, [(torch.randn(8, 4), torch.arange(8) % 3)])
+    >>> first, second = principal_directions(evaluate, [nn.Linear(4, 3), nn.Linear(4, 3)])
+    >>> round(float(sum((first[name] * first[name]).sum() for name in first)), 5)
+    1.0
     """
     with evaluate.ready() as evaluation:
         waypoints = fitting(evaluate, waypoints_of(checkpoints, Path(evaluate.label)))
@@ -207,7 +234,27 @@ def principal_directions(
 
 
 def around(path: Results, points: int = 51) -> dict[str, Ends]:
-    """The axes of a surface that holds a path of `trajectory` with a margin: x and y, by name."""
+    """The axes of a surface that holds the path of a training, with a margin.
+
+    Parameters
+    ----------
+    path : Results
+        Of `trajectory`.
+    points : int
+        Number of points along each axis.
+
+    Returns
+    -------
+    dict
+        ``x`` and ``y``, each (from, to, points), as arguments of `landscape.planes.surface.surface`.
+
+    Examples
+    --------
+    A surface around a path::
+
+        plane = plane_along(*principal_directions(evaluate, checkpoints))
+        surface(evaluate, plane, **around(trajectory(evaluate, checkpoints)))
+    """
     limits = padded_limits(np.stack([path["alpha"], path["beta"]], axis=1))
     return {name: (*ends, points) for name, ends in zip("xy", limits, strict=True)}
 

@@ -90,21 +90,39 @@ def train_epochs(
 
     Parameters
     ----------
-    network : on `device`
-    training, test : data; the loss of a window of tokens is the mean over those that have a target
-    epochs, seed : length of the run, and what its orders and crops are drawn from
-    schedule : factor of the learning rate at each part of the run, from 0 to 1
-    optimizer : "sgd" (momentum 0.9) or "adamw"
-    warm_up : number of first batches at a tenth of the learning rate (He et al. 2016 §4.2, for 110 layers)
-    batch_size : examples in one step; more than `micro_batch` are accumulated in parts, in which
-        BatchNorm sees the part
-    pad, flip : augmentation, see `landscape.data.augment`
-    bfloat16 : compute in mixed precision; the weights stay float32
-    compiled : train through torch.compile, which needs a C++ compiler and a minute or two at the start
-    recorded : replay the step from a CUDA graph, see `landscape.training.cuda_graph`; on a GPU, for batches of one
-        part, and for networks that decide nothing in Python
-    state : of an earlier run, to go on from
-    tick : called with the number of batches done since the last call
+    network : nn.Module
+        On `device`.
+    training, test : Data
+        The loss of a window of tokens is the mean over those that have a target.
+    epochs, seed : int
+        Length of the run, and what its orders and crops are drawn from.
+    schedule : callable
+        Factor of the learning rate at each part of the run, from 0 to 1.
+    optimizer : {"sgd", "adamw"}
+        The first with momentum 0.9.
+    learning_rate, weight_decay : float
+        The learning rate is that of the schedule's factor 1.
+    nesterov : bool
+        Whether the momentum is Nesterov's.
+    warm_up : int
+        Number of first batches at a tenth of the learning rate (He et al. 2016 §4.2, for 110 layers).
+    batch_size, micro_batch : int
+        Number of examples in one step; more than `micro_batch` are accumulated in parts, in which BatchNorm sees the
+        part.
+    pad, flip : int, bool
+        Augmentation, see `landscape.data.augment`.
+    bfloat16 : bool
+        Whether to compute in mixed precision; the weights stay float32.
+    compiled : bool
+        Whether to train through torch.compile, which needs a C++ compiler and a minute or two at the start.
+    recorded : bool
+        Whether to replay the step from a CUDA graph, see `landscape.training.cuda_graph`; on a GPU, for batches of one
+        part, and for networks that decide nothing in Python.
+    device : torch.device or str
+    state : dict, optional
+        Of an earlier run, to go on from.
+    tick : callable
+        Called with the number of batches done since the last call.
 
     Yields
     ------

@@ -82,12 +82,15 @@ def train(
     out : path, optional
         Of the checkpoint, from which the same call goes on if it is interrupted; finished, it does nothing. By default
         the checkpoint is kept in memory.
-    network : resnet, plain, densenet, vgg, transformer, or "package.module:factory"
-    depth, width : number of weight layers, channels of the first stage; of networks that have them. Of a transformer:
+    network : str
+        One of resnet, plain, densenet, vgg and transformer, or "package.module:factory".
+    depth, width : int, optional
+        Number of weight layers, channels of the first stage; of networks that have them. Of a transformer:
         number of layers, width of the stream.
     arguments : dict, or NAME=VALUE words
         Further arguments of the network.
-    data : digits, cifar10, cifar100, fashionmnist, stdlib, a folder, an .npz file, or "package.module:function"
+    data : str
+        One of digits, cifar10, cifar100, fashionmnist and stdlib; a folder, an .npz file, or "package.module:function".
     root, size, window, mean, std, download : see `landscape.data.load`
     standardize : bool, optional
         Standardise inputs by the training split; by default where the data are images of a known name.
@@ -100,16 +103,22 @@ def train(
         By default "fast", and "text" for tokens.
     optimizer, epochs, learning_rate, weight_decay : optional
         In place of the recipe's.
-    seed : of the initial weights, the order and the crops
+    seed : int
+        Random seed of the initial weights, the order and the crops.
     batch_size, micro_batch, warm_up, bfloat16 : see `landscape.training.loop.train_epochs`
-    compile : train through torch.compile, which pays in trainings of many minutes
-    record : on a GPU, record a step once and replay it
+    compile : bool
+        Whether to train through torch.compile, which pays in trainings of many minutes.
+    record : bool
+        Whether to record a step once and replay it, on a GPU.
     snapshots : folder, optional
         Also keep there a checkpoint of every epoch, and of the beginning.
-    save_every : seconds between two checkpoints in `out`
+    save_every : float
+        Seconds between two checkpoints in `out`.
     device : {"auto", "cpu", "cuda"}
-    comm : an MPI communicator, of which rank 0 trains; by default all ranks that mpiexec has started
-    quiet : show no progress
+    comm : communicator, optional
+        Of which rank 0 trains; by default all ranks that mpiexec has started.
+    quiet : bool
+        Whether to show no progress.
 
     Returns
     -------

@@ -86,17 +86,41 @@ def trainings(
 
     Parameters
     ----------
-    variants : networks, or networks with arguments
-        NAME:ARGUMENT=VALUE,ARGUMENT=VALUE; see `landscape.training.variants.variant`.
-    checkpoints : paths, optional
+    variants : str or sequence of str
+        Networks, or networks with arguments, NAME:ARGUMENT=VALUE,ARGUMENT=VALUE; see
+        `landscape.training.variants.variant`.
+    checkpoints : sequence of paths
         Finished checkpoints of `train`, in place of variants: nothing is trained, and their errors are the table.
-    depth : number of weight layers, one or several
-    width : channels of the first stage
-    seeds : how many trainings of each network: seeds 0, 1, …
-    data, root, window, mean, std, standardize, examples : see `landscape.training.train.train`
-    epochs, recipe, learning_rate, batch_size : see `landscape.training.train.train`
+    depth : int or sequence of int
+        Number of weight layers.
+    width : int
+        Channels of the first stage.
+    seeds : int
+        Number of trainings of each network, with seeds 0, 1, ….
+    data : str
+        See `landscape.training.train.train`, also for what follows.
+    root : path, optional
+        Where data sets lie.
+    window, examples : int, optional
+        Tokens of an example; number of examples.
+    mean, std : sequence of float, or str, optional
+        Constants of the channels, or the name of well-known ones.
+    standardize : bool, optional
+        Whether to standardise by the training split.
+    epochs, batch_size : int
+        Length of a training; number of examples in a step.
+    recipe : str, optional
+        See `landscape.training.train.train`.
+    learning_rate : float, optional
+        In place of the recipe's.
     device : {"auto", "cpu", "cuda"}
-    out, comm, quiet, dry_run : see `landscape.engine.run.run`
+        What to train on.
+    out : path, optional
+        Results file; without one, results stay in memory. See `landscape.engine.run.run`, also for what follows.
+    comm : communicator, optional
+        Ranks that take part; by default all that mpiexec has started.
+    quiet, dry_run : bool
+        Whether to show no progress; whether only to tell how long it would take.
 
     Returns
     -------
@@ -108,6 +132,13 @@ def trainings(
     ------
     BadInput
         Variants that cannot be built or fit no data, checkpoints that do not go together, or a file of others.
+
+    Examples
+    --------
+    >>> few = {"width": 2, "seeds": 2, "epochs": 1, "examples": 60}
+    >>> errors = trainings(["plain", "resnet"], depth=8, quiet=True, **few)
+    >>> errors.dims["test_accuracy"], errors["test_accuracy"].shape
+    (('variant', 'depth', 'seed'), (2, 1, 2))
     """
     given = dict(locals())
     comm = communicator(comm)

@@ -15,7 +15,7 @@ SOURCES = {
     **{path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted((ROOT / "scripts").rglob("*.sh"))},
 }
 TYPED = re.compile(
-    r"^ *(?:mpiexec -n \d+ |srun )?(?:python (?:-m mpi4py )?scripts/([\w/]+)\.py|"
+    r"^ *(?:mpiexec -n \d+ |srun (?:--mpi=\w+ )?)?(?:python (?:-m mpi4py )?scripts/([\w/]+)\.py|"
     r"(?:python (?:-m mpi4py )?-m )?skipscape (\w+)) (.*)$",
     re.MULTILINE,
 )
