@@ -21,9 +21,9 @@ from landscape.curvature.sharpness import sharpness as sharpness
 from landscape.curvature.spectra import eigenpairs as eigenpairs
 from landscape.curvature.spectra import hessian as hessian
 from landscape.curvature.spectra import trace as trace
-from landscape.drawing import film as film
 from landscape.drawing import save as save
-from landscape.drawing import save_film as save_film
+from landscape.drawing.animation import save_film as save_film
+from landscape.drawing.film import film as film
 from landscape.engine.ranks import SerialComm as SerialComm
 from landscape.engine.results import Results as Results
 from landscape.engine.run import run as run

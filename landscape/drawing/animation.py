@@ -106,17 +106,29 @@ def save_film(
 
     Parameters
     ----------
-    film : of `landscape.drawing.film.film`
+    film : Film
+        What `landscape.drawing.film.film` gives.
     path : path
         Its suffix is the format, .gif or .mp4.
-    fps, seconds : see `pace`
-    dpi : pixels an inch
+    fps : float, optional
+        Frames a second, at most 50; by default 5, or as many as a film of 20 seconds takes.
+    seconds : float, optional
+        How long the film takes, in place of `fps`.
+    dpi : float
+        Pixels an inch.
 
     Raises
     ------
     BadInput
         The folder does not exist or cannot be written in, the suffix is unknown, ffmpeg is missing, or there would be
         far too many pixels or frames a second.
+
+    Examples
+    --------
+    >>> from landscape.drawing.style import Figure
+    >>> figure = Figure((1, 1))
+    >>> clock = figure.text(0.5, 0.5, "")
+    >>> save_film(Film(figure, 3, lambda i: clock.set_text(f"epoch {i}")), "clock.gif", fps=2)
     """
     path, rate = check_film(path), pace(film.frames, fps, seconds)
     if not 10 <= dpi <= 1200:

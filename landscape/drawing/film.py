@@ -74,6 +74,15 @@ def moments_of(paths: Sequence[Results]) -> Moments:
 
     A path measured in the plane of another one's components ends, in its file, with the network at the centre. That is
     the end of the other path, and left out where both are shown.
+
+    Parameters
+    ----------
+    paths : sequence of Results
+        Of kind "trajectory".
+
+    Returns
+    -------
+    Moments
     """
     theirs = {plane_of(file) for file in paths if file.attributes.get("directions") == OWN}
     lengths = [
@@ -88,7 +97,18 @@ def moments_of(paths: Sequence[Results]) -> Moments:
 
 
 def off_plane(file: Results) -> np.ndarray:
-    """How far each checkpoint is off the plane, as a part of its distance from the centre; NaN at the centre itself."""
+    """How far each checkpoint is off the plane.
+
+    Parameters
+    ----------
+    file : Results
+        Of kind "trajectory".
+
+    Returns
+    -------
+    ndarray, shape (checkpoints,)
+        As a part of its distance from the centre; NaN at the centre itself.
+    """
     off, distance = file["off_plane"], file["distance"]
     return np.divide(off, distance, out=np.full(len(off), np.nan), where=distance > 0)
 
@@ -108,15 +128,27 @@ def film(
 
     Parameters
     ----------
-    files : of kind "trajectory", and the surfaces in their planes, if any, in any order
-    titles : one a path; by default the names of the networks
-    width : of the figure, in inches
-    levels, vmin, vmax, linear, cmap : of the surfaces, as for `landscape.drawing.planes`
+    files : Results, or several
+        Of kind "trajectory", with the surfaces in their planes, if there are any, in any order.
+    titles : sequence of str, optional
+        One for each path; by default the names of the networks.
+    width : float
+        Of the figure, in inches.
+    levels : sequence of float, optional
+        Losses to draw a contour of the surfaces at.
+    vmin : float, optional
+        Lower end of the scale of the surfaces; see `landscape.drawing.common_norm`.
+    vmax : float, optional
+        Upper end of that scale.
+    linear : bool
+        Whether that scale is linear, and not logarithmic.
+    cmap : str
+        Name of a colour map.
 
     Returns
     -------
     Film
-        Of a frame for each moment, see `moments_of`; for `landscape.drawing.animation.save_film`.
+        With a frame for each moment, that is, for each epoch or checkpoint of any path; `save_film` saves it.
 
     Raises
     ------
@@ -125,9 +157,13 @@ def film(
 
     Examples
     --------
-    A training in ten seconds::
-
-        ss.save_film(ss.film([path, surface]), "training.gif", seconds=10)
+    >>> import torch
+    >>> import skipscape as ss
+    >>> network = torch.nn.Linear(4, 3)
+    >>> evaluate = ss.Evaluator(network, [(torch.randn(8, 4), torch.arange(8) % 3)])
+    >>> weights = {f"epoch-{i}": {"weight": torch.randn(3, 4), "bias": torch.zeros(3)} for i in range(4)}
+    >>> moving = film(ss.trajectory(evaluate, weights, quiet=True))
+    >>> ss.save_film(moving, "training.gif", seconds=2)
     """
     files = [files] if isinstance(files, Results) else list(files)
     paths = [file for file in files if file.kind == "trajectory"]
@@ -350,7 +386,20 @@ def _telling(
 
 
 def known(file: Results, name: str) -> np.ndarray:
-    """A loss at each checkpoint; NaN where it is not measured, or not finite."""
+    """A loss at each checkpoint.
+
+    Parameters
+    ----------
+    file : Results
+        Of kind "trajectory".
+    name : str
+        Of the loss: loss, test_loss, plane_loss, …
+
+    Returns
+    -------
+    ndarray, shape (checkpoints,)
+        NaN where it is not measured, or not finite.
+    """
     return np.where(file["done"] & np.isfinite(file[name]), file[name], np.nan)
 
 
