@@ -20,8 +20,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ensemble.drawing.measure import LOST, SAME, as_errors, bounded, interval, label, lost, measured, wilson
 from ensemble.lesions.kinds import change_of
-from landscape.drawing.page import titles_of
-from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, Figure, check_width, wrapped
+from landscape.drawing.page import arranged, titles_of
+from landscape.drawing.style import DASHES, LEGEND, NOTE, STYLE, Figure, check_width, looks_of, wrapped
 from landscape.drawing.views import shown
 from landscape.engine.table import Results
 from landscape.errors import BadInput
@@ -252,7 +252,7 @@ def lesions(
     """
     files = files if variable is None else [_of(file, variable) for file in files]
     titles, errors = titles_of(files, titles, SAME), as_errors(files)
-    color = dict(zip(dict.fromkeys(titles), COLORS * len(files), strict=False))
+    color = {title: look["color"] for title, look in looks_of(titles).items()}
     sides: dict = {_singles: [], _multiples: [], _neighbours: [], _orders: [], _counts: [], _kinds: []}
     for file, title in zip(files, titles, strict=True):
         sides[_side(file)].append((file, title))
@@ -276,10 +276,10 @@ def lesions(
         if not errors:
             _share_scale([axes for axes, draw in zip(panels, sides, strict=True) if draw is not _kinds], files)
         names = [Line2D([], [], color=c, marker="o", markersize=2.6, label=title) for title, c in color.items()]
-        figure.legend(handles=names, loc="outside upper center", ncols=2 if stacked else 4)
+        figure.legend(handles=names, loc="outside upper center", ncols=arranged(names, width, LEGEND)[0])
         notes = [Line2D([], [], color="0.3", label=key, **look) for key, look in keys.items()]
         if notes:
-            figure.legend(handles=notes, loc="outside lower center", ncols=2 if stacked else 4, fontsize=NOTE)
+            figure.legend(handles=notes, loc="outside lower center", ncols=arranged(notes, width)[0], fontsize=NOTE)
     return figure
 
 
@@ -303,7 +303,7 @@ def blocks(axes: Axes, files: Sequence[Results], *, titles: Sequence[str] | None
                 f"{file.source} has more than single deletions, which are drawn as a whole figure; leave out ax"
             )
     titles, errors = titles_of(files, titles, SAME), as_errors(files)
-    color = dict(zip(dict.fromkeys(titles), COLORS * len(files), strict=False))
+    color = {title: look["color"] for title, look in looks_of(titles).items()}
     _singles(axes, list(zip(files, titles, strict=True)), color, errors)
     if not errors:
         _share_scale([axes], files)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ensemble.drawing.measure import SAME, accuracy_interval, as_errors, interval, label
 from ensemble.lesions.kinds import change_of
+from landscape.analysis.labels import network_label
 from landscape.drawing.document import FONT, document, packed, plain, plotly, provenance
 from landscape.drawing.page import loss_label, split_of, titles_of
 from landscape.drawing.style import COLORS
@@ -47,7 +48,8 @@ def lesion_page(files: Sequence[Results], *, titles: Sequence[str] | None = None
     """
     first = files[0]
     _check(files)
-    titles = titles_of(files, titles or [file.path.stem if file.path else file.network for file in files])
+    names = [file.path.stem if file.path else network_label(file.network) for file in files]
+    titles = titles_of(files, titles or names)
     table = trials(files)
     blocks = [str(name) for name in first.coordinates["block"]]
     errors = as_errors(files)
@@ -81,7 +83,7 @@ def lesion_page(files: Sequence[Results], *, titles: Sequence[str] | None = None
         "metrics": _metrics_of_all(files),
     }
     style = (resources(__package__) / "lesion.css").read_text("utf-8")
-    title = f"Deleted blocks: {first.network}"
+    title = f"Deleted blocks: {network_label(first.network)}"
     script = (resources(__package__) / "lesion.js").read_text("utf-8")
     return document(title, "\n".join([f"<style>{style}</style>", *body]), data, script)
 

@@ -21,9 +21,20 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from landscape.analysis.labels import NORMALIZATIONS
+from landscape.analysis.labels import NORMALIZATIONS, network_label
 from landscape.drawing.scale import common_norm, extension, label_of, labels_of, levels_of, limits_of
-from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, colormap, wrapped
+from landscape.drawing.style import (
+    DASHES,
+    LEGEND,
+    NOTE,
+    STYLE,
+    Figure,
+    abreast,
+    check_width,
+    colormap,
+    looks_of,
+    wrapped,
+)
 from landscape.drawing.surface import MISSING, contours, profile, relief
 from landscape.drawing.views import averaged, shown
 from landscape.engine.table import Results
@@ -172,9 +183,11 @@ def profiles(
         figure = Figure((check_width(width), 2.7))
         axes = panel(figure, 0.6, 0.6, width - 1.1, 1.8)
         right = axes.twinx()
-        _curves(axes, files, titles_of(files, titles), norm)
-        for i, file in enumerate(files):
-            right.plot(file.coordinates["x"], 100 * (1 - file.accuracy()), color=COLORS[i % len(COLORS)], **ERROR)
+        names = titles_of(files, titles)
+        _curves(axes, files, names, norm)
+        for file, name in zip(files, names, strict=True):
+            color = looks_of(names)[name]["color"]
+            right.plot(file.coordinates["x"], 100 * (1 - file.accuracy()), color=color, **ERROR)
         several = sorted({n for n in repeated if n})
         of = " of its logarithm" * isinstance(norm, LogNorm)
         band = f"{several[0]} directions: mean ± standard deviation{of}" if several else "± standard error"
@@ -264,10 +277,12 @@ def curves(
 
 def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: Normalize) -> Axes:
     """Losses, bands and axis of `profiles`."""
-    for i, (file, title) in enumerate(zip(files, titles, strict=True)):
-        x, loss, color = file.coordinates["x"], _measured(file), COLORS[i % len(COLORS)]
+    looks = looks_of(titles)
+    for file, title in zip(files, titles, strict=True):
+        x, loss, color = file.coordinates["x"], _measured(file), looks[title]["color"]
         low, high = (np.where(file["done"], file.variables.get(end, np.nan), np.nan) for end in ("low", "high"))
         profile(axes, x, loss, file["loss_se"], color=color, label=title, band=(low, high) if "low" in file else None)
+        axes.lines[-1].set(marker=looks[title]["marker"], markersize=3, markevery=max(1, len(x) // 12))
         # A cross on the upper rim is a loss that is not finite; a mere gap is not measured yet.
         lost = x[file.known & ~np.isfinite(loss)]
         rim: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
@@ -303,7 +318,7 @@ def titles_of(
         raise BadInput(f"{len(titles)} titles were given for {len(files)} files; give one a file")
     if titles:
         return list(titles)
-    names = [file.network for file in files]
+    names = [network_label(file.network) for file in files]
     one = [i if shared is None else _values(file, shared) for i, file in enumerate(files)]
     labels = list(names)
     for name in {name for name in names if names.count(name) > 1}:

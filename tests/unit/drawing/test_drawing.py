@@ -184,7 +184,7 @@ def test_a_profile_shows_loss_and_error_on_two_axes(tmp_path):
     line, rim = axes.lines[:2]
     assert np.isnan(line.get_ydata()[2]) and list(rim.get_xdata()) == [X[2]]
     assert (right.lines[0].get_ydata() == 50).all()
-    assert line.get_label() == "plain-20"
+    assert line.get_label() == "plain, 20 layers"
 
 
 # The scale
@@ -269,7 +269,7 @@ def test_single_deletions_stand_left_and_deletions_of_many_right(tmp_path):
 def test_files_of_one_network_share_a_colour_and_a_legend_entry(tmp_path):
     paths, _ = make("lesions", tmp_path)
     figure = lesions([read(path) for path in paths])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["resnet-56"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ResNet-56"]
 
 
 def test_the_line_is_the_median_and_every_trial_is_a_point(tmp_path):

@@ -192,7 +192,7 @@ def test_the_numbers_along_a_line_are_those_of_its_file(tmp_path):
 def test_networks_of_one_name_are_told_apart_by_their_files(tmp_path):
     text = line_page([surface(tmp_path / f"{name}.h5", BOWL[3]) for name in "ab"])
     names = [trace["name"] for trace in data_of(text)["panels"][0]["figure"]["data"]]
-    assert set(names) == {"resnet-56 (a)", "resnet-56 (b)"}
+    assert set(names) == {"ResNet-56 (a)", "ResNet-56 (b)"}
 
 
 def test_tables_become_one_in_which_each_set_stands_once(tmp_path):
