@@ -35,7 +35,7 @@ from landscape.drawing.style import (
     looks_of,
     wrapped,
 )
-from landscape.drawing.surface import MISSING, contours, profile, relief
+from landscape.drawing.surface import MISSING, contours, profile, relief, relief_extent
 from landscape.drawing.views import averaged, shown
 from landscape.engine.table import Results
 from landscape.errors import BadInput
@@ -63,6 +63,7 @@ NARROW = 1.6  # inches of a panel
 CENTRE: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": NOTE, "annotation_clip": False}
 LOST: dict[str, Any] = {"linestyle": "none", "marker": "x", "markersize": 3}
 LEFT, RIGHT, GAP = 0.5, 0.1, 0.14  # inches beside and between panels
+NAMES = 0.1  # inches below a relief for the names of its axes
 LINE = 0.14  # inches of a line of a legend
 CHARACTERS = 40  # that stand beside a colour bar without touching
 PARTS = ("contours", "reliefs")
@@ -124,7 +125,7 @@ def planes(
     under = max(centre.count("\n") + bool(centre) for centre in centres)  # lines below the titles
     with matplotlib.rc_context(STYLE):
         lines = 1 + max(title.count("\n") for title in titles) + under
-        figure, tops, bottoms, bar = _sheet(files, width, lines, arranged(notes, width)[1], only)
+        figure, tops, bottoms, bar = _sheet(files, width, lines, arranged(notes, width)[1], only, view)
         for i, (file, loss, title, centre) in enumerate(zip(files, losses, titles, centres, strict=True)):
             x, y, done = file.coordinates["x"], file.coordinates["y"], file.known
             network = "gates" not in file.attributes  # of gates, 0 is a lesion, and the network lies at 1
@@ -140,10 +141,11 @@ def planes(
                 if len(files) > 1 and gap == GAP:
                     _inward(axes, 2 if side < NARROW else 4)
             if bottoms:
-                axes = relief(bottoms[i], x, y, loss, norm, done=done, cmap=colours, view=view)
+                upright = f"{split_of(files)}loss" if i == 0 else None  # one scale for all
+                relief(bottoms[i], x, y, loss, norm, done=done, cmap=colours, view=view, label=upright)
             if not tops:  # a relief does not fill its axes, and a title above them would hang in the air
                 across, up = figure.get_size_inches()
-                middle = axes.get_position().x0 + side / across / 2
+                middle = bottoms[i].get_position().x0 + side / across / 2
                 figure.text(middle, 1 - 0.06 / up, title, ha="center", va="top", fontsize=STYLE["axes.titlesize"])
                 below = 0.08 + 0.13 * (lines - under)
                 figure.text(middle, 1 - below / up, centre, ha="center", va="top", fontsize=NOTE)
@@ -400,7 +402,9 @@ def _columns(files: Sequence[Results], only: str | None) -> int:
 
 
 def _gap(files: Sequence[Results], only: str | None) -> float:
-    """Inches between panels: more if each has a range of its own to tell."""
+    """Inches between panels: more if each has a range of its own to tell, or a relief its scale."""
+    if len(files) == 1 and only is None:
+        return LEFT
     ranges = {tuple(file.coordinates["y"][[0, -1]]) for file in files}
     return GAP if len(ranges) == 1 or only == "reliefs" else LEFT - 0.1
 
@@ -410,7 +414,9 @@ def _side(columns: int, width: float, gap: float) -> float:
     return (width - LEFT - RIGHT - gap * (columns - 1)) / columns
 
 
-def _sheet(files: Sequence[Results], width: float, lines: int, notes: int, only: str | None) -> tuple:
+def _sheet(
+    files: Sequence[Results], width: float, lines: int, notes: int, only: str | None, view: tuple[float, float]
+) -> tuple:
     """A figure with places for contours, reliefs and the colour bar.
 
     Contours stand above reliefs; of a single network, beside its relief.
@@ -427,15 +433,17 @@ def _sheet(files: Sequence[Results], width: float, lines: int, notes: int, only:
     beside = len(files) == 1 and not only
     shapes = [np.ptp(file.coordinates["y"]) / np.ptp(file.coordinates["x"]) for file in files]
     tall = 0 if only == "reliefs" else side * np.clip(max(shapes), 0.3, 1.5)
-    deep = 0 if only == "contours" else 0.87 * side
+    # Axes of a relief are square, and it does not fill them.
+    extents = np.array([relief_extent(file.coordinates["x"], file.coordinates["y"], view) for file in files])
+    least, most = side * extents[:, 0].min(), side * extents[:, 1].max()
+    deep = 0 if only == "contours" else most - least + NAMES
     low = foot + bar + (max(0, (deep - tall) / 2 - under) if beside else deep) + under * (only != "reliefs")
     figure = Figure((width, low + tall + head))
     columns = [LEFT + i * (side + gap) for i in range(across)]
     tops = [panel(figure, x, low, side, tall) for x in columns[: len(files)] if tall]
-    # Axes of a relief are square, with empty strips above and below.
-    middle = low + tall / 2 if beside else foot + bar + 0.48 * side
+    bottom = (low + tall / 2 - (most + least) / 2) if beside else foot + bar + NAMES - least
     reliefs = columns[-len(files) :] if deep else []
-    bottoms = [panel(figure, x, middle - side / 2, side, side, projection="3d") for x in reliefs]
+    bottoms = [panel(figure, x, bottom, side, side, projection="3d") for x in reliefs]
     inner = width - LEFT - RIGHT
     return figure, tops, bottoms, panel(figure, LEFT + 0.12 * inner, foot, 0.76 * inner, bar)
 
