@@ -172,9 +172,7 @@ def by_number(
     axes.plot((count + jitter + shift)[known], error[known], ".", color=color, alpha=0.4, markersize=2.5, mew=0)
     lost(axes, count + jitter + shift, file["done"] & ~known, color)
     quartiles = np.array([np.percentile(error[known & (count == k)], [25, 50, 75]) for k in counts]).reshape(-1, 3)
-    axes.fill_between(counts + shift, quartiles[:, 0], quartiles[:, 2], color=color, alpha=0.2, linewidth=0)
-    axes.plot(counts + shift, quartiles[:, 1], color=color)
-    return axes
+    return _medians(axes, counts + shift, quartiles, color)
 
 
 def by_order(axes: Axes, file: Results, *, color: str = "black", errors: bool | None = None) -> Axes:
@@ -199,9 +197,18 @@ def by_order(axes: Axes, file: Results, *, color: str = "black", errors: bool | 
     place = np.round((1 - tau) / step).astype(int)
     places = np.unique(place)
     quartiles = np.array([np.percentile(error[place == p], [25, 50, 75]) for p in places]).reshape(-1, 3)
-    at = np.array([tau[place == p].mean() for p in places])
-    axes.fill_between(at, quartiles[:, 0], quartiles[:, 2], color=color, alpha=0.2, linewidth=0)
-    axes.plot(at, quartiles[:, 1], color=color)
+    return _medians(axes, np.array([tau[place == p].mean() for p in places]), quartiles, color)
+
+
+def _medians(axes: Axes, at: np.ndarray, quartiles: np.ndarray, color: str) -> Axes:
+    """Medians as a line in a band of quartiles; of one or two places, as points, since a line would promise more."""
+    low, middle, high = quartiles.T
+    if len(at) < 3:
+        ends = (middle - low, high - middle)
+        axes.errorbar(at, middle, ends, fmt="_", color=color, markersize=8, elinewidth=0.8)
+    else:
+        axes.fill_between(at, low, high, color=color, alpha=0.2, linewidth=0)
+        axes.plot(at, middle, color=color)
     return axes
 
 
@@ -261,11 +268,15 @@ def lesions(
     sides = {draw: pairs for draw, pairs in sides.items() if pairs}
     with matplotlib.rc_context(STYLE):
         stacked = check_width(width) < 4.5
-        columns = 1 if stacked else min(2, max(1, len(sides) - (_kinds in sides)))
-        ratios = [1.6 if _singles in sides else 1, 1][:columns]
-        places: list[tuple] = [divmod(i, columns) for i in range(len(sides))]
+        number = len(sides) - (_kinds in sides)
+        beside = 3 if number == 3 and width >= 5 and _singles not in sides else 2  # none stands alone in its row
+        columns = 1 if stacked else min(beside, max(1, number))
+        ratios = [1.6 if _singles in sides else 1, *[1] * (columns - 1)]
+        places: list[tuple] = [divmod(i, columns) for i in range(number)]
+        if number % columns:
+            places[-1] = (places[-1][0], slice(places[-1][1], None))
         if _kinds in sides:  # last, in a row of its own: its names take room
-            places[-1] = (-(-(len(sides) - 1) // columns), slice(None))
+            places.append((-(-number // columns), slice(None)))
         rows = 1 + places[-1][0]
         figure = Figure((width, 2.3 * rows), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.03))
         grid = figure.add_gridspec(rows, columns, width_ratios=ratios)
@@ -446,7 +457,8 @@ def _side(file: Results) -> Callable:
         return _neighbours if _swaps_neighbours(file["order"]) else _orders
     if change.variable == "deleted":
         return _multiples if file["deleted"].sum(axis=1).max(initial=0) > 1 else _singles
-    return _counts if change.axis else _kinds
+    # Of one block at a time a panel by number would hold two places, and a line between them.
+    return _counts if change.axis and file[change.variable].sum(axis=1).max(initial=0) > 1 else _kinds
 
 
 def _chance(axes: Axes, pairs: list[tuple[Results, str]]) -> dict[str, dict]:

@@ -96,7 +96,8 @@ def trials(files: Sequence[Results]) -> dict[str, np.ndarray]:
     dict of ndarray, the first axis trials
         ``deleted``, bool, shape (trials, blocks); ``loss``; ``error`` and the ends ``low`` and ``high`` of its
         Wilson 95 % interval, as fractions; ``rise``, the difference of the loss to the intact network's, and
-        ``rise_se``, NaN where a table does not have it; ``examples``; and ``file`` and ``trial``, where a row is from.
+        ``rise_se``, NaN where a table does not have it; ``examples``; ``file`` and ``trial``, where a row is from; and
+        ``times``, how many trials deleted the same.
         Where accuracy is not defined there is no ``error``, and the ends are those of the loss. Metrics that all
         files have are ``metric NAME`` and ``metric NAME_se``.
     """
@@ -124,8 +125,9 @@ def trials(files: Sequence[Results]) -> dict[str, np.ndarray]:
             part[f"metric {name}"], part[f"metric {name}_se"] = metrics_of(file)[name]
         parts.append({name: array[done] for name, array in part.items()})
     table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    once = np.sort(np.unique(table["deleted"], axis=0, return_index=True)[1])
-    return {name: array[once] for name, array in table.items()}
+    _, first, times = np.unique(table["deleted"], axis=0, return_index=True, return_counts=True)
+    once = np.argsort(first)
+    return {name: array[first[once]] for name, array in table.items()} | {"times": times[once]}
 
 
 def _metrics_of_all(files: Sequence[Results]) -> list[str]:

@@ -201,7 +201,10 @@ def profiles(
             right.set_axis_off()
         if any((file.known & ~np.isfinite(file["loss"])).any() for file in files):
             keys |= {"not finite": LOST}
-        keys |= {text: {"linestyle": "none"} for text in _interpolated(files)}
+        losses = [_measured(file) for file in files]
+        said = "losses go up to {}, the axis to {}", "losses go down to {}, the axis to {}"
+        remarks = _clipped(losses, norm, extension(norm, losses), *said) + _interpolated(files)
+        keys |= {text: {"linestyle": "none"} for text in remarks}
         above = legend(figure, "upper center", axes.get_legend_handles_labels()[0])
         notes = [Line2D([], [], color="0.3", label=key, **how) for key, how in keys.items()]
         below = legend(figure, "lower center", notes)
@@ -346,7 +349,8 @@ def _apart(files: Sequence[Results], groups: Sequence) -> list[list[str]]:
                 each.append(form.format(value))
     if settled():
         return labels
-    labels = [[file.path.stem if file.path else str(number)] for number, file in enumerate(files, 1)]
+    names = [[file.path.stem if file.path else str(number)] for number, file in enumerate(files, 1)]
+    labels = [names[groups.index(group)] for group in groups]  # a group is called by its first file
     return labels if settled() else [[file.source] for file in files]
 
 
@@ -479,14 +483,16 @@ def notes_of(files: Sequence[Results], losses: Sequence[np.ndarray], norm: Norma
         "not measured yet": not all(file.known.all() for file in files),
     }
     notes = [Patch(label=name, linewidth=0.4, **MISSING[name]) for name, there in missing.items() if there]
+    remarks = _clipped(losses, norm, beyond, "losses up to {} are drawn as {}", "losses down to {} are drawn as {}")
+    return notes + [Line2D([], [], linestyle="none", label=text) for text in remarks + _interpolated(files)]
+
+
+def _clipped(losses: Sequence[np.ndarray], norm: Normalize, beyond: str, above: str, below: str) -> list[str]:
+    """What is said of losses beyond the ends of a scale: the farthest of them, and the end."""
     finite = np.concatenate([loss[np.isfinite(loss)] for loss in losses])
-    remarks = []
-    if beyond in ("max", "both"):
-        remarks.append("losses up to {} drawn as {}".format(*labels_of([finite.max(), limits_of(norm)[1]])))
-    if beyond in ("min", "both"):
-        remarks.append("losses down to {} drawn as {}".format(*labels_of([finite.min(), limits_of(norm)[0]])))
-    remarks += _interpolated(files)
-    return notes + [Line2D([], [], linestyle="none", label=text) for text in remarks]
+    ends = limits_of(norm)
+    high = [above.format(*labels_of([finite.max(), ends[1]]))] if beyond in ("max", "both") else []
+    return high + ([below.format(*labels_of([finite.min(), ends[0]]))] if beyond in ("min", "both") else [])
 
 
 def _interpolated(files: Sequence[Results]) -> list[str]:
@@ -495,7 +501,7 @@ def _interpolated(files: Sequence[Results]) -> list[str]:
     if not any(parts):
         return []
     least, most = f"{min(parts):.0f}", f"{max(parts):.0f}"
-    return [f"{least if least == most else f'{least} to {most}'} % of the points interpolated"]
+    return [f"{least if least == most else f'{least} to {most}'} % of the points are interpolated"]
 
 
 def loss_label(files: Sequence[Results], scale: str = "") -> str:

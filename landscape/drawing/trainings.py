@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from landscape.analysis.labels import network_label
-from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, Figure, abreast, check_width, looks_of
+from landscape.drawing.style import COLORS, LEGEND, LETTER, NOTE, STYLE, Figure, abreast, check_width, looks_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
@@ -40,8 +40,11 @@ def trainings(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
         raise BadInput(f"{len(names)} titles for {len(file.coordinates['variant'])} variants; give one each")
     deep = len(file.coordinates["depth"]) > 1
     with matplotlib.rc_context(STYLE):
-        figure = Figure((check_width(width), 2.3 if deep else 0.8 + 0.19 * len(names)), layout="constrained")
-        panels = figure.subplots(1, 2, sharey=not deep)
+        tall = 2.3 if deep else 0.8 + 0.19 * len(names)
+        longest = 0 if deep else LETTER * STYLE["ytick.labelsize"] / 72 * max(map(len, names))  # inches
+        stacked = check_width(width) - longest < (3.0 if deep else 2.4)  # a label is longer than a panel would be
+        figure = Figure((width, tall * (1.8 if stacked else 1)), layout="constrained")
+        panels = figure.subplots(*((2, 1) if stacked else (1, 2)), sharex=stacked and not deep, sharey=not deep)
         for axes, split, what in zip(panels, ("", "test_"), ("training", "test"), strict=True):
             error = np.where(file["done"], 100 * (1 - file.accuracy(split)), np.nan)  # (variant, depth, seed)
             if deep:
