@@ -219,7 +219,7 @@ def _like(handle, mark):
     if isinstance(handle, Line2D):
         color = to_rgb(handle.get_color())
         marker = handle.get_marker() not in ("None", "")
-        any_color = color == to_rgb("0.3")
+        any_color = len(set(color)) == 1 and color != (0, 0, 0)
         if not any_color and color in _colors(mark):
             return True
         if not isinstance(mark, Line2D):

@@ -74,7 +74,7 @@ def surface_page(
         body += _panel(i, title, _notes(layers, paths), [surface, *paths])
     losses = [layer["loss"][layer.known] for layers in planes for _, layer in layers]
     names = max(([name for name, _ in layers] for layers in planes), key=len)
-    return _page(f"Loss surface: {', '.join(titles)}", panels, body, _scales(losses, vmin, vmax, linear), names)
+    return _page(f"Loss surface: {'; '.join(titles)}", panels, body, _scales(losses, vmin, vmax, linear), names)
 
 
 def line_page(
@@ -100,7 +100,7 @@ def line_page(
     notes = [f"{title}: {note}" for title, layers in zip(titles, lines, strict=True) for note in _notes(layers, [])]
     body = _panel(0, None, notes, files)
     scales = _scales(losses, vmin, vmax, linear)
-    return _page(f"Loss along a line: {', '.join(titles)}", [{"figure": plain(figure)}], body, scales, [])
+    return _page(f"Loss along a line: {'; '.join(titles)}", [{"figure": plain(figure)}], body, scales, [])
 
 
 def _page(title: str, panels: list, body: list[str], scales: dict, layers: list[str]) -> str:
@@ -127,7 +127,7 @@ def _page(title: str, panels: list, body: list[str], scales: dict, layers: list[
 
 def _panel(i: int, title: str | None, notes: Sequence[str], files: Sequence[Results]) -> list[str]:
     return [
-        '<section class="panel">',
+        f'<section class="panel{" relief" * (title is not None)}">',
         "" if title is None else f'<h2>{escape(title)}</h2><p class="readout" id="readout-{i}">{HELP}</p>',
         f'<div class="plot" id="plot-{i}"></div>',
         *(f'<p class="note">{escape(note)}</p>' for note in notes),

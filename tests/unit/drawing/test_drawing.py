@@ -241,8 +241,8 @@ def test_losses_that_would_flatten_the_rest_are_clipped_and_said_to_be(tmp_path)
     figure = planes([read(surface(tmp_path / "a.h5", loss))], vmin=1e-3, vmax=100)
     assert extension(common_norm([loss]), [loss]) != "neither"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "losses up to $10^{10}$ drawn as 100",
-        "losses down to $10^{-4}$ drawn as 0.001",
+        "losses up to $10^{10}$ are drawn as 100",
+        "losses down to $10^{-4}$ are drawn as 0.001",
     ]
 
 
