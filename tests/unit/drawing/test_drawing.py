@@ -450,3 +450,12 @@ def fits(paths, width):
         assert place.y0 >= -1 and place.y1 <= figure.bbox.height + 1, text
         for axes in figure.axes:
             assert not axes.xaxis.label.get_text() or not place.overlaps(axes.xaxis.label.get_window_extent())
+
+
+@pytest.mark.parametrize(("most", "joined"), [(1, False), (2, True)])
+def test_no_line_is_drawn_through_two_places(most, joined, tmp_path):
+    plan = np.array([[0, 0, 0, 0], *[[1, 0, 0, 0]] * 3, *[[1, 1, 0, 0]] * 3][: 1 + 3 * most])
+    axes = by_number(
+        Figure().subplots(), read(table(tmp_path / "a.h5", BLOCKS, plan, np.linspace(0.9, 0.5, len(plan))))
+    )
+    assert any(line.get_linestyle() == "-" and len(line.get_xdata()) > 1 for line in axes.lines) == joined
