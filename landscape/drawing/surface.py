@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.lines import Line2D
-from matplotlib.markers import TICKLEFT
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from mpl_toolkits.mplot3d.axes3d import Axes3D
@@ -279,7 +278,8 @@ def _upright(
     up = np.asarray(norm(levels))
     foot = (np.full(len(up), across), np.full(len(up), back))
     places = np.stack(proj_transform(*foot, up, axes.get_proj())[:2], axis=1)
-    marks = Line2D(*places.T, linestyle="none", marker=TICKLEFT, markersize=2.5, markeredgewidth=0.5, color="0.4")
+    # Marker 0 is a tick to the left.
+    marks = Line2D(*places.T, linestyle="none", marker=0, markersize=2.5, markeredgewidth=0.5, color="0.4")
     axes.add_artist(marks)
     if label:
         how: dict[str, Any] = {"textcoords": "offset points", "annotation_clip": False, "va": "center", "ha": "right"}
