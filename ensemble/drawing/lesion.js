@@ -45,29 +45,28 @@ function show(wanted) {
   write("rise", `${rise > 0 ? "+" : ""}${short(rise)}`);
   const se = all.rise_se[trial];
   write("rise-se", Number.isNaN(se) ? "" : `± ${short(se, 2)} (standard error, same examples)`);
-  write("match", apart ? `These blocks were never deleted together. The nearest trial differs in ${apart} of ${blocks.length}:` : "Measured: these blocks.");
+  write("match", apart ? `These blocks were never deleted together. The nearest ${found.length > 1 ? `${found.length} trials differ` : "trial differs"} in ${apart} of ${blocks.length}:` : `Measured: these blocks${all.times[trial] > 1 ? `, in ${all.times[trial]} trials, of which the first is shown` : ""}.`);
   const more = named((i) => there[i] && !chosen[i]);
   const less = named((i) => !there[i] && chosen[i]);
   write("differs", [more && `it deletes ${more} too`, less && `it keeps ${less}`].filter(Boolean).join("; "));
   const errors = found.map((each) => main[each]);
   const [low, high] = [Math.min(...errors), Math.max(...errors)];
-  write("ties", found.length > 1 ? `${found.length} trials are as near, with ${all.error ? "errors" : "losses"} of ${form(low)} to ${form(high)}; this is the first.` : "");
+  write("ties", found.length > 1 ? `${found.length} trials are as near, with ${all.error ? "errors" : "losses"} of ${form(low)} to ${form(high)}; all are ringed, and the numbers are of the first.` : "");
   const from = `trial ${all.trial[trial]} of ${titles[all.file[trial]]}`;
   const right = all.error ? `, accuracy ${percent(1 - all.error[trial])}` : "";
   const metrics = page.metrics.map((name) => `, ${name} ${short(all[`metric ${name}`][trial])} ± ${short(all[`metric ${name}_se`][trial], 2)}`);
   write("trial", `${from}: loss ${short(all.loss[trial])}${right}${metrics.join("")}, ${all.examples[trial]} examples`);
-  highlight(trial);
+  highlight([trial, ...found.filter((each) => each !== trial)]);
 }
 
-// A ring around the trial's point, with the error's interval.
-function highlight(trial) {
-  const places = figure.data.slice(0, -1).flatMap(({ customdata, x }) => (customdata ? [[customdata, x]] : []));
-  const [numbers, x] = places.find(([rows]) => rows.some((row) => row[0] === trial));
-  const at = numbers.findIndex((row) => row[0] === trial);
-  const [value, low, high] = [main, all.low, all.high].map((values) => factor * values[trial]);
+// Rings around the points of trials, with the interval of the first.
+function highlight(trials) {
+  const across = new Map(figure.data.slice(0, -1).flatMap(({ customdata, x }) => (customdata ? customdata.map((row, i) => [row[0], x[i]]) : [])));
+  const [value, low, high] = [main, all.low, all.high].map((values) => trials.map((trial) => factor * values[trial]));
+  const alone = (length) => trials.map((_, i) => (i ? 0 : length));
   Object.assign(figure.data.at(-1), {
-    x: [x[at]], y: [value],
-    error_y: { type: "data", symmetric: false, array: [high - value], arrayminus: [value - low], color: "black" },
+    x: trials.map((trial) => across.get(trial)), y: value,
+    error_y: { type: "data", symmetric: false, array: alone(high[0] - value[0]), arrayminus: alone(value[0] - low[0]), color: "black" },
   });
   Plotly.react(plot, figure.data, figure.layout, CONFIG);
 }

@@ -20,8 +20,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ensemble.drawing.measure import LOST, SAME, as_errors, bounded, interval, label, lost, measured, wilson
 from ensemble.lesions.kinds import change_of
-from landscape.drawing.page import titles_of
-from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, Figure, check_width, wrapped
+from landscape.drawing.page import arranged, titles_of
+from landscape.drawing.style import DASHES, LEGEND, NOTE, STYLE, Figure, check_width, looks_of, wrapped
 from landscape.drawing.views import shown
 from landscape.engine.table import Results
 from landscape.errors import BadInput
@@ -172,9 +172,7 @@ def by_number(
     axes.plot((count + jitter + shift)[known], error[known], ".", color=color, alpha=0.4, markersize=2.5, mew=0)
     lost(axes, count + jitter + shift, file["done"] & ~known, color)
     quartiles = np.array([np.percentile(error[known & (count == k)], [25, 50, 75]) for k in counts]).reshape(-1, 3)
-    axes.fill_between(counts + shift, quartiles[:, 0], quartiles[:, 2], color=color, alpha=0.2, linewidth=0)
-    axes.plot(counts + shift, quartiles[:, 1], color=color)
-    return axes
+    return _medians(axes, counts + shift, quartiles, color)
 
 
 def by_order(axes: Axes, file: Results, *, color: str = "black", errors: bool | None = None) -> Axes:
@@ -199,9 +197,18 @@ def by_order(axes: Axes, file: Results, *, color: str = "black", errors: bool | 
     place = np.round((1 - tau) / step).astype(int)
     places = np.unique(place)
     quartiles = np.array([np.percentile(error[place == p], [25, 50, 75]) for p in places]).reshape(-1, 3)
-    at = np.array([tau[place == p].mean() for p in places])
-    axes.fill_between(at, quartiles[:, 0], quartiles[:, 2], color=color, alpha=0.2, linewidth=0)
-    axes.plot(at, quartiles[:, 1], color=color)
+    return _medians(axes, np.array([tau[place == p].mean() for p in places]), quartiles, color)
+
+
+def _medians(axes: Axes, at: np.ndarray, quartiles: np.ndarray, color: str) -> Axes:
+    """Medians as a line in a band of quartiles; of one or two places, as points, since a line would promise more."""
+    low, middle, high = quartiles.T
+    if len(at) < 3:
+        ends = (middle - low, high - middle)
+        axes.errorbar(at, middle, ends, fmt="_", color=color, markersize=8, elinewidth=0.8)
+    else:
+        axes.fill_between(at, low, high, color=color, alpha=0.2, linewidth=0)
+        axes.plot(at, middle, color=color)
     return axes
 
 
@@ -252,7 +259,7 @@ def lesions(
     """
     files = files if variable is None else [_of(file, variable) for file in files]
     titles, errors = titles_of(files, titles, SAME), as_errors(files)
-    color = dict(zip(dict.fromkeys(titles), COLORS * len(files), strict=False))
+    color = {title: look["color"] for title, look in looks_of(titles).items()}
     sides: dict = {_singles: [], _multiples: [], _neighbours: [], _orders: [], _counts: [], _kinds: []}
     for file, title in zip(files, titles, strict=True):
         sides[_side(file)].append((file, title))
@@ -261,11 +268,15 @@ def lesions(
     sides = {draw: pairs for draw, pairs in sides.items() if pairs}
     with matplotlib.rc_context(STYLE):
         stacked = check_width(width) < 4.5
-        columns = 1 if stacked else min(2, max(1, len(sides) - (_kinds in sides)))
-        ratios = [1.6 if _singles in sides else 1, 1][:columns]
-        places: list[tuple] = [divmod(i, columns) for i in range(len(sides))]
+        number = len(sides) - (_kinds in sides)
+        beside = 3 if number == 3 and width >= 5 and _singles not in sides else 2  # none stands alone in its row
+        columns = 1 if stacked else min(beside, max(1, number))
+        ratios = [1.6 if _singles in sides else 1, *[1] * (columns - 1)]
+        places: list[tuple] = [divmod(i, columns) for i in range(number)]
+        if number % columns:
+            places[-1] = (places[-1][0], slice(places[-1][1], None))
         if _kinds in sides:  # last, in a row of its own: its names take room
-            places[-1] = (-(-(len(sides) - 1) // columns), slice(None))
+            places.append((-(-number // columns), slice(None)))
         rows = 1 + places[-1][0]
         figure = Figure((width, 2.3 * rows), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.03))
         grid = figure.add_gridspec(rows, columns, width_ratios=ratios)
@@ -276,10 +287,10 @@ def lesions(
         if not errors:
             _share_scale([axes for axes, draw in zip(panels, sides, strict=True) if draw is not _kinds], files)
         names = [Line2D([], [], color=c, marker="o", markersize=2.6, label=title) for title, c in color.items()]
-        figure.legend(handles=names, loc="outside upper center", ncols=2 if stacked else 4)
+        figure.legend(handles=names, loc="outside upper center", ncols=arranged(names, width, LEGEND)[0])
         notes = [Line2D([], [], color="0.3", label=key, **look) for key, look in keys.items()]
         if notes:
-            figure.legend(handles=notes, loc="outside lower center", ncols=2 if stacked else 4, fontsize=NOTE)
+            figure.legend(handles=notes, loc="outside lower center", ncols=arranged(notes, width)[0], fontsize=NOTE)
     return figure
 
 
@@ -303,7 +314,7 @@ def blocks(axes: Axes, files: Sequence[Results], *, titles: Sequence[str] | None
                 f"{file.source} has more than single deletions, which are drawn as a whole figure; leave out ax"
             )
     titles, errors = titles_of(files, titles, SAME), as_errors(files)
-    color = dict(zip(dict.fromkeys(titles), COLORS * len(files), strict=False))
+    color = {title: look["color"] for title, look in looks_of(titles).items()}
     _singles(axes, list(zip(files, titles, strict=True)), color, errors)
     if not errors:
         _share_scale([axes], files)
@@ -446,7 +457,8 @@ def _side(file: Results) -> Callable:
         return _neighbours if _swaps_neighbours(file["order"]) else _orders
     if change.variable == "deleted":
         return _multiples if file["deleted"].sum(axis=1).max(initial=0) > 1 else _singles
-    return _counts if change.axis else _kinds
+    # Of one block at a time a panel by number would hold two places, and a line between them.
+    return _counts if change.axis and file[change.variable].sum(axis=1).max(initial=0) > 1 else _kinds
 
 
 def _chance(axes: Axes, pairs: list[tuple[Results, str]]) -> dict[str, dict]:

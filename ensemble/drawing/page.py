@@ -12,6 +12,7 @@ import numpy as np
 
 from ensemble.drawing.measure import SAME, accuracy_interval, as_errors, interval, label
 from ensemble.lesions.kinds import change_of
+from landscape.analysis.labels import network_label
 from landscape.drawing.document import FONT, document, packed, plain, plotly, provenance
 from landscape.drawing.page import loss_label, split_of, titles_of
 from landscape.drawing.style import COLORS
@@ -47,7 +48,8 @@ def lesion_page(files: Sequence[Results], *, titles: Sequence[str] | None = None
     """
     first = files[0]
     _check(files)
-    titles = titles_of(files, titles or [file.path.stem if file.path else file.network for file in files])
+    names = [file.path.stem if file.path else network_label(file.network) for file in files]
+    titles = titles_of(files, titles or names)
     table = trials(files)
     blocks = [str(name) for name in first.coordinates["block"]]
     errors = as_errors(files)
@@ -81,7 +83,7 @@ def lesion_page(files: Sequence[Results], *, titles: Sequence[str] | None = None
         "metrics": _metrics_of_all(files),
     }
     style = (resources(__package__) / "lesion.css").read_text("utf-8")
-    title = f"Deleted blocks: {first.network}"
+    title = f"Deleted blocks: {network_label(first.network)}"
     script = (resources(__package__) / "lesion.js").read_text("utf-8")
     return document(title, "\n".join([f"<style>{style}</style>", *body]), data, script)
 
@@ -94,7 +96,8 @@ def trials(files: Sequence[Results]) -> dict[str, np.ndarray]:
     dict of ndarray, the first axis trials
         ``deleted``, bool, shape (trials, blocks); ``loss``; ``error`` and the ends ``low`` and ``high`` of its
         Wilson 95 % interval, as fractions; ``rise``, the difference of the loss to the intact network's, and
-        ``rise_se``, NaN where a table does not have it; ``examples``; and ``file`` and ``trial``, where a row is from.
+        ``rise_se``, NaN where a table does not have it; ``examples``; ``file`` and ``trial``, where a row is from; and
+        ``times``, how many trials deleted the same.
         Where accuracy is not defined there is no ``error``, and the ends are those of the loss. Metrics that all
         files have are ``metric NAME`` and ``metric NAME_se``.
     """
@@ -122,8 +125,9 @@ def trials(files: Sequence[Results]) -> dict[str, np.ndarray]:
             part[f"metric {name}"], part[f"metric {name}_se"] = metrics_of(file)[name]
         parts.append({name: array[done] for name, array in part.items()})
     table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    once = np.sort(np.unique(table["deleted"], axis=0, return_index=True)[1])
-    return {name: array[once] for name, array in table.items()}
+    _, first, times = np.unique(table["deleted"], axis=0, return_index=True, return_counts=True)
+    once = np.argsort(first)
+    return {name: array[first[once]] for name, array in table.items()} | {"times": times[once]}
 
 
 def _metrics_of_all(files: Sequence[Results]) -> list[str]:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from landscape.analysis.geometry import difference, interval
+from landscape.analysis.labels import network_label
 from landscape.analysis.numbers import KINDS, Levels, Row, changed, noiseless
 from landscape.analysis.tables import Comparison, Estimate, Line
 from landscape.engine.table import Results, read
@@ -73,7 +74,7 @@ def compare(
     drawn: dict[tuple, Results] = {}
     for file in _usable(files):
         network, part = file.attributes["checkpoint"], _part(file)
-        titles[network] = file.attributes["network"]
+        titles[network] = network_label(file.attributes["network"])
         twin = drawn.setdefault((part, network, _drawn(file)), file)
         if twin is not file:
             raise BadInput(

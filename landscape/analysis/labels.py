@@ -1,6 +1,10 @@
 """What files and figures call things that several of them speak of."""
 
-__all__ = ["NORMALIZATIONS"]
+from __future__ import annotations
+
+import re
+
+__all__ = ["NORMALIZATIONS", "network_label"]
 
 # How directions are scaled, as it stands in a results file and on a figure's axes.
 NORMALIZATIONS = {
@@ -9,3 +13,74 @@ NORMALIZATIONS = {
     "weight": "weight-normalised",
     "none": "not normalised",
 }
+
+# Families of networks as papers write them; of the others the depth is said in words.
+FAMILIES = {"resnet": "ResNet", "densenet": "DenseNet", "vgg": "VGG", "plain": "plain", "transformer": "transformer"}
+SAID = {
+    "block=bottleneck": "bottlenecks",
+    "bottleneck=True": "bottlenecks",
+    "constant=True": "constant width",
+    "join=scale": "constant scaling",
+    "join=shortcut-gate": "shortcut-only gate",
+    "join=dropout": "dropout on shortcuts",
+    "norm=none": "no normalisation",
+    "norm=post": "post-norm",
+    "order=pre": "pre-activation",
+    "order=bn-after-add": "BatchNorm after addition",
+    "order=relu-before-add": "ReLU before addition",
+    "order=relu-only-pre": "ReLU-only pre-activation",
+    "shortcut=None": "no shortcuts",
+    "shortcut=projection": "projections",
+    "shortcut=projection-everywhere": "projections everywhere",
+    "shortcut=zero-pad-average": "averaging shortcuts",
+    "zero_init=True": "branches from 0",
+}
+FORMS = {
+    "scales": "{}",
+    "gate_bias": "b = {}",
+    "survival": "stochastic depth {}",
+    "keep": "{} blocks a batch",
+    "heads": "{} heads",
+}
+
+
+def network_label(name: str) -> str:
+    """What figures and tables call a network, or a variant, that files name by its family and arguments.
+
+    Parameters
+    ----------
+    name : as of `landscape.networks.titled`, or as it was typed for ``trainings.py``
+
+    Returns
+    -------
+    str
+        A name of no family of this package is kept, as its user has chosen it.
+
+    Examples
+    --------
+    >>> network_label("resnet-56"), network_label("plain-20")
+    ('ResNet-56', 'plain, 20 layers')
+    >>> network_label("preact-resnet-56:join=pooled-gate,gate_bias=-6")
+    'ResNet-56, pre-activation, pooled gate, b = −6'
+    """
+    match = re.fullmatch(rf"(preact-)?({'|'.join(FAMILIES)})(?:-(\d+))?(?::(.+))?", name)
+    if match is None:
+        return name
+    before, family, depth, arguments = match.groups()
+    label = FAMILIES[family]
+    if depth:
+        label += f"-{depth}" if label != family else f", {depth} layers"
+    words = re.split(r",(?![^(\[]*[)\]])", arguments) if arguments else []  # not at the comma of (0.5, 1)
+    return ", ".join([label, *["pre-activation"] * bool(before), *map(_said, words)])
+
+
+def _said(word: str) -> str:
+    """An argument in words: "pooled gate", "width 32"."""
+    argument, _, value = word.partition("=")
+    value = {"true": "True", "false": "False", "none": "None"}.get(value, value) if argument != "norm" else value
+    if f"{argument}={value}" in SAID:
+        return SAID[f"{argument}={value}"]
+    plain = re.sub(r"['\"]", "", value).replace("-", "−" if re.match(r"-[\d.]", value) else " ").replace(",", ", ")
+    if argument == "join":
+        return plain
+    return FORMS.get(argument, f"{argument.replace('_', ' ')} {{}}").format(plain)

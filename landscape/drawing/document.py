@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape.analysis.labels import network_label
 from landscape.engine.atomic import write_atomically
 from landscape.engine.table import Results
 from landscape.errors import BadInput
@@ -123,7 +124,8 @@ def provenance(files: Sequence[Results]) -> str:
     """Where the numbers of a page come from, as HTML: a paragraph for each file."""
     lines = []
     for file in files:
-        parts = [how.format(str(file.attributes[name])) for name, how in SHOWN.items() if name in file.attributes]
+        about = file.attributes | {"network": network_label(file.network)}
+        parts = [how.format(str(about[name])) for name, how in SHOWN.items() if name in about]
         source = file.path.name if file.path else file.source
         lines.append(f'<p class="provenance">{escape(source)}: {escape(" · ".join(parts))}</p>')
     return "\n".join(lines)

@@ -89,7 +89,7 @@ def surface_page(
         body += _panel(i, title, _notes(layers, paths), [surface, *paths], [each["color"] for each in players[i]])
     losses = [layer["loss"][layer.known] for layers in planes for _, layer in layers]
     names = max(([name for name, _ in layers] for layers in planes), key=len)
-    return _page(f"Loss surface: {', '.join(titles)}", panels, body, _scales(losses, vmin, vmax, linear), names, player)
+    return _page(f"Loss surface: {'; '.join(titles)}", panels, body, _scales(losses, vmin, vmax, linear), names, player)
 
 
 def line_page(
@@ -115,7 +115,7 @@ def line_page(
     notes = [f"{title}: {note}" for title, layers in zip(titles, lines, strict=True) for note in _notes(layers, [])]
     body = _panel(0, None, notes, files)
     scales = _scales(losses, vmin, vmax, linear)
-    return _page(f"Loss along a line: {', '.join(titles)}", [{"figure": plain(figure)}], body, scales, [])
+    return _page(f"Loss along a line: {'; '.join(titles)}", [{"figure": plain(figure)}], body, scales, [])
 
 
 def _page(
@@ -180,7 +180,7 @@ def _panel(
     i: int, title: str | None, notes: Sequence[str], files: Sequence[Results], inks: Sequence[str] = ()
 ) -> list[str]:
     return [
-        '<section class="panel">',
+        f'<section class="panel{" relief" * (title is not None)}">',
         "" if title is None else f'<h2>{escape(title)}</h2><p class="readout" id="readout-{i}">{HELP}</p>',
         *(f'<p class="path" id="path-{i}-{j}" style="border-color: {ink}"></p>' for j, ink in enumerate(inks)),
         f'<div class="plot" id="plot-{i}"></div>',

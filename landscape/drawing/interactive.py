@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 
 from landscape.drawing.document import FONT, plotly
 from landscape.drawing.page import split_of
-from landscape.drawing.style import COLORS, colormap
+from landscape.drawing.style import COLORS, colormap, looks_of
 from landscape.drawing.views import metrics_of
 from landscape.engine.table import Results
 
@@ -146,7 +146,7 @@ def line(
     figure = go.Figure()
     there = False
     for i, (layers, title) in enumerate(zip(lines, titles, strict=True)):
-        color, group = COLORS[i % len(COLORS)], {"legendgroup": str(i), "name": escape(title, quote=False)}
+        color, group = looks_of(titles)[title]["color"], {"legendgroup": str(i), "name": escape(title, quote=False)}
         for j, (_, layer) in enumerate(layers):
             known = layer.known & np.isfinite(layer["loss"])
             x, loss = layer.coordinates["x"], np.where(known, layer["loss"], np.nan)

@@ -21,10 +21,21 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from landscape.analysis.labels import NORMALIZATIONS
+from landscape.analysis.labels import NORMALIZATIONS, network_label
 from landscape.drawing.scale import common_norm, extension, label_of, labels_of, levels_of, limits_of
-from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, colormap, wrapped
-from landscape.drawing.surface import MISSING, contours, profile, relief
+from landscape.drawing.style import (
+    DASHES,
+    LEGEND,
+    NOTE,
+    STYLE,
+    Figure,
+    abreast,
+    check_width,
+    colormap,
+    looks_of,
+    wrapped,
+)
+from landscape.drawing.surface import MISSING, contours, profile, relief, relief_extent
 from landscape.drawing.views import averaged, shown
 from landscape.engine.table import Results
 from landscape.errors import BadInput
@@ -52,6 +63,7 @@ NARROW = 1.6  # inches of a panel
 CENTRE: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": NOTE, "annotation_clip": False}
 LOST: dict[str, Any] = {"linestyle": "none", "marker": "x", "markersize": 3}
 LEFT, RIGHT, GAP = 0.5, 0.1, 0.14  # inches beside and between panels
+NAMES = 0.1  # inches below a relief for the names of its axes
 LINE = 0.14  # inches of a line of a legend
 CHARACTERS = 40  # that stand beside a colour bar without touching
 PARTS = ("contours", "reliefs")
@@ -113,7 +125,7 @@ def planes(
     under = max(centre.count("\n") + bool(centre) for centre in centres)  # lines below the titles
     with matplotlib.rc_context(STYLE):
         lines = 1 + max(title.count("\n") for title in titles) + under
-        figure, tops, bottoms, bar = _sheet(files, width, lines, arranged(notes, width)[1], only)
+        figure, tops, bottoms, bar = _sheet(files, width, lines, arranged(notes, width)[1], only, view)
         for i, (file, loss, title, centre) in enumerate(zip(files, losses, titles, centres, strict=True)):
             x, y, done = file.coordinates["x"], file.coordinates["y"], file.known
             network = "gates" not in file.attributes  # of gates, 0 is a lesion, and the network lies at 1
@@ -129,10 +141,11 @@ def planes(
                 if len(files) > 1 and gap == GAP:
                     _inward(axes, 2 if side < NARROW else 4)
             if bottoms:
-                axes = relief(bottoms[i], x, y, loss, norm, done=done, cmap=colours, view=view)
+                upright = f"{split_of(files)}loss" if i == 0 else None  # one scale for all
+                relief(bottoms[i], x, y, loss, norm, done=done, cmap=colours, view=view, label=upright)
             if not tops:  # a relief does not fill its axes, and a title above them would hang in the air
                 across, up = figure.get_size_inches()
-                middle = axes.get_position().x0 + side / across / 2
+                middle = bottoms[i].get_position().x0 + side / across / 2
                 figure.text(middle, 1 - 0.06 / up, title, ha="center", va="top", fontsize=STYLE["axes.titlesize"])
                 below = 0.08 + 0.13 * (lines - under)
                 figure.text(middle, 1 - below / up, centre, ha="center", va="top", fontsize=NOTE)
@@ -172,9 +185,11 @@ def profiles(
         figure = Figure((check_width(width), 2.7))
         axes = panel(figure, 0.6, 0.6, width - 1.1, 1.8)
         right = axes.twinx()
-        _curves(axes, files, titles_of(files, titles), norm)
-        for i, file in enumerate(files):
-            right.plot(file.coordinates["x"], 100 * (1 - file.accuracy()), color=COLORS[i % len(COLORS)], **ERROR)
+        names = titles_of(files, titles)
+        _curves(axes, files, names, norm)
+        for file, name in zip(files, names, strict=True):
+            color = looks_of(names)[name]["color"]
+            right.plot(file.coordinates["x"], 100 * (1 - file.accuracy()), color=color, **ERROR)
         several = sorted({n for n in repeated if n})
         of = " of its logarithm" * isinstance(norm, LogNorm)
         band = f"{several[0]} directions: mean ± standard deviation{of}" if several else "± standard error"
@@ -186,7 +201,10 @@ def profiles(
             right.set_axis_off()
         if any((file.known & ~np.isfinite(file["loss"])).any() for file in files):
             keys |= {"not finite": LOST}
-        keys |= {text: {"linestyle": "none"} for text in _interpolated(files)}
+        losses = [_measured(file) for file in files]
+        said = "losses go up to {}, the axis to {}", "losses go down to {}, the axis to {}"
+        remarks = _clipped(losses, norm, extension(norm, losses), *said) + _interpolated(files)
+        keys |= {text: {"linestyle": "none"} for text in remarks}
         above = legend(figure, "upper center", axes.get_legend_handles_labels()[0])
         notes = [Line2D([], [], color="0.3", label=key, **how) for key, how in keys.items()]
         below = legend(figure, "lower center", notes)
@@ -264,10 +282,12 @@ def curves(
 
 def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: Normalize) -> Axes:
     """Losses, bands and axis of `profiles`."""
-    for i, (file, title) in enumerate(zip(files, titles, strict=True)):
-        x, loss, color = file.coordinates["x"], _measured(file), COLORS[i % len(COLORS)]
+    looks = looks_of(titles)
+    for file, title in zip(files, titles, strict=True):
+        x, loss, color = file.coordinates["x"], _measured(file), looks[title]["color"]
         low, high = (np.where(file["done"], file.variables.get(end, np.nan), np.nan) for end in ("low", "high"))
         profile(axes, x, loss, file["loss_se"], color=color, label=title, band=(low, high) if "low" in file else None)
+        axes.lines[-1].set(marker=looks[title]["marker"], markersize=3, markevery=max(1, len(x) // 12))
         # A cross on the upper rim is a loss that is not finite; a mere gap is not measured yet.
         lost = x[file.known & ~np.isfinite(loss)]
         rim: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
@@ -303,7 +323,7 @@ def titles_of(
         raise BadInput(f"{len(titles)} titles were given for {len(files)} files; give one a file")
     if titles:
         return list(titles)
-    names = [file.network for file in files]
+    names = [network_label(file.network) for file in files]
     one = [i if shared is None else _values(file, shared) for i, file in enumerate(files)]
     labels = list(names)
     for name in {name for name in names if names.count(name) > 1}:
@@ -329,7 +349,8 @@ def _apart(files: Sequence[Results], groups: Sequence) -> list[list[str]]:
                 each.append(form.format(value))
     if settled():
         return labels
-    labels = [[file.path.stem if file.path else str(number)] for number, file in enumerate(files, 1)]
+    names = [[file.path.stem if file.path else str(number)] for number, file in enumerate(files, 1)]
+    labels = [names[groups.index(group)] for group in groups]  # a group is called by its first file
     return labels if settled() else [[file.source] for file in files]
 
 
@@ -385,7 +406,9 @@ def _columns(files: Sequence[Results], only: str | None) -> int:
 
 
 def _gap(files: Sequence[Results], only: str | None) -> float:
-    """Inches between panels: more if each has a range of its own to tell."""
+    """Inches between panels: more if each has a range of its own to tell, or a relief its scale."""
+    if len(files) == 1 and only is None:
+        return LEFT
     ranges = {tuple(file.coordinates["y"][[0, -1]]) for file in files}
     return GAP if len(ranges) == 1 or only == "reliefs" else LEFT - 0.1
 
@@ -395,7 +418,9 @@ def _side(columns: int, width: float, gap: float) -> float:
     return (width - LEFT - RIGHT - gap * (columns - 1)) / columns
 
 
-def _sheet(files: Sequence[Results], width: float, lines: int, notes: int, only: str | None) -> tuple:
+def _sheet(
+    files: Sequence[Results], width: float, lines: int, notes: int, only: str | None, view: tuple[float, float]
+) -> tuple:
     """A figure with places for contours, reliefs and the colour bar.
 
     Contours stand above reliefs; of a single network, beside its relief.
@@ -412,15 +437,17 @@ def _sheet(files: Sequence[Results], width: float, lines: int, notes: int, only:
     beside = len(files) == 1 and not only
     shapes = [np.ptp(file.coordinates["y"]) / np.ptp(file.coordinates["x"]) for file in files]
     tall = 0 if only == "reliefs" else side * np.clip(max(shapes), 0.3, 1.5)
-    deep = 0 if only == "contours" else 0.87 * side
+    # Axes of a relief are square, and it does not fill them.
+    extents = np.array([relief_extent(file.coordinates["x"], file.coordinates["y"], view) for file in files])
+    least, most = side * extents[:, 0].min(), side * extents[:, 1].max()
+    deep = 0 if only == "contours" else most - least + NAMES
     low = foot + bar + (max(0, (deep - tall) / 2 - under) if beside else deep) + under * (only != "reliefs")
     figure = Figure((width, low + tall + head))
     columns = [LEFT + i * (side + gap) for i in range(across)]
     tops = [panel(figure, x, low, side, tall) for x in columns[: len(files)] if tall]
-    # Axes of a relief are square, with empty strips above and below.
-    middle = low + tall / 2 if beside else foot + bar + 0.48 * side
+    bottom = (low + tall / 2 - (most + least) / 2) if beside else foot + bar + NAMES - least
     reliefs = columns[-len(files) :] if deep else []
-    bottoms = [panel(figure, x, middle - side / 2, side, side, projection="3d") for x in reliefs]
+    bottoms = [panel(figure, x, bottom, side, side, projection="3d") for x in reliefs]
     inner = width - LEFT - RIGHT
     return figure, tops, bottoms, panel(figure, LEFT + 0.12 * inner, foot, 0.76 * inner, bar)
 
@@ -456,14 +483,16 @@ def notes_of(files: Sequence[Results], losses: Sequence[np.ndarray], norm: Norma
         "not measured yet": not all(file.known.all() for file in files),
     }
     notes = [Patch(label=name, linewidth=0.4, **MISSING[name]) for name, there in missing.items() if there]
+    remarks = _clipped(losses, norm, beyond, "losses up to {} are drawn as {}", "losses down to {} are drawn as {}")
+    return notes + [Line2D([], [], linestyle="none", label=text) for text in remarks + _interpolated(files)]
+
+
+def _clipped(losses: Sequence[np.ndarray], norm: Normalize, beyond: str, above: str, below: str) -> list[str]:
+    """What is said of losses beyond the ends of a scale: the farthest of them, and the end."""
     finite = np.concatenate([loss[np.isfinite(loss)] for loss in losses])
-    remarks = []
-    if beyond in ("max", "both"):
-        remarks.append("losses up to {} drawn as {}".format(*labels_of([finite.max(), limits_of(norm)[1]])))
-    if beyond in ("min", "both"):
-        remarks.append("losses down to {} drawn as {}".format(*labels_of([finite.min(), limits_of(norm)[0]])))
-    remarks += _interpolated(files)
-    return notes + [Line2D([], [], linestyle="none", label=text) for text in remarks]
+    ends = limits_of(norm)
+    high = [above.format(*labels_of([finite.max(), ends[1]]))] if beyond in ("max", "both") else []
+    return high + ([below.format(*labels_of([finite.min(), ends[0]]))] if beyond in ("min", "both") else [])
 
 
 def _interpolated(files: Sequence[Results]) -> list[str]:
@@ -472,7 +501,7 @@ def _interpolated(files: Sequence[Results]) -> list[str]:
     if not any(parts):
         return []
     least, most = f"{min(parts):.0f}", f"{max(parts):.0f}"
-    return [f"{least if least == most else f'{least} to {most}'} % of the points interpolated"]
+    return [f"{least if least == most else f'{least} to {most}'} % of the points are interpolated"]
 
 
 def loss_label(files: Sequence[Results], scale: str = "") -> str:

@@ -7,6 +7,7 @@ import os
 import re
 import textwrap
 from collections.abc import Sequence
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ __all__ = [
     "check_output",
     "check_width",
     "colormap",
+    "looks_of",
     "save",
     "wrapped",
 ]
@@ -71,8 +73,19 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "skipscape",  # else the identifiers in an SVG are drawn by lot
 }
 
-# Okabe and Ito's colours, told apart by all kinds of colour vision; yellow is too faint for lines.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+# Okabe and Ito's colours and Tol's wine, told apart by all kinds of colour vision; yellow is too faint for lines.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#882255")
+MARKERS = ("", "s", "^", "D", "v", "P")  # of as many networks as there are colours; then of as many more, and so on
+
+# The colour that a kind of network has in every figure, by what its name has first in this order.
+KINDS = {
+    "pre-activation|preact": COLORS[2],
+    "densenet": COLORS[3],
+    "vgg": COLORS[4],
+    "transformer": COLORS[5],
+    "plain": COLORS[0],
+    "resnet|residual": COLORS[1],
+}
 
 # What each format would say about the clock and must not.
 SUFFIXES: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".png": {}, ".svg": {"Date": None}}
@@ -116,6 +129,29 @@ def colormap(name: str) -> Colormap:
     if name not in matplotlib.colormaps:
         raise BadInput(f"there is no colour map {name!r}; take one of matplotlib's: viridis, cividis, magma, …")
     return matplotlib.colormaps[name]
+
+
+def looks_of(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Colour and marker of each network of a figure: the same in every figure, as far as can be.
+
+    Plain networks, ResNets, pre-activation ResNets, DenseNets, VGGs and transformers have a colour of their own, which
+    the first of the kind gets. The others get those that are left, in their order; when all are taken, colours with a
+    marker.
+
+    Examples
+    --------
+    >>> looks_of(["ResNet-20"]) == {"ResNet-20": looks_of(["plain, 20 layers", "ResNet-20"])["ResNet-20"]}
+    True
+    """
+    kinds = {name: next((c for kind, c in KINDS.items() if re.search(kind, name.lower())), None) for name in names}
+    first = {color: name for name, color in reversed(kinds.items()) if color}
+    left = [color for color in COLORS if color not in first]
+    if first:  # rather a colour that stands for no kind
+        left.sort(key=list(KINDS.values()).__contains__)
+    spare = [(color, MARKERS[0]) for color in left] + list(product(COLORS, MARKERS[1:]))
+    looks = {name: (color, MARKERS[0]) for color, name in first.items()}
+    looks |= zip([name for name in kinds if name not in looks], cycle(spare), strict=False)
+    return {name: {"color": looks[name][0], "marker": looks[name][1]} for name in kinds}
 
 
 def abreast(labels: Sequence[str], width: float, most: int = 4, size: float = NOTE) -> int:

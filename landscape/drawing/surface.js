@@ -5,6 +5,10 @@ const VIEWS = {
   side: view({ x: 1.15, y: -1.64, z: 1.45 }),
   above: view({ x: 0, y: -0.001, z: 2.5 }),
 };
+const POINTER = {
+  type: "scatter3d", mode: "markers", x: [], y: [], z: [], hoverinfo: "skip", showlegend: false,
+  marker: { symbol: "circle-open", size: 9, color: "#d55e00", line: { width: 4, color: "#d55e00" } },
+};
 const kinds = page.scales.kinds;
 const state = { kind: page.scales.first, layer: 0, camera: VIEWS.side };
 
@@ -14,6 +18,10 @@ const panels = page.panels.map(({ figure, name, values = [], metrics = [], paths
   const losses = data.map((trace) => (layout.scene ? unpacked(trace.z) : null));
   data.forEach((trace) => ["x", "y"].forEach((name) => { trace[name] = axis(trace[name]); }));
   const planes = data.filter((trace) => trace.type === "surface").length;
+  if (layout.scene) {
+    data.push({ ...POINTER }); // the last trace: the point that is told of
+    losses.push(new Float64Array(0));
+  }
   return {
     name, div: element(`plot-${i}`), readout: element(`readout-${i}`), data, layout, losses, planes, paths,
     ends: data.map(() => Infinity), // of how many points of a trace are shown; see film.js
@@ -145,6 +153,15 @@ function tell(panel, x, y) {
     parts.push(known[point] === 2 ? ", interpolated" : `, ${examples[point]} examples`);
   }
   panel.readout.textContent = parts.join("");
+  mark(panel, trace.x[column], trace.y[row], panel.losses[plane][point]);
+}
+
+// A ring around that point in every relief.
+function mark(panel, x, y, loss) {
+  const pointer = panel.data.at(-1);
+  if (pointer.x[0] === x && pointer.y[0] === y && Object.is(panel.losses.at(-1)[0], loss)) return;
+  panel.losses[panel.losses.length - 1] = Float64Array.of(loss);
+  Plotly.restyle(panel.div, { x: [[x]], y: [[y]], z: [[height(loss)]] }, [panel.data.length - 1]);
 }
 
 // Controls.

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib.figure
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, Normalize
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from mpl_toolkits.mplot3d.axes3d import Axes3D
+from mpl_toolkits.mplot3d.proj3d import proj_transform
 
 from landscape.drawing.scale import heights, labels_of, levels_of
-from landscape.drawing.style import NOTE
+from landscape.drawing.style import LEGEND, NOTE
 
-__all__ = ["MISSING", "contours", "profile", "relief"]
+__all__ = ["MISSING", "contours", "profile", "relief", "relief_extent"]
 
 ZOOM = 0.673  # what fills square axes, for boxes of any shape
+FINE = 90  # cells of a relief each way, or more
+STEEP = 75  # degrees: from higher up an upright axis is a point
+UPRIGHT = 5  # numbers on it
 ROOM = 0.27  # inches that a contour's label needs around its middle
 
 # What has no colour on the scale, and how it looks instead.
@@ -94,8 +101,9 @@ def relief(
     done: np.ndarray | None = None,
     cmap: Colormap,
     view: tuple[float, float] = (35, -55),
+    label: str | None = None,
 ) -> Axes3D:
-    """Draw a surface in light and shade; its height is the place on the scale.
+    """Draw a surface in light and shade; its height is the place on the scale, which an upright axis tells.
 
     What is not finite or not measured is a hole.
 
@@ -104,6 +112,7 @@ def relief(
     axes : Axes3D
     x, y, loss, norm, done, cmap : as for `contours`, but the colour map is a Colormap
     view : elevation and azimuth of the eye, in degrees
+    label : of the upright axis, beside its numbers; without one the axis has marks alone
 
     Returns
     -------
@@ -111,29 +120,41 @@ def relief(
         The ones given.
     """
     height = heights(norm, loss if done is None else np.where(done, loss, np.nan))
-    corners = np.stack([*np.meshgrid(x, y), height], axis=-1)  # (ny, nx, 3)
-    tiles = np.stack([corners[:-1, :-1], corners[:-1, 1:], corners[1:, 1:], corners[1:, :-1]], axis=2)
-    tiles = tiles.reshape(-1, 4, 3)
-    tiles = tiles[np.isfinite(tiles).all(axis=(1, 2))]
-    span = np.array([np.ptp(x), np.ptp(y)])
-    box = np.array([*span / span.max(), 0.55])  # the sides of what is seen
-    seen = tiles / [*span, 1] * box
-    normals = np.cross(seen[:, 2] - seen[:, 0], seen[:, 3] - seen[:, 1])
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    box, span = _box(x, y), np.array([np.ptp(x), np.ptp(y), 1])
+    seen = np.stack([*np.meshgrid(x, y), height], axis=-1) / span * box  # (ny, nx, 3)
+    part = -(-FINE // max(loss.shape))
+    # Light is interpolated between the corners of cells, so that it is as smooth as the surface; heights lie on lines.
+    corners, normals = _finer(seen, part), _finer(_normals(seen), part)
     light = np.radians([view[1] - 60, 50])  # from the left of the eye and above
     sun = np.array([np.cos(light[0]) * np.cos(light[1]), np.sin(light[0]) * np.cos(light[1]), np.sin(light[1])])
-    colors = cmap(tiles[:, :, 2].mean(axis=1))
-    colors[:, :3] *= 0.45 + 0.55 * np.clip(normals @ sun, 0, 1)[:, None]
-    axes.add_collection3d(
-        Poly3DCollection(tiles, facecolors=colors, edgecolors=colors, linewidths=0.15, rasterized=True, zorder=1)
+    tiles, lit = (
+        _tiles(corners),
+        _tiles((normals @ sun / np.linalg.norm(normals, axis=-1))[..., None]).mean(axis=(1, 2)),
     )
+    there = np.isfinite(tiles).all(axis=(1, 2))
+    tiles, lit = tiles[there], lit[there]
+    colors = cmap(tiles[:, :, 2].mean(axis=1) / box[2])
+    colors[:, :3] *= 0.45 + 0.55 * np.clip(lit, 0, 1)[:, None]
+    look: dict[str, Any] = {"facecolors": colors, "edgecolors": colors, "linewidths": 0.3, "rasterized": True}
+    axes.add_collection3d(Poly3DCollection(tiles * span / box, zorder=1, **look))
     _floor(axes, x, y, view)
     axes.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()), zlim=(0, 1))
-    axes.set_box_aspect(box, zoom=ZOOM * np.linalg.norm(box))
-    axes.view_init(*view)
+    _look_at(axes, box, view)
     axes.set_axis_off()
     axes.patch.set_visible(False)
+    _upright(axes, x, y, norm, view, label)
     return axes
+
+
+def relief_extent(x: np.ndarray, y: np.ndarray, view: tuple[float, float]) -> tuple[float, float]:
+    """How low and how high a relief reaches in its axes, from 0 to 1, whatever its losses."""
+    axes = matplotlib.figure.Figure((1, 1)).add_axes((0, 0, 1, 1), projection="3d")
+    assert isinstance(axes, Axes3D)
+    _look_at(axes, _box(x, y), view)
+    corners = np.array(list(itertools.product(axes.get_xlim(), axes.get_ylim(), axes.get_zlim())))
+    places = axes.transData.transform(np.stack(proj_transform(*corners.T, axes.get_proj())[:2], axis=1))
+    up = axes.transAxes.inverted().transform(places)[:, 1]
+    return float(up.min()), float(up.max())
 
 
 def profile(
@@ -199,6 +220,73 @@ def _spots(axes: Axes, segments: Any, low: np.ndarray, high: np.ndarray) -> list
             taken.append(points[room.argmax()])
             spots.append(tuple(low + taken[-1] / size * (high - low)))
     return spots
+
+
+def _box(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The sides of a relief as it is seen."""
+    span = np.array([np.ptp(x), np.ptp(y)])
+    return np.array([*span / span.max(), 0.55])
+
+
+def _look_at(axes: Axes3D, box: np.ndarray, view: tuple[float, float]) -> None:
+    axes.set_box_aspect(box, zoom=ZOOM * np.linalg.norm(box))
+    axes.view_init(*view)
+
+
+def _normals(points: np.ndarray) -> np.ndarray:
+    """The mean normal of the cells around each point of a grid, shape (ny, nx, 3); NaN where no cell is."""
+    across, back = points[1:, 1:] - points[:-1, :-1], points[1:, :-1] - points[:-1, 1:]
+    cells = np.cross(across, back)
+    around = np.full((4, *points.shape), np.nan)
+    for each, (down, left) in zip(around, itertools.product((0, 1), repeat=2), strict=True):
+        each[down : len(points) - 1 + down, left : points.shape[1] - 1 + left] = cells
+    count = np.isfinite(around).all(axis=-1).sum(axis=0)[..., None]
+    return np.where(count > 0, np.nansum(around, axis=0), np.nan)
+
+
+def _finer(points: np.ndarray, part: int) -> np.ndarray:
+    """A grid of points with so many cells in the place of each one, each way."""
+    for axis in (0, 1):
+        place = np.arange((points.shape[axis] - 1) * part + 1) / part
+        low = np.minimum(place.astype(int), points.shape[axis] - 1)
+        way = (place - low)[(slice(None), *[None] * (2 - axis))]
+        one, other = (np.take(points, np.minimum(i, points.shape[axis] - 1), axis=axis) for i in (low, low + 1))
+        points = np.where(way == 0, one, one + way * (other - one))  # NaN stays in the cells around it
+    return points
+
+
+def _tiles(points: np.ndarray) -> np.ndarray:
+    """The corners of each cell of a grid, shape (cells, 4, …)."""
+    tiles = np.stack([points[:-1, :-1], points[:-1, 1:], points[1:, 1:], points[1:, :-1]], axis=2)
+    return tiles.reshape(-1, *tiles.shape[2:])
+
+
+def _upright(
+    axes: Axes3D, x: np.ndarray, y: np.ndarray, norm: Normalize, view: tuple[float, float], label: str | None
+) -> None:
+    """The scale at the edge of a relief that is farthest left to the eye; none from straight above."""
+    if abs(view[0]) > STEEP:
+        return
+    right = np.array([-np.sin(np.radians(view[1])), np.cos(np.radians(view[1]))])
+    corners = np.array(list(itertools.product((x.min(), x.max()), (y.min(), y.max()))))
+    across, back = min(corners, key=lambda corner: corner / [np.ptp(x), np.ptp(y)] * _box(x, y)[:2] @ right)
+    line: dict[str, Any] = {"color": "0.4", "linewidth": 0.5, "zorder": 2}
+    axes.plot([across] * 2, [back] * 2, [0, 1], **line)
+    levels = levels_of(norm)
+    if len(levels) > UPRIGHT:  # so that numbers stand apart
+        levels = levels[:: -(-len(levels) // UPRIGHT)]
+    up = np.asarray(norm(levels))
+    foot = (np.full(len(up), across), np.full(len(up), back))
+    places = np.stack(proj_transform(*foot, up, axes.get_proj())[:2], axis=1)
+    # Marker 0 is a tick to the left.
+    marks = Line2D(*places.T, linestyle="none", marker=0, markersize=2.5, markeredgewidth=0.5, color="0.4")
+    axes.add_artist(marks)
+    if label:
+        how: dict[str, Any] = {"textcoords": "offset points", "annotation_clip": False, "va": "center", "ha": "right"}
+        for place, name in zip(places, labels_of(levels), strict=True):
+            axes.annotate(name, place, (-5, 0), fontsize=NOTE, **how)
+        middle = proj_transform(across, back, 0.5, axes.get_proj())[:2]
+        axes.annotate(label, middle, (-28, 0), rotation=90, fontsize=LEGEND, **how)
 
 
 def _floor(axes: Axes3D, x: np.ndarray, y: np.ndarray, view: tuple[float, float]) -> None:

@@ -8,7 +8,8 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
-from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, Figure, abreast, check_width
+from landscape.analysis.labels import network_label
+from landscape.drawing.style import COLORS, LEGEND, LETTER, NOTE, STYLE, Figure, abreast, check_width, looks_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
@@ -21,7 +22,7 @@ def trainings(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     Parameters
     ----------
     files : one file of kind "trainings"
-    titles : one a variant; by default the variants as they were typed
+    titles : one a variant; by default the variants in words
     width : of the figure, in inches
 
     Returns
@@ -34,13 +35,16 @@ def trainings(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     (file,) = files
     if not file.has_accuracy:
         raise BadInput(f"{file.source} has no accuracy, and figures of trainings show errors; read its losses instead")
-    names = list(titles or file.coordinates["variant"])
+    names = list(titles or map(network_label, file.coordinates["variant"]))
     if len(names) != len(file.coordinates["variant"]):
         raise BadInput(f"{len(names)} titles for {len(file.coordinates['variant'])} variants; give one each")
     deep = len(file.coordinates["depth"]) > 1
     with matplotlib.rc_context(STYLE):
-        figure = Figure((check_width(width), 2.3 if deep else 0.8 + 0.19 * len(names)), layout="constrained")
-        panels = figure.subplots(1, 2, sharey=not deep)
+        tall = 2.3 if deep else 0.8 + 0.19 * len(names)
+        longest = 0 if deep else LETTER * STYLE["ytick.labelsize"] / 72 * max(map(len, names))  # inches
+        stacked = check_width(width) - longest < (3.0 if deep else 2.4)  # a label is longer than a panel would be
+        figure = Figure((width, tall * (1.8 if stacked else 1)), layout="constrained")
+        panels = figure.subplots(*((2, 1) if stacked else (1, 2)), sharex=stacked and not deep, sharey=not deep)
         for axes, split, what in zip(panels, ("", "test_"), ("training", "test"), strict=True):
             error = np.where(file["done"], 100 * (1 - file.accuracy(split)), np.nan)  # (variant, depth, seed)
             if deep:
@@ -63,10 +67,12 @@ def trainings(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
 
 def by_depth(axes: Axes, depth: np.ndarray, error: np.ndarray, names: Sequence[str]) -> Axes:
     """Draw errors, shape (variant, depth, seed) in percent, over depth: every seed, and the mean."""
-    for values, name, color in zip(error, names, COLORS * len(names), strict=False):
+    looks = looks_of(names)
+    for values, name in zip(error, names, strict=True):
+        color, marker = looks[name].values()
         there = np.isfinite(values)  # not every network need be there at every depth
         some = there.any(axis=1)
-        axes.plot(depth[some], np.nanmean(values[some], axis=1), color=color, label=name)
+        axes.plot(depth[some], np.nanmean(values[some], axis=1), color=color, marker=marker, markersize=4, label=name)
         places = np.broadcast_to(depth[:, None], values.shape)
         axes.plot(places[there], values[there], "o", color=color, markersize=2.6, mew=0, alpha=0.6)
     axes.set(xlabel="depth (weight layers)", xticks=depth)

@@ -47,6 +47,7 @@ def main(arguments: argparse.Namespace, comm: Communicator) -> None:
         opened = playwright.chromium.launch(executable_path=browser, args=SOFTWARE)
         for page in arguments.pages:
             tab = opened.new_page(viewport={"width": width, "height": height})
+            tab.set_default_timeout(120_000)  # reliefs without a GPU, on a busy machine
             tab.goto(page.resolve().as_uri())
             tab.wait_for_timeout(1000 * arguments.wait)
             tab.screenshot(path=page.with_suffix(".png"), full_page=True)

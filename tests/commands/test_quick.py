@@ -84,7 +84,7 @@ def test_a_quick_surface_is_drawn_and_compared(quick, tmp_path):
     assert (tmp_path / "a.svg").stat().st_size > 10_000
     part = 100 * read(quick[0])["interpolated"].mean()
     (note,) = [a for a in page.planes([read(quick[0])]).legends[0].get_texts() if "interpolated" in a.get_text()]
-    assert note.get_text() == f"{part:.0f} % of the points interpolated"
+    assert note.get_text() == f"{part:.0f} % of the points are interpolated"
     said = command("compare", quick[0]).stdout
     assert "points measured" in said and "off float32" in said
 

@@ -1,6 +1,7 @@
 import dataclasses
 import os
 
+import audit
 import matplotlib
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from landscape.drawing import (
     save,
     spaces,
 )
-from landscape.drawing.surface import MISSING
+from landscape.drawing.surface import MISSING, relief_extent
 from landscape.drawing.views import averaged, slices
 from landscape.engine.table import prepare, read
 from landscape.errors import BadInput
@@ -157,13 +158,51 @@ def test_a_file_without_any_loss_can_be_drawn(draw, shape, tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 5_000
 
 
+def a_relief(loss, norm=None, **options):
+    axes = Figure((4, 4)).add_axes((0, 0, 1, 1), projection="3d")
+    relief(axes, X, Y, loss, norm or LogNorm(0.01, 2), cmap=matplotlib.colormaps["viridis"], **options)
+    axes.figure.canvas.draw()
+    return axes
+
+
 def test_a_relief_has_holes_where_nothing_is_known():
     loss = BOWL.copy()
     loss[3, 4] = np.nan
-    axes = Figure().add_subplot(projection="3d")
-    relief(axes, X, Y, loss, LogNorm(0.01, 2), cmap=matplotlib.colormaps["viridis"])
-    axes.figure.canvas.draw()
-    assert len(axes.collections[0].get_facecolor()) == 6 * 8 - 4
+    whole, holed = (len(a_relief(each).collections[0].get_facecolor()) for each in (BOWL, loss))
+    assert holed / whole == (6 * 8 - 4) / (6 * 8)
+
+
+def test_a_relief_is_lit_without_edges_between_its_cells():
+    norm = Normalize(0, 2)
+    colors = a_relief(BOWL, norm).collections[0].get_facecolor()
+    assert len(np.unique(colors.round(3), axis=0)) > 20 * BOWL.size  # not a shade for each cell
+    flat = a_relief(np.ones(BOWL.shape), norm).collections[0].get_facecolor()
+    assert np.ptp(flat, axis=0).max() < 1e-9
+
+
+@pytest.mark.parametrize("view", [(35, -55), (50, -70), (20, 30), (-20, 200), (90, 0)])
+def test_a_relief_fills_what_it_says_of_its_axes_and_no_more(view):
+    low, high = relief_extent(X, Y, view)
+    box = np.where(np.median(BOWL) < BOWL, 2.0, 0.01)  # from the floor to the top
+    rows = np.flatnonzero((pixels(a_relief(box, view=view).figure) < 250).any(axis=(1, 2)))
+    height = 1 - rows[[-1, 0]] / 400  # rows are counted from above
+    assert low - 0.08 < height[0] < low + 0.03 and high - 0.03 < height[1] < high + 0.03  # below are α and β
+
+
+@pytest.mark.parametrize("view", [(35, -55), (50, -70), (20, 30), (30, 120), (-20, 200)])
+def test_a_relief_tells_its_scale_upwards_apart_from_all_else(view):
+    axes = a_relief(BOWL, view=view, label="training loss")
+    numbers = {text.get_text(): text.get_window_extent() for text in axes.texts if text.get_text()[0].isdigit()}
+    assert list(numbers) == sorted(numbers, key=lambda name: numbers[name].y0) == sorted(numbers, key=float)
+    assert len(numbers) > 2 and "training loss" in {text.get_text() for text in axes.texts}
+    places = [text.xy[1] for text in axes.texts if text.get_text() in numbers]
+    heights = np.log10([float(name) for name in numbers])
+    assert np.corrcoef(heights, places)[0, 1] > 0.999
+    assert not list(audit.overlaps(audit.drawn(axes.figure)))
+
+
+def test_from_straight_above_a_relief_has_no_upright_axis():
+    assert {text.get_text() for text in a_relief(BOWL, view=(90, -55), label="loss").texts} == {"α", "β"}
 
 
 def test_contour_labels_keep_clear_of_each_other_and_the_rim():
@@ -184,7 +223,7 @@ def test_a_profile_shows_loss_and_error_on_two_axes(tmp_path):
     line, rim = axes.lines[:2]
     assert np.isnan(line.get_ydata()[2]) and list(rim.get_xdata()) == [X[2]]
     assert (right.lines[0].get_ydata() == 50).all()
-    assert line.get_label() == "plain-20"
+    assert line.get_label() == "plain, 20 layers"
 
 
 # The scale
@@ -202,8 +241,8 @@ def test_losses_that_would_flatten_the_rest_are_clipped_and_said_to_be(tmp_path)
     figure = planes([read(surface(tmp_path / "a.h5", loss))], vmin=1e-3, vmax=100)
     assert extension(common_norm([loss]), [loss]) != "neither"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "losses up to $10^{10}$ drawn as 100",
-        "losses down to $10^{-4}$ drawn as 0.001",
+        "losses up to $10^{10}$ are drawn as 100",
+        "losses down to $10^{-4}$ are drawn as 0.001",
     ]
 
 
@@ -269,7 +308,7 @@ def test_single_deletions_stand_left_and_deletions_of_many_right(tmp_path):
 def test_files_of_one_network_share_a_colour_and_a_legend_entry(tmp_path):
     paths, _ = make("lesions", tmp_path)
     figure = lesions([read(path) for path in paths])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["resnet-56"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ResNet-56"]
 
 
 def test_the_line_is_the_median_and_every_trial_is_a_point(tmp_path):
@@ -414,3 +453,12 @@ def fits(paths, width):
         assert place.y0 >= -1 and place.y1 <= figure.bbox.height + 1, text
         for axes in figure.axes:
             assert not axes.xaxis.label.get_text() or not place.overlaps(axes.xaxis.label.get_window_extent())
+
+
+@pytest.mark.parametrize(("most", "joined"), [(1, False), (2, True)])
+def test_no_line_is_drawn_through_two_places(most, joined, tmp_path):
+    plan = np.array([[0, 0, 0, 0], *[[1, 0, 0, 0]] * 3, *[[1, 1, 0, 0]] * 3][: 1 + 3 * most])
+    axes = by_number(
+        Figure().subplots(), read(table(tmp_path / "a.h5", BLOCKS, plan, np.linspace(0.9, 0.5, len(plan))))
+    )
+    assert any(line.get_linestyle() == "-" and len(line.get_xdata()) > 1 for line in axes.lines) == joined

@@ -225,7 +225,7 @@ def test_the_numbers_along_a_line_are_those_of_its_file(tmp_path):
 def test_networks_of_one_name_are_told_apart_by_their_files(tmp_path):
     text = line_page([surface(tmp_path / f"{name}.h5", BOWL[3]) for name in "ab"])
     names = [trace["name"] for trace in data_of(text)["panels"][0]["figure"]["data"]]
-    assert set(names) == {"resnet-56 (a)", "resnet-56 (b)"}
+    assert set(names) == {"ResNet-56 (a)", "ResNet-56 (b)"}
 
 
 def test_tables_become_one_in_which_each_set_stands_once(tmp_path):
@@ -463,6 +463,10 @@ def test_pointing_at_one_surface_tells_the_numbers_of_both(visit, tmp_path):
             assert shown == pytest.approx(loss[place], rel=1e-3)
             assert error == pytest.approx(100 * (1 - there["accuracy"][place]), abs=0.006)
             assert examples == there["examples"][place]
+            ring = page.evaluate(
+                "n => { const { x, y, z } = panels[n].data.at(-1); return [x[0], y[0], z[0]] }", "ab".index(file)
+            )
+            assert ring == pytest.approx([X[place[1]], Y[place[0]], np.log10(loss[place])], rel=1e-6)
 
 
 def test_a_line_follows_the_scale_and_tells_its_numbers(visit, tmp_path):
@@ -521,7 +525,7 @@ def test_clicked_blocks_give_the_nearest_trial_and_tell_how_it_differs(visit, tm
         titles = (f"block {number}, {name}" for number, name in enumerate(BLOCKS, 1))
         assert pressed == [name for name, out in zip(titles, chosen, strict=True) if out]
         mark = page.evaluate("plot.data.at(-1)")
-        assert mark["y"] == [pytest.approx(100 * table["error"][row])]
+        assert mark["y"] == pytest.approx(100 * table["error"][found])  # all that are as near, the first one first
         assert mark["y"][0] + mark["error_y"]["array"][0] == pytest.approx(100 * table["high"][row])
     assert 0 < exact < 12  # both happened
     page.get_by_role("button", name="reset: the whole network").click()
