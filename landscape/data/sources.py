@@ -14,6 +14,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -113,15 +114,21 @@ def _tokens_of(name: str, path: Path) -> bool:
 
 def _digits(split: str) -> Split:
     """scikit-learn's 8×8 digits; of each class, every third image is for testing."""
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = _table_of_digits()
     place = np.empty(len(labels), dtype=int)  # within the class
     for digit in range(10):
         place[labels == digit] = np.arange((labels == digit).sum())
     mine = (place % 3 == 2) == (split == "test")
     images = (pixels[mine] / 16).reshape(-1, 1, 8, 8).astype(np.float32)  # stored as 0..16
     return _checked(images, labels[mine], f"the {split} split of digits")
+
+
+@cache
+def _table_of_digits() -> tuple[np.ndarray, np.ndarray]:
+    """All pixels (1797, 64) and labels, read from scikit-learn's text file once in a process."""
+    from sklearn.datasets import load_digits
+
+    return load_digits(return_X_y=True)
 
 
 def _torchvision(name: str, root: str | Path | None, download: bool) -> Source:
