@@ -51,14 +51,14 @@ class Job(subprocess.Popen):
         super().__init__([sys.executable, "-c", JOB, *(words or [""])], **pipes, text=True, bufsize=1)
         assert self.hears() == "ready"
 
-    def told(self, out=""):
+    def tell(self, out=""):
         self.stdin.write(f"{out}\n")
 
     def hears(self):
         return self.stdout.readline().strip()
 
     def locks(self, out):
-        self.told(out)
+        self.tell(out)
         return self.hears()
 
     def __exit__(self, *error):
@@ -74,7 +74,7 @@ def left(out, **changes):
     """The marker of a job that was killed, but for some of what it says."""
     lock, _ = acquire(out, **QUICK)
     text = marker_of(out).read_text()
-    lock.release()
+    lock.tell()
     for name, value in changes.items():
         text = re.sub(f"^{name}=.*$", f"{name}={value}", text, flags=re.M)
     marker_of(out).write_text(text)
@@ -128,7 +128,7 @@ def test_of_four_jobs_at_once_exactly_one_gets_the_output(out, before, where):
             if before != "nobody":
                 left(path, **GONE, **({"host": "far"} if "host" in before else {}))
             for job in jobs:
-                job.told(path)
+                job.tell(path)
             said = [job.hears() for job in jobs]
             assert said.count("mine") == 1, said
             assert sum("is being written by" in line for line in said) == 3, said
@@ -156,7 +156,7 @@ def test_a_job_that_was_stopped_and_goes_on_sees_that_its_output_is_anothers(out
         lock, (note,) = acquire(out, **QUICK)
         assert f"was being written by process {job.pid}" in note
         job.send_signal(signal.SIGCONT)
-        job.told()
+        job.tell()
         assert f"{out} was taken over by process {os.getpid()} on host" in job.hears()
         lock.check()
 
@@ -164,7 +164,7 @@ def test_a_job_that_was_stopped_and_goes_on_sees_that_its_output_is_anothers(out
 def test_a_forked_process_neither_has_the_lock_nor_takes_it_away(out):
     lock, _ = acquire(out, **QUICK)
     if not (child := os.fork()):
-        lock.release()
+        lock.tell()
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     assert marker_of(out).exists()
@@ -196,7 +196,7 @@ def test_a_job_that_lost_its_output_writes_nothing_more_and_says_so(out):
         assert "\n" not in str(caught.value)
         assert out.read_bytes() == before
         theirs = marker_of(out).read_bytes()
-        table.lock.release()
+        table.lock.tell()
         assert marker_of(out).read_bytes() == theirs
 
 

@@ -48,10 +48,10 @@ def ordered():
 
 
 def test_a_matrix_shows_interactions_and_crosses_those_not_told_from_nothing():
-    found = matrix(file_of([0.1, -0.2, 0.01], [0.01, 0.02, 0.01]))
-    axes = by_pair(Figure().subplots(), found, Normalize(-20, 20))
+    drawn = matrix(file_of([0.1, -0.2, 0.01], [0.01, 0.02, 0.01]))
+    axes = by_pair(Figure().subplots(), drawn, Normalize(-20, 20))
     (mesh,) = [c for c in axes.collections if c.get_array() is not None]
-    np.testing.assert_allclose(mesh.get_array(), 100 * found.value)
+    np.testing.assert_allclose(mesh.get_array(), 100 * drawn.value)
     (crosses,) = axes.lines
     assert set(zip(*crosses.get_xydata().T, strict=True)) == {(2.0, 3.0), (3.0, 2.0)}
     assert len(axes.patches) == 3  # the diagonal
