@@ -74,7 +74,7 @@ def left(out, **changes):
     """The marker of a job that was killed, but for some of what it says."""
     lock, _ = acquire(out, **QUICK)
     text = marker_of(out).read_text()
-    lock.tell()
+    lock.release()
     for name, value in changes.items():
         text = re.sub(f"^{name}=.*$", f"{name}={value}", text, flags=re.M)
     marker_of(out).write_text(text)
@@ -164,7 +164,7 @@ def test_a_job_that_was_stopped_and_goes_on_sees_that_its_output_is_anothers(out
 def test_a_forked_process_neither_has_the_lock_nor_takes_it_away(out):
     lock, _ = acquire(out, **QUICK)
     if not (child := os.fork()):
-        lock.tell()
+        lock.release()
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     assert marker_of(out).exists()
@@ -196,7 +196,7 @@ def test_a_job_that_lost_its_output_writes_nothing_more_and_says_so(out):
         assert "\n" not in str(caught.value)
         assert out.read_bytes() == before
         theirs = marker_of(out).read_bytes()
-        table.lock.tell()
+        table.lock.release()
         assert marker_of(out).read_bytes() == theirs
 
 
