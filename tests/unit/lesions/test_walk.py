@@ -28,6 +28,12 @@ def network(**arguments):
     return trained_like(build("resnet", **{"depth": 20, "width": 4, "channels": 1, **arguments}))
 
 
+@pytest.fixture(scope="module")
+def fresh(data):
+    """A cache that keeps nothing, of the same network."""
+    return PrefixCache(network(), data, cross_entropy, room=0)
+
+
 def walked(it, plan, data, **options):
     """Measurements of a plan by number of trial, and how often each step ran."""
     walk = PrefixCache(it, data, cross_entropy, **options)
@@ -91,27 +97,25 @@ def test_every_kind_of_lesion_shares_its_beginnings_and_is_what_a_lesion_measure
 
 
 @pytest.mark.slow
-def test_the_corners_of_two_gates_are_the_lesions_to_the_bit(data):
+def test_the_corners_of_two_gates_are_the_lesions_to_the_bit(data, fresh):
     it, plan = network(), MOVES["gates"]
     shared, _ = walked(it, plan, data)
-    walk = PrefixCache(it, data, cross_entropy)
     for gate, measured in zip(plan["gate"][:, [2, 7]].tolist(), shared, strict=True):
         if {*gate} <= {0, 1}:
             deleted = np.zeros(9, bool)
             deleted[[2, 7]] = [g == 0 for g in gate]
-            assert measured == walk.measure(deleted)
+            assert measured == fresh.measure(deleted)
 
 
 @pytest.mark.slow
-def test_a_deletion_is_its_steps_in_a_row_to_the_bit(data):
+def test_a_deletion_is_its_steps_in_a_row_to_the_bit(data, fresh):
     it, plan = network(), PLANS["random"]
-    walk = PrefixCache(it, data, cross_entropy)
     shared, _ = walked(it, plan, data)
     for trial, measured in zip(plan, shared, strict=True):
         losses = []
         for x, targets in data:
             with torch.inference_mode():
-                for whole, without, number in walk.steps:
+                for whole, without, number in fresh.steps:
                     x = without(x) if number >= 0 and trial[number] else whole(x)
                 losses.append(cross_entropy(x, targets))
         assert measured["loss"] == torch.cat(losses).numpy().astype(np.float64).mean()
@@ -121,10 +125,9 @@ def test_a_deletion_is_its_steps_in_a_row_to_the_bit(data):
     ("kind", "room"), [*((kind, 2**31) for kind in PLANS), ("both", 25_000), ("random", 25_000), ("random", 0)]
 )
 @pytest.mark.slow
-def test_sharing_changes_no_bit(data, kind, room):
+def test_sharing_changes_no_bit(data, fresh, kind, room):
     it, plan = network(), PLANS[kind]
     shared, runs = walked(it, plan, data, room=room)
-    fresh = PrefixCache(it, data, cross_entropy, room=0)  # keeps nothing
     apart = [fresh.measure(trial) for trial in plan]
     assert shared == apart
     naive = len(plan) * EXAMPLES * 11
@@ -171,13 +174,12 @@ def test_few_activations_are_kept_at_a_time():
 
 
 @pytest.mark.slow
-def test_trials_in_any_order_and_with_gaps_are_right(data):
+def test_trials_in_any_order_and_with_gaps_are_right(data, fresh):
     """As ranks get them that share the work."""
     it, plan = network(), PLANS["pairs"]
     rows = order(plan)
     ahead = {tuple(plan[row]): again for row, again in zip(rows, branch_points(plan[rows]), strict=True)}
     walk = PrefixCache(it, data, cross_entropy)
-    fresh = PrefixCache(it, data, cross_entropy, room=0)  # keeps nothing
     for row in np.random.default_rng(0).permutation(len(plan))[:25]:
         assert walk.measure(plan[row], ahead[tuple(plan[row])]) == fresh.measure(plan[row])
 
