@@ -14,6 +14,7 @@ import math
 import mmap
 import os
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -199,9 +200,10 @@ def read_once(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[Non
 
 def forgetter(weights: Mapping[str, Tensor]) -> Callable[[], None]:
     """A function that lets the memory of weights that are mapped from a file go; read again, they come from there."""
-    starts = [tensor.data_ptr() for tensor in weights.values()]
+    starts = sorted(tensor.data_ptr() for tensor in weights.values())
     regions = _regions() if LIBC is not None else ()
-    maps = [(first, last) for first, last, _, inode in regions if inode and any(first <= s < last for s in starts)]
+    # A process has thousands of regions, and a network may have thousands of weights.
+    maps = [(first, last) for first, last, *_ in regions if bisect_left(starts, first) < bisect_left(starts, last)]
 
     def forget() -> None:
         for first, last in maps:
@@ -290,12 +292,13 @@ def _maps(files: Iterable[Path]) -> list[tuple[int, int, int, _File]]:
 
 
 def _regions() -> Iterator[tuple[int, int, int, int]]:
-    """The memory of this process: first address, last, place in the file that is mapped there, its inode or 0."""
+    """The files that are mapped into this process: first address, last, place in the file, its inode."""
     with open("/proc/self/maps") as lines:
         for line in lines:  # 7f2c0-7f2d0 rw-p 00001000 08:01 1234 /a/b
-            addresses, _, offset, _, inode, *_ = line.split()
-            first, last = (int(address, 16) for address in addresses.split("-"))
-            yield first, last, int(offset, 16), int(inode)
+            addresses, _, offset, _, inode, *_ = line.split(maxsplit=5)
+            if inode != "0":  # memory of no file
+                first, last = addresses.split("-")
+                yield int(first, 16), int(last, 16), int(offset, 16), int(inode)
 
 
 def _place(tensor: Tensor, maps: list[tuple[int, int, int, _File]]) -> _Place | None:

@@ -12,11 +12,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def resealed(path):
     """Give a results file that a test has changed a seal that fits."""
-    found = checksum.SEAL.search(path.read_bytes())
-    places = [tuple(int(n, 16) for n in place.split(b"+")) for place in found[2].split()]
+    seal = checksum.SEAL.search(path.read_bytes())
+    places = [tuple(int(n, 16) for n in place.split(b"+")) for place in seal[2].split()]
     with open(path, "r+b") as file:
-        digest = checksum._digest(file, [(found.start(1), 64), *places])
-        file.seek(found.start(1))
+        digest = checksum._digest(file, [(seal.start(1), 64), *places])
+        file.seek(seal.start(1))
         file.write(digest.encode())
 
 

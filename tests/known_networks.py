@@ -30,12 +30,6 @@ def language(kind, model="ForCausalLM", **arguments):
     return getattr(transformers, f"{kind}{'LMHeadModel' if kind == 'GPT2' else model}")(config)
 
 
-def vision(name, **arguments):
-    import torchvision
-
-    return torchvision.models.get_model(name, **arguments)
-
-
 def timm(name, **arguments):
     import timm as package
 
@@ -105,7 +99,7 @@ KNOWN = {
         "layers.0.blocks.0",
     ),
     "ResNet": (lambda: _resnet(), IMAGES, "layer1.0"),
-    "EfficientNet": (lambda: vision("efficientnet_b0", num_classes=5), IMAGES, "features.2.1"),
+    "EfficientNet": (lambda: _efficientnet(), IMAGES, "features.2.1"),
     "DenseNet": (lambda: _densenet(), IMAGES, "features.denseblock1"),
 }
 # Where branches end in what is not known, or not wanted whole.
@@ -133,13 +127,21 @@ def _resnet():
     return network
 
 
+def _efficientnet():
+    """The first of each stage changes the shape, as in B0, whose other blocks add to a stream."""
+    from torchvision.models.efficientnet import EfficientNet, MBConvConfig
+
+    stages = [MBConvConfig(1, 3, 1, 16, 8, 1), MBConvConfig(4, 3, 2, 8, 16, 2), MBConvConfig(4, 5, 2, 16, 24, 3)]
+    return EfficientNet(stages, dropout=0.2, num_classes=5, last_channel=24)
+
+
 def _densenet():
     from torchvision.models import DenseNet
 
     return DenseNet(growth_rate=4, block_config=(2, 1), num_init_features=8, bn_size=2, num_classes=5)
 
 
-def known(name):
+def known_network(name):
     """A network whose scales and statistics are at random too; inputs, targets and what describes its blocks."""
     make, inputs, _ = KNOWN[name]
     torch.manual_seed(0)

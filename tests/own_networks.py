@@ -39,7 +39,7 @@ class Pair(Net):
     def forward(self, x):
         return super().forward(x), x
 
-class Odd(Net):
+class Unusual(Net):
     def forward(self, x):
         return "odd"
 
@@ -126,7 +126,7 @@ def wrong(folder):
         "other weights": ([*own, *digits, "--argument", "hidden=9"], "the weights are not those of Net (size mismatch"),
         "mean loss": ([*own, *digits, "--loss", "mine:mean"], "gives a tensor of shape () for 2 examples"),
         "odd loss": ([*own, *digits, "--loss", "mine:pair"], "gives a tuple for 2 examples"),
-        "odd network": (["--network", "mine:Odd", *digits], "the network gives a str; choose a tensor in it"),
+        "odd network": (["--network", "mine:Unusual", *digits], "the network gives a str; choose a tensor in it"),
         "odd choice": (["--network", "mine:Pair", *digits, "--outputs", "scores"], "there is no 'scores' in what the"),
         "few outputs": (["--network", "mine:Few", *digits], "Few has 5 outputs, digits 10 classes"),
         "other images": ([*own, "--data", folder / "images.npz"], "does not take inputs of shape (3, 32, 32)"),

@@ -16,7 +16,7 @@ from landscape.networks import build
 __all__ = ["checkpoint", "dense", "digits", "network", "snapshots", "with_digits"]
 
 
-def digits(examples=60):
+def digits(examples=30):
     """Standardised, as commands have them."""
     return load("digits", "train", examples=examples, standardize=True)
 
@@ -46,7 +46,7 @@ def snapshots(seed=0, width=1, steps=40, every=10):
             yield made.eval()
 
 
-def with_digits(network, examples=60, **how):
+def with_digits(network, examples=30, **how):
     """An evaluator whose numbers are those of a command with ``--examples``."""
     data = digits(examples)
     return Evaluator(network, batches(data, examples), **how)
@@ -62,7 +62,7 @@ def checkpoint(network, path, width=1, epoch=0):
     return path
 
 
-def dense(network, examples=60, which=lambda name, p: p.ndim >= 2):
+def dense(network, examples=30, which=lambda name, p: p.ndim >= 2):
     """The Hessian of the mean loss, by torch.func in float64, and the names of the parameters that it is of."""
     data, weights = digits(examples), {name: p.detach().double() for name, p in network.named_parameters()}
     statistics = {name: b.double() if b.is_floating_point() else b for name, b in network.named_buffers()}

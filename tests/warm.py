@@ -171,11 +171,11 @@ class Warm:
                     status = int(connection.recv(100))
                 except TimeoutError:
                     raise subprocess.TimeoutExpired(arguments, timeout) from None
-            told = []
+            said = []
             for file in (out, err):
                 file.seek(0)
-                told.append(file.read().decode())
-        return subprocess.CompletedProcess(arguments, status, *told)
+                said.append(file.read().decode())
+        return subprocess.CompletedProcess(arguments, status, *said)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -114,7 +115,7 @@ def _tokens_of(name: str, path: Path) -> bool:
 
 def _digits(split: str) -> Split:
     """scikit-learn's 8×8 digits; of each class, every third image is for testing."""
-    pixels, labels = _digits_of_sklearn()
+    pixels, labels = _table_of_digits()
     place = np.empty(len(labels), dtype=int)  # within the class
     for digit in range(10):
         place[labels == digit] = np.arange((labels == digit).sum())
@@ -123,8 +124,12 @@ def _digits(split: str) -> Split:
     return _checked(images, labels[mine], f"the {split} split of digits")
 
 
-def _digits_of_sklearn() -> tuple[np.ndarray, np.ndarray]:
-    """Pixels and labels as its `load_digits` has them, from its file: importing it takes longer than most commands."""
+@cache
+def _table_of_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (1797, 64) and labels as scikit-learn's `load_digits` has them, read once in a process.
+
+    From its file: importing scikit-learn takes longer than most commands.
+    """
     installed = find_spec("sklearn")
     for folder in (installed and installed.submodule_search_locations) or ():
         if (path := Path(folder) / "datasets" / "data" / "digits.csv.gz").is_file():

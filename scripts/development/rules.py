@@ -28,7 +28,7 @@ curvature commands
 """
 NO_TORCH = ("engine", "linalg", "analysis", "drawing")
 
-# What names were once, and are no more.
+# What names were once, and are no more, in tests neither.
 OLD = {
     "told": "what is told: metadata, lines, a label",
     "found": "the thing itself",
@@ -42,10 +42,10 @@ OLD = {
 }
 
 
-def modules() -> Iterator[tuple[Path, ast.Module]]:
-    """Every module of both packages, parsed."""
-    for wing in WINGS:
-        for path in sorted((ROOT / wing).rglob("*.py")):
+def modules(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
+    """Every module in these folders, parsed."""
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
             yield path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))
 
 
@@ -81,7 +81,7 @@ def bound(tree: ast.Module) -> Iterator[tuple[int, str]]:
 def complaints() -> Iterator[str]:
     """What is wrong, a line each."""
     floor = {room: number for number, rooms in enumerate(FLOORS.strip().split("\n")) for room in rooms.split()}
-    for path, tree in modules():
+    for path, tree in modules(*WINGS):
         wing, room = path.parts[0], path.with_suffix("").parts[1]
         if wing == "landscape" and room not in floor and room != "__init__":
             yield f"{path}: {room} has no floor; give it one in {Path(__file__).name}"
@@ -98,12 +98,13 @@ def complaints() -> Iterator[str]:
                 yield f"{path}:{line}: {room} knows no torch"
             if wing == package == "landscape" and room != other and floor.get(other, 0) >= max(1, floor.get(room, 0)):
                 yield f"{path}:{line}: {room} imports {other}, which is not on a floor below"
-        for line, name in bound(tree):
-            if name in OLD:
-                yield f"{path}:{line}: {name} is an old word; say {OLD[name]}"
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print" and room != "commands":
                 yield f"{path}:{node.lineno}: prints; libraries log, see landscape/log.py"
+    for path, tree in modules(*WINGS, "tests"):
+        for line, name in bound(tree):
+            if name in OLD:
+                yield f"{path}:{line}: {name} is an old word; say {OLD[name]}"
 
 
 def _at_once(tree: ast.Module, line: int) -> bool:

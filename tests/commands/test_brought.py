@@ -62,42 +62,42 @@ def test_a_line_is_that_of_plain_pytorch_by_command_and_by_call(brought, case):
     network, batches = made(name, data)
     how = ("--network", f"brought:{name}", "--data", f"brought:{data}", "--split", "test")
     command("surface", "a.pt", "a.h5", *how, "--x", -1, 1, 3, "--quiet", *options, cwd=brought)
-    found = read("a.h5")
+    results = read("a.h5")
     torch.backends.mha.set_fastpath_enabled(False)
     expected = line(network, batches, loss, np.linspace(-1, 1, 3))
-    np.testing.assert_allclose(found["loss"], expected, rtol=1e-6)
+    np.testing.assert_allclose(results["loss"], expected, rtol=1e-6)
     # At the network itself there is no direction, and no rounding of one.
     network.eval()
-    np.testing.assert_allclose(found["loss"][1], mean(network, batches, loss), rtol=1e-6)
+    np.testing.assert_allclose(results["loss"][1], mean(network, batches, loss), rtol=1e-6)
     if accuracy is None and case != "tokens, a loss of one's own":
-        assert "accuracy" not in found.variables
+        assert "accuracy" not in results.variables
     elif accuracy is not None:
-        np.testing.assert_allclose(found["accuracy"][1], mean(network, batches, lambda o, y: accuracy(o, y).double()))
+        np.testing.assert_allclose(results["accuracy"][1], mean(network, batches, lambda o, y: accuracy(o, y).double()))
     given = dict(zip((o.removeprefix("--") for o in options[::2]), options[1::2], strict=True))
     if "outputs" in given:
         given["outputs"] = int(given["outputs"])
     called = surface(network, batches, "b.h5", x=(-1, 1, 3), quiet=True, **given)
-    np.testing.assert_allclose(called["loss"], found["loss"], rtol=1e-6)
+    np.testing.assert_allclose(called["loss"], results["loss"], rtol=1e-6)
 
 
 def test_deletions_of_a_language_model_are_those_of_hooks(brought):
     network, batches = made("language", "tokens")
     how = ("--network", "brought:language", "--data", "brought:tokens", "--delete", 1, "--quiet")
     command("lesion", "a.pt", "a.h5", *how, cwd=brought)
-    found = read("a.h5")
+    results = read("a.h5")
     torch.backends.mha.set_fastpath_enabled(False)
-    row = {tuple(np.flatnonzero(deleted)): i for i, deleted in enumerate(found["deleted"])}
+    row = {tuple(np.flatnonzero(deleted)): i for i, deleted in enumerate(results["deleted"])}
     ends = [end for layer in network.layers.layers for end in (layer.dropout1, layer.dropout2)]
     for number, end in enumerate(ends):
         handle = end.register_forward_hook(lambda module, args, out: torch.zeros_like(out))
-        np.testing.assert_allclose(found["loss"][row[number,]], mean(network, batches, of_tokens), rtol=1e-6)
-        np.testing.assert_allclose(found["accuracy"][row[number,]], mean(network, batches, right_tokens), rtol=1e-6)
+        np.testing.assert_allclose(results["loss"][row[number,]], mean(network, batches, of_tokens), rtol=1e-6)
+        np.testing.assert_allclose(results["accuracy"][row[number,]], mean(network, batches, right_tokens), rtol=1e-6)
         with torch.no_grad():
             each = right_tokens(network(batches[0][0]), batches[0][1])
-        np.testing.assert_allclose(found["accuracy_se"][row[number,]], each.std() / len(each) ** 0.5, rtol=1e-5)
+        np.testing.assert_allclose(results["accuracy_se"][row[number,]], each.std() / len(each) ** 0.5, rtol=1e-5)
         handle.remove()
-    ends = (100 * (1 - found["accuracy"] + sign * 1.959964 * found["accuracy_se"]) for sign in (-1, 1))
-    np.testing.assert_allclose(interval(found), np.clip([*ends], 0, 100), rtol=1e-6)  # in percent, of the error
+    ends = (100 * (1 - results["accuracy"] + sign * 1.959964 * results["accuracy_se"]) for sign in (-1, 1))
+    np.testing.assert_allclose(interval(results), np.clip([*ends], 0, 100), rtol=1e-6)  # in percent, of the error
 
 
 REFUSED = {

@@ -53,11 +53,11 @@ def checked(*typed):
 
 
 def test_a_file_that_is_whole_ends_with_status_0(path, trained):
-    told = f"{path} is whole: 12 rows of kind surface, each as it was written\n"
-    assert checked(path) == (0, told, "")
-    assert checked(path, "--checkpoint", trained / "resnet.pt") == (0, told, "")
+    said = f"{path} is whole: 12 rows of kind surface, each as it was written\n"
+    assert checked(path) == (0, said, "")
+    assert checked(path, "--checkpoint", trained / "resnet.pt") == (0, said, "")
     before = path.read_bytes()
-    assert checked(path, "--repair") == (0, told, "")
+    assert checked(path, "--repair") == (0, said, "")
     assert path.read_bytes() == before
 
 
@@ -176,8 +176,8 @@ def results(tmp_path, **changes):
     ],
 )
 def test_only_what_cannot_be_is_a_flaw(tmp_path, changes, said):
-    found = load(results(tmp_path, **changes))
-    assert [*flaws(found, damaged(found))] == said
+    loaded = load(results(tmp_path, **changes))
+    assert [*flaws(loaded, damaged(loaded))] == said
 
 
 @pytest.mark.parametrize("loss", [np.nan, np.inf, -np.inf])
@@ -192,8 +192,8 @@ def test_a_file_that_does_not_say_where_it_comes_from_is_not_whole(tmp_path):
     path = shutil.copy(ROOT / "tests" / "archive" / "surface.h5", tmp_path / "a.h5")
     with h5py.File(path, "r+") as file:
         del file.attrs["seed"], file.attrs["data_digest"]
-    told = f"{path}: it does not say where it comes from: the attributes seed, data_digest are missing\n"
-    assert checked(path) == (1, told, "")
+    said = f"{path}: it does not say where it comes from: the attributes seed, data_digest are missing\n"
+    assert checked(path) == (1, said, "")
 
 
 def test_help_says_what_each_status_means():

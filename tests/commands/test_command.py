@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from files import ROOT
-from processes import ENVIRONMENT
+from processes import ENVIRONMENT, WARM
 
 SCRIPT = """
 import os, signal, sys
@@ -33,9 +33,13 @@ run(main, parser)
 
 
 def ended(folder, number, swallowed):
-    (folder / "measure.py").write_text(SCRIPT)
-    call = [sys.executable, folder / "measure.py", str(int(number)), str(swallowed)]
-    return subprocess.run(call, capture_output=True, text=True, env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)})
+    return run(folder, SCRIPT, str(int(number)), str(swallowed))
+
+
+def run(folder, script, *words):
+    """The finished process of a script, a fork of one that has torch imported."""
+    (folder / "measure.py").write_text(script)
+    return WARM.run([str(folder / "measure.py"), *words], str(folder), {**os.environ, **ENVIRONMENT}, timeout=300)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -64,8 +68,7 @@ run(main, Parser(prog="talk.py", description="talks " * 2000))
 """
 
 
-@pytest.mark.parametrize("words", [[], ["--help"]])
-@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize(("words", "both"), [([], False), ([], True), (["--help"], False)])
 def test_a_command_whose_output_nobody_reads_ends_without_a_word(tmp_path, words, both):
     (tmp_path / "talk.py").write_text(TALKS)
     reader, writer = os.pipe()
@@ -80,8 +83,5 @@ def test_a_command_whose_output_nobody_reads_ends_without_a_word(tmp_path, words
 
 
 def test_what_another_pipe_breaks_is_a_bug(tmp_path):
-    (tmp_path / "measure.py").write_text(SCRIPT.replace('TypeError("a bug")', 'BrokenPipeError("elsewhere")'))
-    call = [sys.executable, tmp_path / "measure.py", "0", "False"]
-    environment = {**ENVIRONMENT, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(call, capture_output=True, text=True, env=environment)
+    done = run(tmp_path, SCRIPT.replace('TypeError("a bug")', 'BrokenPipeError("elsewhere")'), "0", "False")
     assert done.returncode == 1 and "BrokenPipeError: elsewhere" in done.stderr

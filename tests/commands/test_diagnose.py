@@ -16,7 +16,7 @@ def surface(trained, tmp_path_factory):
     return out
 
 
-def told(trained, out, *how, **options):
+def findings(trained, out, *how, **options):
     """Findings by what they are about."""
     lines = command("surface", trained / "resnet.pt", out, *how, "--diagnose", **options).stdout.splitlines()
     return dict(line.split(":", 1) for line in lines)
@@ -24,7 +24,7 @@ def told(trained, out, *how, **options):
 
 def test_a_surface_that_is_as_it_should_be(trained, surface):
     before = surface.read_bytes()
-    said = told(trained, surface, *HOW)
+    said = findings(trained, surface, *HOW)
     assert "is the checkpoint's" in said["centre"] and "at the end of training" in said["centre"]
     assert "nearly orthogonal" in said["directions"]
     assert "all losses finite" in said["points"]
@@ -34,21 +34,21 @@ def test_a_surface_that_is_as_it_should_be(trained, surface):
 
 @pytest.mark.mpi
 def test_ranks_say_it_once(trained, surface):
-    assert told(trained, surface, *HOW, ranks=2).keys() == told(trained, surface, *HOW).keys()
+    assert findings(trained, surface, *HOW, ranks=2).keys() == findings(trained, surface, *HOW).keys()
 
 
 def test_another_command_than_the_files_is_told(trained, surface):
-    said = told(trained, surface, *HOW, "--seed", 1)
+    said = findings(trained, surface, *HOW, "--seed", 1)
     assert list(said) == ["settings"] and "seed is 0 in the file, 1 in this command" in said["settings"]
 
 
 def test_overflow_narrow_and_missed_centres_are_told(trained, tmp_path):
     far = ("--x", -1e38, 1e38, 3, "--examples", 300, "--quiet")
     command("surface", trained / "resnet.pt", tmp_path / "far.h5", *far)
-    assert "2 losses are not finite" in told(trained, tmp_path / "far.h5", *far)["points"]
+    assert "2 losses are not finite" in findings(trained, tmp_path / "far.h5", *far)["points"]
     near = ("--x", -1e-4, 1e-4, 4, "--examples", 300, "--quiet")
     command("surface", trained / "resnet.pt", tmp_path / "near.h5", *near)
-    said = told(trained, tmp_path / "near.h5", *near)
+    said = findings(trained, tmp_path / "near.h5", *near)
     assert "an odd number of points" in said["centre"]
     assert "the window is narrow" in said["range"]
 
@@ -66,7 +66,7 @@ def test_interpolated_points_are_measured(trained, tmp_path):
     results = read(out)
     places = np.argwhere(results["interpolated"])
     assert len(places)
-    said = told(trained, out, *how)["interpolation"]
+    said = findings(trained, out, *how)["interpolation"]
     assert f"of {min(50, len(places))} interpolated points" in said and "the 30 % that were asked" in said
     full = tmp_path / "b.h5"
     command("surface", trained / "resnet.pt", full, *how[:-2])

@@ -17,8 +17,8 @@ def command(*arguments):
 def test_an_unfinished_file_is_drawn_and_the_rest_counted(tmp_path):
     done = np.arange(63).reshape(7, 9) >= 12
     path = surface(tmp_path / "a.h5", BOWL, done=done)
-    told = command(tmp_path / "a.pdf", path, "--width", 4, "--vmax", 5, "--view", 50, -30, "--titles", "mine")
-    assert told.returncode == 0 and told.stderr == f"{path}: 12 of 63 points are not measured yet\n"
+    said = command(tmp_path / "a.pdf", path, "--width", 4, "--vmax", 5, "--view", 50, -30, "--titles", "mine")
+    assert said.returncode == 0 and said.stderr == f"{path}: 12 of 63 points are not measured yet\n"
     assert (tmp_path / "a.pdf").exists()
 
 
@@ -38,9 +38,9 @@ def test_bad_input_is_one_line_and_status_2(arguments, words, tmp_path):
     surface(tmp_path / "line.h5", BOWL[3])
     singles(tmp_path / "b.h5")
     names = [tmp_path / a if "." in a else a for a in arguments]
-    told = command(*names)
-    assert told.returncode == 2 and told.stderr.count("\n") == 1
-    assert words in told.stderr and not list(tmp_path.glob("*.pdf"))
+    said = command(*names)
+    assert said.returncode == 2 and said.stderr.count("\n") == 1
+    assert words in said.stderr and not list(tmp_path.glob("*.pdf"))
 
 
 def test_size_pixels_and_parts_are_as_asked_for(tmp_path):
@@ -54,12 +54,12 @@ def test_size_pixels_and_parts_are_as_asked_for(tmp_path):
         (("--width", "nature"), "--width"),
         (("--only", "x"), "--only"),
     ):
-        told = command(tmp_path / "b.png", tmp_path / "a.h5", *how)
-        assert told.returncode == 2 and words in told.stderr and not (tmp_path / "b.png").exists()
+        said = command(tmp_path / "b.png", tmp_path / "a.h5", *how)
+        assert said.returncode == 2 and words in said.stderr and not (tmp_path / "b.png").exists()
 
 
 def test_surfaces_over_other_dimensions_are_refused(tmp_path):
     axes = {"time": X, "y": Y, "x": X}
     prepare(tmp_path / "a.h5", np.zeros((9 * 7 * 9, 3)), kind="surface", dims=tuple(axes), coordinates=axes)
-    told = command(tmp_path / "a.png", tmp_path / "a.h5")
-    assert told.returncode == 2 and "drawn over (x), (repeat, x), (y, x)" in told.stderr
+    said = command(tmp_path / "a.png", tmp_path / "a.h5")
+    assert said.returncode == 2 and "drawn over (x), (repeat, x), (y, x)" in said.stderr

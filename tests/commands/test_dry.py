@@ -8,10 +8,10 @@ GRID = ("--x", -1, 1, 5, "--y", -1, 1, 3, "--examples", 50)
 
 @pytest.mark.mpi
 def test_a_dry_run_on_two_ranks_tells_rows_time_memory_and_file(trained, tmp_path):
-    told = command("surface", trained / "resnet.pt", tmp_path / "a.h5", *GRID, "--dry-run", "-v", ranks=2).stdout
+    said = command("surface", trained / "resnet.pt", tmp_path / "a.h5", *GRID, "--dry-run", "-v", ranks=2).stdout
     for part in ("15 points, 0 of them measured already", "15 points on 2 ranks: about", "rank 1 of 2: ", "2 ranks)"):
-        assert part in told
-    assert "seed: 0\n" in told and "nothing was written" in told and not any(tmp_path.iterdir())
+        assert part in said
+    assert "seed: 0\n" in said and "nothing was written" in said and not any(tmp_path.iterdir())
 
 
 @pytest.mark.mpi
@@ -56,5 +56,5 @@ def run(tmp_path_factory):
 def test_no_command_writes_in_a_dry_run(run, tmp_path, script, more):
     more = [run / "snapshots" if word == "PLAIN" else word for word in more]
     before = sorted(run.rglob("*"))
-    told = command(script, run / "net.pt", run / "a.h5", *more, "--examples", 40, "--dry-run", cwd=tmp_path).stdout
-    assert "nothing was written" in told and sorted(run.rglob("*")) == before and not any(tmp_path.iterdir())
+    said = command(script, run / "net.pt", run / "a.h5", *more, "--examples", 40, "--dry-run", cwd=tmp_path).stdout
+    assert "nothing was written" in said and sorted(run.rglob("*")) == before and not any(tmp_path.iterdir())

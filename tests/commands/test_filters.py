@@ -111,9 +111,9 @@ def test_a_surface_of_chosen_parameters_is_that_of_plain_pytorch(trained, tmp_pa
     network, data = reference(trained / "resnet.pt")
     command("surface", trained / "resnet.pt", tmp_path / "a.h5", "--x", -1, 1, 3, "--parameters", *CHOICE, *FEW)
     direction = drawn(network, still=[name for name, _ in network.named_parameters() if not chosen(name)])
-    found = read(tmp_path / "a.h5")
-    np.testing.assert_allclose(found["loss"], by_hand(network, data, direction, [-1, 0, 1]), rtol=1e-5)
-    assert found.attributes["chosen_parameters"] == " ".join(sorted(CHOICE))
+    results = read(tmp_path / "a.h5")
+    np.testing.assert_allclose(results["loss"], by_hand(network, data, direction, [-1, 0, 1]), rtol=1e-5)
+    assert results.attributes["chosen_parameters"] == " ".join(sorted(CHOICE))
 
 
 def test_a_hessian_of_chosen_parameters_is_the_block_of_the_dense_one(trained, tmp_path):
@@ -130,9 +130,9 @@ def test_a_hessian_of_chosen_parameters_is_the_block_of_the_dense_one(trained, t
     dense = torch.func.hessian(loss)(torch.cat([weights[name].flatten() for name in names]))
     call = (trained / "resnet.pt", tmp_path / "a.h5", "--top", 3, "--all-parameters", "--precision", 1e-4)
     command("curvature", *call, "--parameters", "head.*", *FEW)
-    found = read(tmp_path / "a.h5")
-    np.testing.assert_allclose(found["eigenvalue"], torch.linalg.eigvalsh(dense).flip(0)[:3], rtol=1e-3)
-    assert found.attributes["parameters"] == len(dense) and found.attributes["chosen_parameters"] == "head.*"
+    results = read(tmp_path / "a.h5")
+    np.testing.assert_allclose(results["eigenvalue"], torch.linalg.eigvalsh(dense).flip(0)[:3], rtol=1e-3)
+    assert results.attributes["parameters"] == len(dense) and results.attributes["chosen_parameters"] == "head.*"
     done = command("curvature", *call, *FEW, check=False)
     assert done.returncode == 2 and "holds another measurement" in done.stderr
 
@@ -141,7 +141,7 @@ def test_balls_of_chosen_parameters_leave_the_others(trained, tmp_path):
     network, data = reference(trained / "resnet.pt")
     call = (trained / "resnet.pt", tmp_path / "a.h5", "--rho", 0.1, "--trials", 2, "--steps", 2)
     command("sharpness", *call, "--parameters", *CHOICE, *FEW)
-    found = read(tmp_path / "a.h5")
+    results = read(tmp_path / "a.h5")
     names = [name for name, p in network.named_parameters() if chosen(name) and p.ndim > 1]
     origin = torch.cat([p.detach().double().flatten() for n, p in network.named_parameters() if n in names])
     for trial in range(2):
@@ -153,7 +153,7 @@ def test_balls_of_chosen_parameters_leave_the_others(trained, tmp_path):
         direction = {n: parts[n].view(p.shape).float() if n in names else torch.zeros_like(p)
                      for n, p in network.named_parameters()}  # fmt: skip
         at, there = by_hand(network, data, direction, [0, 1])
-        assert found["rise"][0, 0, trial] == pytest.approx(there - at, rel=1e-3)
+        assert results["rise"][0, 0, trial] == pytest.approx(there - at, rel=1e-3)
 
 
 def test_a_path_of_chosen_parameters_is_as_long_as_theirs(trained, tmp_path):

@@ -87,9 +87,9 @@ def measured(elsewhere, out, weights, *options, check=True):
 def test_a_network_trained_elsewhere_has_its_loss_by_command_and_by_call(elsewhere, tmp_path, source, split):
     loss, accuracy = truth(elsewhere, source, source, split)
     done = measured(elsewhere, tmp_path / "a.h5", source, "--data", f"elsewhere:{source}", "--split", split)
-    found = read(tmp_path / "a.h5")
-    assert found["loss"] == pytest.approx(loss, rel=1e-6) and found["accuracy"] == pytest.approx(accuracy, rel=1e-6)
-    assert found.attributes["inputs"] == "as they are"
+    results = read(tmp_path / "a.h5")
+    assert results["loss"] == pytest.approx(loss, rel=1e-6) and results["accuracy"] == pytest.approx(accuracy, rel=1e-6)
+    assert results.attributes["inputs"] == "as they are"
     assert f"inputs of elsewhere:{source}: as they are" in done.stdout
     folder, module = elsewhere
     network = module.network()
@@ -108,9 +108,9 @@ def test_the_same_arrays_in_a_file_are_the_same_numbers(elsewhere, tmp_path, sou
         arrays[f"{split}_inputs"], arrays[f"{split}_targets"] = getattr(module, source)(split)
     np.savez(tmp_path / "arrays.npz", **arrays)
     measured(elsewhere, tmp_path / "a.h5", source, "--data", tmp_path / "arrays.npz", "--split", "both")
-    found = read(tmp_path / "a.h5")
-    assert found["loss"] == pytest.approx(truth(elsewhere, source, source, "train")[0], rel=1e-6)
-    assert found["test_loss"] == pytest.approx(truth(elsewhere, source, source, "test")[0], rel=1e-6)
+    results = read(tmp_path / "a.h5")
+    assert results["loss"] == pytest.approx(truth(elsewhere, source, source, "train")[0], rel=1e-6)
+    assert results["test_loss"] == pytest.approx(truth(elsewhere, source, source, "test")[0], rel=1e-6)
 
 
 @pytest.mark.parametrize("how", [("--mean", 0.1307, "--std", 0.3081), ("--mean", "mnist")])
@@ -180,9 +180,9 @@ def test_inputs_treated_otherwise_are_another_measurement(elsewhere, tmp_path):
 
 def test_the_same_inputs_by_another_way_are_the_same_measurement(elsewhere, tmp_path):
     name = "elsewhere:data"
-    found = datasets.load(name, "test", standardize=True)
+    loaded = datasets.load(name, "test", standardize=True)
     measured(elsewhere, tmp_path / "a.h5", "data", "--data", name, "--split", "test", "--standardize")
-    same = ("--mean", *found.mean, "--std", *found.std)
+    same = ("--mean", *loaded.mean, "--std", *loaded.std)
     done = measured(elsewhere, tmp_path / "a.h5", "data", "--data", name, "--split", "test", *same)
     assert "complete already" in done.stdout
 

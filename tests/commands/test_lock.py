@@ -51,14 +51,14 @@ class Job(subprocess.Popen):
         super().__init__([sys.executable, "-c", JOB, *(words or [""])], **pipes, text=True, bufsize=1)
         assert self.hears() == "ready"
 
-    def told(self, out=""):
+    def tell(self, out=""):
         self.stdin.write(f"{out}\n")
 
     def hears(self):
         return self.stdout.readline().strip()
 
     def locks(self, out):
-        self.told(out)
+        self.tell(out)
         return self.hears()
 
     def __exit__(self, *error):
@@ -128,7 +128,7 @@ def test_of_four_jobs_at_once_exactly_one_gets_the_output(out, before, where):
             if before != "nobody":
                 left(path, **GONE, **({"host": "far"} if "host" in before else {}))
             for job in jobs:
-                job.told(path)
+                job.tell(path)
             said = [job.hears() for job in jobs]
             assert said.count("mine") == 1, said
             assert sum("is being written by" in line for line in said) == 3, said
@@ -156,7 +156,7 @@ def test_a_job_that_was_stopped_and_goes_on_sees_that_its_output_is_anothers(out
         lock, (note,) = acquire(out, **QUICK)
         assert f"was being written by process {job.pid}" in note
         job.send_signal(signal.SIGCONT)
-        job.told()
+        job.tell()
         assert f"{out} was taken over by process {os.getpid()} on host" in job.hears()
         lock.check()
 

@@ -24,9 +24,9 @@ def test_a_page_longer_than_the_window_is_taken_whole(tmp_path):
     if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
         pytest.skip("no Chromium is installed")
     (tmp_path / "a.html").write_text(PAGE.replace("style='", "style='margin: 0; height: 500px; "))
-    told = command("development/photograph", tmp_path / "a.html", "--size", 320, 200, "--wait", 0.1).stdout
+    said = command("development/photograph", tmp_path / "a.html", "--size", 320, 200, "--wait", 0.1).stdout
     with Image.open(tmp_path / "a.png") as image:
-        assert image.size == (320, 500) and "320 × 500 pixels" in told
+        assert image.size == (320, 500) and "320 × 500 pixels" in said
 
 
 def test_what_is_no_page_is_refused_in_one_line(tmp_path):

@@ -53,5 +53,5 @@ def test_any_loss_is_kept_gone_on_with_drawn_and_counted(folder, loss, value):
     assert ("6 values of loss are not finite" in said) == (not np.isfinite(value))
     command("figure", f"{loss}.png", f"{loss}.h5", cwd=folder)
     table = command("compare", f"{loss}.h5", cwd=folder).stdout
-    (told,) = (line for line in table.splitlines() if line.startswith("points not finite"))
-    assert told.split()[-1] == ("0" if np.isfinite(value) else "100" if "%" in told else "6"), told
+    (text,) = (line for line in table.splitlines() if line.startswith("points not finite"))
+    assert text.split()[-1] == ("0" if np.isfinite(value) else "100" if "%" in text else "6"), text

@@ -117,11 +117,11 @@ def test_a_plane_takes_four_copies_of_the_weights(tmp_path):
         network = build("resnet", depth=20, width=width, channels=1)
         torch.save(network.state_dict(), tmp_path / "a.pt")
         sizes.append(4 * sum(p.numel() for p in network.parameters()))
-        told = ("--network", "resnet", "--argument", "depth=20", f"width={width}", "--data", "digits")
+        text = ("--network", "resnet", "--argument", "depth=20", f"width={width}", "--data", "digits")
         grid = ("--examples", 20, "--x", -1, 1, 2, "--y", -1, 1, 2, "--quiet")
         call = [sys.executable, tmp_path / "peak.py", ROOT / "scripts/surface.py", tmp_path / "a.pt"]
         environment = {**os.environ, **ENVIRONMENT}
-        call = [*map(str, [*call, tmp_path / f"{width}.h5", *told, *grid])]
+        call = [*map(str, [*call, tmp_path / f"{width}.h5", *text, *grid])]
         said = subprocess.run(call, capture_output=True, text=True, env=environment, check=True).stdout
         peaks.append(int(said.split()[-1]))
     assert sizes[1] > 4 * 24e6

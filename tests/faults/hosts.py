@@ -62,12 +62,12 @@ class Host:
 
     def processes(self) -> dict[int, str]:
         """What was started here, by process number: the command lines."""
-        found = {}
+        lines = {}
         for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
             with contextlib.suppress(OSError):
                 if self.network(pid) == self.own:
-                    found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-        return {pid: line for pid, line in found.items() if line and "--serve" not in line}
+                    lines[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return {pid: line for pid, line in lines.items() if line and "--serve" not in line}
 
     def kill(self) -> None:
         for pid in self.processes():

@@ -132,17 +132,17 @@ class Job:
 
     def family(self) -> list[int]:
         """The process and all that it has started."""
-        found = [self.process.pid]
-        for pid in found:
+        each = [self.process.pid]
+        for pid in each:
             with contextlib.suppress(OSError):
                 for thread in Path(f"/proc/{pid}/task").iterdir():
-                    found += map(int, (thread / "children").read_text().split())
-        return found + [fork for pid in found if (fork := fork_of(pid))]
+                    each += map(int, (thread / "children").read_text().split())
+        return each + [fork for pid in each if (fork := fork_of(pid))]
 
     def members(self) -> list[int]:
         """The processes that measure, rank 0 first."""
-        found = sorted(pid for pid in self.family() if name_of(pid).startswith("python"))
-        return [fork_of(pid) or pid for pid in found if pid not in map(fork_of, found)]
+        pids = sorted(pid for pid in self.family() if name_of(pid).startswith("python"))
+        return [fork_of(pid) or pid for pid in pids if pid not in map(fork_of, pids)]
 
     @staticmethod
     def kill(victims: list[int], number: int = signal.SIGKILL) -> None:
@@ -151,13 +151,13 @@ class Job:
 
     def noted(self) -> dict[str, float]:
         """What was measured, and when at first; "begun" if anything was to be."""
-        found: dict[str, float] = {}
+        first: dict[str, float] = {}
         for path in sorted(self.notes.iterdir()):
             if path.suffix == ".txt":
                 for line in path.read_text().splitlines():
                     when, what = line.split()
-                    found.setdefault(what, float(when))
-        return found
+                    first.setdefault(what, float(when))
+        return first
 
 
 @contextlib.contextmanager

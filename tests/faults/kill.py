@@ -102,7 +102,7 @@ def one_file(folder, name, rows, whole, ways, left, draw, say) -> None:
         if took > GRACE:
             wrong.append(f"it did not end in {GRACE:g} s")
         if way.startswith("SIG") and begun:
-            wrong += told(job, signal.Signals[way])
+            wrong += after_signal(job, signal.Signals[way])
         toll.wrong += [f"{name}, {way}: {each}" for each in wrong]
         part = f"{100 * len(now) / len(rows):3.0f} %"
         say(
@@ -153,7 +153,7 @@ def strike(job: Job, way: str, draw: random.Random) -> None:
         job.kill(any_left)
 
 
-def told(job: Job, number: signal.Signals) -> list[str]:
+def after_signal(job: Job, number: signal.Signals) -> list[str]:
     """What is wrong with the end of a job that got a signal."""
     wrong = []
     if job.status != 128 + number:

@@ -53,16 +53,16 @@ def points(n=5):
 
 @pytest.mark.parametrize("matrix, cosine", [([[-0.3, 0], [0, -0.3]], -1), ([[0.3, 0], [0, 0.3]], 1)])
 def test_a_step_of_gradient_descent_has_cosine_minus_one(matrix, cosine):
-    found = refinement(one_block(Matrix(matrix), Add()), points(), half_square)
-    np.testing.assert_allclose(found.cosine[0], cosine, rtol=1e-12)
-    np.testing.assert_allclose(found.residual[0], 0.3, rtol=1e-12)
-    assert np.isnan(found.cosine[1]).all()  # the head adds nothing
+    refined = refinement(one_block(Matrix(matrix), Add()), points(), half_square)
+    np.testing.assert_allclose(refined.cosine[0], cosine, rtol=1e-12)
+    np.testing.assert_allclose(refined.residual[0], 0.3, rtol=1e-12)
+    assert np.isnan(refined.cosine[1]).all()  # the head adds nothing
 
 
 def test_a_step_along_a_level_has_cosine_zero():
     # the gradient of |x + Rx|²/2 = (1 + 0.25)|x|²/2 is along x, and Rx is at a right angle to it
-    found = refinement(one_block(Matrix([[0, -0.5], [0.5, 0]]), Add()), points(), half_square)
-    np.testing.assert_allclose(found.cosine[0], 0, atol=1e-12)
+    refined = refinement(one_block(Matrix([[0, -0.5], [0.5, 0]]), Add()), points(), half_square)
+    np.testing.assert_allclose(refined.cosine[0], 0, atol=1e-12)
 
 
 def test_what_a_block_adds_is_what_its_join_takes_of_the_branch():
@@ -75,17 +75,17 @@ def test_what_a_block_adds_is_what_its_join_takes_of_the_branch():
         (gate, 1.0, 2 * alpha / (1 - alpha)),
         (Concatenate(2), 1.0, 2.0),
     ]:
-        found = refinement(one_block(branch, join, survival), [(x, y)], half_square)
-        np.testing.assert_allclose(found.residual[0], expected, rtol=1e-12)
-        np.testing.assert_allclose(found.share[0], expected**2 / (1 + expected**2), rtol=1e-12)
-        assert np.isnan(found.cosine[0]).all() == isinstance(join, Concatenate)  # its shape is not the input's
+        refined = refinement(one_block(branch, join, survival), [(x, y)], half_square)
+        np.testing.assert_allclose(refined.residual[0], expected, rtol=1e-12)
+        np.testing.assert_allclose(refined.share[0], expected**2 / (1 + expected**2), rtol=1e-12)
+        assert np.isnan(refined.cosine[0]).all() == isinstance(join, Concatenate)  # its shape is not the input's
 
 
 def test_a_plain_network_adds_nothing_to_anything():
     torch.manual_seed(0)
     network = build("plain", depth=8, width=4, channels=1)
-    found = refinement(network, [(torch.randn(8, 1, 8, 8), torch.arange(8))])
-    assert all(np.isnan(values).all() for values in found)
+    refined = refinement(network, [(torch.randn(8, 1, 8, 8), torch.arange(8))])
+    assert all(np.isnan(values).all() for values in refined)
 
 
 def test_each_branch_of_variance_one_has_a_share_of_what_has_come_together():
@@ -104,7 +104,7 @@ def test_early_exits_are_the_head_on_what_has_come_so_far():
     torch.manual_seed(0)
     network = build("resnet", depth=14, width=4, channels=1)
     x, y = torch.randn(16, 1, 8, 8), torch.arange(16) % 10
-    found = exits(network.train(), [(x[:9], y[:9]), (x[9:], y[9:])], batchnorm="frozen")
+    outputs = exits(network.train(), [(x[:9], y[:9]), (x[9:], y[9:])], batchnorm="frozen")
     assert network.training
     network.eval()
     with torch.no_grad():
@@ -115,16 +115,16 @@ def test_early_exits_are_the_head_on_what_has_come_so_far():
             for _ in range({0: 2, 1: 2, 2: 2, 3: 1, 4: 1}.get(place, 0)):  # what He et al. do to shapes
                 h = F.pad(h[:, :, ::2, ::2], (0, 0, 0, 0, 0, h.shape[1]))
             each = F.cross_entropy(network.head(h), y, reduction="none")
-            np.testing.assert_allclose(found[place]["loss"], each.mean(), rtol=1e-6)
-            assert found[place]["examples"] == 16
-    assert found[-1] == measure(network, [(x[:9], y[:9]), (x[9:], y[9:])])
+            np.testing.assert_allclose(outputs[place]["loss"], each.mean(), rtol=1e-6)
+            assert outputs[place]["examples"] == 16
+    assert outputs[-1] == measure(network, [(x[:9], y[:9]), (x[9:], y[9:])])
 
 
 def test_a_plain_network_has_exits_in_its_last_stage_only():
     torch.manual_seed(0)
     network = build("plain", depth=20, width=4, channels=1)
-    found = exits(network, [(torch.randn(4, 1, 8, 8), torch.arange(4))])
-    assert [out is None for out in found] == [True] * 7 + [False] * 3
+    outputs = exits(network, [(torch.randn(4, 1, 8, 8), torch.arange(4))])
+    assert [out is None for out in outputs] == [True] * 7 + [False] * 3
 
 
 # Similarity
@@ -137,10 +137,10 @@ def features(n, d, seed=0):
 def test_similarity_does_not_see_rotations_scales_and_shifts():
     x = features(30, 8)
     rotation = torch.linalg.qr(features(8, 8, 1))[0]
-    found = alignment(covariances([x, 3 * x @ rotation + 5, x**2]))
-    np.testing.assert_allclose(found[0, 1], 1, rtol=1e-10)
-    np.testing.assert_allclose(found[0, 2], found[1, 2], rtol=1e-10)
-    assert abs(found[0, 2]) < 0.5
+    aligned = alignment(covariances([x, 3 * x @ rotation + 5, x**2]))
+    np.testing.assert_allclose(aligned[0, 1], 1, rtol=1e-10)
+    np.testing.assert_allclose(aligned[0, 2], aligned[1, 2], rtol=1e-10)
+    assert abs(aligned[0, 2]) < 0.5
 
 
 def test_covariances_are_those_of_doubly_centred_products():
@@ -169,8 +169,8 @@ def test_covariances_are_unbiased_however_few_examples_there_are():
 
 
 def test_layers_with_nothing_in_common_have_similarity_zero_although_examples_are_few():
-    found = alignment(covariances([features(64, 2000), features(64, 2000, 1)]))
-    assert abs(found[0, 1]) < 0.1  # the plain estimate would be 0.97
+    aligned = alignment(covariances([features(64, 2000), features(64, 2000, 1)]))
+    assert abs(aligned[0, 1]) < 0.1  # the plain estimate would be 0.97
     assert np.isnan(alignment(covariances([features(9, 2), torch.ones(9, 2)]))[0, 1])
 
 
@@ -178,10 +178,10 @@ def test_blocks_that_add_nothing_leave_the_features_alike():
     torch.manual_seed(0)
     network = build("resnet", depth=14, width=4, channels=1, order="pre", zero_init=True)
     x = torch.randn(24, 1, 8, 8)
-    found = similarity(network, [(x[:12], None), (x[12:], None)])
-    np.testing.assert_allclose(found[:3, :3], 1, rtol=1e-6)
-    assert abs(found[0, -1]) < 0.999  # subsampled in between
-    np.testing.assert_allclose(found, found.T, rtol=1e-12)
+    similar = similarity(network, [(x[:12], None), (x[12:], None)])
+    np.testing.assert_allclose(similar[:3, :3], 1, rtol=1e-6)
+    assert abs(similar[0, -1]) < 0.999  # subsampled in between
+    np.testing.assert_allclose(similar, similar.T, rtol=1e-12)
     with pytest.raises(BadInput, match="4"):
         similarity(network, [(x[:3], None)])
 

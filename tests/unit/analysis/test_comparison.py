@@ -27,10 +27,10 @@ def test_repeats_in_a_file_and_files_of_other_seeds_are_pooled(surface):
     apart = numbers(*(surface(bowls(w)[0], seed=i) for i, w in enumerate(widths)), loss_level=2)
     mixed = numbers(surface(bowls(*widths[:3])), surface(bowls(*widths[3:]), seed=1), loss_level=2)
     assert repr(together) == repr(apart) == repr(mixed)  # NaN and all
-    found = together["basin area around the centre, loss < 2 nats"]
+    result = together["basin area around the centre, loss < 2 nats"]
     areas = math.pi * np.square(widths)
     low, high = stats.ttest_1samp(areas, 0).confidence_interval()
-    assert found == (
+    assert result == (
         pytest.approx(areas.mean(), rel=0.01),
         pytest.approx(low, rel=0.05),
         pytest.approx(high, rel=0.01),
@@ -55,40 +55,40 @@ def test_without_repeats_there_is_the_number_alone(surface):
 
 
 def test_the_centre_is_one_point_in_all_repeats_and_no_interval_of_copies(surface):
-    found = numbers(surface(bowls(0.4, 0.5, 0.7)), surface(bowls(0.6, 0.8), seed=1))
-    assert found["loss at the centre"] == pytest.approx((1, np.nan, np.nan, 1, 0, 0), nan_ok=True)
-    assert found["convex part of the slice"] == (100, 100, 100, 5, 0, 0)
+    by_name = numbers(surface(bowls(0.4, 0.5, 0.7)), surface(bowls(0.6, 0.8), seed=1))
+    assert by_name["loss at the centre"] == pytest.approx((1, np.nan, np.nan, 1, 0, 0), nan_ok=True)
+    assert by_name["convex part of the slice"] == (100, 100, 100, 5, 0, 0)
 
 
 def test_intervals_end_where_numbers_do(surface):
     """Shares of 100, 100 and 59 %: Student's interval goes beyond 100 %."""
     rippled = 1 + np.cos(6 * XX) + 0 * YY
-    found = numbers(surface(np.stack([1 + BOWL, 2 + BOWL, rippled])))
-    assert found["convex part of the slice"].low < found["convex part of the slice"].mean < 100
-    assert found["convex part of the slice"].high == 100
-    assert found["minima above the noise, on the rim"].low == 0
+    by_name = numbers(surface(np.stack([1 + BOWL, 2 + BOWL, rippled])))
+    assert by_name["convex part of the slice"].low < by_name["convex part of the slice"].mean < 100
+    assert by_name["convex part of the slice"].high == 100
+    assert by_name["minima above the noise, on the rim"].low == 0
 
 
 def test_what_does_not_exist_is_left_out_of_intervals(surface):
     loss = bowls(0.4, 0.5, 0.7)
     loss[1] = np.nan
-    found = numbers(surface(loss), loss_level=2)["basin area around the centre, loss < 2 nats"]
-    assert found.mean == pytest.approx(math.pi * (0.4**2 + 0.7**2) / 2, rel=0.01)
-    assert (found.repeats, found.missing) == (2, 1)
+    by_name = numbers(surface(loss), loss_level=2)["basin area around the centre, loss < 2 nats"]
+    assert by_name.mean == pytest.approx(math.pi * (0.4**2 + 0.7**2) / 2, rel=0.01)
+    assert (by_name.repeats, by_name.missing) == (2, 1)
 
 
 def test_basins_at_the_edge_make_the_mean_a_lower_bound(surface):
-    found = numbers(surface(bowls(0.4, 0.5, 3.0)), loss_level=2)["basin area around the centre, loss < 2 nats"]
-    assert found.mean == pytest.approx((math.pi * (0.4**2 + 0.5**2) + 8) / 3, rel=0.01)
-    assert (found.high, found.censored, found.repeats) == (math.inf, 1, 3)
+    by_name = numbers(surface(bowls(0.4, 0.5, 3.0)), loss_level=2)["basin area around the centre, loss < 2 nats"]
+    assert by_name.mean == pytest.approx((math.pi * (0.4**2 + 0.5**2) + 8) / 3, rel=0.01)
+    assert (by_name.high, by_name.censored, by_name.repeats) == (math.inf, 1, 3)
 
 
 def test_an_infinite_barrier_is_an_infinite_mean(surface):
     x = np.linspace(0, 1, 11)
     lines = np.stack([1 + x * (1 - x)] * 3)
     lines[1, 5] = np.inf
-    found = numbers(surface(lines, x, y=None))["barrier over the larger end, x 0 … 1"]
-    assert (found.mean, found.repeats) == (math.inf, 3) and math.isnan(found.high)
+    by_name = numbers(surface(lines, x, y=None))["barrier over the larger end, x 0 … 1"]
+    assert (by_name.mean, by_name.repeats) == (math.inf, 3) and math.isnan(by_name.high)
 
 
 def test_the_same_directions_twice_are_no_repeats(surface):

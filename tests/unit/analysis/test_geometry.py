@@ -242,8 +242,8 @@ def test_roughness_grows_with_structure():
     x, y = np.linspace(-1, 1, 51), np.linspace(-1, 1, 51)[:, None]
     error = np.full((51, 51), 0.01)
     ripples = [1 + x**2 + y**2 + a * np.sin(40 * x) * np.sin(40 * y) for a in (0, 0.05, 0.1, 0.2)]
-    found = [roughness(loss, error) for loss in ripples]
-    assert all(a.ratio < b.ratio and a.excess < b.excess for a, b in pairwise(found))
+    each = [roughness(loss, error) for loss in ripples]
+    assert all(a.ratio < b.ratio and a.excess < b.excess for a, b in pairwise(each))
 
 
 def test_windows_that_are_not_whole_are_left_out():

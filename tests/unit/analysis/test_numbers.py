@@ -18,9 +18,9 @@ def surface(tmp_path):
 
 
 def test_a_bowl_in_numbers(surface):
-    found = values(surface(BOWL, error=100 * BOWL / 5), loss_level=0.5, error_level=10)
+    by_name = values(surface(BOWL, error=100 * BOWL / 5), loss_level=0.5, error_level=10)
     area = math.pi * 0.5
-    assert found == {
+    assert by_name == {
         "loss at the centre": 0,
         "error at the centre": 0,
         "smallest loss": 0,
@@ -39,36 +39,36 @@ def test_a_bowl_in_numbers(surface):
 
 def test_an_ellipse_has_its_area_and_a_saddle_no_convex_point(surface):
     loss = (XX / 0.5) ** 2 + (YY / 1.2) ** 2
-    found = values(surface(loss), loss_level=1)
-    assert found["basin area around the centre, loss < 1 nats"] == pytest.approx(math.pi * 0.5 * 1.2, rel=0.01)
-    found = values(surface(XX**2 - YY**2 + 5))
-    assert found["convex part of the slice"] == 0
-    assert (found["minima above the noise"], found["minima above the noise, on the rim"]) == (2, 2)
-    assert found["minima above the noise, total persistence"] == pytest.approx(4)
+    by_name = values(surface(loss), loss_level=1)
+    assert by_name["basin area around the centre, loss < 1 nats"] == pytest.approx(math.pi * 0.5 * 1.2, rel=0.01)
+    by_name = values(surface(XX**2 - YY**2 + 5))
+    assert by_name["convex part of the slice"] == 0
+    assert (by_name["minima above the noise"], by_name["minima above the noise, on the rim"]) == (2, 2)
+    assert by_name["minima above the noise, total persistence"] == pytest.approx(4)
 
 
 def test_a_double_well_has_two_minima_and_the_barriers_of_its_ends(surface):
     well = 16 * (X**2 - 0.25) ** 2 + 0.1 * X + 1  # 1 + 9 ± 0.1 at the ends, the pass is at 2
-    found = values(surface(well, y=None))
-    assert found["minima above the noise"] == 2
-    assert found["minima above the noise, total persistence"] == pytest.approx(1 - 0.05, rel=0.01)
-    assert found["barrier over the larger end, x −1 … 1"] == 0
+    by_name = values(surface(well, y=None))
+    assert by_name["minima above the noise"] == 2
+    assert by_name["minima above the noise, total persistence"] == pytest.approx(1 - 0.05, rel=0.01)
+    assert by_name["barrier over the larger end, x −1 … 1"] == 0
     inside = np.abs(X) <= 0.5
-    found = values(surface(well[inside], X[inside], y=None))
-    assert found["barrier over the larger end, x −0.5 … 0.5"] == pytest.approx(1 - 0.05, rel=0.01)
-    assert found["barrier over the mean of the ends, x −0.5 … 0.5"] == pytest.approx(1, rel=0.01)
-    assert found["barrier over the line between them, x −0.5 … 0.5"] == pytest.approx(1, rel=0.01)
-    assert found["basin width around the centre, loss < 2.303 nats"] == 1
-    assert "convex part of the slice" not in found
+    by_name = values(surface(well[inside], X[inside], y=None))
+    assert by_name["barrier over the larger end, x −0.5 … 0.5"] == pytest.approx(1 - 0.05, rel=0.01)
+    assert by_name["barrier over the mean of the ends, x −0.5 … 0.5"] == pytest.approx(1, rel=0.01)
+    assert by_name["barrier over the line between them, x −0.5 … 0.5"] == pytest.approx(1, rel=0.01)
+    assert by_name["basin width around the centre, loss < 2.303 nats"] == 1
+    assert "convex part of the slice" not in by_name
 
 
 def test_a_line_to_another_checkpoint_has_its_barrier_between_the_two(surface):
     x = np.linspace(-0.5, 1.5, 41)
     loss = 1 + 16 * x**2 * (1 - x) ** 2 + x  # at −0.5 and 1.5 higher than anywhere between
     way = {"directions": "to other checkpoints", "to": ["b.pt"], "direction_digest": "d"}
-    found = values(surface(loss, x, y=None, **way))
-    assert found["barrier over the line between them, x 0 … 1"] == pytest.approx(1)
-    assert found["barrier over the mean of the ends, x 0 … 1"] == pytest.approx(loss[10:31].max() - 1.5)
+    by_name = values(surface(loss, x, y=None, **way))
+    assert by_name["barrier over the line between them, x 0 … 1"] == pytest.approx(1)
+    assert by_name["barrier over the mean of the ends, x 0 … 1"] == pytest.approx(loss[10:31].max() - 1.5)
     inner = {name: v for name, v in values(surface(loss[12:], x[12:], y=None, **way)).items() if "barrier" in name}
     assert len(inner) == 3 and all(map(math.isnan, inner.values()))  # the first end is not there
 
@@ -85,11 +85,11 @@ def test_a_plateau_is_convex_and_its_basin_is_all_or_nothing(surface):
 def test_a_rim_that_is_not_finite_is_counted_and_outside(surface):
     loss = BOWL.copy()
     loss[[0, -1]], loss[:, [0, -1]] = np.nan, np.inf
-    found = values(surface(loss))
-    assert found["points not finite"] == 160
-    assert found["largest loss"] == pytest.approx(0.95**2 + 1.9**2)
-    assert found["convex part of the slice"] == 100
-    assert found["minima above the noise"] == 1
+    by_name = values(surface(loss))
+    assert by_name["points not finite"] == 160
+    assert by_name["largest loss"] == pytest.approx(0.95**2 + 1.9**2)
+    assert by_name["convex part of the slice"] == 100
+    assert by_name["minima above the noise"] == 1
     lines = compare([surface(loss, seed=1)]).lines
     assert {line.unit for line in lines if line.name == "points not finite"} == {"of 1681"}
 
@@ -100,10 +100,10 @@ def test_a_rough_bowl_is_as_rough_as_it_was_made(surface):
     smooth = 1 + BOWL
     loss = smooth * (1 + 0.05 * generator.standard_normal(BOWL.shape))
     loss += 0.02 * smooth * generator.standard_normal(BOWL.shape)
-    found = values(surface(loss, se=0.02 * smooth))
-    assert found["roughness, beyond the noise"] == pytest.approx(5, rel=0.1)
-    assert found["roughness, residual over noise"] == pytest.approx(math.hypot(5, 2) / 2, rel=0.1)
-    assert found["minima above the noise"] > 1  # structure makes some
+    by_name = values(surface(loss, se=0.02 * smooth))
+    assert by_name["roughness, beyond the noise"] == pytest.approx(5, rel=0.1)
+    assert by_name["roughness, residual over noise"] == pytest.approx(math.hypot(5, 2) / 2, rel=0.1)
+    assert by_name["minima above the noise"] > 1  # structure makes some
     assert values(surface(loss, se=math.hypot(0.05, 0.02) * smooth))["minima above the noise"] == 1
 
 
@@ -113,14 +113,14 @@ def test_interpolated_points_have_an_unknown_error(surface):
     skipped = (np.add.outer(np.arange(41), np.arange(41)) % 2 == 1) & (XX > 0)
     file = surface(1 + BOWL + spread, se=np.where(skipped, np.nan, 0.05), more={"interpolated": skipped})
     assert file.known.all() and (file["done"] == ~skipped).all()
-    found = numbers(file)
-    assert found["roughness, residual over noise"].mean == pytest.approx(1, abs=0.1)
-    assert found["minima above the noise"].mean == 1
-    assert found["points measured"].mean == 1681 - 410
+    by_name = numbers(file)
+    assert by_name["roughness, residual over noise"].mean == pytest.approx(1, abs=0.1)
+    assert by_name["minima above the noise"].mean == 1
+    assert by_name["points measured"].mean == 1681 - 410
     alternate = np.add.outer(np.arange(41), np.arange(41)) % 2 == 1
-    found = numbers(surface(1 + BOWL, se=np.where(alternate, np.nan, 0.05), more={"interpolated": alternate}))
-    assert math.isnan(found["roughness, residual over noise"].mean)
-    assert found["roughness, residual over noise"].missing == 1
+    by_name = numbers(surface(1 + BOWL, se=np.where(alternate, np.nan, 0.05), more={"interpolated": alternate}))
+    assert math.isnan(by_name["roughness, residual over noise"].mean)
+    assert by_name["roughness, residual over noise"].missing == 1
 
 
 def test_minima_of_rounding_are_not_counted(surface):
@@ -130,9 +130,9 @@ def test_minima_of_rounding_are_not_counted(surface):
     ripples = (BOWL + 100) * (1 + 1e-2 * np.sin(1000 * XX * YY))
     assert values(surface(ripples, se=0.0))["minima above the noise"] > 1
     twice = {"loss_float32": np.where(np.arange(41) % 5 == 0, BOWL + 100, np.nan)}
-    found = values(surface(ripples, se=0.0, more=twice))
-    assert found["minima above the noise"] == 1  # they are bfloat16's
-    assert 0.9 < found["off float32, at most"] <= 1
+    by_name = values(surface(ripples, se=0.0, more=twice))
+    assert by_name["minima above the noise"] == 1  # they are bfloat16's
+    assert 0.9 < by_name["off float32, at most"] <= 1
 
 
 def test_levels_are_those_of_guessing_unless_given(surface):
@@ -153,13 +153,13 @@ def test_the_hessians_map_in_numbers(tmp_path):
     converged = np.full(XX.shape, True)
     converged[:2] = False
     values = {"loss": 1.0, "lambda_min": least, "lambda_max": most, "converged": converged}
-    told = {**SURFACE, "hessian_parameters": "all"}
-    file = write(tmp_path / "a.h5", "curvature", ("y", "x"), {"y": Y, "x": X}, values, **told)
-    found = numbers(file)
-    assert found["median |λ_min/λ_max|"].mean == 0.0005
-    assert found["points with λ_min < −0.01 λ_max"].mean == pytest.approx(100 * 20 / 41)
-    assert found["λ_max at the centre"].mean == 2
-    assert found["points not converged"].mean == 82
+    attributes = {**SURFACE, "hessian_parameters": "all"}
+    file = write(tmp_path / "a.h5", "curvature", ("y", "x"), {"y": Y, "x": X}, values, **attributes)
+    by_name = numbers(file)
+    assert by_name["median |λ_min/λ_max|"].mean == 0.0005
+    assert by_name["points with λ_min < −0.01 λ_max"].mean == pytest.approx(100 * 20 / 41)
+    assert by_name["λ_max at the centre"].mean == 2
+    assert by_name["points not converged"].mean == 82
 
 
 def test_lesions_have_a_median_for_each_number_of_blocks(tmp_path):
@@ -172,8 +172,8 @@ def test_lesions_have_a_median_for_each_number_of_blocks(tmp_path):
         lesions(tmp_path / "c.h5", some[:, ::-1], [2, 12, 14, 30, 20], seed=1),
     ]
     lines = compare(files).lines
-    found = [(line.part.rpartition(", ")[2], line.name, line.estimates[0].mean) for line in lines]
-    assert found == [
+    each = [(line.part.rpartition(", ")[2], line.name, line.estimates[0].mean) for line in lines]
+    assert each == [
         ("every set of blocks", "error, intact", pytest.approx(2)),
         ("every set of blocks", "median error, 1 deleted", pytest.approx(12)),
         ("2 trials of each number", "error, intact", pytest.approx(2)),
@@ -200,8 +200,8 @@ def test_blocks_changed_otherwise_are_not_intact(tmp_path, how, name, given, exp
     file = lesions(
         tmp_path / "a.h5", np.zeros((4, 3), bool), [2, 10, 20, 40], {name: (dims, np.array(given))}, lesion=how
     )
-    found = {name: pytest.approx(v) for name, v in values(file).items()}
-    assert found == {"error, intact": 2, **{f"median error, {name}": error for name, error in expected.items()}}
+    by_name = {name: pytest.approx(v) for name, v in values(file).items()}
+    assert by_name == {"error, intact": 2, **{f"median error, {name}": error for name, error in expected.items()}}
 
 
 def test_gates_are_no_directions(tmp_path):
@@ -220,12 +220,12 @@ def test_surfaces_over_a_space_are_refused(tmp_path):
 def at_checkpoint(path, kind, dims, coordinates, values, network="plain", **attributes):
     """A file of what was measured at a checkpoint: values by name, with the dimensions that each has."""
     shape = [len(coordinates[d]) for d in dims]
-    measured = {name: (array.dtype, 0, {}, tuple(further)) for name, (array, *further) in values.items()}
-    told = {"network": network, "checkpoint": network, "data": "digits", "split": "train", "loss": "cross_entropy"}
+    measured = {name: (array.dtype, 0, {}, tuple(others)) for name, (array, *others) in values.items()}
+    about = {"network": network, "checkpoint": network, "data": "digits", "split": "train", "loss": "cross_entropy"}
     points = np.zeros((np.prod(shape), 1))
     table, _ = prepare(
         path, points, kind=kind, dims=dims, coordinates=coordinates, measured=measured,
-        attributes={**told, "seed": 0, "batchnorm": "frozen", **attributes},
+        attributes={**about, "seed": 0, "batchnorm": "frozen", **attributes},
     )  # fmt: skip
     for row in range(len(points)):
         cell = np.unravel_index(row, shape)

@@ -22,13 +22,13 @@ SHAPES = st.one_of(st.tuples(st.integers(1, 12)), st.tuples(st.integers(1, 6), s
 @given(arrays.arrays(float, SHAPES, elements=VALUES))
 def test_pairs_are_those_of_a_flood(loss):
     """Lakes at level b that hold a point as low as a: those born by a that have not ended by b."""
-    found = pairs(loss)
+    basins = pairs(loss)
     levels = np.unique(loss[np.isfinite(loss)])
     for b in levels:
         lakes, _ = ndimage.label(loss <= b, np.ones((3,) * loss.ndim))
         for a in levels[levels <= b]:
             old = len(set(lakes[loss <= a].tolist()))
-            assert old == np.sum((found.birth <= a) & (found.death > b))
+            assert old == np.sum((basins.birth <= a) & (basins.death > b))
 
 
 @settings(max_examples=100, deadline=None)
@@ -52,12 +52,12 @@ def test_a_bowl_has_one_minimum():
 
 def test_a_double_well_has_two_as_deep_as_the_barrier_is_high():
     loss = 16 * (XX**2 - 0.25) ** 2 + YY**2 + 0.1 * XX
-    found = pairs(loss)
+    basins = pairs(loss)
     barrier = 16 * 0.25**2 - 0.1 * 0.5  # of the shallow well, at x = ½; the tilt moves both by less than a step
-    assert found.birth.size == 2
-    assert found.death[1] - found.birth[1] == pytest.approx(barrier, rel=0.01)
-    assert np.unravel_index(found.minimum, XX.shape)[1].tolist() == [10, 30]
-    assert np.unravel_index(found.saddle[1], XX.shape) == (10, 20)
+    assert basins.birth.size == 2
+    assert basins.death[1] - basins.birth[1] == pytest.approx(barrier, rel=0.01)
+    assert np.unravel_index(basins.minimum, XX.shape)[1].tolist() == [10, 30]
+    assert np.unravel_index(basins.saddle[1], XX.shape) == (10, 20)
     assert minima(loss, ERROR) == pytest.approx((2, 0, barrier), rel=0.01)
     assert minima(loss, np.full(XX.shape, 0.3)) == (1, 0, 0)
     assert minima(loss, np.full(XX.shape, 0.3), k=2) == pytest.approx((2, 0, barrier), rel=0.01)

@@ -86,8 +86,8 @@ def test_csv_holds_every_number_to_the_last_digit(two):
             record = keyed.pop((line.part, line.name, network), None)
             assert (record is None) == (e is None)
             if e:
-                found = [float(record[name] or "nan") for name in ("mean", "low", "high", "repeats", "censored")]
-                np.testing.assert_array_equal(found, e[:5])
+                each = [float(record[name] or "nan") for name in ("mean", "low", "high", "repeats", "censored")]
+                np.testing.assert_array_equal(each, e[:5])
     assert not keyed
 
 
@@ -187,8 +187,8 @@ def test_a_surface_that_is_not_finished_says_so(surface, tmp_path, caplog):
     for row in range(0, 21 * 41):
         table.record(row, {"loss": BOWL.flat[row], "loss_se": 0, "accuracy": 1, "examples": 1})
     table.flush()
-    found = numbers(tmp_path / "half.h5")
+    by_name = numbers(tmp_path / "half.h5")
     assert caplog.messages == [f"{tmp_path / 'half.h5'}: 820 of 1681 points are not measured yet"]
-    assert found["convex part of the slice"].mean == 100
-    assert found["points not finite"].mean == 0
-    assert found["basin area around the centre, loss < 2.303 nats"].censored == 1
+    assert by_name["convex part of the slice"].mean == 100
+    assert by_name["points not finite"].mean == 0
+    assert by_name["basin area around the centre, loss < 2.303 nats"].censored == 1

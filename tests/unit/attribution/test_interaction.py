@@ -19,39 +19,39 @@ from landscape.networks import build
 def test_the_interaction_is_the_mean_over_examples_and_its_error_is_paired():
     rng = np.random.default_rng(0)
     both, one, other, intact = rng.standard_normal((4, 2, 50))
-    found = interaction(both, one, other, intact, None)
+    effect = interaction(both, one, other, intact, None)
     beyond = both - one - other + intact
     for name, each in zip(("interaction", "error_interaction"), beyond, strict=True):
-        assert found[name] == pytest.approx(each.mean(), abs=1e-15)
-        assert found[f"{name}_se"] == pytest.approx(each.std(ddof=1) / np.sqrt(50), abs=1e-15)
+        assert effect[name] == pytest.approx(each.mean(), abs=1e-15)
+        assert effect[f"{name}_se"] == pytest.approx(each.std(ddof=1) / np.sqrt(50), abs=1e-15)
     alone = interaction(both[:, :20], one, other, intact, None)["interaction"]
     assert alone == pytest.approx(beyond[0, :20].mean(), abs=1e-15)  # the first examples of those compared with
 
 
 def test_a_pair_is_significant_where_the_false_discovery_rate_allows_it():
-    found = interactions(file_of([0.1, -0.2, 0.01], [0.01, 0.02, 0.01]))
-    np.testing.assert_array_equal(found.significant, [[0, 1, 1], [1, 0, 0], [1, 0, 0]])
-    np.testing.assert_allclose(found.value, [[0.1, 0.1, -0.2], [0.1, 0.2, 0.01], [-0.2, 0.01, 0.0]], atol=1e-15)
+    matrix = interactions(file_of([0.1, -0.2, 0.01], [0.01, 0.02, 0.01]))
+    np.testing.assert_array_equal(matrix.significant, [[0, 1, 1], [1, 0, 0], [1, 0, 0]])
+    np.testing.assert_allclose(matrix.value, [[0.1, 0.1, -0.2], [0.1, 0.2, 0.01], [-0.2, 0.01, 0.0]], atol=1e-15)
     # p = 0.04, 0.03, 0.9: each would pass alone, together they do not
     z = [2.0537489, 2.1700904, 0.1256613]
     assert not interactions(file_of(np.array(z) * 0.01, [0.01] * 3)).significant.any()
 
 
 def test_a_pair_without_any_spread_is_not_significant():
-    found = interactions(file_of([0.0, 0.1, 0.1], [0.0, np.nan, 0.001]))
-    np.testing.assert_array_equal(found.significant, [[0, 0, 0], [0, 0, 1], [0, 1, 0]])
+    matrix = interactions(file_of([0.0, 0.1, 0.1], [0.0, np.nan, 0.001]))
+    np.testing.assert_array_equal(matrix.significant, [[0, 0, 0], [0, 0, 1], [0, 1, 0]])
 
 
 def test_the_summary_counts_and_compares():
-    told = summary(file_of([0.1, -0.2, 0.01], [0.01, 0.02, 0.01]))
+    said = summary(file_of([0.1, -0.2, 0.01], [0.01, 0.02, 0.01]))
     assert (
-        told.startswith("2 of 3 interactions differ from 0") and "10 points of error in the median, 20 at most" in told
+        said.startswith("2 of 3 interactions differ from 0") and "10 points of error in the median, 20 at most" in said
     )
     # together: 0.1 + 0.2 + 0.1, 0.1 - 0.2, 0.2 + 0.01
-    assert told.endswith("where both deletions together cost 21 in the median")
+    assert said.endswith("where both deletions together cost 21 in the median")
     file = file_of([0.1, -0.2, 0.01], [0.01, 0.02, 0.01])
-    told = summary(replace(file, variables=file.variables | {"accuracy": np.full(7, np.nan)}))
-    assert "3 of 3" in told and "2 nats in the median" in told
+    said = summary(replace(file, variables=file.variables | {"accuracy": np.full(7, np.nan)}))
+    assert "3 of 3" in said and "2 nats in the median" in said
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +70,13 @@ def test_all_pairs_of_a_network_are_compared_with_each_alone(evaluate, caplog):
     assert (np.isfinite(study["interaction"]) == (number == 2)).all() and (number == 2).sum() == 15
     for loss, measured in ((True, study["loss"]), (False, 1 - study["accuracy"])):
         at = {frozenset(np.flatnonzero(d)): m for d, m in zip(study["deleted"], measured, strict=True)}
-        found = interactions(study, loss)
+        matrix = interactions(study, loss)
         for i in range(6):
             one = at[frozenset({i})] - at[frozenset()]
-            assert found.value[i, i] == pytest.approx(one, abs=1e-6)
+            assert matrix.value[i, i] == pytest.approx(one, abs=1e-6)
             for j in range(i):
                 expected = at[frozenset({i, j})] - at[frozenset({j})] - one
-                assert found.value[i, j] == found.value[j, i] == pytest.approx(expected, rel=1e-6, abs=1e-6)
+                assert matrix.value[i, j] == matrix.value[j, i] == pytest.approx(expected, rel=1e-6, abs=1e-6)
     np.testing.assert_array_equal(interactions(study).value, interactions(study, False).value)
 
 

@@ -32,24 +32,24 @@ def evaluation(examples=200, tolerance=None, dtype=torch.float32, size=50):
     )
 
 
-def each_loss(it, found, trial, n):
-    with torch.no_grad(), arranged(it.network, found, trial):
+def each_loss(it, by_name, trial, n):
+    with torch.no_grad(), arranged(it.network, by_name, trial):
         return torch.cat([cross_entropy(it.network(x), t) for x, t in it.batches]).double().numpy()[:n]
 
 
 @pytest.mark.parametrize("kind", ["walk", "hooks"])
 def test_the_rise_is_the_mean_difference_over_the_same_examples(kind):
     it = evaluation()
-    found = blocks(it.network)
+    by_name = blocks(it.network)
     plan = deletions(every(6, [1])) if kind == "walk" else pairs(np.eye(6, dtype=bool)[[0]])
     plan = plan if kind == "walk" else np.concatenate([deletions(np.zeros((1, 6), bool)), plan])
-    assert can_share_prefix(it, found, plan) == (kind == "walk")
-    function, rows = lesion_function(it, found, plan, room=2**30)
+    assert can_share_prefix(it, by_name, plan) == (kind == "walk")
+    function, rows = lesion_function(it, by_name, plan, room=2**30)
     measured = dict(zip(rows, function(plan[rows]), strict=True))
-    intact = each_loss(it, found, plan[0], 200)
+    intact = each_loss(it, by_name, plan[0], 200)
     assert measured[0]["rise"] == measured[0]["rise_se"] == 0
     for row in range(1, len(plan)):
-        difference = each_loss(it, found, plan[row], 200) - intact
+        difference = each_loss(it, by_name, plan[row], 200) - intact
         assert measured[row]["rise"] == pytest.approx(difference.mean(), rel=1e-3, abs=1e-5)
         assert measured[row]["rise_se"] == pytest.approx(difference.std(ddof=1) / np.sqrt(200), rel=1e-3)
         assert measured[row]["rise"] == pytest.approx(measured[row]["loss"] - measured[0]["loss"], rel=1e-9)
@@ -59,12 +59,12 @@ def test_the_rise_is_the_mean_difference_over_the_same_examples(kind):
 @pytest.mark.slow
 def test_trials_in_any_order_and_alone_are_the_same_bits():
     it = evaluation()
-    found = blocks(it.network)
+    by_name = blocks(it.network)
     plan = deletions(every(6, [1, 2]))
-    function, rows = lesion_function(it, found, plan, room=2**30)
+    function, rows = lesion_function(it, by_name, plan, room=2**30)
     together = dict(zip(rows, function(plan[rows]), strict=True))
     for row in (0, 3, 11, 20):
-        function, _ = lesion_function(it, found, plan, room=2**30)
+        function, _ = lesion_function(it, by_name, plan, room=2**30)
         (alone,) = function(plan[[row]])
         assert alone == together[row]
 
@@ -73,14 +73,14 @@ def test_trials_in_any_order_and_alone_are_the_same_bits():
 def test_with_a_tolerance_the_first_examples_are_compared():
     """Trials take different numbers of examples; the error is the stratified one against all of them."""
     it = evaluation(examples=1201, tolerance=0.04)
-    found = blocks(it.network)
+    by_name = blocks(it.network)
     plan = deletions(every(6, [1]))
-    function, rows = lesion_function(it, found, plan, room=2**30)
+    function, rows = lesion_function(it, by_name, plan, room=2**30)
     measured = dict(zip(rows, function(plan[rows]), strict=True))
     took = [measured[row]["examples"] for row in range(7)]
     assert min(took) < 1201
     for row, n in enumerate(took):
-        difference = each_loss(it, found, plan[row], n) - each_loss(it, found, plan[0], n)
+        difference = each_loss(it, by_name, plan[row], n) - each_loss(it, by_name, plan[0], n)
         mean, error = it.tolerance.estimate(difference)
         assert measured[row]["rise"] == pytest.approx(mean, rel=1e-3, abs=1e-5)
         assert measured[row]["rise_se"] == pytest.approx(error if n < 1201 else 0, rel=1e-3, abs=1e-9)
@@ -96,8 +96,8 @@ def test_pairing_takes_out_what_two_networks_share():
     held = 0
     for seed in range(400):
         draw = np.random.default_rng(seed).integers(4000, size=500)
-        found = rise(one[draw], other[draw])
-        held += abs(found["rise"] - paired["rise"]) <= 1.96 * found["rise_se"]
+        difference = rise(one[draw], other[draw])
+        held += abs(difference["rise"] - paired["rise"]) <= 1.96 * difference["rise_se"]
     assert 0.91 < held / 400 < 0.98
 
 
@@ -128,9 +128,9 @@ def test_where_targets_are_not_classes_nothing_is_wrong_or_right():
 @pytest.mark.slow
 def test_a_reduced_type_is_compared_with_itself_and_with_float32():
     it = evaluation(dtype=torch.bfloat16)
-    found = blocks(it.network)
+    by_name = blocks(it.network)
     plan = gates(6, [1], np.linspace(0, 1, 5)[:, None])
-    function, rows = lesion_function(it, found, plan, room=2**30)
+    function, rows = lesion_function(it, by_name, plan, room=2**30)
     measured = dict(zip(rows, function(plan[rows]), strict=True))
     assert measured[4]["rise"] == 0  # a gate of 1, in the same type
     assert all(np.isfinite(m["loss_float32"]) for m in measured.values())

@@ -44,10 +44,10 @@ def estimate(game, count, seed, n=6):
 
 
 def test_an_order_is_followed_by_its_reverse_and_is_the_same_however_many_follow():
-    found = orders(5, 6, seed=3)
-    np.testing.assert_array_equal(found[1::2], found[::2, ::-1])
-    np.testing.assert_array_equal(orders(5, 20, seed=3)[:6], found)
-    assert (np.sort(found, axis=1) == np.arange(5)).all() and len(np.unique(found[::2], axis=0)) == 3
+    ways = orders(5, 6, seed=3)
+    np.testing.assert_array_equal(ways[1::2], ways[::2, ::-1])
+    np.testing.assert_array_equal(orders(5, 20, seed=3)[:6], ways)
+    assert (np.sort(ways, axis=1) == np.arange(5)).all() and len(np.unique(ways[::2], axis=0)) == 3
 
 
 def test_every_set_is_there_once_and_each_order_finds_its_own():
@@ -62,19 +62,21 @@ def test_every_set_is_there_once_and_each_order_finds_its_own():
 def test_values_of_an_additive_game_are_exact():
     worth = np.array([0.3, -0.1, 2.0, 0.0, 0.7, 0.1])
     game = {s: sum(worth[i] for i in s) for s in random_game(0)}
-    found = estimate(game, 4, seed=1)
-    np.testing.assert_allclose(found.mean, worth, atol=1e-15)
-    np.testing.assert_allclose(found.half, 0, atol=1e-14)
+    estimated = estimate(game, 4, seed=1)
+    np.testing.assert_allclose(estimated.mean, worth, atol=1e-15)
+    np.testing.assert_allclose(estimated.half, 0, atol=1e-14)
 
 
 def test_intervals_hold_the_exact_values_and_the_values_add_up():
     held = []
     for seed in range(100):
         game = random_game(seed)
-        found, truth = estimate(game, 60, seed), exact(game)
-        held.append(np.abs(found.mean - truth) <= found.half)
+        estimated, truth = estimate(game, 60, seed), exact(game)
+        held.append(np.abs(estimated.mean - truth) <= estimated.half)
         total = game[frozenset(range(6))] - game[frozenset()]
-        assert found.mean.sum() == pytest.approx(total, abs=1e-12) and truth.sum() == pytest.approx(total, abs=1e-12)
+        assert estimated.mean.sum() == pytest.approx(total, abs=1e-12) and truth.sum() == pytest.approx(
+            total, abs=1e-12
+        )
     assert 0.92 < np.mean(held) < 0.98
 
 
@@ -105,8 +107,8 @@ def test_a_loss_that_is_not_finite_is_measured_once():
     ways = orders(3, 4, seed=0)
     where = places(ways, sets(ways))
     costs = np.full(len(sets(ways)), np.nan)
-    rows, found = remaining(costs, np.ones(len(costs), bool), ways, where, 0.1)
-    assert not len(rows) and found.pairs == 0 and np.isnan(found.mean).all()
+    rows, estimated = remaining(costs, np.ones(len(costs), bool), ways, where, 0.1)
+    assert not len(rows) and estimated.pairs == 0 and np.isnan(estimated.mean).all()
 
 
 @pytest.mark.parametrize("count", [3, 2, 0, 10**6])
@@ -136,12 +138,12 @@ def test_values_of_a_network_agree_with_all_its_subsets(evaluate, caplog):
     truth = exact(game)
     with caplog.at_level("INFO", "skipscape"):
         study = shapley(evaluate, 200, quiet=True)
-    found = shapley_values(study)
-    assert found.pairs == 100 and "from 200 orders" in caplog.text
-    assert (np.abs(found.mean - truth) <= 1.5 * found.half).all()
-    assert found.mean.sum() == pytest.approx(game[frozenset(range(6))] - game[frozenset()], abs=1e-6)
-    assert f"{100 * found.mean.sum():.4g} points of error" in caplog.text
-    first = int(found.mean.argmax())
+    worths = shapley_values(study)
+    assert worths.pairs == 100 and "from 200 orders" in caplog.text
+    assert (np.abs(worths.mean - truth) <= 1.5 * worths.half).all()
+    assert worths.mean.sum() == pytest.approx(game[frozenset(range(6))] - game[frozenset()], abs=1e-6)
+    assert f"{100 * worths.mean.sum():.4g} points of error" in caplog.text
+    first = int(worths.mean.argmax())
     assert f"of which blocks {first + 1} (stages." in caplog.text
 
 

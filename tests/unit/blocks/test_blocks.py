@@ -158,10 +158,10 @@ def case(request):
     make, by_hand, size, number = NETWORKS[request.param]
     torch.manual_seed(0)
     network = random_statistics(make())
-    found = blocks(network)
-    assert len(found) == number
-    assert all(isinstance(block, Foreign) for block in found.values())
-    return network, found, by_hand, images(size)
+    by_name = blocks(network)
+    assert len(by_name) == number
+    assert all(isinstance(block, Foreign) for block in by_name.values())
+    return network, by_name, by_hand, images(size)
 
 
 def close(a, b):
@@ -169,8 +169,8 @@ def close(a, b):
 
 
 def test_a_deleted_branch_is_0_in_the_forward_by_hand(case):
-    network, found, by_hand, x = case
-    names = list(found)
+    network, by_name, by_hand, x = case
+    names = list(by_name)
     with torch.no_grad():
         whole = network(x)
         close(by_hand(network, x, lambda name, out: out), whole)
@@ -183,13 +183,13 @@ def test_a_deleted_branch_is_0_in_the_forward_by_hand(case):
 
 
 def test_a_gate_multiplies_the_branch_and_its_ends_are_the_lesion_and_the_network(case):
-    network, found, by_hand, x = case
-    names, number = list(found), len(found)
+    network, by_name, by_hand, x = case
+    names, number = list(by_name), len(by_name)
     both = [1, number - 1]
     outputs = {}
     for levels in [(0, 0), (0, 1), (1, 0), (1, 1), (0.3, 2.5)]:
         (trial,) = gates(number, both, np.array([levels]))
-        with torch.no_grad(), arranged(network, found, trial):
+        with torch.no_grad(), arranged(network, by_name, trial):
             outputs[levels] = network(x)
         gate = {names[block]: level for block, level in zip(both, levels, strict=True)}
         with torch.no_grad():
@@ -203,14 +203,14 @@ def test_a_gate_multiplies_the_branch_and_its_ends_are_the_lesion_and_the_networ
 
 @pytest.mark.parametrize("failing", [False, True])
 def test_the_network_comes_back_unchanged(case, failing):
-    network, found = case[:2]
+    network, by_name = case[:2]
     network.train()
     modules = list(network.named_modules())
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    trial = intact(len(found))
+    trial = intact(len(by_name))
     trial["runs"][0], trial["gate"][1], trial["branch"][2] = 0, 0.5, 2
     try:
-        with arranged(network, found, trial):
+        with arranged(network, by_name, trial):
             assert any(module._forward_hooks for module in network.modules())
             if failing:
                 raise RuntimeError
@@ -246,9 +246,9 @@ def test_a_transformers_layer_is_two_blocks_or_one():
 def test_layers_trade_places_run_twice_and_side_by_side():
     torch.manual_seed(0)
     network, x = random_statistics(vit()), images(16)
-    found = blocks(network, layers=True)
-    assert stages(network, found) == [[0, 1, 2]]
-    check(network, found, x, found, how="parallel")
+    by_name = blocks(network, layers=True)
+    assert stages(network, by_name) == [[0, 1, 2]]
+    check(network, by_name, x, by_name, how="parallel")
     a, b, c = network.encoder.layers
     rows = {
         "order": (orders(np.array([[2, 0, 1]]))[0], lambda h: b(a(c(h)))),
@@ -266,7 +266,7 @@ def test_layers_trade_places_run_twice_and_side_by_side():
     modules = list(network.named_modules())
     for trial, by_hand in rows.values():
         with torch.no_grad():
-            with arranged(network, found, trial):
+            with arranged(network, by_name, trial):
                 lesioned = network(x)
             assert modules == list(network.named_modules())
             assert not any(module._forward_hooks for module in network.modules())
@@ -291,10 +291,10 @@ class Function(nn.Module):
 def test_residual_blocks_side_by_side_add_their_branches_under_one_relu():
     torch.manual_seed(0)
     network, x = random_statistics(ResNet(Bottleneck, [3, 1, 1, 1], num_classes=10)), images()
-    found = blocks(network)
-    assert stages(network, found) == [[1, 2]]  # the first of a stage stays
-    check(network, found, x, ["layer1.1", "layer1.2"], how="parallel")
-    with torch.no_grad(), arranged(network, found, pairs(np.array([[False, True] + [False] * 4]))[0]):
+    by_name = blocks(network)
+    assert stages(network, by_name) == [[1, 2]]  # the first of a stage stays
+    check(network, by_name, x, ["layer1.1", "layer1.2"], how="parallel")
+    with torch.no_grad(), arranged(network, by_name, pairs(np.array([[False, True] + [False] * 4]))[0]):
         lesioned = network(x)
     first, second = network.layer1[1], network.layer1[2]
 
@@ -313,10 +313,10 @@ def test_what_cannot_be_moved_is_refused_in_one_line():
     with pytest.raises(BadInput, match="transformer may: layers"):
         stages(network, blocks(network))
     encoder = random_statistics(Encoder(norm_first=False))
-    found = blocks(encoder, layers=True)
+    by_name = blocks(encoder, layers=True)
     with pytest.raises(BadInput, match="more than add its branches"):
-        check(encoder, found, images(4), found, how="parallel")
-    check(encoder, found, images(4), found)
+        check(encoder, by_name, images(4), by_name, how="parallel")
+    check(encoder, by_name, images(4), by_name)
     plain = build("plain", depth=8, width=4)
     with pytest.raises(BadInput, match="without a shortcut"):
         ends(blocks(plain)["stages.0.0"])
@@ -362,12 +362,12 @@ def test_a_network_is_described_in_a_few_lines():
     network, x = GPT().eval(), images(3)
     with pytest.raises(BadInput, match="end: blocks"):
         blocks(network)
-    found = blocks(network, of_gpt)
-    assert list(found)[:3] == ["0.attention", "0.mlp", "1.attention"]
-    check(network, found, x)
+    by_name = blocks(network, of_gpt)
+    assert list(by_name)[:3] == ["0.attention", "0.mlp", "1.attention"]
+    check(network, by_name, x)
     trial = intact(6)
     trial["runs"][2], trial["gate"][3] = 0, 0.5
-    with torch.no_grad(), arranged(network, found, trial):
+    with torch.no_grad(), arranged(network, by_name, trial):
         lesioned = network(x)
     with torch.no_grad():
         gate = {"1.attention": 0.0, "1.mlp": 0.5}

@@ -112,13 +112,13 @@ def has(module, path):
 @pytest.mark.slow
 def test_a_language_model_without_a_block_is_one_whose_branch_computes_0(language):
     network, lasts, x = language
-    found = blocks(network)
+    by_name = blocks(network)
     parts = {"attention", "mlp", "cross-attention"}
-    assert len(found) >= 6 and {name.rpartition(".")[2] for name in found} <= parts
+    assert len(by_name) >= 6 and {name.rpartition(".")[2] for name in by_name} <= parts
     with torch.no_grad():
-        check(network, found, x)
+        check(network, by_name, x)
         whole = network(x)
-        for name in [*found][:2] + [*found][-3:]:
+        for name in [*by_name][:2] + [*by_name][-3:]:
             with lesion(network, [name]):
                 lesioned = network(x)
             torch.testing.assert_close(lesioned, zeroed(network, name, lasts)(x), rtol=1e-5, atol=1e-5)
@@ -128,8 +128,8 @@ def test_a_language_model_without_a_block_is_one_whose_branch_computes_0(languag
 
 def test_a_gate_scales_the_weights_that_compute_a_branch(language):
     network, lasts, x = language
-    found = blocks(network)
-    names = list(found)
+    by_name = blocks(network)
+    names = list(by_name)
     layer, _, part = names[1].rpartition(".")
     if "post_feedforward_layernorm" in dict(network.get_submodule(layer).named_children()):
         pytest.skip("a norm follows these weights")
@@ -138,23 +138,23 @@ def test_a_gate_scales_the_weights_that_compute_a_branch(language):
     with torch.no_grad():
         for parameter in other.get_submodule(f"{layer}.{path}").parameters():
             parameter.mul_(0.5)
-        with arranged(network, found, gates(len(found), [1], np.array([[0.5]]))[0]):
+        with arranged(network, by_name, gates(len(by_name), [1], np.array([[0.5]]))[0]):
             torch.testing.assert_close(network(x), other(x), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("language", ["GPT2", "Llama", "Bert"], indirect=True)
 def test_layers_of_a_language_model_trade_places_run_twice_and_side_by_side(language):
     network, _, x = language
-    found = blocks(network, layers=True)
-    assert len(found) == 3
-    assert stages(network, found) == [[0, 1, 2]]
+    by_name = blocks(network, layers=True)
+    assert len(by_name) == 3
+    assert stages(network, by_name) == [[0, 1, 2]]
     rows = {
         "order": orders(np.array([[2, 0, 1]]))[0],
         "twice": repetitions(np.array([[False, True, False]]))[0],
         "without": deletions(np.array([[False, True, False]]))[0],
         "loop": together(np.array([[False, True, True]]), np.array([3]), LOOP)[0],
     }
-    holder, _, attribute = next(iter(found)).rpartition(".")[0].rpartition(".")
+    holder, _, attribute = next(iter(by_name)).rpartition(".")[0].rpartition(".")
     layers = network.get_submodule(f"{holder}.{attribute}")
     a, b, c = layers
     hands = {"order": [c, a, b], "twice": [a, b, b, c], "without": [a, c], "loop": [a, b, c, b, c, b, c]}
@@ -163,7 +163,7 @@ def test_layers_of_a_language_model_trade_places_run_twice_and_side_by_side(lang
         if kind == "without" and post_norm:
             continue  # its norms stay
         with torch.no_grad():
-            with arranged(network, found, trial):
+            with arranged(network, by_name, trial):
                 lesioned = network(x)
             setattr(network.get_submodule(holder), attribute, nn.ModuleList(hands[kind]))
             configured = network.model.config.num_hidden_layers
@@ -174,15 +174,15 @@ def test_layers_of_a_language_model_trade_places_run_twice_and_side_by_side(lang
     (pair,) = pairs(np.array([[True, False, False]]))
     if post_norm:
         with pytest.raises(BadInput, match="more than add"):
-            check(network, found, x, found, how="parallel")
+            check(network, by_name, x, by_name, how="parallel")
         return
-    check(network, found, x, found, how="parallel")
+    check(network, by_name, x, by_name, how="parallel")
     seen = {}
     handles = [
         module.register_forward_hook(lambda _, inputs, out, name=name: seen.update({name: (inputs[0], first(out))}))
         for name, module in (("a", a), ("b", b), ("c", c))
     ]
-    with torch.no_grad(), arranged(network, found, pair):
+    with torch.no_grad(), arranged(network, by_name, pair):
         network(x)
     for handle in handles:
         handle.remove()
@@ -198,12 +198,12 @@ def test_a_layer_that_keeps_keys_and_values_cannot_run_twice():
     import transformers
 
     network = Logits(transformers.GPT2Model(transformers.GPT2Config(**SMALL, n_inner=24))).eval()
-    found, x = blocks(network, layers=True), torch.randint(2, 20, (3, 6))
+    by_name, x = blocks(network, layers=True), torch.randint(2, 20, (3, 6))
     with pytest.raises(BadInput, match="use_cache=False"):
-        check(network, found, x, found, how="repeat")
+        check(network, by_name, x, by_name, how="repeat")
     with (
         pytest.raises(BadInput, match="use_cache=False"),
-        arranged(network, found, repetitions(np.array([[True, False, False]]))[0]),
+        arranged(network, by_name, repetitions(np.array([[True, False, False]]))[0]),
     ):
         network(x)
     assert not any(module._forward_hooks for module in network.modules())
@@ -237,8 +237,8 @@ def test_a_network_of_timm_without_a_block_is_one_whose_branch_computes_0(name):
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape))
-        found = blocks(network)
-        check(network, found, x)
+        by_name = blocks(network)
+        check(network, by_name, x)
         whole = network(x)
         with lesion(network, [block]):
             lesioned = network(x)
@@ -256,14 +256,14 @@ def test_a_vision_transformer_of_hugging_face_has_two_blocks_a_layer():
     config = transformers.ViTConfig(**few, image_size=16, patch_size=8)
     torch.manual_seed(0)
     network = transformers.ViTForImageClassification(config).eval()
-    found = blocks(network)
-    assert len(found) == 4
+    by_name = blocks(network)
+    assert len(by_name) == 4
     x = torch.randn(3, 3, 16, 16)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape))
-        check(network, found, x)
-        with lesion(network, found):
+        check(network, by_name, x)
+        with lesion(network, by_name):
             without = network(x).logits
         body = network.vit
         by_hand = network.classifier(body.layernorm(body.embeddings(x))[:, 0])

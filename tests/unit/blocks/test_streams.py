@@ -94,11 +94,11 @@ MORE = {
 @pytest.mark.parametrize("names", [described, under_names_of_its_own])
 def test_a_branch_that_is_added_passes_and_without_it_the_sum_is_what_is_left(how, names):
     it, x = network(ADDED[how]), torch.randn(3, 6)
-    found = blocks(it, names)
-    check(it, found, x)
+    by_name = blocks(it, names)
+    check(it, by_name, x)
     trial = intact(2)
     trial["runs"][1] = 0
-    with torch.no_grad(), arranged(it, found, trial):
+    with torch.no_grad(), arranged(it, by_name, trial):
         lesioned = it(x)
     for parameter in it[2].branch.parameters():
         parameter.data.zero_()
@@ -204,24 +204,24 @@ def zeroed(ends):
 @pytest.mark.parametrize("name", LM)
 def test_a_language_model_adds_its_branches_and_a_lesion_is_a_hook_by_hand(name):
     it, inputs = language(name, **LM[name])
-    found = running(it, blocks(it), inputs)
-    check(it, found, inputs)
-    assert len(found) >= 2
-    first = next(iter(found))
+    by_name = running(it, blocks(it), inputs)
+    check(it, by_name, inputs)
+    assert len(by_name) >= 2
+    first = next(iter(by_name))
     with torch.no_grad():
         whole = it(**inputs).logits
         with lesion(it, [first]):
             lesioned = it(**inputs).logits
-        handles = zeroed(found[first].branches)
+        handles = zeroed(by_name[first].branches)
         torch.testing.assert_close(lesioned, it(**inputs).logits)
         for handle in handles:
             handle.remove()
         assert not torch.allclose(lesioned, whole, rtol=1e-3, atol=1e-4)
-        both = list(found)[:2]
-        (trial,) = gates(len(found), [0, 1], torch.tensor([[2.0, 0.5]]).numpy())
-        with arranged(it, found, trial):
+        both = list(by_name)[:2]
+        (trial,) = gates(len(by_name), [0, 1], torch.tensor([[2.0, 0.5]]).numpy())
+        with arranged(it, by_name, trial):
             gated = it(**inputs).logits
-        for end, gate in zip([found[b].branches[0] for b in both], (2.0, 0.5), strict=True):
+        for end, gate in zip([by_name[b].branches[0] for b in both], (2.0, 0.5), strict=True):
             handles.append(end.register_forward_hook(lambda _, __, out, g=gate: scaled(out, g)))
         torch.testing.assert_close(gated, it(**inputs).logits)
 
@@ -252,12 +252,12 @@ def test_a_known_layer_that_does_more_is_refused():
 
 def test_a_part_of_all_layers_is_chosen_by_its_name():
     it, inputs = language("GPT2LMHeadModel")
-    found = blocks(it)
-    attention = of_part(found, "attention")
+    by_name = blocks(it)
+    attention = of_part(by_name, "attention")
     assert list(attention) == ["transformer.h.0.attention", "transformer.h.1.attention"]
     check(it, attention, inputs)
     with pytest.raises(BadInput, match=r"attention, mlp; did you mean attention\?"):
-        of_part(found, "atention")
+        of_part(by_name, "atention")
     with pytest.raises(BadInput, match="no parts: leave it out"):
         of_part(blocks(build("resnet", depth=8, width=4)), "0")
 
@@ -276,9 +276,9 @@ def test_a_dense_layer_that_is_left_out_gives_channels_of_0(library):
     make = torchvision.models.DenseNet if library == "torchvision" else timm.models.densenet.DenseNet
     it = make(**few, **({"num_init_features": 8} if library == "torchvision" else {})).eval()
     x, name = torch.randn(2, 3, 32, 32), "features.denseblock2.denselayer2"
-    found = blocks(it)
-    assert len(found) == 5 and all(block.concatenated for block in found.values())
-    check(it, found, x)
+    by_name = blocks(it)
+    assert len(by_name) == 5 and all(block.concatenated for block in by_name.values())
+    check(it, by_name, x)
     with torch.no_grad():
         whole = it(x)
         with lesion(it, [name]):

@@ -43,18 +43,18 @@ def test_old_files_are_read(name):
 @pytest.mark.parametrize(
     ("name", "known"), [("curvature", []), ("trajectory", ["alpha", "beta", "epoch", "explained"])]
 )
-def test_old_files_are_gone_on_with_wherever_their_plans_come_from(name, known, folder):
+def test_old_files_are_gone_on_with_wherever_their_plans_come_from(name, names, folder):
     path = folder / f"{name}.h5"
     there = read(path)
-    known = [n for n in there.dims if n in (*known, "distance", "off_plane", "explained_random_walk")]
-    measured = {n: (there[n].dtype, 0, {}) for n in there.dims if n not in (*known, "done")}
+    names = [n for n in there.dims if n in (*names, "distance", "off_plane", "explained_random_walk")]
+    measured = {n: (there[n].dtype, 0, {}) for n in there.dims if n not in (*names, "done")}
     table, warnings = prepare(
         path,
         np.zeros((there["done"].size, 1)),
         kind=name,
         dims=there.dims["done"],
         coordinates=there.coordinates,
-        given={n: (there.dims[n], there[n]) for n in known},
+        given={n: (there.dims[n], there[n]) for n in names},
         measured=measured,
         attributes=there.attributes,
     )

@@ -38,9 +38,9 @@ def test_our_network_with_their_weights_computes_what_theirs_does(tmp_path, name
     ours = checkpoint.restore(network).eval()
     x = images(5)
     with torch.no_grad():
-        expected, found = original(x), ours(x)
+        expected, outputs = original(x), ours(x)
     assert (expected - expected.mean(0)).abs().max() > 0.1  # else a constant would do
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
+    torch.testing.assert_close(outputs, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
 
 
 def test_the_order_of_channels_matters_where_zeros_are_padded():

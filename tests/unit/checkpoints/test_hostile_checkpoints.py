@@ -183,9 +183,9 @@ def test_a_tensor_that_is_no_weight_is_refused(weights, tmp_path, kind):
 
 
 def opened_as_resnet(path):
-    found = load(path, "resnet")
-    found.arguments = {**SMALL}
-    return found.restore("resnet")
+    loaded = load(path, "resnet")
+    loaded.arguments = {**SMALL}
+    return loaded.restore("resnet")
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])

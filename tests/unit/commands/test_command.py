@@ -30,14 +30,14 @@ def parser():
         (["--tolerance", "1", "--dtype", "int4"], "'bfloat16') (see --help)"),
     ],
 )
-def test_a_misspelt_option_or_choice_is_told_with_the_nearest_there_is(parser, words, told):
+def test_a_misspelt_option_or_choice_is_told_with_the_nearest_there_is(parser, words, said):
     with pytest.raises(BadInput) as refused:
         parser.parse_args(words)
-    assert told in str(refused.value)
+    assert said in str(refused.value)
 
 
 def test_what_only_looks_like_an_option_is_none(parser):
     words = ["--tolerance=-1e-3", "--x", "-1", "-.5e-2", "-v", "--title", "- a title", "--", "--tolerence"]
-    found = parser.parse_args(words)
-    assert (found.tolerance, found.x, found.verbose) == (-1e-3, [-1, -5e-3], True)
-    assert (found.title, found.net) == ("- a title", "--tolerence")
+    parsed = parser.parse_args(words)
+    assert (parsed.tolerance, parsed.x, parsed.verbose) == (-1e-3, [-1, -5e-3], True)
+    assert (parsed.title, parsed.net) == ("- a title", "--tolerence")

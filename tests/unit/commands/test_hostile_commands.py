@@ -413,8 +413,8 @@ LITERALS = [
 
 @pytest.mark.parametrize("value", LITERALS)
 def test_what_is_no_literal_is_a_word(value):
-    found = parse_arguments([f"a={value}"])["a"]
-    assert found == value or found == float("inf")
+    parsed = parse_arguments([f"a={value}"])["a"]
+    assert parsed == value or parsed == float("inf")
 
 
 # What a machine refuses is no bug.
@@ -473,8 +473,8 @@ def test_numbers_that_can_be_meant_are_taken():
         "--examples",
         "10000000",
     ]
-    found = cli._parsed(parser, typed)
-    assert (found.seed, found.x, found.weight_decay) == (2**62, [-1e-30, 1e30, 3.0], 0)
+    parsed = cli._parsed(parser, typed)
+    assert (parsed.seed, parsed.x, parsed.weight_decay) == (2**62, [-1e-30, 1e30, 3.0], 0)
 
 
 # Anything at all
@@ -518,8 +518,8 @@ WILD += [
 @pytest.mark.slow
 def test_any_words_are_a_command_line_or_refused(name, data):
     parser = script(name)["parser"]()
-    known = [word for action in parser._actions for word in action.option_strings if "-h" not in word]
-    words = data.draw(st.lists(st.sampled_from(known + WILD) | st.text(max_size=8), max_size=8))
+    names = [word for action in parser._actions for word in action.option_strings if "-h" not in word]
+    words = data.draw(st.lists(st.sampled_from(names + WILD) | st.text(max_size=8), max_size=8))
     try:
         cli._parsed(parser, words)
     except (BadInput, OSError) as error:

@@ -82,9 +82,9 @@ def quadratic():
 def test_the_mean_random_rise_is_the_scaled_trace(quadratic, adaptive):
     """E[gᵀu + ½ uᵀHu] = ½ ρ² tr H over the sphere, in relative changes; plain: ½ tr(H) ρ²‖θ‖²/n."""
     _, h, _ = quadratic.in_changes(adaptive)
-    found = rises(quadratic.network, [quadratic.data], MSE)
+    function = rises(quadratic.network, [quadratic.data], MSE)
     for rho in (0.3, 1.0):
-        rise = rises_of(found, ADAPTIVE_RANDOM if adaptive else RANDOM, rho, 2000)
+        rise = rises_of(function, ADAPTIVE_RANDOM if adaptive else RANDOM, rho, 2000)
         # 2000 trials know the mean to some per cent
         mean, low, high, _ = interval(rise, confidence=0.999)
         exact = 0.5 * rho**2 * np.trace(h)
@@ -267,8 +267,8 @@ def test_the_unchanged_network_is_in_the_ball():
     down, up = all_kinds(0.1)[[RANDOM]], all_kinds(0.1)[[ASCENT]]
     function = rises(network, [(x, at_top)], lambda o, t: 1 - (o - t).square().flatten())
     assert next(function(down))["rise"] < 0
-    found = next(function(up))
-    assert (found["rise"], found["loss"], found["examples"]) == (0, 1, 3)
+    measured = next(function(up))
+    assert (measured["rise"], measured["loss"], measured["examples"]) == (0, 1, 3)
 
 
 def test_losses_that_are_not_finite_are_results(images):
@@ -387,7 +387,7 @@ def test_results_hold_rises_above_the_loss_of_the_unchanged_network(evaluate, re
     unchanged = measure(evaluate.network, [(data.images, data.labels)])["loss"]
     assert results["loss"] - results["rise"] == pytest.approx(unchanged, rel=1e-5)
     assert (results["rise"][1::2] > 0).all() and results["done"].all()
-    assert (results["examples"] == 60).all()
+    assert (results["examples"] == 30).all()
     means = results["rise"].mean(axis=-1)  # (kind, rho)
     assert means[1, 1] > means[1, 0] > means[0, 0]
 

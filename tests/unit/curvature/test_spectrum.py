@@ -43,11 +43,11 @@ def test_a_density_from_a_file_alone_is_the_smoothed_spectrum(tmp_path):
     grid = np.array([-0.4, 0.0, 0.1, 30])
     plain = density_of(file, grid, 0.3)
     np.testing.assert_array_equal(plain.values, smoothed(nodes, weights, 40, grid, 0.3).values)
-    found = density_of(file, grid, 0.2, linear=0.05)
+    curve = density_of(file, grid, 0.2, linear=0.05)
     u, at = np.arcsinh(TRUE / 0.05), np.arcsinh(grid / 0.05)
     bells = np.exp(-0.5 * ((at[:, None] - u) / 0.2) ** 2) / (0.2 * np.sqrt(2 * np.pi))
-    assert found.grid == pytest.approx(grid, abs=1e-12)
-    assert found.values == pytest.approx(bells.mean(axis=1) / np.sqrt(0.05**2 + grid**2))
+    assert curve.grid == pytest.approx(grid, abs=1e-12)
+    assert curve.values == pytest.approx(bells.mean(axis=1) / np.sqrt(0.05**2 + grid**2))
     whole = density_of(file, np.sinh(np.linspace(-7, 9, 4001)) * 0.05, 0.2, linear=0.05)
     assert trapezoid(whole.values, whole.grid) == pytest.approx(1, abs=1e-4)
 
@@ -64,8 +64,8 @@ def test_on_the_bent_axis_too_errors_are_what_they_state():
         weights = start**2 / (start**2).sum(axis=1, keepdims=True)  # what a random unit vector sees
         variables = {"node": np.tile(TRUE, (10, 1)), "weight": weights, "done": np.ones(10, bool)}
         file = Results(None, "density", {}, variables, {}, {"parameters": 40})
-        found = density_of(file, grid, 0.2, 0.05)
-        hits += np.abs(found.values - true) <= 2.262 * found.standard_error
+        curve = density_of(file, grid, 0.2, 0.05)
+        hits += np.abs(curve.values - true) <= 2.262 * curve.standard_error
     assert (hits >= 90).all()
 
 
@@ -86,8 +86,8 @@ def test_a_double_well_is_convex_where_it_is_known_to_be():
     expected = np.broadcast_to(np.abs(x[1:-1]) > 0.27, (3, 7))
     np.testing.assert_array_equal(convex(loss, x, y), expected)
     loss[0, 0] = np.inf
-    found = convex(loss, x, y)
-    assert found.mask.sum() == 1 and found.mask[0, 0]
+    is_convex = convex(loss, x, y)
+    assert is_convex.mask.sum() == 1 and is_convex.mask[0, 0]
     assert convex(loss[:2], x, y[:2]).shape == (0, 7)
 
 
@@ -95,10 +95,10 @@ def test_ratios_are_told_apart_by_the_convexity_of_the_slice():
     x, y = np.linspace(-1, 1, 9), np.linspace(-1, 1, 5)
     loss = (x**2 - 0.25) ** 2 + y[:, None] ** 2
     ratios = np.broadcast_to(np.abs(x), loss.shape).copy()
-    found = convexity(loss, ratios, x, y)
-    assert (found.share, found.points) == (pytest.approx(4 / 7), 21)
-    assert found.there == (pytest.approx(0.625), 0.75, 12)
-    assert found.elsewhere == (0.25, 0.25, 9)
+    counts = convexity(loss, ratios, x, y)
+    assert (counts.share, counts.points) == (pytest.approx(4 / 7), 21)
+    assert counts.there == (pytest.approx(0.625), 0.75, 12)
+    assert counts.elsewhere == (0.25, 0.25, 9)
     ratios[1:-1, 1] = np.nan, np.inf, np.nan
     assert convexity(loss, ratios, x, y).there == (0.5, 0.75, 9)
     flat = convexity(np.full((3, 3), np.nan), np.zeros((3, 3)), x[:3], y[:3])

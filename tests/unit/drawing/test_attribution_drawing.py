@@ -48,12 +48,12 @@ def ordered():
 
 
 def test_a_matrix_fills_the_cells_that_differ_from_nothing_and_single_deletions_are_discs():
-    found = matrix(file_of([0.1, -0.2, 0.01], [0.01, 0.02, 0.01]))
-    axes = by_pair(Figure().subplots(), found, Normalize(-20, 20))
+    drawn = matrix(file_of([0.1, -0.2, 0.01], [0.01, 0.02, 0.01]))
+    axes = by_pair(Figure().subplots(), drawn, Normalize(-20, 20))
     _, cells, squares, discs = axes.collections
     sure = np.array([[0, 1, 1], [1, 0, 0], [1, 0, 0]], bool)  # of the pairs: the third cannot be told from nothing
     np.testing.assert_array_equal(~np.ma.getmaskarray(cells.get_array()), sure)
-    np.testing.assert_allclose(cells.get_array()[sure], 100 * found.value[sure])
+    np.testing.assert_allclose(cells.get_array()[sure], 100 * drawn.value[sure])
 
     def middles(collection):
         return [tuple(path.get_extents().get_points().mean(axis=0).round(9)) for path in collection.get_paths()]
@@ -61,7 +61,7 @@ def test_a_matrix_fills_the_cells_that_differ_from_nothing_and_single_deletions_
     assert middles(squares) == [(3, 2), (2, 3)]
     np.testing.assert_allclose(squares.get_array(), [1, 1])
     assert middles(discs) == [(1, 1), (2, 2), (3, 3)]
-    np.testing.assert_allclose(discs.get_array(), 100 * np.diag(found.value))
+    np.testing.assert_allclose(discs.get_array(), 100 * np.diag(drawn.value))
 
 
 @pytest.mark.parametrize(("width", "beside"), [(5.5, 2), (3.25, 1), (8.0, 2)])

@@ -83,10 +83,10 @@ def test_the_same_page_is_the_same_bytes(kind, tmp_path):
 @pytest.mark.parametrize("kind", ["surfaces", "lines", "lesions"])
 def test_a_page_loads_nothing_and_runs_its_own_scripts_only(kind, tmp_path):
     seen = Seen(make(kind, tmp_path))
-    told = [attributes for _, attributes in seen.tags]
-    assert not [a for a in told if a.keys() & {"src", "href", "srcset", "action"}]
-    assert not [a for a in told if any(name.startswith("on") for name in a)]
-    (policy,) = [a["content"] for a in told if a.get("http-equiv") == "Content-Security-Policy"]
+    said = [attributes for _, attributes in seen.tags]
+    assert not [a for a in said if a.keys() & {"src", "href", "srcset", "action"}]
+    assert not [a for a in said if any(name.startswith("on") for name in a)]
+    (policy,) = [a["content"] for a in said if a.get("http-equiv") == "Content-Security-Policy"]
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == "'none'"
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in seen.scripts[1:]]
@@ -301,15 +301,15 @@ def strange(kind, folder):
 def test_what_has_no_page_and_options_without_a_meaning_are_told(tmp_path):
     alone, file = path(tmp_path / "path.h5").path, surface(tmp_path / "a.h5", BOWL).path
     line = surface(tmp_path / "line.h5", BOWL[3]).path
-    for told, arguments in {
+    for said, arguments in {
         "a page shows surfaces over planes, with the paths in them, or surfaces along lines, or lesions": [file, line],
         "no surface here is in the plane of .*path.h5": [alone],
         "--view does not apply": [file, "--view", 1, 2],
         "--by-depth does not apply": [file, "--by-depth"],
         "output folder .* does not exist": [file],
     }.items():
-        out = tmp_path / "new" / "out.html" if "folder" in told else tmp_path / "out.html"
-        with pytest.raises(BadInput, match=told) as error:
+        out = tmp_path / "new" / "out.html" if "folder" in said else tmp_path / "out.html"
+        with pytest.raises(BadInput, match=said) as error:
             figure(out, *arguments)
         assert "\n" not in str(error.value) and not out.exists()
 
@@ -342,7 +342,7 @@ def visit(browser, tmp_path):
         page = browser.new_page(viewport={"width": width, "height": 900})
         page.set_default_timeout(120_000)  # a test machine is busy
         pages.append(page)
-        page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(f"file://{tmp_path}/page.html", wait_until="commit")
@@ -450,11 +450,11 @@ def test_pointing_at_one_surface_tells_the_numbers_of_both(visit, tmp_path):
         page.wait_for_function("() => element('readout-0').textContent")
         page.wait_for_timeout(300)
         for n, (file, loss) in enumerate((("a", BOWL), ("b", RIDGES))):
-            told = page.locator(f"#readout-{n}").inner_text().replace("−", "-")
+            said = page.locator(f"#readout-{n}").inner_text().replace("−", "-")
             alpha, beta, shown, error, examples = map(
                 float,
                 re.fullmatch(
-                    r"α (\S+), β (\S+): loss (\S+) ± \S+, error (\S+) %, accuracy \S+ %, (\d+) examples", told
+                    r"α (\S+), β (\S+): loss (\S+) ± \S+, error (\S+) %, accuracy \S+ %, (\d+) examples", said
                 ).groups(),
             )
             place = np.abs(Y - beta).argmin(), np.abs(X - alpha).argmin()
@@ -478,9 +478,9 @@ def test_a_line_follows_the_scale_and_tells_its_numbers(visit, tmp_path):
     assert page.evaluate(f"{axis}.type") == "linear"
     box = page.locator("#plot-0 .nsewdrag").first.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2, steps=5)  # α = −0.5
-    told = f"{BOWL[3][2]:.4f} ± {file['loss_se'][2]:.2g}, error {100 * (1 - file['accuracy'][2]):.2f} %"
+    said = f"{BOWL[3][2]:.4f} ± {file['loss_se'][2]:.2g}, error {100 * (1 - file['accuracy'][2]):.2f} %"
     page.wait_for_function(
-        "told => document.querySelector('#plot-0 .hoverlayer .legend')?.textContent.includes(told)", arg=told
+        "told => document.querySelector('#plot-0 .hoverlayer .legend')?.textContent.includes(told)", arg=said
     )
 
 
@@ -501,8 +501,8 @@ def test_clicked_blocks_give_the_nearest_trial_and_tell_how_it_differs(visit, tm
     for block in [0, 2, *rng.integers(5, size=10)]:
         page.locator(f'[data-block="{block}"]').click()
         chosen[block] ^= True
-        apart, found = nearest(table, chosen)
-        row = found[0]
+        apart, rows = nearest(table, chosen)
+        row = rows[0]
         exact += apart == 0
         assert page.locator("#error").inner_text() == f"{100 * table['error'][row]:.2f} %"
         interval = page.locator("#interval").inner_text()
@@ -520,7 +520,7 @@ def test_clicked_blocks_give_the_nearest_trial_and_tell_how_it_differs(visit, tm
         assert page.locator(".differs").count() == apart
         assert ("differs in" in page.locator("#match").inner_text()) == bool(apart)
         ties = page.locator("#ties").inner_text()
-        assert ties.startswith(f"{len(found)} trials are as near") if len(found) > 1 else ties == ""
+        assert ties.startswith(f"{len(rows)} trials are as near") if len(rows) > 1 else ties == ""
         pressed = page.locator('.block[aria-pressed="true"]').evaluate_all("all => all.map(b => b.title)")
         titles = (f"block {number}, {name}" for number, name in enumerate(BLOCKS, 1))
         assert pressed == [name for name, out in zip(titles, chosen, strict=True) if out]
@@ -573,8 +573,8 @@ def test_a_page_fits_its_window_and_runs_nothing_of_a_stranger(kind, width, visi
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("img").count() == 0
     texts = [page.locator("h1").inner_text(), *page.locator(".plot text").all_text_contents()]
-    told = 1 + {"surfaces": 1, "lines": 3, "lesions": 0}[kind]  # the loss; of lines also the network and α
-    assert sum(EVIL in text for text in texts) == told
+    number = 1 + {"surfaces": 1, "lines": 3, "lesions": 0}[kind]  # the loss; of lines also the network and α
+    assert sum(EVIL in text for text in texts) == number
 
 
 @pytest.mark.parametrize(("width", "height"), [(700, 900), (1200, 900), (1200, 450)])

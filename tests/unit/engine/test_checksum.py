@@ -15,8 +15,8 @@ from landscape.engine.checksum import blank, row_checksums, seal, sealed, sums
 def test_a_sum_is_zlibs_of_the_rows_number_and_its_values():
     loss, examples, node = np.array([[0.5, np.nan]]), np.array([[10, -1]], "<i8"), np.arange(6.0).reshape(1, 2, 3)
     expected = [zlib.crc32(struct.pack("<qdq3d", row, loss[0, row], examples[0, row], *node[0, row])) for row in (1, 0)]
-    found = sums([loss, examples, node], np.array([1, 0]), 2)
-    assert found.dtype == np.uint32 and found.tolist() == expected
+    checksums = sums([loss, examples, node], np.array([1, 0]), 2)
+    assert checksums.dtype == np.uint32 and checksums.tolist() == expected
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -42,14 +42,14 @@ def test_equal_values_in_another_row_have_another_sum():
 
 def test_zero_minus_zero_and_every_nan_are_told_apart():
     nans = np.array([0x7FF8000000000000, 0x7FF8000000000001, 0xFFF8000000000000], "u8").view("f8")
-    found = [sums([np.array([value])], np.array([0]), 1)[0] for value in (0.0, -0.0, *nans)]
-    assert len({*found}) == 5
+    each = [sums([np.array([value])], np.array([0]), 1)[0] for value in (0.0, -0.0, *nans)]
+    assert len({*each}) == 5
 
 
 def test_what_is_not_done_has_the_complement():
     done, rows = np.array([[True, False]]), np.arange(2)
-    found, plain = row_checksums([np.ones((1, 2))], rows, done), sums([np.ones((1, 2))], rows, 2)
-    assert found.tolist() == [plain[0], plain[1] ^ 0xFFFFFFFF]
+    checksums, plain = row_checksums([np.ones((1, 2))], rows, done), sums([np.ones((1, 2))], rows, 2)
+    assert checksums.tolist() == [plain[0], plain[1] ^ 0xFFFFFFFF]
 
 
 CONTENT = bytes(range(256)) * 20

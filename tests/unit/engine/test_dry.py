@@ -67,8 +67,8 @@ def test_two_standard_errors_hold_the_time_of_most_plans(clock):
     for seed in range(100):
         costs = np.random.default_rng(seed).gamma(2, 0.1, 2000)
         probes = probe(clock.measuring(lambda x, costs=costs: costs[int(x)]), np.arange(2000.0)[:, None])
-        found = estimate(probes, 2000, 1)
-        held += abs(found.seconds - costs.sum()) < 2 * found.se
+        estimated = estimate(probes, 2000, 1)
+        held += abs(estimated.seconds - costs.sum()) < 2 * estimated.se
     assert held >= 85  # few pieces: a little less than 95 %
 
 

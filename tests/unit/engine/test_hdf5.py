@@ -28,7 +28,7 @@ def file_of(path, replaced=None, put=None, **how):
         for name, array in arrays.items():
             (put if name == replaced else h5py.Group.__setitem__)(file, name, array)
         ours = {name: file[name] for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)}
-        ours = {name: found for name, found in ours.items() if isinstance(found, h5py.Dataset)}
+        ours = {name: entry for name, entry in ours.items() if isinstance(entry, h5py.Dataset)}
         for name in ours.keys() & {"x", "y"}:
             ours[name].make_scale(name)
         for name in ours.keys() & {"loss", "done"}:
@@ -149,9 +149,9 @@ def test_what_is_asked_for_first_is_read_first_and_the_order_stays(tmp_path, mon
     path, order = file_of(tmp_path / "a.h5"), []
     monkeypatch.setattr("landscape.engine.hdf5._array", lambda dataset: order.append(os.path.basename(dataset.name)))
     with h5py.File(path) as file:
-        found = read_all(file, first=("x",))
-    assert isinstance(found, LabelledArrays) and order == ["x", "done", "loss", "y"]
-    assert list(found.arrays) == ["done", "loss", "x", "y"]
+        arrays = read_all(file, first=("x",))
+    assert isinstance(arrays, LabelledArrays) and order == ["x", "done", "loss", "y"]
+    assert list(arrays.arrays) == ["done", "loss", "x", "y"]
 
 
 def test_a_heap_with_a_hole_is_refused(tmp_path):

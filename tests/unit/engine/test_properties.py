@@ -48,7 +48,7 @@ class Job(Mail):
 def table(path, shape):
     """A results file over axes of so many points, no two of which have a coordinate in common; x is the fastest."""
     axes = {name: 10 * i + np.arange(n) / 8 for i, (name, n) in enumerate(zip(LETTERS, shape, strict=False))}
-    found, _ = prepare(
+    results, _ = prepare(
         path,
         grid(*axes.values()),
         kind="surface",
@@ -56,7 +56,7 @@ def table(path, shape):
         coordinates={**axes, "axis": np.arange(len(axes))},
         measured={"loss": ("f8", np.nan, {}), "place": ("f8", np.nan, {}, ("axis",))},
     )
-    return found
+    return results
 
 
 def loss(point):
@@ -141,14 +141,14 @@ def test_a_table_is_whole_and_the_same_whatever_happens_on_the_way(shape, ranks,
                 assert sorted(measured) == np.flatnonzero(~done).tolist()
         event(f"killed {deaths} times")
 
-        found = read(path)
-        assert found["done"].all()
-        for where in np.ndindex(found["done"].shape):
-            names = found.dims["done"]
-            point = [found.coordinates[name][i] for name, i in zip(names, where, strict=True)][::-1]  # x first
-            np.testing.assert_array_equal(found["place"][where], point)
-            np.testing.assert_equal(found["loss"][where], loss(np.array(point)))
+        results = read(path)
+        assert results["done"].all()
+        for where in np.ndindex(results["done"].shape):
+            names = results.dims["done"]
+            point = [results.coordinates[name][i] for name, i in zip(names, where, strict=True)][::-1]  # x first
+            np.testing.assert_array_equal(results["place"][where], point)
+            np.testing.assert_equal(results["loss"][where], loss(np.array(point)))
 
-        assert attempt(undisturbed, shape, 1, 0)[0] == list(range(found["done"].size))
+        assert attempt(undisturbed, shape, 1, 0)[0] == list(range(results["done"].size))
         assert path.read_bytes() == undisturbed.read_bytes()
         assert attempt(path, shape, ranks[0], order)[0] == []

@@ -75,7 +75,7 @@ def test_processes_that_cannot_see_each_other_are_refused(monkeypatch):
     assert "one of 4 processes" in seen[0]
 
 
-def told(rank, *everyone):
+def complaint(rank, *everyone):
     """What a rank says of what everyone has."""
     said = [(f"host{n}", {name: str(value) for name, value in mine.items()}) for n, mine in enumerate(everyone)]
     try:
@@ -87,19 +87,19 @@ def told(rank, *everyone):
 
 def test_ranks_that_have_the_same_are_alike():
     mine = {"version": "1", "learning_rate": float("nan"), "sizes": [1, 2]}
-    assert told(0, mine, dict(mine), dict(mine)) is None
+    assert complaint(0, mine, dict(mine), dict(mine)) is None
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2])
 def test_a_rank_that_has_something_else_is_named_by_all_with_both_values(rank):
-    said = told(rank, {"version": "1", "seed": 0}, {"version": "1", "seed": 0}, {"version": "2", "seed": 1})
+    said = complaint(rank, {"version": "1", "seed": 0}, {"version": "1", "seed": 0}, {"version": "2", "seed": 1})
     assert said.startswith("the version of rank 2 on ") and " is 2, that of rank 0 on " in said
     assert said.endswith(" 1; start all ranks with the same")
 
 
 def test_a_rank_that_lacks_something_is_not_alike():
-    assert "the seed of rank 1 on host1 is nothing" in told(0, {"seed": 0}, {})
-    assert "the seed of rank 1 on host1 is 3" in told(0, {}, {"seed": 3})
+    assert "the seed of rank 1 on host1 is nothing" in complaint(0, {"seed": 0}, {})
+    assert "the seed of rank 1 on host1 is 3" in complaint(0, {}, {"seed": 3})
 
 
 def test_code_is_told_apart_by_its_content(monkeypatch, tmp_path):

@@ -86,13 +86,13 @@ def where() -> dict[str, tuple[int, int]]:
 def same(one, other, but=()):
     """Whether two results hold the same, to the bit."""
 
-    def told(results):
+    def content(results):
         arrays = {**results.coordinates, **results.variables}
         plain = {n: (a.dtype, a.shape, a.tolist() if a.dtype.kind == "O" else a.tobytes()) for n, a in arrays.items()}
         rest = results.kind, results.dims, results.metadata, results.summed, repr(results.attributes)
         return {name: value for name, value in plain.items() if name not in but}, rest
 
-    return told(one) == told(other)
+    return content(one) == content(other)
 
 
 def flipped(path, byte, bit=0):
@@ -172,12 +172,12 @@ def test_flipped_bits_are_noticed_or_change_nothing(tmp_path_factory, flips):
         content[byte] ^= 1 << bit
     path.write_bytes(content)
     try:
-        found = read(path)
+        results = read(path)
     except BadInput as error:
         assert str(path) in str(error)
         return
     path.write_bytes(whole())
-    assert same(found, read(path), but=AGAIN)
+    assert same(results, read(path), but=AGAIN)
 
 
 @settings(max_examples=100, deadline=None)
@@ -187,11 +187,11 @@ def test_a_lost_block_is_noticed_or_changes_nothing(tmp_path_factory, start, siz
     content, end = whole(), min(start + size, len(whole()))
     path.write_bytes(content[:start] + (b"" if fill is None else bytes([fill]) * (end - start)) + content[end:])
     try:
-        found = read(path)
+        results = read(path)
     except BadInput:
         return
     path.write_bytes(content)
-    assert same(found, read(path), but=AGAIN)
+    assert same(results, read(path), but=AGAIN)
 
 
 def test_a_row_in_the_place_of_another_is_noticed(tmp_path):
@@ -330,14 +330,14 @@ def test_what_a_name_does_not_hold_in_files_of_ours_is_refused(tmp_path, kind, n
 
 def test_what_a_file_lacks_is_said_by_whoever_asks():
     results = read(ARCHIVE / "surface.h5")
-    for what, found in {
+    for what, values in {
         "variable nothing": results.variables,
         "coordinate nothing": results.coordinates,
         "attribute nothing": results.attributes,
     }.items():
         with pytest.raises(BadInput, match=f"surface.h5 has no {what}, which is needed here"):
-            found["nothing"]
-        assert "nothing" not in found and found.get("nothing") is None
+            values["nothing"]
+        assert "nothing" not in values and values.get("nothing") is None
 
 
 def test_a_row_is_known_if_it_is_done_or_vouched_for(tmp_path):

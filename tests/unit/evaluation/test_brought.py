@@ -19,9 +19,9 @@ def test_a_loss_that_holds_the_network_sees_it_move(brought):
         return binary(out, y) + network.weight.square().sum()
 
     xs = np.linspace(-1, 1, 3)
-    found = surface(network, batches, "a.h5", x=(-1, 1, 3), loss=penalty, quiet=True)
-    assert np.ptp(found["loss"]) > 0.1
-    moved = [(s, p) for s, p in zip(xs, found["loss"], strict=True) if s]
+    results = surface(network, batches, "a.h5", x=(-1, 1, 3), loss=penalty, quiet=True)
+    assert np.ptp(results["loss"]) > 0.1
+    moved = [(s, p) for s, p in zip(xs, results["loss"], strict=True) if s]
     size = network.weight.detach().square().sum().item()
     apart = surface(network, batches, "b.h5", x=(-1, 1, 3), loss=binary, quiet=True)["loss"]
     assert all(loss - apart[int(x + 1)] > size for x, loss in moved)

@@ -45,10 +45,10 @@ def test_over_all_samples_there_are_it_is_unbiased():
 
     strata = [np.array([1.0, 5.0, 2.0]), np.array([10.0, 11.0, 19.0, 0.0])]
     everything = np.concatenate(strata)
-    found = []
+    each = []
     for chosen in product(combinations(strata[0], 2), combinations(strata[1], 3)):
-        found.append(stratified_mean(np.concatenate(chosen), np.array([0, 0, 1, 1, 1]), np.array([3, 4])))
-    means, errors = np.array(found).T
+        each.append(stratified_mean(np.concatenate(chosen), np.array([0, 0, 1, 1, 1]), np.array([3, 4])))
+    means, errors = np.array(each).T
     assert means.mean() == pytest.approx(everything.mean())
     assert np.mean(errors**2) == pytest.approx(means.var())
 

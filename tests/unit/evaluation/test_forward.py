@@ -30,8 +30,12 @@ def far(network, other, x):
     return float((a - b).abs().max() / b.abs().max())
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("case", NETWORKS)
+# Each network has one layout in float32 and the other in bfloat16.
+LAYOUTS = [(case, n % 2) for n, case in enumerate(NETWORKS)]
+FORMATS = torch.contiguous_format, torch.channels_last
+
+
+@pytest.mark.parametrize(("case", "layout"), [(case, FORMATS[n]) for case, n in LAYOUTS])
 @pytest.mark.slow
 def test_every_network_is_fused_and_gives_the_outputs_of_float64(case, layout):
     network = made(case).to(memory_format=layout)
@@ -44,15 +48,23 @@ def test_every_network_is_fused_and_gives_the_outputs_of_float64(case, layout):
     assert {id(p) for p in quick.parameters()} <= {id(p) for p in network.parameters()}
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vit_b_16", "densenet121", "mobilenet_v2", "squeezenet1_1"])
+THEIRS = {
+    "ResNet": lambda models: models.ResNet(models.resnet.BasicBlock, [2, 1, 1, 1], num_classes=10),
+    "ViT": lambda models: models.VisionTransformer(32, 16, 2, 2, 24, 48, num_classes=10),
+    "DenseNet": lambda models: models.DenseNet(8, (2, 2, 1, 1), 16, num_classes=10),
+    "MobileNet V2": lambda models: models.mobilenet_v2(width_mult=0.1, num_classes=10),
+    "SqueezeNet": lambda models: models.squeezenet1_1(num_classes=10),
+}
+
+
+@pytest.mark.parametrize("name", THEIRS)
 @pytest.mark.slow
 def test_networks_of_torchvision_are_too(name):
     torch.manual_seed(0)
-    size = {"image_size": 64} if name == "vit_b_16" else {}
-    network = trained_like(getattr(torchvision.models, name)(num_classes=10, **size))
-    if name == "vit_b_16":
+    network = trained_like(THEIRS[name](torchvision.models))
+    if name == "ViT":
         nn.init.normal_(network.heads.head.weight)  # torchvision's is 0
-    x = torch.randn(2, 3, 64, 64)
+    x = torch.randn(2, 3, 32, 32)
     quick, why = fuse(network, x)
     assert why == ""
     assert far(quick, network, x) < 1e-5
@@ -94,8 +106,7 @@ def test_a_forward_follows_statistics_too():
     assert far(quick, network, torch.randn(4, 1, 8, 8)) < 1e-5
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("case", NETWORKS)
+@pytest.mark.parametrize(("case", "layout"), [(case, FORMATS[1 - n]) for case, n in LAYOUTS])
 @pytest.mark.slow
 def test_bfloat16_is_near(case, layout):
     network = made(case).to(memory_format=layout)
@@ -159,18 +170,27 @@ def test_threads_do_not_change_a_bit(dtype):
     x = torch.randn(64, 3, 32, 32)
     quick, _ = fuse(network, x[:2], dtype)
     before = torch.get_num_threads()
-    found = []
+    each = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         with torch.inference_mode():
-            found.append(quick(x))
+            each.append(quick(x))
     torch.set_num_threads(before)
-    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+    assert torch.equal(each[0], each[1]) and torch.equal(each[0], each[2])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("scale", [1e3, 1e10, 1e30, 1e38])
-@pytest.mark.parametrize("how", [{}, {"order": "pre"}, {"shortcut": None}])
+SCALES = [1e3, 1e10, 1e30, 1e38]
+TYPES = [torch.float32, torch.bfloat16]
+
+
+@pytest.mark.parametrize(
+    ("how", "scale", "dtype"),
+    [
+        (how, scale, TYPES[(i + j) % 2])  # every scale of every network, and both types of each
+        for i, how in enumerate([{}, {"order": "pre"}, {"shortcut": None}])
+        for j, scale in enumerate(SCALES)
+    ],
+)
 @pytest.mark.slow
 def test_activations_that_overflow_are_not_made_finite(how, scale, dtype):
     torch.manual_seed(0)

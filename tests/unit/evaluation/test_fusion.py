@@ -306,9 +306,9 @@ def line(network, batches, xs):
 def test_a_surface_is_that_of_plain_pytorch(case, tmp_path):
     network = made(case)
     batches = [(images(), torch.arange(64) % 4)]
-    found = surface(network, batches, tmp_path / "line.h5", x=(-1, 1, 5), quiet=True)
-    np.testing.assert_allclose(found.variables["loss"], line(network, batches, np.linspace(-1, 1, 5)), rtol=1e-6)
-    assert np.ptp(found.variables["loss"]) > 0.01
+    results = surface(network, batches, tmp_path / "line.h5", x=(-1, 1, 5), quiet=True)
+    np.testing.assert_allclose(results.variables["loss"], line(network, batches, np.linspace(-1, 1, 5)), rtol=1e-6)
+    assert np.ptp(results.variables["loss"]) > 0.01
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -16,11 +16,11 @@ from landscape.evaluation.borrowing import borrowed
 
 @pytest.fixture(scope="module")
 def resnet(trained):
-    found = checkpoint.load(trained / "resnet.pt")
-    network = found.restore()
+    loaded = checkpoint.load(trained / "resnet.pt")
+    network = loaded.restore()
 
     def batches(split, seed=0):
-        how = {"mean": found.data["mean"], "std": found.data["std"], "examples": 60, "seed": seed}
+        how = {"mean": loaded.data["mean"], "std": loaded.data["std"], "examples": 60, "seed": seed}
         data = datasets.load("digits", split, **how)
         return datasets.batches(data, 20)
 
@@ -49,11 +49,11 @@ def test_any_network_and_loss_will_do(tmp_path):
     def squared(outputs, targets):
         return (outputs - targets).square().sum(1)
 
-    found = surface(network, [(inputs, targets)], tmp_path / "a.h5", x=(-1, 1, 5), loss=squared, quiet=True)
-    assert found.attributes["loss"] == "squared" and "accuracy" not in found.variables
-    third = np.diff(found["loss"], 3)
-    np.testing.assert_allclose(third, 0, atol=1e-4 * np.ptp(found["loss"]))
-    assert found["loss"][2] == pytest.approx(squared(network(inputs), targets).mean().item(), rel=1e-5)
+    results = surface(network, [(inputs, targets)], tmp_path / "a.h5", x=(-1, 1, 5), loss=squared, quiet=True)
+    assert results.attributes["loss"] == "squared" and "accuracy" not in results.variables
+    third = np.diff(results["loss"], 3)
+    np.testing.assert_allclose(third, 0, atol=1e-4 * np.ptp(results["loss"]))
+    assert results["loss"][2] == pytest.approx(squared(network(inputs), targets).mean().item(), rel=1e-5)
 
 
 def test_blocks_of_an_unknown_network_are_described(tmp_path):
@@ -69,13 +69,13 @@ def test_blocks_of_an_unknown_network_are_described(tmp_path):
 
     network = Residual()
     batches = [(torch.randn(10, 4), torch.arange(10) % 4)]
-    described = {f"layers.{i}": f"layers.{i}" for i in range(3)}
-    found = lesions(network, batches, tmp_path / "a.h5", blocks=lambda _: described, delete=[1], quiet=True)
+    description = {f"layers.{i}": f"layers.{i}" for i in range(3)}
+    results = lesions(network, batches, tmp_path / "a.h5", blocks=lambda _: description, delete=[1], quiet=True)
     with torch.no_grad():
         network.layers[1].weight.zero_()
         network.layers[1].bias.zero_()
         by_hand = nn.functional.cross_entropy(network(batches[0][0]), batches[0][1]).item()
-    assert found["loss"][2] == pytest.approx(by_hand, rel=1e-6)
+    assert results["loss"][2] == pytest.approx(by_hand, rel=1e-6)
 
 
 def test_a_network_and_its_data_are_called_what_the_caller_calls_them(resnet, tmp_path):
@@ -84,10 +84,10 @@ def test_a_network_and_its_data_are_called_what_the_caller_calls_them(resnet, tm
     report = surface(network, batches("train"), tmp_path / "a.h5", **line, dry_run=True)
     assert report.startswith(f"{tmp_path / 'a.h5'}: 3 points")
     assert not any(tmp_path.iterdir())
-    found = surface(network, batches("train"), tmp_path / "a.h5", **line)
-    assert (found.attributes["network"], found.attributes["data"]) == ("ours", "photos")
-    found = lesions(network, batches("train"), tmp_path / "b.h5", delete=[1], name="ours", quiet=True)
-    assert found.attributes["network"] == "ours" and found.attributes["data"] == "data in memory"
+    results = surface(network, batches("train"), tmp_path / "a.h5", **line)
+    assert (results.attributes["network"], results.attributes["data"]) == ("ours", "photos")
+    results = lesions(network, batches("train"), tmp_path / "b.h5", delete=[1], name="ours", quiet=True)
+    assert results.attributes["network"] == "ours" and results.attributes["data"] == "data in memory"
 
 
 def test_what_cannot_be_is_said(resnet, tmp_path):

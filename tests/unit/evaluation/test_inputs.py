@@ -46,19 +46,19 @@ def test_what_cannot_be_trained_on_is_refused(own, tmp_path, changes, words):
 # Of other kinds than images: as a function or a file gives them, so they are measured
 
 
-def equal(found, expected):
+def equal(there, expected):
     """The same structure of the same numbers, in float32, int64, bool or complex64."""
     if isinstance(expected, dict):
-        assert isinstance(found, dict) and found.keys() == expected.keys()
-        return all(equal(found[name], expected[name]) for name in expected)
+        assert isinstance(there, dict) and there.keys() == expected.keys()
+        return all(equal(there[name], expected[name]) for name in expected)
     if isinstance(expected, tuple | list):
-        assert type(found) is type(expected) and len(found) == len(expected)
-        return all(map(equal, found, expected))
+        assert type(there) is type(expected) and len(there) == len(expected)
+        return all(map(equal, there, expected))
     if expected is None:
-        return found is None
+        return there is None
     array = np.asarray(expected)
     dtype = {"f": np.float32, "i": np.int64, "b": np.bool_, "c": np.complex64}[array.dtype.kind]
-    return found.numpy().dtype == dtype and np.array_equal(found.numpy(), array.astype(dtype))
+    return there.numpy().dtype == dtype and np.array_equal(there.numpy(), array.astype(dtype))
 
 
 @pytest.mark.parametrize("order", [None, 5])
@@ -199,6 +199,6 @@ def test_structures_survive_being_shared_between_ranks(kinds, name, monkeypatch)
     shared = _data(f"kinds:{name}", "test", {"seed": 3}, in_order=True, comm=None)
     alone = datasets.load(f"kinds:{name}", "test")
     order = datasets.stratified_order(alone.labels, 3)
-    for found, expected in ((shared.images, alone.images), (shared.labels, alone.labels)):
+    for result, expected in ((shared.images, alone.images), (shared.labels, alone.labels)):
         expected = mapped(lambda tensor: tensor[order], expected)
-        assert equal(found, mapped(lambda tensor: tensor.numpy(), expected))
+        assert equal(result, mapped(lambda tensor: tensor.numpy(), expected))

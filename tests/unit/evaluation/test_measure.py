@@ -63,12 +63,12 @@ def test_threads_do_not_change_a_bit(network):
     batches = list(zip(inputs.split(4000), torch.randint(10, (40000,)).split(4000), strict=True))
     linear = nn.Sequential(nn.Flatten(), nn.Linear(16, 10))
     before = torch.get_num_threads()
-    found = []
+    each = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        found.append((measure(linear, batches), measure(network, [[part[:200] for part in batches[0]]])))
+        each.append((measure(linear, batches), measure(network, [[part[:200] for part in batches[0]]])))
     torch.set_num_threads(before)
-    assert found[0] == found[1]
+    assert each[0] == each[1]
 
 
 def test_infinite_and_undefined_losses_are_measured_as_such():

@@ -66,10 +66,10 @@ def examples(n=6):
 
 
 def at_boundaries(network, x):
-    found = [network.stem(x)]
+    each = [network.stem(x)]
     for part in stages(network):
-        found.append(part(found[-1]))
-    return [x.detach() for x in found]
+        each.append(part(each[-1]))
+    return [x.detach() for x in each]
 
 
 def from_boundary(network, place, x):
@@ -82,14 +82,14 @@ def test_in_a_linear_chain_the_gradient_is_a_product():
     weights = [0.5, -0.25, 0.0, -1.5, 2.0]
     network = Network(nn.Identity(), [[Block(Times(w), nn.Identity(), Add()) for w in weights]], nn.Flatten())
     x = torch.tensor([1.0, -3.0], dtype=torch.float64).reshape(2, 1, 1, 1)
-    found = flow(network, [(x, x)], lambda out, _: 7 * out[:, 0])
+    flows = flow(network, [(x, x)], lambda out, _: 7 * out[:, 0])
     factors = np.array([1 + w for w in weights])
     products = np.array([abs(factors[place:].prod()) for place in range(len(weights) + 1)])
-    np.testing.assert_allclose(relative(found.gradient), np.stack([products] * 2, axis=1), rtol=1e-14)
-    np.testing.assert_allclose(found.gradient[-1], 7)
+    np.testing.assert_allclose(relative(flows.gradient), np.stack([products] * 2, axis=1), rtol=1e-14)
+    np.testing.assert_allclose(flows.gradient[-1], 7)
     # d/dw of the mean of 7 x Π(1 + w) is 7 mean(x) Π/(1 + w)
-    np.testing.assert_allclose(found.parameters[:-1], np.abs(7 * -1 * factors.prod() / factors), rtol=1e-14)
-    assert found.parameters[-1] == 0
+    np.testing.assert_allclose(flows.parameters[:-1], np.abs(7 * -1 * factors.prod() / factors), rtol=1e-14)
+    assert flows.parameters[-1] == 0
 
 
 def test_one_jacobian_of_minus_one_is_enough_for_the_gradient_to_vanish():
@@ -103,21 +103,21 @@ def test_one_jacobian_of_minus_one_is_enough_for_the_gradient_to_vanish():
 def test_with_stored_statistics_gradients_are_those_of_each_example_alone(name, arguments):
     network = a(name, **arguments).eval()
     x, y = examples()
-    found = flow(network, [(x[:4], y[:4]), (x[4:], y[4:])], batchnorm="frozen").gradient
+    flows = flow(network, [(x[:4], y[:4]), (x[4:], y[4:])], batchnorm="frozen").gradient
     for place, activations in enumerate(at_boundaries(network, x)):
 
         def one(activation, target, place=place):
             return loss(from_boundary(network, place, activation[None]), target[None])[0]
 
         expected = vmap(grad(one))(activations, y).flatten(1).norm(dim=1)
-        np.testing.assert_allclose(found[place], expected.detach(), rtol=1e-10)
+        np.testing.assert_allclose(flows[place], expected.detach(), rtol=1e-10)
 
 
 @pytest.mark.parametrize("name, arguments", KINDS[:3])
 def test_with_statistics_of_the_batch_gradients_hold_what_an_example_does_to_the_others(name, arguments):
     network = a(name, **arguments)
     x, y = examples()
-    found = flow(network, [(x, y)]).gradient
+    flows = flow(network, [(x, y)]).gradient
     other = copy.deepcopy(network).train()  # its statistics may move
     step = 1e-6
     for place, activations in enumerate(at_boundaries(other, x)):
@@ -130,17 +130,17 @@ def test_with_statistics_of_the_batch_gradients_hold_what_an_example_does_to_the
             loss(from_boundary(other, place, activations.detach() + sign * step * direction), y).sum().item()
             for sign in (1, -1)
         ]
-        np.testing.assert_allclose(found[place, 2], (ends[0] - ends[1]) / (2 * step), rtol=1e-4)
+        np.testing.assert_allclose(flows[place, 2], (ends[0] - ends[1]) / (2 * step), rtol=1e-4)
 
 
 @pytest.mark.parametrize("name, arguments", KINDS)
 def test_parameter_gradients_are_those_of_a_training_step(name, arguments):
     network = a(name, **arguments)
     x, y = examples()
-    found = flow(network, [(x, y)]).parameters
+    flows = flow(network, [(x, y)]).parameters
     other = copy.deepcopy(network).train()
     loss(other(x), y).mean().backward()
-    for norm, part in zip(found, [*stages(other), other.head], strict=True):
+    for norm, part in zip(flows, [*stages(other), other.head], strict=True):
         expected = torch.cat([p.grad.flatten() for p in part.parameters()]).norm()
         np.testing.assert_allclose(norm, expected, rtol=1e-10)
 
@@ -161,17 +161,17 @@ def test_statistics_measured_anew_leave_examples_independent():
             module.momentum = 1.0  # what training keeps is then the batch's
     other.train()(x)
     expected = flow(other, [(x, y)], batchnorm="frozen").gradient
-    found = flow(network, [(x, y)], batchnorm="recalibrated").gradient
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
-    assert (np.abs(found / flow(network, [(x, y)], batchnorm="batch").gradient - 1) > 0.01).any()
+    flows = flow(network, [(x, y)], batchnorm="recalibrated").gradient
+    np.testing.assert_allclose(flows, expected, rtol=1e-12)
+    assert (np.abs(flows / flow(network, [(x, y)], batchnorm="batch").gradient - 1) > 0.01).any()
 
 
 def test_branches_of_zero_let_the_gradient_through_as_it_is():
     torch.manual_seed(0)
     network = build("resnet", depth=20, width=4, channels=1, order="pre", zero_init=True)
     x, y = examples()
-    found = relative(flow(network, [(x.float(), y)]).gradient)
-    np.testing.assert_array_equal(found[7:], 1)  # within the last stage
+    gradients = relative(flow(network, [(x.float(), y)]).gradient)
+    np.testing.assert_array_equal(gradients[7:], 1)  # within the last stage
 
 
 def test_an_example_without_a_gradient_at_the_head_has_no_ratio():

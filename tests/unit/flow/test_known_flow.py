@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 import torch
-from known_networks import KNOWN, InFloat64, known, loss, streams
+from known_networks import KNOWN, InFloat64, known_network, loss, streams
 from torch import nn
 
 from ensemble.blocks.blocks import blocks, ends
@@ -73,22 +73,22 @@ def with_ends(network, modules, inputs, function):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KNOWN)
 def test_gradients_and_exits_of_a_known_network_are_those_of_hooks(name):
-    network, inputs, targets, described = known(name)
+    network, inputs, targets, description = known_network(name)
     network = network.double()
     inputs = inputs.double() if isinstance(inputs, torch.Tensor) and inputs.is_floating_point() else inputs
-    found = blocks(network, described)
+    by_name = blocks(network, description)
     batches = [(inputs, targets)]
     if name in REFUSED:
         with pytest.raises(BadInput, match=REFUSED[name]):
-            flow(network, batches, scored, at=parts(network, found))
+            flow(network, batches, scored, at=parts(network, by_name))
         return
-    at = parts(network, found)
+    at = parts(network, by_name)
     gradients = flow(network, batches, scored, "frozen", at).gradient
-    whole = [end for block in found.values() for end in ends(block)]
+    whole = [end for block in by_name.values() for end in ends(block)]
     expected = streams(network, KNOWN[name][2], whole, inputs, targets, [1] * len(whole), loss)
     np.testing.assert_allclose(gradients[0], expected.flatten(1).norm(dim=1), rtol=1e-8)
     outs = exits(network, batches, scored, "frozen", at)
-    assert len(outs) == len(found) + 1 == len(gradients)
+    assert len(outs) == len(by_name) + 1 == len(gradients)
     for place in range(len(outs)):
         out = with_ends(network, whole[place:], inputs, torch.zeros_like)
         np.testing.assert_allclose(outs[place]["loss"], float(scored(out, targets).mean()), rtol=1e-8)
@@ -96,12 +96,12 @@ def test_gradients_and_exits_of_a_known_network_are_those_of_hooks(name):
     added = []
     with_ends(network, whole, inputs, lambda x: (added.append(x.flatten(1).norm(dim=1).numpy()), x)[1])
     assert np.isfinite(does.residual[:-1]).all() and np.isfinite(does.share[:-1]).all()
-    assert len(added) == len(found)
+    assert len(added) == len(by_name)
 
 
 @pytest.mark.slow
 def test_what_blocks_of_gpt2_do_is_what_its_modules_give():
-    network, _, targets, _ = known("GPT-2")
+    network, _, targets, _ = known_network("GPT-2")
     network = network.double()
     inputs = torch.randint(20, (2, 6))
     kept, given = [], []
@@ -144,7 +144,7 @@ def test_what_blocks_of_gpt2_do_is_what_its_modules_give():
 @pytest.mark.parametrize("name", ["GPT-2", "ResNet", "T5's decoder"])
 def test_the_command_measures_the_flow_in_known_networks(name, tmp_path):
     """Inputs by name too; the network comes back as it was."""
-    network, inputs, targets, described = known(name)
+    network, inputs, targets, description = known_network(name)
 
     def twice(t):
         return torch.cat([t, t.flip(0)])
@@ -153,8 +153,8 @@ def test_the_command_measures_the_flow_in_known_networks(name, tmp_path):
     before = copy.deepcopy(network.state_dict())
     flags = [p.requires_grad for p in network.parameters()]
     how = {"batches": 1, "batch_size": 4, "quiet": True}
-    results = gradient_flow(evaluate, **how, blocks=described, out=tmp_path / "flow.h5", jacobians=name == "GPT-2")
-    number = len(blocks(network, described))
+    results = gradient_flow(evaluate, **how, blocks=description, out=tmp_path / "flow.h5", jacobians=name == "GPT-2")
+    number = len(blocks(network, description))
     assert results["boundaries"] == [number + 1]
     assert np.isfinite(results["gradient"]).all() and np.isfinite(results["residual"][..., :number]).all()
     np.testing.assert_allclose(results["exit_loss"][0, -1], results["loss"][0], rtol=1e-6)
@@ -176,12 +176,12 @@ def test_the_command_measures_the_flow_in_known_networks(name, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KNOWN)
 def test_redundancy_of_a_known_network_is_told_block_by_block(name):
-    network, inputs, targets, described = known(name)
-    table = redundancy(Evaluator(network, [(inputs, targets)]), blocks=described, quiet=True)
-    found = blocks(network, described)
-    assert len(table["rise"]) == len(found)
+    network, inputs, targets, description = known_network(name)
+    table = redundancy(Evaluator(network, [(inputs, targets)]), blocks=description, quiet=True)
+    by_name = blocks(network, description)
+    assert len(table["rise"]) == len(by_name)
     intact = scored(with_ends(network, [], inputs, None), targets).mean()
-    for place, block in enumerate(found.values()):
+    for place, block in enumerate(by_name.values()):
         out = with_ends(network, ends(block), inputs, torch.zeros_like)
         rise = float(scored(out, targets).mean() - intact)
         np.testing.assert_allclose(table["rise"][place], rise, rtol=1e-3, atol=1e-5)

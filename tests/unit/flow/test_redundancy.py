@@ -20,9 +20,9 @@ from landscape.weights import digest
 SMALL = {"depth": 14, "width": 4, "channels": 1, "classes": 4}
 
 
-def scored(network, x, described=None, layers=False, size=2):
-    found = blocks(network, described, layers)
-    return scores(network, found, [(part, torch.zeros(len(part))) for part in x.split(size)])
+def scored(network, x, description=None, layers=False, size=2):
+    by_name = blocks(network, description, layers)
+    return scores(network, by_name, [(part, torch.zeros(len(part))) for part in x.split(size)])
 
 
 def influence(x, y, axis):
@@ -71,31 +71,31 @@ def shaken(network, by=0.1):
 def test_every_block_is_scored_as_by_hand(how):
     network = shaken(build("resnet", **SMALL, **how))
     images = torch.randn(3, 1, 8, 8)
-    found = scored(network, images)
+    scores = scored(network, images)
     with torch.no_grad():
         x = network.stem(images)
         for number, block in enumerate(network.parts()[1:-1]):
             y, carried = block(x), block.join(block.shortcut(x))
             more = block.join(block.shortcut(x), block.survival * block.branch(x)) - carried
-            np.testing.assert_allclose(found.relative[number], relative(more, carried), rtol=1e-4)
+            np.testing.assert_allclose(scores.relative[number], relative(more, carried), rtol=1e-4)
             if y.shape == x.shape:
-                np.testing.assert_allclose(found.influence[number], influence(x, y, 0), atol=1e-6)
-                np.testing.assert_allclose(found.angle[number], angle(x, y), atol=1e-6)
+                np.testing.assert_allclose(scores.influence[number], influence(x, y, 0), atol=1e-6)
+                np.testing.assert_allclose(scores.angle[number], angle(x, y), atol=1e-6)
             else:
-                assert np.isnan(found.influence[number]).all() and np.isnan(found.angle[number]).all()
+                assert np.isnan(scores.influence[number]).all() and np.isnan(scores.angle[number]).all()
             x = y
-    assert np.isnan(found.angle).all(1).tolist() == [False, False, True, False, True, False]
+    assert np.isnan(scores.angle).all(1).tolist() == [False, False, True, False, True, False]
 
 
 def test_a_plain_block_adds_to_nothing():
-    found = scored(shaken(build("plain", **SMALL)), torch.randn(3, 1, 8, 8))
-    assert found.influence.shape == (4, 3)  # of 6, 2 change the shape and cannot be left out
-    assert np.isfinite(found.influence).all() and np.isfinite(found.angle).all() and np.isnan(found.relative).all()
+    scores = scored(shaken(build("plain", **SMALL)), torch.randn(3, 1, 8, 8))
+    assert scores.influence.shape == (4, 3)  # of 6, 2 change the shape and cannot be left out
+    assert np.isfinite(scores.influence).all() and np.isfinite(scores.angle).all() and np.isnan(scores.relative).all()
 
 
 def test_a_dense_layer_appends_and_so_has_a_size_but_no_angle():
-    found = scored(shaken(build("densenet", depth=10, growth=2, channels=1, classes=4)), torch.randn(3, 1, 8, 8))
-    assert np.isnan(found.influence).all() and (found.relative > 0).all()
+    scores = scored(shaken(build("densenet", depth=10, growth=2, channels=1, classes=4)), torch.randn(3, 1, 8, 8))
+    assert np.isnan(scores.influence).all() and (scores.relative > 0).all()
 
 
 # Closed forms
@@ -134,44 +134,44 @@ def layered(*layers):
 
 def test_nothing_a_quarter_turn_and_an_about_face_have_the_scores_of_their_angles():
     turn, none, back = [[0, -1], [1, 0]], np.zeros((2, 2)), -2 * np.eye(2)
-    network, described = layered(*(Layer(Times(matrix)) for matrix in (none, turn, back)))
-    found = scored(network, torch.randn(5, 3, 2, dtype=torch.float64), described)
-    np.testing.assert_allclose(found.influence, np.repeat([[0], [1 - 0.5**0.5], [2]], 5, 1), atol=1e-12)
-    np.testing.assert_allclose(found.angle, np.repeat([[0], [1 / 4], [1]], 5, 1), atol=3e-8)
-    np.testing.assert_allclose(found.relative, np.repeat([[0], [1], [2]], 5, 1), atol=1e-12)
+    network, description = layered(*(Layer(Times(matrix)) for matrix in (none, turn, back)))
+    scores = scored(network, torch.randn(5, 3, 2, dtype=torch.float64), description)
+    np.testing.assert_allclose(scores.influence, np.repeat([[0], [1 - 0.5**0.5], [2]], 5, 1), atol=1e-12)
+    np.testing.assert_allclose(scores.angle, np.repeat([[0], [1 / 4], [1]], 5, 1), atol=3e-8)
+    np.testing.assert_allclose(scores.relative, np.repeat([[0], [1], [2]], 5, 1), atol=1e-12)
 
 
 def test_influence_is_a_mean_over_tokens_and_the_angle_is_of_the_whole_example():
     x = torch.tensor([[[3.0, 0.0], [0.0, 1.0]]]).double()  # (1, 2 tokens, 2 channels)
-    network, described = layered(Layer(Times([[0, 0], [0, -2]])))  # turns the second token about
-    found = scored(network, x, described)
-    assert found.influence[0, 0] == pytest.approx((0 + 2) / 2)
-    assert found.angle[0, 0] == pytest.approx(np.arccos((9 - 1) / 10) / np.pi)
-    assert found.relative[0, 0] == pytest.approx(2 / 10**0.5)
+    network, description = layered(Layer(Times([[0, 0], [0, -2]])))  # turns the second token about
+    scores = scored(network, x, description)
+    assert scores.influence[0, 0] == pytest.approx((0 + 2) / 2)
+    assert scores.angle[0, 0] == pytest.approx(np.arccos((9 - 1) / 10) / np.pi)
+    assert scores.relative[0, 0] == pytest.approx(2 / 10**0.5)
 
 
 def test_vectors_of_0_have_no_direction_and_are_left_out():
     x = torch.tensor([[[1.0, 0], [0, 0]], [[0, 0], [0, 0]], [[1, 0], [1, 0]]]).double()
-    network, described = layered(Layer(Times([[0, 0], [1, 0]])))
-    found = scored(network, x, described)
-    np.testing.assert_allclose(found.influence[0], [1 - 0.5**0.5, np.nan, 1 - 0.5**0.5])
-    np.testing.assert_allclose(found.angle[0], [1 / 4, np.nan, 1 / 4])
-    np.testing.assert_allclose(found.relative[0], [1, np.nan, 1])
-    of = found.of(0)
+    network, description = layered(Layer(Times([[0, 0], [1, 0]])))
+    scores = scored(network, x, description)
+    np.testing.assert_allclose(scores.influence[0], [1 - 0.5**0.5, np.nan, 1 - 0.5**0.5])
+    np.testing.assert_allclose(scores.angle[0], [1 / 4, np.nan, 1 / 4])
+    np.testing.assert_allclose(scores.relative[0], [1, np.nan, 1])
+    of = scores.of(0)
     assert of["influence"] == pytest.approx(1 - 0.5**0.5) and of["influence_se"] == pytest.approx(0)
 
 
 def test_means_count_examples_once_with_the_error_of_their_mean():
     network = shaken(build("resnet", **SMALL))
     images = torch.randn(7, 1, 8, 8)
-    found, pieces = scored(network, images, size=7), scored(network, images, size=3)
-    for one, other in zip(found, pieces, strict=True):
+    scores, pieces = scored(network, images, size=7), scored(network, images, size=3)
+    for one, other in zip(scores, pieces, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-9)
-    of = found.of(1)
+    of = scores.of(1)
     assert of.keys() == SCORES.keys()
-    assert of["angle"] == pytest.approx(found.angle[1].mean())
-    assert of["angle_se"] == pytest.approx(found.angle[1].std(ddof=1) / 7**0.5)
-    assert all(np.isnan(found.of(2)[name]) for name in ("influence", "influence_se", "angle", "angle_se"))
+    assert of["angle"] == pytest.approx(scores.angle[1].mean())
+    assert of["angle_se"] == pytest.approx(scores.angle[1].std(ddof=1) / 7**0.5)
+    assert all(np.isnan(scores.of(2)[name]) for name in ("influence", "influence_se", "angle", "angle_se"))
 
 
 # The stream inside of layers
@@ -209,11 +209,11 @@ def test_between_attention_and_mlp_the_stream_is_what_the_second_norm_is_given()
         between = seen[norm][0]
         streams += [(before, between), (between, after)]
         added += [seen[attention][1], seen[mlp][1]]
-    found = scored(network, x)
+    scores = scored(network, x)
     for number, ((before, after), more) in enumerate(zip(streams, added, strict=True)):
-        np.testing.assert_allclose(found.influence[number], influence(before, after, 1), atol=1e-6)
-        np.testing.assert_allclose(found.angle[number], angle(before, after), atol=1e-6)
-        np.testing.assert_allclose(found.relative[number], relative(more, before), rtol=1e-5)
+        np.testing.assert_allclose(scores.influence[number], influence(before, after, 1), atol=1e-6)
+        np.testing.assert_allclose(scores.angle[number], angle(before, after), atol=1e-6)
+        np.testing.assert_allclose(scores.relative[number], relative(more, before), rtol=1e-5)
     whole = scored(network, x, layers=True)
     for number, layer in enumerate(names[::4]):
         before, after = seen[layer]
@@ -225,11 +225,11 @@ def test_where_a_norm_follows_each_sum_the_stream_is_what_it_gives():
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     network, x = shaken(nn.Sequential(layer)), torch.randn(3, 5, 8)
     seen = heard(network, x, ["0", "0.norm1", "0.norm2", "0.dropout1", "0.dropout2"])
-    found = scored(network, x)
+    scores = scored(network, x)
     between, after = seen["0.norm1"][1], seen["0"][1]
     for number, (one, other, end) in enumerate([(x, between, "0.dropout1"), (between, after, "0.dropout2")]):
-        np.testing.assert_allclose(found.influence[number], influence(one, other, 1), atol=1e-6)
-        np.testing.assert_allclose(found.relative[number], relative(seen[end][1], one), rtol=1e-5)
+        np.testing.assert_allclose(scores.influence[number], influence(one, other, 1), atol=1e-6)
+        np.testing.assert_allclose(scores.relative[number], relative(seen[end][1], one), rtol=1e-5)
     whole = scored(network, x, layers=True)
     np.testing.assert_allclose(whole.angle[0], angle(x, after), atol=1e-6)
     assert np.isnan(whole.relative).all()  # a norm comes between its branches
@@ -237,44 +237,44 @@ def test_where_a_norm_follows_each_sum_the_stream_is_what_it_gives():
 
 def test_where_sums_do_not_lead_to_what_comes_out_nothing_is_told():
     halves = Layer(nn.Linear(4, 4), nn.Linear(4, 4), join=lambda terms: terms[0] + 0.5 * terms[1])
-    network, described = layered(halves, Layer(nn.Linear(4, 4), nn.Linear(4, 4)))
-    found = scored(network, torch.randn(3, 4), described)
-    assert all(np.isnan(score[:2]).all() and np.isfinite(score[2:]).all() for score in found)
+    network, description = layered(halves, Layer(nn.Linear(4, 4), nn.Linear(4, 4)))
+    scores = scored(network, torch.randn(3, 4), description)
+    assert all(np.isnan(score[:2]).all() and np.isfinite(score[2:]).all() for score in scores)
 
 
 def test_a_layer_of_which_a_part_alone_is_described_is_not_taken_for_that_part():
     network, _ = layered(Layer(nn.Linear(4, 4), nn.Linear(4, 4)))
-    found = scored(network, torch.randn(3, 4), lambda _: {"0.first": "0.branches.0"})
-    assert all(np.isnan(score).all() for score in found)
+    scores = scored(network, torch.randn(3, 4), lambda _: {"0.first": "0.branches.0"})
+    assert all(np.isnan(score).all() for score in scores)
 
 
 def test_activations_changed_in_place_are_scored_as_they_were():
     from torchvision.models.resnet import BasicBlock
 
     network, x = shaken(nn.Sequential(nn.Conv2d(3, 4, 1), BasicBlock(4, 4), BasicBlock(4, 4))), torch.randn(3, 3, 6, 6)
-    found = scored(network, x)
+    scores = scored(network, x)
     with torch.no_grad():
         x = network[0](x)
         for number, block in enumerate(network[1:]):
             more = block.bn2(block.conv2(block.bn1(block.conv1(x)).relu()))
             y = (x + more).relu()
-            np.testing.assert_allclose(found.influence[number], influence(x, y, 0), atol=1e-6)
-            np.testing.assert_allclose(found.relative[number], relative(more, x), rtol=1e-4)
+            np.testing.assert_allclose(scores.influence[number], influence(x, y, 0), atol=1e-6)
+            np.testing.assert_allclose(scores.relative[number], relative(more, x), rtol=1e-4)
             x = y
 
 
 def test_a_stream_that_is_added_to_in_place_is_scored_as_it_was():
     turn = Times([[0, -1], [1, 0]])
-    network, described = layered(Layer(turn, join=lambda terms: terms[0].add_(terms[1])))
-    found = scored(network, torch.randn(3, 2), described)
-    np.testing.assert_allclose(np.array(found)[:, 0], np.repeat([[1 - 0.5**0.5], [1 / 4], [1]], 3, 1), atol=1e-6)
+    network, description = layered(Layer(turn, join=lambda terms: terms[0].add_(terms[1])))
+    scores = scored(network, torch.randn(3, 2), description)
+    np.testing.assert_allclose(np.array(scores)[:, 0], np.repeat([[1 - 0.5**0.5], [1 / 4], [1]], 3, 1), atol=1e-6)
 
 
 def test_a_projection_of_others_cannot_be_observed():
     from torchvision.models import resnet18
 
-    found = scored(shaken(resnet18(num_classes=10), 0.01), torch.randn(2, 3, 32, 32))
-    for score in found:
+    scores = scored(shaken(resnet18(num_classes=10), 0.01), torch.randn(2, 3, 32, 32))
+    for score in scores:
         assert np.isnan(score).all(1).tolist() == [False, False] + [True, False] * 3
 
 
@@ -286,8 +286,8 @@ def test_channels_are_last_in_a_swin_transformer():
     seen = heard(network, x, ["features.1.0"])
     before, after = seen["features.1.0"]
     assert before.shape == (2, 6, 6, 12)
-    found = scored(network, x, layers=True)
-    np.testing.assert_allclose(found.influence[0], influence(before, after, 2), atol=1e-6)
+    scores = scored(network, x, layers=True)
+    np.testing.assert_allclose(scores.influence[0], influence(before, after, 2), atol=1e-6)
 
 
 @pytest.mark.parametrize("failing", [False, True])
@@ -308,8 +308,8 @@ def test_the_network_is_left_as_it_was(failing):
 
 def test_scores_are_those_of_evaluation():
     network, x = shaken(build("resnet", **SMALL)), torch.randn(4, 1, 8, 8)
-    found = scored(network, x)
-    np.testing.assert_array_equal(scored(network.train(), x), found)
+    scores = scored(network, x)
+    np.testing.assert_array_equal(scored(network.train(), x), scores)
 
 
 def test_a_branch_that_runs_twice_is_refused():
@@ -326,12 +326,12 @@ def test_the_rank_correlation_is_scipys_and_nan_is_left_out():
     rng = np.random.default_rng(0)
     score, damage = rng.normal(size=20), rng.integers(0, 6, 20).astype(float)  # with ties
     score[[3, 7]], damage[7] = np.nan, np.nan
-    known = np.isfinite(score)
-    found = association(score, damage)
-    assert found.blocks == 18
-    assert found.rho == pytest.approx(spearmanr(score[known], damage[known]).statistic, abs=1e-12)
-    assert association(score, damage) == found
-    assert association(-score, damage).rho == pytest.approx(-found.rho)
+    finite = np.isfinite(score)
+    related = association(score, damage)
+    assert related.blocks == 18
+    assert related.rho == pytest.approx(spearmanr(score[finite], damage[finite]).statistic, abs=1e-12)
+    assert association(score, damage) == related
+    assert association(-score, damage).rho == pytest.approx(-related.rho)
     damage[0] = np.inf  # a loss that overflows is a large one
     other = np.where(np.isinf(damage), 100, damage)
     assert association(score, damage) == association(score, other)
@@ -342,9 +342,9 @@ def test_the_p_value_is_that_of_all_permutations():
     rho = spearmanr(score, damage).statistic
     every = [spearmanr(score, damage[list(order)]).statistic for order in permutations(range(6))]
     exact = np.mean(np.abs(every) >= abs(rho) - 1e-12)
-    found = association(score, damage)
-    assert abs(found.p - exact) < 4 * np.sqrt(exact * (1 - exact) / DRAWS)
-    assert association(score, damage, seed=1).p != found.p
+    related = association(score, damage)
+    assert abs(related.p - exact) < 4 * np.sqrt(exact * (1 - exact) / DRAWS)
+    assert association(score, damage, seed=1).p != related.p
 
 
 def test_too_few_blocks_or_blocks_all_alike_have_none():

@@ -152,15 +152,15 @@ def vtk(path):
         "header_type": "UInt64",
     }
     types = {"Float64": "<f8", "Int64": "<i8", "UInt8": "u1"}
-    found = {}
+    by_name = {}
     for array in root.iter("DataArray"):
         assert array.attrib["format"] == "binary"
         raw = base64.b64decode(array.text, validate=True)
         assert int.from_bytes(raw[:8], "little") == len(raw) - 8
         values = np.frombuffer(raw[8:], types[array.attrib["type"]])
         components = int(array.attrib["NumberOfComponents"])
-        found[array.attrib["Name"]] = values.reshape(-1, components) if components > 1 else values
-    return root[0][0], found
+        by_name[array.attrib["Name"]] = values.reshape(-1, components) if components > 1 else values
+    return root[0][0], by_name
 
 
 def test_a_surface_is_a_relief_for_paraview(tmp_path):
@@ -220,8 +220,8 @@ def test_vtk_itself_reads_them(tmp_path):
     reader.SetFileName(str(tmp_path / "a.vts"))
     reader.Update()
     grid = reader.GetOutput()
-    found = numpy_support.vtk_to_numpy(grid.GetPointData().GetArray("loss"))
-    np.testing.assert_array_equal(found, loss.ravel())
+    values = numpy_support.vtk_to_numpy(grid.GetPointData().GetArray("loss"))
+    np.testing.assert_array_equal(values, loss.ravel())
     assert grid.HasAnyBlankPoints()
 
 
@@ -385,11 +385,19 @@ def test_a_square_surface_of_that_code_keeps_its_orientation(tmp_path, capsys):
         assert results["loss"][j, i] == 40 + bowl(a, b)
         assert results["accuracy"][j, i] == pytest.approx((50 + a + b) / 100)
     assert results["done"].all() and np.isnan(results["loss_se"]).all() and (results["examples"] == 0).all()
-    told = results.attributes
-    assert (told["kind"], told["network"], told["data"], told["split"]) == ("surface", "resnet56", "cifar10", "train")
-    assert told["command"] == "imported from a.h5 by convert.py" and "layout of Li et al. 2018" in told["imported"]
-    assert told["direction_file"] == "model_300.t7_weights_xignore=biasbn_xnorm=filter.h5"
-    assert "doubts" not in told and not capsys.readouterr().err
+    attributes = results.attributes
+    assert (attributes["kind"], attributes["network"], attributes["data"], attributes["split"]) == (
+        "surface",
+        "resnet56",
+        "cifar10",
+        "train",
+    )
+    assert (
+        attributes["command"] == "imported from a.h5 by convert.py"
+        and "layout of Li et al. 2018" in attributes["imported"]
+    )
+    assert attributes["direction_file"] == "model_300.t7_weights_xignore=biasbn_xnorm=filter.h5"
+    assert "doubts" not in attributes and not capsys.readouterr().err
 
 
 def test_what_is_doubtful_in_a_surface_of_that_code_is_said_there_and_here(tmp_path, capsys):
@@ -454,9 +462,9 @@ def test_directions_over_states_lose_what_moves_statistics(tmp_path, foreign, ca
         out = tmp_path / f"{old_torch}.pt"
         convert(in_2018(tmp_path / f"{old_torch}.h5", states), out, "--checkpoint", path, *OWN)
         assert "xdirection moves" in capsys.readouterr().err
-        (found,) = saved.load(out)
-        assert found.keys() == expected[0].keys()
-        assert all(torch.equal(found[n], d) for n, d in expected[0].items())
+        (loaded,) = saved.load(out)
+        assert loaded.keys() == expected[0].keys()
+        assert all(torch.equal(loaded[n], d) for n, d in expected[0].items())
 
 
 def test_our_directions_become_theirs_and_ours_again(tmp_path, foreign):

@@ -100,17 +100,17 @@ def cross_entropy(outputs, targets):
     return nn.functional.cross_entropy(outputs, targets, reduction="none")
 
 
-def plain(network, found, plan, data, dtype=torch.float32, replacement=NONE):
+def plain(network, by_name, plan, data, dtype=torch.float32, replacement=NONE):
     measured = []
     for trial in plan:
-        with arranged(network, found, trial, replacement):
+        with arranged(network, by_name, trial, replacement):
             measured.append(measure(in_dtype(network, dtype), data, cross_entropy))
     return measured
 
 
-def shared(network, found, plan, data, **options):
+def shared(network, by_name, plan, data, **options):
     """Measurements by number of trial, and how often layers ran, in examples."""
-    cache, runs = LayerCache(network, found, data, cross_entropy, **options), [0]
+    cache, runs = LayerCache(network, by_name, data, cross_entropy, **options), [0]
 
     def count(module, args, kwargs, _):
         runs[0] += "forward" not in vars(module)
@@ -129,12 +129,12 @@ def shared(network, found, plan, data, **options):
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_deletions_are_those_of_the_plain_loop_to_the_bit_for_less_work(case, dtype):
-    network, found, data = case
-    plan = deletions(np.concatenate([every(len(found), [1]), sampled(len(found), [2, 3], 4, seed=0)[1:]]))
+    network, by_name, data = case
+    plan = deletions(np.concatenate([every(len(by_name), [1]), sampled(len(by_name), [2, 3], 4, seed=0)[1:]]))
     modules, state = list(network.named_modules()), {n: t.clone() for n, t in network.state_dict().items()}
-    measured, runs, cache = shared(network, found, plan, data, dtype=dtype)
+    measured, runs, cache = shared(network, by_name, plan, data, dtype=dtype)
     assert cache.shares
-    assert measured == plain(network, found, plan, data, dtype)
+    assert measured == plain(network, by_name, plan, data, dtype)
     assert runs < 0.85 * len(plan) * len(data) * len(cache.layers)
     assert modules == list(network.named_modules())
     assert not any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in network.modules())
@@ -143,50 +143,50 @@ def test_deletions_are_those_of_the_plain_loop_to_the_bit_for_less_work(case, dt
 
 @pytest.mark.slow
 def test_every_other_lesion_is_too(case):
-    network, found, data = case
-    number = len(found)
-    replacement = Replacement(means(network, found, range(number), [x for x, _ in data]), seed=3)
+    network, by_name, data = case
+    number = len(by_name)
+    replacement = Replacement(means(network, by_name, range(number), [x for x, _ in data]), seed=3)
     plans = [
         gates(number, [1, number - 1], np.array([[a, b] for a in (0, 0.3, 1) for b in (0, 0.5, 1)])),
         replacements(every(number, [1]), MEAN),
         replacements(every(number, [1]), OTHER),
     ]
     for plan in plans:
-        measured, _, _ = shared(network, found, plan, data, replacement=replacement)
-        assert measured == plain(network, found, plan, data, replacement=replacement)
+        measured, _, _ = shared(network, by_name, plan, data, replacement=replacement)
+        assert measured == plain(network, by_name, plan, data, replacement=replacement)
 
 
 @pytest.mark.slow
 def test_layers_that_trade_places_share_too():
     torch.manual_seed(0)
     network = vit().eval()
-    found = blocks(network, layers=True)
+    by_name = blocks(network, layers=True)
     data = [(torch.randn(3, 3, 32, 32), torch.arange(3))]
-    plan = orders(swapped(3, stages(network, found), [1, 2], 5, seed=0)[0])
-    measured, _, cache = shared(network, found, plan, data)
+    plan = orders(swapped(3, stages(network, by_name), [1, 2], 5, seed=0)[0])
+    measured, _, cache = shared(network, by_name, plan, data)
     assert cache.shares
-    assert measured == plain(network, found, plan, data)
+    assert measured == plain(network, by_name, plan, data)
 
 
 def test_what_is_kept_stays_within_its_room():
     torch.manual_seed(0)
     network = vit().eval()
-    found, data = blocks(network), [(torch.randn(3, 3, 32, 32), torch.arange(3)) for _ in range(2)]
-    plan = deletions(every(len(found), [1]))
+    by_name, data = blocks(network), [(torch.randn(3, 3, 32, 32), torch.arange(3)) for _ in range(2)]
+    plan = deletions(every(len(by_name), [1]))
     one = 3 * 17 * 8 * 4  # bytes of one activation
-    measured, runs, cache = shared(network, found, plan, data, room=one)
-    assert measured == plain(network, found, plan, data)
+    measured, runs, cache = shared(network, by_name, plan, data, room=one)
+    assert measured == plain(network, by_name, plan, data)
     assert sum(t.nbytes for _, kept in cache.kept.values() for _, s in kept for t in s.values()) <= one
-    assert runs > shared(network, found, plan, data)[1]
+    assert runs > shared(network, by_name, plan, data)[1]
 
 
 def test_behind_layers_that_are_read_again_no_trial_starts():
     torch.manual_seed(0)
     network = unet().eval()
-    found = blocks(network, lambda _: {f"layers.{i}": f"layers.{i}" for i in range(3)})
+    by_name = blocks(network, lambda _: {f"layers.{i}": f"layers.{i}" for i in range(3)})
     data = [(torch.randn(3, 3, 8, 8), torch.arange(3))]
     plan = deletions(every(3, [1]))
-    check(network, found, data[0][0])
-    measured, _, cache = shared(network, found, plan, data)
+    check(network, by_name, data[0][0])
+    measured, _, cache = shared(network, by_name, plan, data)
     assert cache.needed == {1: [0]}  # the input and what the first gives are all there is then
-    assert measured == plain(network, found, plan, data)
+    assert measured == plain(network, by_name, plan, data)

@@ -130,14 +130,14 @@ def three():
     return network, blocks(network), torch.randn(5, 1, 8, 8)
 
 
-def lesioned(network, found, trial, x, **how):
-    with torch.no_grad(), arranged(network, found, trial, **how):
+def lesioned(network, by_name, trial, x, **how):
+    with torch.no_grad(), arranged(network, by_name, trial, **how):
         return network(x)
 
 
 def test_blocks_that_keep_the_shape_trade_places_but_the_first_of_a_stage(three):
-    network, found, _ = three
-    assert stages(network, found) == [[1, 2], [4, 5], [7, 8]]
+    network, by_name, _ = three
+    assert stages(network, by_name) == [[1, 2], [4, 5], [7, 8]]
     plain = trained_like("plain", depth=20, width=4)
     names = list(blocks(plain))
     assert [[names[n] for n in stage] for stage in stages(plain, blocks(plain))] == [
@@ -149,32 +149,32 @@ def test_blocks_that_keep_the_shape_trade_places_but_the_first_of_a_stage(three)
 
 
 def test_an_order_is_the_forward_in_that_order(three):
-    network, found, x = three
+    network, by_name, x = three
     order = np.array([0, 2, 1, 3, 4, 5, 6, 8, 7])
 
     def stream(number, pieces, stage):
         return [pieces[i] for i in ((0, 1, 2) if number == 1 else (0, 2, 1))]
 
-    out = lesioned(network, found, orders(order[None])[0], x)
+    out = lesioned(network, by_name, orders(order[None])[0], x)
     with torch.no_grad():
         assert torch.equal(out, by_hand(network, x, stream))
         assert not torch.allclose(out, network(x))
 
 
 def test_what_is_swapped_twice_is_as_it_was(three):
-    network, found, x = three
+    network, by_name, x = three
     (swap,) = orders(np.array([[0, 2, 1, 3, 4, 5, 6, 7, 8]]))
     with torch.no_grad():
         whole = network(x)
-        with arranged(network, found, swap), arranged(network, found, swap):
+        with arranged(network, by_name, swap), arranged(network, by_name, swap):
             assert torch.equal(network(x), whole)
     assert swap["block"][swap["block"]].tolist() == list(range(9))
 
 
 def test_a_block_that_runs_twice_takes_its_own_output(three):
-    network, found, x = three
+    network, by_name, x = three
     chosen = np.isin(np.arange(9), [1, 8])
-    out = lesioned(network, found, repetitions(chosen[None])[0], x)
+    out = lesioned(network, by_name, repetitions(chosen[None])[0], x)
 
     def stream(number, pieces, stage):
         again = {0: 1, 2: 2}.get(number)
@@ -187,9 +187,9 @@ def test_a_block_that_runs_twice_takes_its_own_output(three):
 @pytest.mark.parametrize("survival", [1.0, 0.5])
 def test_blocks_side_by_side_add_both_branches_to_one_input(survival):
     network = trained_like("resnet", depth=20, width=4, survival=survival).eval()
-    found, x = blocks(network), torch.randn(5, 1, 8, 8)
+    by_name, x = blocks(network), torch.randn(5, 1, 8, 8)
     chosen = np.arange(9) == 4
-    out = lesioned(network, found, pairs(chosen[None])[0], x)
+    out = lesioned(network, by_name, pairs(chosen[None])[0], x)
 
     def scaled(block, x):
         return block.survival * block.branch(x)
@@ -206,8 +206,8 @@ def test_blocks_side_by_side_add_both_branches_to_one_input(survival):
 
 def test_side_by_side_is_for_blocks_that_add():
     network = trained_like("resnet", depth=20, width=4, join="channel-gate")
-    found, chosen = blocks(network), np.arange(9) == 4
-    with pytest.raises(BadInput, match="more than add"), arranged(network, found, pairs(chosen[None])[0]):
+    by_name, chosen = blocks(network), np.arange(9) == 4
+    with pytest.raises(BadInput, match="more than add"), arranged(network, by_name, pairs(chosen[None])[0]):
         pass
 
 
@@ -216,14 +216,14 @@ def test_side_by_side_is_for_blocks_that_add():
 )
 def test_a_gate_of_1_is_the_network_and_of_0_the_lesion_to_the_bit(arguments):
     network = trained_like("resnet", depth=20, width=4, **arguments).eval()
-    found, x = blocks(network), torch.randn(5, 1, 8, 8)
-    names = list(found)
+    by_name, x = blocks(network), torch.randn(5, 1, 8, 8)
+    names = list(by_name)
     one, zero, half = gates(9, [2, 5], np.array([[1, 1], [0, 0], [0.5, 2]]))
     with torch.no_grad():
-        assert torch.equal(lesioned(network, found, one, x), network(x))
+        assert torch.equal(lesioned(network, by_name, one, x), network(x))
         with lesion(network, [names[2], names[5]]):
-            assert torch.equal(lesioned(network, found, zero, x), network(x))
-        with arranged(network, found, half):
+            assert torch.equal(lesioned(network, by_name, zero, x), network(x))
+        with arranged(network, by_name, half):
             out = network(x)
         other = trained_like("resnet", depth=20, width=4, **arguments).eval()
         for block, gate in ((2, 0.5), (5, 2)):
@@ -235,7 +235,7 @@ def test_a_gate_of_1_is_the_network_and_of_0_the_lesion_to_the_bit(arguments):
 
 
 def test_a_mean_over_the_data_replaces_a_branch(three):
-    network, found, x = three
+    network, by_name, x = three
     outs = {}
 
     def note(name, f):
@@ -245,11 +245,11 @@ def test_a_mean_over_the_data_replaces_a_branch(three):
     with torch.no_grad():
         by_hand(network, x, branch=note)
     batches = [x[:3], x[3:]]
-    replacement = Replacement(means(network, found, [1, 4], batches))
+    replacement = Replacement(means(network, by_name, [1, 4], batches))
     assert [len(mean) for mean in replacement.means] == [0, 1, 0, 0, 1, 0, 0, 0, 0]
     torch.testing.assert_close(replacement.means[4][0][0], outs["stages.1.1"].mean(0))
     chosen = np.isin(np.arange(9), [1, 4])
-    out = lesioned(network, found, replacements(chosen[None], MEAN)[0], x, replacement=replacement)
+    out = lesioned(network, by_name, replacements(chosen[None], MEAN)[0], x, replacement=replacement)
 
     def replaced(name, f):
         return outs[name].mean(0).expand_as(f) if name in ("stages.0.1", "stages.1.1") else f
@@ -259,10 +259,10 @@ def test_a_mean_over_the_data_replaces_a_branch(three):
 
 
 def test_another_examples_output_replaces_a_branch(three):
-    network, found, x = three
+    network, by_name, x = three
     other = derangement(5, 7)
     chosen = np.arange(9) == 4
-    out = lesioned(network, found, replacements(chosen[None], OTHER)[0], x, replacement=Replacement(seed=7))
+    out = lesioned(network, by_name, replacements(chosen[None], OTHER)[0], x, replacement=Replacement(seed=7))
     with torch.no_grad():
         expected = by_hand(network, x, branch=lambda name, f: f[other] if name == "stages.1.1" else f)
     assert torch.equal(out, expected)
@@ -282,8 +282,8 @@ def test_every_example_gets_the_output_of_another_one():
 @pytest.mark.parametrize("failing", [False, True])
 @pytest.mark.parametrize("kind", ["order", "twice", "pair", "mean"])
 def test_the_network_comes_back_from_every_lesion(three, kind, failing):
-    network, found, x = three
-    replacement = Replacement(means(network, found, [4], [x]))
+    network, by_name, x = three
+    replacement = Replacement(means(network, by_name, [4], [x]))
     chosen = np.arange(9)[None] == 4
     trial = {
         "order": orders(np.array([[0, 2, 1, 3, 5, 4, 6, 7, 8]])),
@@ -295,7 +295,7 @@ def test_the_network_comes_back_from_every_lesion(three, kind, failing):
     network.train()
     modules, state = list(network.named_modules()), digest(dict(network.state_dict()))
     try:
-        with arranged(network, found, trial, replacement):
+        with arranged(network, by_name, trial, replacement):
             network.eval()(x)
             network.train()
             if failing:
@@ -308,9 +308,9 @@ def test_the_network_comes_back_from_every_lesion(three, kind, failing):
 
 
 def test_the_intact_row_changes_nothing(three):
-    network, found, x = three
+    network, by_name, x = three
     modules = list(network.named_modules())
-    with torch.no_grad(), arranged(network, found, intact(9)):
+    with torch.no_grad(), arranged(network, by_name, intact(9)):
         assert modules == list(network.named_modules())
         assert torch.equal(network(x), by_hand(network, x))
 

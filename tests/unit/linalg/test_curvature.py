@@ -114,10 +114,10 @@ def test_products_and_ends_are_those_of_the_dense_hessian_however_batches_are_cu
     some = np.random.default_rng(0).standard_normal((len(exact), 12))
     assert operator.matmat(some) == pytest.approx(exact @ some, abs=1e-13 * np.abs(exact).max())
     eigenvalues = np.linalg.eigvalsh(exact)
-    found = extreme_eigenvalues(operator, tolerance=1e-8)
-    assert found.converged
-    assert found.values == pytest.approx(eigenvalues[[0, -1]], rel=1e-10)
-    assert found.products < len(exact)
+    ends = extreme_eigenvalues(operator, tolerance=1e-8)
+    assert ends.converged
+    assert ends.values == pytest.approx(eigenvalues[[0, -1]], rel=1e-10)
+    assert ends.products < len(exact)
 
 
 @pytest.mark.parametrize("sizes", [(40,), (17, 23)], ids=["one batch", "two"])
@@ -182,14 +182,14 @@ def test_eigenpairs_are_directions_of_the_dense_hessian(network, data, exact):
 
 def test_along_an_eigenvector_the_loss_bends_as_its_eigenvalue_says(network, data):
     """On a plane of landscape.planes.plane, by finite differences; parameters that are not chosen stay."""
-    found = hessian_eigenpairs(network, [data], which="filters", tolerance=1e-10)
-    plane = Plane(weights_of(network), found.directions)
+    pairs = hessian_eigenpairs(network, [data], which="filters", tolerance=1e-10)
+    plane = Plane(weights_of(network), pairs.directions)
     assert plane.moved == tuple(name for name, p in network.named_parameters() if p.ndim >= 2)
     losses, h = [], 1e-5  # so near that no ReLU turns
     for step in (-h, 0, h):
         with shift(network, plane, [step]), torch.no_grad():
             losses.append(CROSS_ENTROPY(network(data[0]), data[1]).mean().item())
-    assert (losses[0] - 2 * losses[1] + losses[2]) / h**2 == pytest.approx(found.values[0], rel=1e-3)
+    assert (losses[0] - 2 * losses[1] + losses[2]) / h**2 == pytest.approx(pairs.values[0], rel=1e-3)
 
 
 @pytest.mark.slow
@@ -219,10 +219,10 @@ def test_the_ends_of_known_spectra(eigenvalues):
     # unequal examples, of mean 1: what counts is the mean over them all
     inputs = torch.tensor([0.25, 2.5, 0.5, 0.75], dtype=torch.float64)
     operator = hessian_operator(Quadratic(eigenvalues), cut((inputs, inputs), 3, 1), first)
-    found = extreme_eigenvalues(operator, tolerance=1e-10)
+    ends = extreme_eigenvalues(operator, tolerance=1e-10)
     scale = max(map(abs, eigenvalues))
-    assert found.values == pytest.approx([min(eigenvalues), max(eigenvalues)], rel=1e-6, abs=1e-12 * scale)
-    assert found.converged and found.residuals.max() <= 1e-10 * scale
+    assert ends.values == pytest.approx([min(eigenvalues), max(eigenvalues)], rel=1e-6, abs=1e-12 * scale)
+    assert ends.converged and ends.residuals.max() <= 1e-10 * scale
 
 
 def test_residuals_and_convergence_are_told_as_they_are():
@@ -244,9 +244,9 @@ def test_a_few_negative_eigenvalues_are_not_hidden_by_the_many_around_zero():
     eigenvalues = np.r_[-0.05, bulk, np.geomspace(0.05, 1, 10)]
     operator = aslinearoperator(sparse.diags(eigenvalues))
     for seed in range(40):
-        found = extreme_eigenvalues(operator, tolerance=0.01, seed=seed)
-        assert found.converged and found.products < 30
-        assert found.values == pytest.approx([-0.05, 1], abs=0.01)
+        ends = extreme_eigenvalues(operator, tolerance=0.01, seed=seed)
+        assert ends.converged and ends.products < 30
+        assert ends.values == pytest.approx([-0.05, 1], abs=0.01)
 
 
 def test_lanczos_stays_orthogonal_and_tridiagonal():
@@ -274,10 +274,10 @@ def spectra(exact):
 def test_traces_are_in_their_intervals(spectra, name, sketch):
     operator = Counted(spectra[name])
     true = np.trace(written_out(spectra[name]))
-    found = [trace(operator, 45, sketch, seed) for seed in range(100)]
-    assert sum(inside(estimate.interval, true, 1e-12) for estimate in found) >= 90
-    scatter = np.std([estimate.value for estimate in found])
-    assert np.sqrt(np.mean([estimate.standard_error**2 for estimate in found])) == pytest.approx(scatter, rel=0.25)
+    each = [trace(operator, 45, sketch, seed) for seed in range(100)]
+    assert sum(inside(estimate.interval, true, 1e-12) for estimate in each) >= 90
+    scatter = np.std([estimate.value for estimate in each])
+    assert np.sqrt(np.mean([estimate.standard_error**2 for estimate in each])) == pytest.approx(scatter, rel=0.25)
     assert operator.products == 45 * 100
 
 
@@ -293,8 +293,8 @@ def test_a_trace_of_low_rank_or_of_few_parameters_is_exact(network, data, exact)
 
 def test_a_sketch_has_no_more_dimensions_than_its_operator():
     low = with_spectrum([4, -3, 2, *[0] * 97])
-    known = sketch_of(low, 10)
-    assert known.basis.shape == (3, 100) and known.trace == pytest.approx(3, rel=1e-12)
+    sketch = sketch_of(low, 10)
+    assert sketch.basis.shape == (3, 100) and sketch.trace == pytest.approx(3, rel=1e-12)
     basis = sketch_of(with_spectrum(np.linspace(-1, 1, 100)), 30).basis
     assert np.abs(basis @ basis.T - np.eye(30)).max() < 1e-13
 
@@ -303,8 +303,8 @@ def test_a_trace_and_a_density_are_of_their_probes_in_any_order(spectra):
     operator = spectra["network"]
     size, probes = budget(45)
     assert (size, probes) == (15, 15)
-    known = sketch_of(operator, size, 7)
-    backwards = [probe(operator, known, (7, number)) for number in reversed(range(probes))]
+    sketch = sketch_of(operator, size, 7)
+    backwards = [probe(operator, sketch, (7, number)) for number in reversed(range(probes))]
     assert estimate(reversed(backwards)) == trace(operator, 45, seed=7)
     parts = [quadrature(operator, 20, (7, number)) for number in (2, 0, 1)]
     nodes, weights = (np.array([part[i] for part in (parts[1], parts[2], parts[0])]) for i in (0, 1))
@@ -320,34 +320,34 @@ def test_densities_and_their_moments_are_in_their_intervals(spectra, name):
     width = 0.03 * np.ptp(eigenvalues)
     grid = np.linspace(eigenvalues[0], eigenvalues[-1], 7)
     bells = np.exp(-0.5 * ((grid[:, None] - eigenvalues) / width) ** 2) / (width * np.sqrt(2 * np.pi))
-    found = [density(spectra[name], 10, 40, grid, width, seed) for seed in range(100)]
+    each = [density(spectra[name], 10, 40, grid, width, seed) for seed in range(100)]
     for order in (1, 2, 3, 4):
         true = np.mean(eigenvalues**order)
-        assert sum(inside(moment(d, order).interval, true, 0) for d in found) >= 90, order
+        assert sum(inside(moment(d, order).interval, true, 0) for d in each) >= 90, order
     reach = student.ppf(0.975, 9)
     # tails that are 0 to rounding have errors that are too
-    hits = [np.abs(d.values - bells.mean(axis=1)) <= reach * d.standard_error + 1e-9 for d in found]
+    hits = [np.abs(d.values - bells.mean(axis=1)) <= reach * d.standard_error + 1e-9 for d in each]
     assert (np.sum(hits, axis=0) >= 90).all()
 
 
 def test_a_density_is_one_in_all_and_says_its_width(network, data, exact):
     operator = Counted(hessian_operator(network, [data]))
-    found = density(operator, 4, 30)
-    assert trapezoid(found.values, found.grid) == pytest.approx(1, abs=1e-8)
-    assert found.weights.sum(axis=1) == pytest.approx(1, abs=1e-12)
-    assert found.width == pytest.approx(0.01 * np.ptp(np.linalg.eigvalsh(exact)), rel=1e-3)
+    curve = density(operator, 4, 30)
+    assert trapezoid(curve.values, curve.grid) == pytest.approx(1, abs=1e-8)
+    assert curve.weights.sum(axis=1) == pytest.approx(1, abs=1e-12)
+    assert curve.width == pytest.approx(0.01 * np.ptp(np.linalg.eigvalsh(exact)), rel=1e-3)
     assert operator.products == 4 * 30
-    first_moment = trapezoid(found.values * found.grid, found.grid)
-    assert first_moment == pytest.approx(moment(found, 1).value, abs=1e-9)
+    first_moment = trapezoid(curve.values * curve.grid, curve.grid)
+    assert first_moment == pytest.approx(moment(curve, 1).value, abs=1e-9)
 
 
 def test_a_degenerate_spectrum_has_the_density_of_its_few_values():
     """Quadratures end early there, each after as many nodes as there are values."""
     operator = Counted(with_spectrum([-1] * 30 + [2] * 60))
-    found = density(operator, 20, 10, width=0.1)
+    curve = density(operator, 20, 10, width=0.1)
     assert operator.products == 2 * 20
-    below = found.grid < 0.5
-    part = trapezoid(found.values[below], found.grid[below])
+    below = curve.grid < 0.5
+    part = trapezoid(curve.values[below], curve.grid[below])
     assert part == pytest.approx(1 / 3, abs=0.1)
     one = density(with_spectrum([3, 3, 3]), 2, 5)
     assert one.standard_error.max() < 1e-6 * one.values.max()

@@ -21,7 +21,7 @@ from landscape.weights import weights_of
 
 @pytest.fixture(scope="module")
 def digits():
-    return load("digits", "train", examples=200), load("digits", "test", examples=100)
+    return load("digits", "train", examples=80), load("digits", "test", examples=20)
 
 
 @pytest.mark.parametrize("case", NETWORKS)
@@ -32,13 +32,13 @@ def test_it_trains_and_is_measured(digits, tmp_path, case):
     network = build(name, channels=1, **arguments)
     before = weights_of(network)
     records = [
-        record for record, _ in train_epochs(network, *digits, epochs=2, seed=0, batch_size=50, learning_rate=0.02)
+        record for record, _ in train_epochs(network, *digits, epochs=2, seed=0, batch_size=20, learning_rate=0.02)
     ]
     assert np.isfinite([record["train_loss"] for record in records]).all()
     still = [name for name, weight in weights_of(network).items() if torch.equal(weight, before[name])]
     assert still == []
 
-    data = batches(digits[0], 100)
+    data = batches(digits[0], 50)
     measured = measure(network, data)
     assert measured["loss"] == pytest.approx(loss_by_hand(network, digits[0]), rel=1e-5)
 

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from known_networks import KNOWN, gpt2, known, loss, streams
+from known_networks import KNOWN, gpt2, known_network, loss, streams
 from torch import nn
 
 from ensemble.blocks.blocks import blocks, ends
@@ -26,11 +26,11 @@ def cast(inputs):
     return mapped(lambda t: t.double() if t.is_floating_point() else t, inputs)
 
 
-def by_lengths(network, first, found, inputs, targets, counted=None):
+def by_lengths(network, first, by_name, inputs, targets, counted=None):
     """The gradients by paths of each length, from gradients whose ways by branches are multiplied by a number."""
-    number = len(counted or found)
+    number = len(counted or by_name)
     points = np.cos(np.pi * (np.arange(number + 1) + 0.5) / (number + 1))
-    modules = [(end, counted is None or name in counted) for name, block in found.items() for end in ends(block)]
+    modules = [(end, counted is None or name in counted) for name, block in by_name.items() for end in ends(block)]
     gradients = [
         streams(network, first, [m for m, _ in modules], inputs, targets, [t if c else 1 for _, c in modules], loss)
         for t in points
@@ -43,18 +43,18 @@ def by_lengths(network, first, found, inputs, targets, counted=None):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_spectrum_of_a_known_network_is_that_of_its_gradient(name):
-    network, inputs, targets, described = known(name)
+    network, inputs, targets, description = known_network(name)
     if name in REFUSED:
         with pytest.raises(BadInput, match=REFUSED[name]):
-            chain(network, inputs=inputs, blocks=described)
+            chain(network, inputs=inputs, blocks=description)
         return
-    steps = chain(network, inputs=inputs, blocks=described)
+    steps = chain(network, inputs=inputs, blocks=description)
     sums = components(steps, inputs, targets, loss=lambda out, y: loss(getattr(out, "logits", out), y)).numpy()
     other = copy.deepcopy(network).double()
-    found = blocks(other, described)
-    expected = by_lengths(other, KNOWN[name][2], found, inputs, targets)
+    by_name = blocks(other, description)
+    expected = by_lengths(other, KNOWN[name][2], by_name, inputs, targets)
     size = abs(expected.sum(0)).max()
-    assert size > 0 and len(sums) == len(found) + 1
+    assert size > 0 and len(sums) == len(by_name) + 1
     assert abs(sums - expected).max() <= 1e-10 * size
     share = spectrum(steps, [(inputs, targets)], lambda out, y: loss(getattr(out, "logits", out), y)).share
     np.testing.assert_allclose(share.sum(0), 1, rtol=1e-10)
@@ -159,14 +159,14 @@ def scored(out, targets):
 @pytest.mark.parametrize("name", ["GPT-2", "BERT", "ViT", "Swin"])
 @pytest.mark.parametrize("part", ["attention", "mlp"])
 def test_paths_through_one_part_alone_pass_the_other_both_ways(name, part):
-    network, inputs, targets, _ = known(name)
+    network, inputs, targets, _ = known_network(name)
     steps = chain(network, inputs=inputs, part=part)
     sums = components(steps, inputs, targets, scored).numpy()
     other = copy.deepcopy(network).double()
-    found = blocks(other)
-    counted = [block for block in found if block.endswith(part)]
-    expected = by_lengths(other, KNOWN[name][2], found, inputs, targets, counted)
-    assert len(sums) == len(counted) + 1 == len(found) // 2 + 1
+    by_name = blocks(other)
+    counted = [block for block in by_name if block.endswith(part)]
+    expected = by_lengths(other, KNOWN[name][2], by_name, inputs, targets, counted)
+    assert len(sums) == len(counted) + 1 == len(by_name) // 2 + 1
     assert abs(sums - expected).max() <= 1e-10 * abs(expected.sum(0)).max()
     whole = components(chain(network, inputs=inputs), inputs, targets, scored).numpy()
     np.testing.assert_allclose(sums.sum(0), whole.sum(0), rtol=1e-8, atol=1e-10 * abs(whole).max())
@@ -176,7 +176,7 @@ def test_paths_through_one_part_alone_pass_the_other_both_ways(name, part):
 @pytest.mark.parametrize("name", ["GPT-2", "BERT", "GPT-NeoX"])
 def test_a_layer_is_one_step_of_all_ways_through_it(name):
     """By inclusion and exclusion: paths around a layer have all its branches' gradients multiplied by 0."""
-    network, inputs, targets, _ = known(name)
+    network, inputs, targets, _ = known_network(name)
     steps = chain(network, inputs=inputs, layers=True)
     sums = components(steps, inputs, targets, scored).numpy()
     other = copy.deepcopy(network).double()
@@ -200,7 +200,7 @@ def test_a_layer_is_one_step_of_all_ways_through_it(name):
 @pytest.mark.parametrize("name", ["GPT-2", "Llama", "ResNet"])
 def test_the_command_measures_known_networks(name, tmp_path):
     """In batches and pieces, of inputs by name too, the sampled norms of all paths as well."""
-    network, inputs, targets, _ = known(name)
+    network, inputs, targets, _ = known_network(name)
     evaluate = Evaluator(network, [(inputs, targets), (mapped(lambda t: t[:1], inputs), targets[:1])])
     before = copy.deepcopy(network.state_dict())
     results = path_spectrum(evaluate, draws=100, out=tmp_path / "paths.h5", quiet=True)
@@ -234,7 +234,7 @@ def test_our_transformer_has_the_spectrum_of_its_own_cut(norm, part):
 
 
 def test_a_chain_of_a_run_is_for_its_inputs():
-    network, inputs, targets, _ = known("ViT")
+    network, inputs, targets, _ = known_network("ViT")
     steps = chain(network, inputs=inputs)
     with pytest.raises(BadInput, match="other inputs"):
         components(steps, inputs + 1, targets)
@@ -242,7 +242,7 @@ def test_a_chain_of_a_run_is_for_its_inputs():
         chain(network)
 
 
-class Odd(nn.Module):
+class Unusual(nn.Module):
     """Two blocks, and what else is wrong."""
 
     def __init__(self, how):
@@ -281,4 +281,4 @@ class Odd(nn.Module):
 )
 def test_what_is_no_chain_is_refused_with_the_block_and_the_reason(how, reason):
     with pytest.raises(BadInput, match=reason):
-        chain(Odd(how), inputs=torch.randn(2, 4), blocks=lambda _: {"one": "one", "two": "two"})
+        chain(Unusual(how), inputs=torch.randn(2, 4), blocks=lambda _: {"one": "one", "two": "two"})

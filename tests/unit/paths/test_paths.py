@@ -70,7 +70,7 @@ def by_path(network, images, targets):
     stem, *parts, head = network.parts()
     first = stem(images.double()).detach().requires_grad_()
     blocks = [part for part in parts if isinstance(part, Block) and part.shortcut is not None]
-    found = {}
+    gradients = {}
     for path in product([False, True], repeat=len(blocks)):
         through = dict(zip(map(id, blocks), path, strict=True))
         x = first
@@ -82,8 +82,8 @@ def by_path(network, images, targets):
             carried, branched = (carried.detach(), branched) if through[id(part)] else (carried, branched.detach())
             x = part.after(part.join(carried, branched))
         loss = nn.functional.cross_entropy(head(x), targets, reduction="sum")
-        found[path] = torch.autograd.grad(loss, first)[0].numpy()
-    return found
+        gradients[path] = torch.autograd.grad(loss, first)[0].numpy()
+    return gradients
 
 
 def plain_blocks(network):
@@ -96,7 +96,7 @@ def test_the_spectrum_is_the_sum_over_all_paths(name):
     network = made(*NETWORKS[name])
     images, targets = batch()
     steps = chain(network)
-    found = components(steps, images, targets).numpy()
+    sums = components(steps, images, targets).numpy()
     norm, share = spectrum(steps, [(images[:2], targets[:2]), (images[2:], targets[2:])])
     paths = by_path(network, images, targets)
     assert sum(counts(steps.steps)) == len(paths)
@@ -105,7 +105,7 @@ def test_the_spectrum_is_the_sum_over_all_paths(name):
         ones = [g for path, g in paths.items() if sum(path) + plain_blocks(network) == length]
         assert len(ones) == number
         expected = np.sum(ones, axis=0) if ones else np.zeros_like(whole)
-        assert abs(found[length] - expected).max() <= 1e-12 * abs(whole).max()
+        assert abs(sums[length] - expected).max() <= 1e-12 * abs(whole).max()
         for i in range(N):
             size = np.linalg.norm(whole[i])
             assert norm[length, i] == pytest.approx(np.linalg.norm(expected[i]), rel=1e-10, abs=1e-12 * size)
@@ -131,11 +131,11 @@ def test_the_sum_over_lengths_is_the_networks_own_gradient_at_the_block_and_at_t
 def test_nine_blocks_have_512_paths():
     network = made("resnet", {**SMALL, "depth": 20, "width": 2})
     images, targets = batch()
-    found = components(chain(network), images, targets).numpy()
-    expected = np.zeros_like(found)
+    sums = components(chain(network), images, targets).numpy()
+    expected = np.zeros_like(sums)
     for path, gradient in by_path(network, images, targets).items():
         expected[sum(path)] += gradient
-    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12 * abs(expected).max())
+    np.testing.assert_allclose(sums, expected, rtol=1e-10, atol=1e-12 * abs(expected).max())
 
 
 def scalars(weights, plain=()):
@@ -204,9 +204,9 @@ def test_all_paths_give_the_mean_norm_exactly(length):
     images, targets = batch()
     paths = by_path(network, images, targets)
     norms = [np.linalg.norm(g.reshape(N, -1), axis=1).mean() for path, g in paths.items() if sum(path) == length]
-    found = sampled(chain(network), [(images, targets)], length, draws=20, seed=0)
-    assert found.norm == pytest.approx(sum(norms), rel=1e-10)
-    assert found.se == 0
+    estimated = sampled(chain(network), [(images, targets)], length, draws=20, seed=0)
+    assert estimated.norm == pytest.approx(sum(norms), rel=1e-10)
+    assert estimated.se == 0
 
 
 def test_the_mean_of_sampled_gradients_is_the_exact_sum_over_its_paths():
@@ -220,8 +220,8 @@ def test_the_mean_of_sampled_gradients_is_the_exact_sum_over_its_paths():
         gradients[rows] = gradient.numpy().reshape(-1)
     # Along a few fixed directions, so that each is one number with an error of its own.
     directions = np.random.default_rng(4).standard_normal((exact.size, 20))
-    found, expected = gradients @ directions, exact @ directions
-    deviation = (found.mean(0) - expected) / (found.std(0, ddof=1) / 10)
+    along, expected = gradients @ directions, exact @ directions
+    deviation = (along.mean(0) - expected) / (along.std(0, ddof=1) / 10)
     assert abs(deviation).max() < 4.5
     assert 0.3 < np.sqrt((deviation**2).mean()) < 2
 
@@ -245,8 +245,8 @@ def test_where_nothing_cancels_the_published_estimate_is_exact():
     norm = spectrum(steps, ONE, value).norm[:, 0]
     for length in (0, 1, 6, 12):
         assert sampled(steps, ONE, length, comb(12, 6), 0, value).norm == pytest.approx(norm[length], rel=1e-12)
-    alike = scalars(np.full(12, -0.3))  # every path of a length is the same: one draw would do
-    assert sampled(alike, ONE, 6, 2, 0, value) == pytest.approx((comb(12, 6) * 0.3**6, 0), abs=1e-15)
+    same_shares = scalars(np.full(12, -0.3))  # every path of a length is the same: one draw would do
+    assert sampled(same_shares, ONE, 6, 2, 0, value) == pytest.approx((comb(12, 6) * 0.3**6, 0), abs=1e-15)
 
 
 def test_where_all_cancels_it_is_not():
@@ -297,13 +297,13 @@ def test_the_network_and_the_images_are_left_alone():
 def test_pieces_of_a_batch_change_nothing(monkeypatch):
     network = made(*NETWORKS["pre-activation"])
     images, targets = batch()
-    found = []
+    each = []
     for room in (2**28, 1):
         monkeypatch.setattr("ensemble.paths.spectrum.ROOM", room)
-        found.append(
+        each.append(
             (*spectrum(chain(network), [(images, targets)]), sampled(chain(network), [(images, targets)], 3, 5, 0))
         )
-    for one, other in zip(*found, strict=True):
+    for one, other in zip(*each, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)
 
 

@@ -37,26 +37,26 @@ def test_the_gradient_that_survives_is_the_mean_over_all_draws_whatever_single_p
     carries = rng.normal(size=(len(paths), examples))  # signed, each path its own
     carries /= carries.sum(axis=0)
     shares = np.array([carries[[len(p) == length for p in paths]].sum(axis=0) for length in range(N + 1)])
-    found = surviving(shares)
+    survivors = surviving(shares)
     for k in range(N + 1):
         gone = [set(some) for some in combinations(range(N), k)]
         alive = [[not path & lost for path in paths] for lost in gone]
-        assert all(np.mean(row) == found.paths[k] for row in alive)  # in every draw
+        assert all(np.mean(row) == survivors.paths[k] for row in alive)  # in every draw
         each = np.mean([carries[row].sum(axis=0) for row in alive], axis=0)
-        assert found.gradient[k] == pytest.approx(each.mean(), abs=1e-12)
-        assert found.gradient_se[k] == pytest.approx(each.std(ddof=1) / examples**0.5, abs=1e-12)
+        assert survivors.gradient[k] == pytest.approx(each.mean(), abs=1e-12)
+        assert survivors.gradient_se[k] == pytest.approx(each.std(ddof=1) / examples**0.5, abs=1e-12)
     size = abs(shares.mean(axis=1))
-    assert found.magnitude[2] == pytest.approx(size @ chances(N, 2) / size.sum())
+    assert survivors.magnitude[2] == pytest.approx(size @ chances(N, 2) / size.sum())
 
 
 def test_each_deletion_halves_the_paths_and_also_a_gradient_that_all_paths_carry_alike():
     number = 54
-    alike = np.array([[comb(number, length) / 2**number] for length in range(number + 1)])
-    found = surviving(alike)
-    np.testing.assert_array_equal(found.paths, [2.0**-k for k in range(number + 1)])
-    np.testing.assert_allclose(found.gradient, found.paths, rtol=1e-12)
-    np.testing.assert_allclose(found.magnitude, found.paths, rtol=1e-12)
-    assert np.isnan(found.gradient_se).all()  # of one example
+    same_shares = np.array([[comb(number, length) / 2**number] for length in range(number + 1)])
+    survivors = surviving(same_shares)
+    np.testing.assert_array_equal(survivors.paths, [2.0**-k for k in range(number + 1)])
+    np.testing.assert_allclose(survivors.gradient, survivors.paths, rtol=1e-12)
+    np.testing.assert_allclose(survivors.magnitude, survivors.paths, rtol=1e-12)
+    assert np.isnan(survivors.gradient_se).all()  # of one example
 
 
 def test_what_comes_by_the_shortcuts_alone_survives_everything_and_what_takes_all_blocks_nothing():
@@ -68,9 +68,9 @@ def test_what_comes_by_the_shortcuts_alone_survives_everything_and_what_takes_al
 
 
 def test_cancelling_shares_may_leave_more_than_there_was():
-    found = surviving(np.array([[2.0, 4.0], [-1.0, -3.0]]))
-    np.testing.assert_allclose(found.gradient, [1, 3])
-    np.testing.assert_allclose(found.magnitude, [1, 3 / 5])
+    survivors = surviving(np.array([[2.0, 4.0], [-1.0, -3.0]]))
+    np.testing.assert_allclose(survivors.gradient, [1, 3])
+    np.testing.assert_allclose(survivors.magnitude, [1, 3 / 5])
 
 
 def test_a_thousand_blocks_are_no_trouble():

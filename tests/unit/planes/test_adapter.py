@@ -92,11 +92,11 @@ def by_hand(model, tokens, point, seed):
 
 def test_the_surface_of_an_adapter_is_what_plain_torch_gives(evaluate):
     before = digest(weights_of(evaluate.network))
-    found = surface(evaluate, x=(-1, 1, 3), y=(0, 2, 2), parameters=CHOICE, seed=4, quiet=True)
+    results = surface(evaluate, x=(-1, 1, 3), y=(0, 2, 2), parameters=CHOICE, seed=4, quiet=True)
     tokens = evaluate.sources[0].batches[0][0]
     expected = [[by_hand(evaluate.network, tokens, (x, y), 4) for x in (-1, 0, 1)] for y in (0, 2)]
-    assert found["loss"] == pytest.approx(np.array(expected), rel=1e-5) and found["loss"].std() > 1e-3
-    assert found.attributes["chosen_parameters"] == CHOICE
+    assert results["loss"] == pytest.approx(np.array(expected), rel=1e-5) and results["loss"].std() > 1e-3
+    assert results.attributes["chosen_parameters"] == CHOICE
     assert digest(weights_of(evaluate.network)) == before
     assert {name.split(".")[-2] for name in random_plane(evaluate.network, parameters=CHOICE).moved} == {
         "lora_A",

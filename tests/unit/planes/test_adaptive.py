@@ -188,10 +188,10 @@ def test_the_audit_says_how_far_off_the_rest_is():
     loss = losses(lambda x, y: bowl(x, y) * np.exp(0.02 * np.sin(40 * x) * np.sin(37 * y)), 51, 51)
     done, decision = measured(loss, tolerance=0.06)
     assert done.mean() < 0.9
-    told = np.abs(decision.miss[np.isfinite(decision.miss)])
+    said = np.abs(decision.miss[np.isfinite(decision.miss)])
     guess = interpolate(np.where(done, loss, np.nan), done, True)
     true = np.abs(np.log(guess / loss))[~done]
-    assert np.median(told) == pytest.approx(np.median(true), rel=0.6)
+    assert np.median(said) == pytest.approx(np.median(true), rel=0.6)
 
 
 def test_what_is_not_finite_is_measured_all_around():

@@ -9,8 +9,8 @@ from landscape.planes.auto_range import first_crossing
 
 def test_the_reach_of_a_parabola_is_its_root_rounded_up():
     for level, scale in ((4.0, 1.0), (100.0, 1.0), (4.0, 1e-1), (4.0, 50.0)):
-        found = first_crossing(lambda t: t**2, level, scale)
-        assert np.sqrt(level) <= found < 1.06 * np.sqrt(level)  # a bisection's width, and two digits
+        distance = first_crossing(lambda t: t**2, level, scale)
+        assert np.sqrt(level) <= distance < 1.06 * np.sqrt(level)  # a bisection's width, and two digits
 
 
 def test_the_first_crossing_counts_and_what_is_not_finite_is_above():

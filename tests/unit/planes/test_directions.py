@@ -124,13 +124,13 @@ def test_a_digest_sees_names_shapes_types_and_single_bits():
 
 def test_threads_do_not_change_a_bit():
     weights = {"w": torch.randn(2, 300_000), "b": torch.randn(400_000)}
-    before, found = torch.get_num_threads(), []
+    before, each = torch.get_num_threads(), []
     for threads in (1, 2):
         torch.set_num_threads(threads)
         one, other = (filter_normalize(random_direction(weights, seed), weights) for seed in (1, 2))
-        found.append((digest(one), cosine(one, other), cosine(weights, one)))
+        each.append((digest(one), cosine(one, other), cosine(weights, one)))
     torch.set_num_threads(before)
-    assert found[0] == found[1]
+    assert each[0] == each[1]
 
 
 def test_what_is_taken_away_leaves_orthogonal_directions():

@@ -172,9 +172,9 @@ def test_an_embedding_and_an_output_layer_have_one_convention(tied):
     network = nn.ModuleDict({"words": nn.Embedding(9, 4), "output": nn.Linear(4, 9, bias=False)})
     if tied:
         network["output"].weight = network["words"].weight
-    found = conventions(network)
-    assert list(found) == (["words.weight"] if tied else ["words.weight", "output.weight"])
-    assert {here.axes for here in found.values()} == {(0,)} and all(here.filters == 9 for here in found.values())
+    by_name = conventions(network)
+    assert list(by_name) == (["words.weight"] if tied else ["words.weight", "output.weight"])
+    assert {here.axes for here in by_name.values()} == {(0,)} and all(here.filters == 9 for here in by_name.values())
 
 
 def test_a_matrix_that_an_unknown_module_holds_too_is_its_layers():
@@ -192,17 +192,17 @@ def test_parts_of_a_weight_have_the_filters_of_the_weight(make, layer):
     of = {"convolution": nn.Conv2d(3, 5, 2), "linear": nn.Linear(4, 6)}
     of["grouped transposed"] = nn.ConvTranspose1d(6, 4, 3, groups=2)
     plain = conventions(of[layer])["weight"]
-    found = {name: here for name, here in conventions(make(of[layer])).items() if "bias" not in name}
-    assert len(found) == 2 and all(here.known and here.axes for here in found.values())
-    assert list(found.values())[1][1:] == plain[1:]  # v
-    assert list(found.values())[1].layer == plain.layer
+    by_name = {name: here for name, here in conventions(make(of[layer])).items() if "bias" not in name}
+    assert len(by_name) == 2 and all(here.known and here.axes for here in by_name.values())
+    assert list(by_name.values())[1][1:] == plain[1:]  # v
+    assert list(by_name.values())[1].layer == plain.layer
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("make", [nn.utils.spectral_norm, nn.utils.parametrizations.spectral_norm])
 def test_spectral_norms_original_has_the_filters_of_the_weight(make):
-    found = conventions(nn.Sequential(make(nn.ConvTranspose2d(3, 5, 2))))
-    (here,) = (here for name, here in found.items() if "bias" not in name)
+    by_name = conventions(nn.Sequential(make(nn.ConvTranspose2d(3, 5, 2))))
+    (here,) = (here for name, here in by_name.items() if "bias" not in name)
     assert here.axes == (1,) and here.filters == 5
 
 
@@ -210,20 +210,20 @@ def test_spectral_norms_original_has_the_filters_of_the_weight(make):
 def test_networks_of_ours_and_torchvisions_convolutions_are_as_they_were(name):
     """Slices of the first axis of whatever has two dimensions or more, to the bit."""
     network = build(name, **{"depth": 8} if name in ("plain", "resnet") else {})
-    weights, found = weights_of(network), conventions(network)
+    weights, by_name = weights_of(network), conventions(network)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_unknown(network)
-    assert all(here.axes == ((0,) if weights[name].ndim > 1 else ()) for name, here in found.items())
-    one, other = (normalize(random_direction(weights, 3), weights, conventions=c) for c in (found, None))
+    assert all(here.axes == ((0,) if weights[name].ndim > 1 else ()) for name, here in by_name.items())
+    one, other = (normalize(random_direction(weights, 3), weights, conventions=c) for c in (by_name, None))
     assert digest(one) == digest(other)
 
 
 def test_layers_that_are_not_known_are_named_in_one_warning():
     network = nn.Sequential(nn.Linear(4, 4), Own(5, 4), Own(3, 4))
-    with pytest.warns(UnknownLayer, match=r"1\.matrix of Own, .*2\.matrix of Own") as found:
+    with pytest.warns(UnknownLayer, match=r"1\.matrix of Own, .*2\.matrix of Own") as warned:
         warn_of_unknown(network)
-    assert len(found) == 1 and "\n" not in str(found[0].message)
+    assert len(warned) == 1 and "\n" not in str(warned[0].message)
 
 
 def test_every_parameter_is_listed_with_its_convention():
@@ -383,9 +383,9 @@ def test_chosen_parameters_alone_move_as_they_do_among_all(stored, tmp_path, cho
     still = ("0.weight", "3.weight") if choice == "2.*" else ("0.weight",)
     direction = drawn(network, {"0.weight": 1, "2.weight": 1}, still)
     expected = by_hand(network, data, direction, np.linspace(-1, 1, 5))
-    found = line(network, data, tmp_path / "a.h5", parameters=choice)
-    np.testing.assert_allclose(found["loss"], expected, rtol=1e-6)
-    assert found.attributes["chosen_parameters"]
+    results = line(network, data, tmp_path / "a.h5", parameters=choice)
+    np.testing.assert_allclose(results["loss"], expected, rtol=1e-6)
+    assert results.attributes["chosen_parameters"]
     with pytest.raises(BadInput, match="chosen_parameters"):
         line(network, data, tmp_path / "a.h5", parameters="3.*")
     with pytest.raises(BadInput, match="chosen_parameters"):
@@ -399,11 +399,11 @@ def test_weights_in_memory_are_directions_and_ends(stored, tmp_path):
     difference = {name: w - network.state_dict()[name] for name, w in weights_of(other).items()}
     expected = by_hand(network, data, difference, [0, 0.5, 1])
     for number, how in enumerate(({"to": other}, {"to": [other.state_dict()]}, {"along": difference})):
-        found = line(network, data, tmp_path / f"{number}.h5", x="0 1 3", **how)
-        np.testing.assert_allclose(found["loss"], expected, rtol=1e-6)
+        results = line(network, data, tmp_path / f"{number}.h5", x="0 1 3", **how)
+        np.testing.assert_allclose(results["loss"], expected, rtol=1e-6)
     torch.save(difference, tmp_path / "d.pt")
-    found = line(network, data, tmp_path / "named.h5", x=["0", "1", "3"], along=str(tmp_path / "d.pt"))
-    np.testing.assert_allclose(found["loss"], expected, rtol=1e-6)
+    results = line(network, data, tmp_path / "named.h5", x=["0", "1", "3"], along=str(tmp_path / "d.pt"))
+    np.testing.assert_allclose(results["loss"], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from landscape.weights import weights_of
 PLANE = {"x": (-1, 1, 3), "y": (-0.5, 1, 2)}
 
 
-def surface(trained, out=None, *, split="train", loss=None, examples=300, **how):
+def surface(trained, out=None, *, split="train", loss=None, examples=60, **how):
     evaluate = Evaluator.from_checkpoint(trained / "resnet.pt", split=split, loss=loss, examples=examples)
     return surfaces.surface(evaluate, out=out, quiet=True, **how)
 

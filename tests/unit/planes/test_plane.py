@@ -70,8 +70,8 @@ def test_a_point_does_not_depend_on_where_the_network_was_before():
         for parameter in network.parameters():
             parameter.add_(1.0)
     with shift(network, plane, (0.5, 0.25)):
-        found = weights_of(network)
-    assert plane.moved and all(torch.equal(found[name], first[name]) for name in plane.moved)
+        moved = weights_of(network)
+    assert plane.moved and all(torch.equal(moved[name], first[name]) for name in plane.moved)
 
 
 def test_the_row_y_0_is_the_line():

@@ -55,11 +55,11 @@ def test_components_are_the_right_singular_vectors_of_the_centred_points(pieces)
     np.testing.assert_allclose(products, d @ d.T, rtol=1e-12, atol=1e-12)
     _, s, v = np.linalg.svd(d - d.mean(axis=0), full_matrices=False)
     np.testing.assert_allclose(explained(products)[:6], s[:6] ** 2 / (s**2).sum(), rtol=1e-10)
-    for found, theirs in zip(components(points, final, products, 3), v, strict=False):
-        assert {name: tuple(w.shape) for name, w in found.items()} == SHAPES
-        assert np.linalg.norm(flat(found)) == pytest.approx(1, abs=1e-6)
-        assert abs(flat(found) @ theirs) == pytest.approx(1, abs=1e-6)
-        assert flat(found) @ d[0] > 0  # the start is on the positive side
+    for component, theirs in zip(components(points, final, products, 3), v, strict=False):
+        assert {name: tuple(w.shape) for name, w in component.items()} == SHAPES
+        assert np.linalg.norm(flat(component)) == pytest.approx(1, abs=1e-6)
+        assert abs(flat(component) @ theirs) == pytest.approx(1, abs=1e-6)
+        assert flat(component) @ d[0] > 0  # the start is on the positive side
 
 
 def test_projection_is_least_squares_on_directions_of_any_length_and_angle(pieces):
@@ -113,10 +113,10 @@ def test_the_null_is_what_simulated_walks_in_many_dimensions_have():
 def test_only_the_parameters_that_the_final_weights_name_count():
     points, final = random_path(5)
     part = {name: final[name] for name in ("a", "c")}
-    found = path_in_plane(points, part)
+    path = path_in_plane(points, part)
     d = np.stack([flat(point(), part) - flat(final, part) for point in points.values()])
-    np.testing.assert_allclose(found.projection.distance[:-1], np.linalg.norm(d, axis=1), rtol=1e-6)
-    assert all(direction.keys() == part.keys() for direction in found.directions)
+    np.testing.assert_allclose(path.projection.distance[:-1], np.linalg.norm(d, axis=1), rtol=1e-6)
+    assert all(direction.keys() == part.keys() for direction in path.directions)
 
 
 def test_what_is_no_path_is_refused_in_one_line():

@@ -20,8 +20,8 @@ def test_directions_come_back_in_their_order(tmp_path):
 
 def test_a_direction_of_torch_save_alone_is_one(tmp_path):
     torch.save({"a": torch.ones(2)}, tmp_path / "a.pt")
-    (found,) = load(tmp_path / "a.pt")
-    assert torch.equal(found["a"], torch.ones(2))
+    (loaded,) = load(tmp_path / "a.pt")
+    assert torch.equal(loaded["a"], torch.ones(2))
 
 
 class Harm:

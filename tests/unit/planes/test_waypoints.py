@@ -15,8 +15,8 @@ from landscape.weights import digest
 def test_a_folder_is_read_in_the_order_of_its_numbers_without_what_is_not_of_the_path(tmp_path):
     for name in ("e-10.pt", "e-9.pt", "final.pt", "path.directions.pt", ".e-11.pt.123", "notes.txt", "x.safetensors"):
         (tmp_path / name).touch()
-    found = snapshots([tmp_path], tmp_path / "final.pt")
-    assert [path.name for path in found] == ["e-9.pt", "e-10.pt", "x.safetensors"]
+    paths = snapshots([tmp_path], tmp_path / "final.pt")
+    assert [path.name for path in paths] == ["e-9.pt", "e-10.pt", "x.safetensors"]
     given = [tmp_path / "e-10.pt", tmp_path / "e-9.pt"]
     assert snapshots(given, tmp_path / "final.pt") == given
     (tmp_path / "empty").mkdir()

@@ -31,6 +31,7 @@ def test_the_house_keeps_its_rules():
         ("ensemble/lesions/plans.py", "print(1)", "prints; libraries log"),
         ("ensemble/lesions/plans.py", "found = 1", "found is an old word"),
         ("landscape/engine/run.py", "def run(told): ...", "told is an old word"),
+        ("tests/unit/test_run.py", "class Odd: ...", "Odd is an old word"),
     ],
 )
 def test_a_breach_is_named_with_its_line(tmp_path, path, line, said):

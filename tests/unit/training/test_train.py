@@ -50,9 +50,9 @@ def test_a_checkpoint_holds_the_errors_of_the_network_that_it_restores(finished)
     constants = {name: checkpoint.data[name] for name in ("mean", "std")}
     for split, examples in (("train", 100), ("test", None)):
         data = datasets.load("digits", split, examples=examples, **constants)
-        found = measure(checkpoint.restore().eval(), datasets.batches(data, 500))
-        assert found["accuracy"] == checkpoint.final[split]["accuracy"]
-        assert found["loss"] == pytest.approx(checkpoint.final[split]["loss"], rel=1e-5)
+        measured = measure(checkpoint.restore().eval(), datasets.batches(data, 500))
+        assert measured["accuracy"] == checkpoint.final[split]["accuracy"]
+        assert measured["loss"] == pytest.approx(checkpoint.final[split]["loss"], rel=1e-5)
 
 
 def test_an_interrupted_training_goes_on_and_ends_with_the_same_weights(finished, tmp_path, monkeypatch, caplog):
