@@ -259,9 +259,8 @@ def _farther(
     And how many products it took, and whether these were enough.
     """
     n = len(vectors[0])
-    across = LinearOperator((n, n), matvec=lambda v: project_out(product(operator, v), vectors), dtype=float)
     start = project_out(gaussian(n, seed), vectors)
-    iteration = ritz_pairs(across, start / norm(start), 24, lambda values: np.argsort(-outward(values))[:8])
+    iteration = ritz_pairs(operator, start / norm(start), 30, lambda values: np.argsort(-outward(values))[:12], vectors)
     for count, ritz in enumerate(iteration, 1):
         top = int(outward(ritz.values).argmax())
         rivals = [top] if outward is not np.abs else [0, -1]

@@ -54,6 +54,7 @@ def ritz_pairs(
     start: np.ndarray,
     room: int,
     keep: Callable[[np.ndarray], np.ndarray] | None = None,
+    across: np.ndarray | None = None,
 ) -> Iterator[Ritz]:
     """Ritz pairs after each product: Lanczos with full reorthogonalisation (Parlett 1998, §13.1, §6.9).
 
@@ -69,6 +70,8 @@ def ritz_pairs(
         Given the values, says which go on when there is no room left (thick restart, Wu & Simon 2000): an array of
         indices, fewer than `room`. Without it the iteration ends there. It ends after n products anyway where there
         is room for so many.
+    across : ndarray, shape (m, n), optional
+        Orthonormal rows, to which all stays orthogonal, as the start is.
 
     Notes
     -----
@@ -97,6 +100,8 @@ def ritz_pairs(
     while True:
         basis[k] = q
         image = product(operator, q)
+        if across is not None:
+            image = project_out(image, across)
         rest = project_out(image, basis[: k + 1])
         projected[: k + 1, k] = np.einsum("kn,n->k", basis[: k + 1], image - rest)
         beyond, k = norm(rest), k + 1
@@ -125,8 +130,10 @@ def ritz_pairs(
         if beyond:
             q = rest / beyond
         else:
-            rest = project_out(gaussian(n, k), basis[:k])
-            q = rest / norm(rest)
+            q = gaussian(n, k)
+        for rows in (across, basis[:k]) if across is not None or not beyond else ():
+            q = q if rows is None else project_out(q, rows)
+        q = q / norm(q)
 
 
 def ritz_vector(ritz: Ritz, index: int) -> np.ndarray:
