@@ -99,6 +99,7 @@ def curvature(
         Where the directions of `top` are saved; by default beside `out`, as OUT.directions.pt, if there is an `out`.
     all_parameters : the Hessian is not only of parameters with filters, which planes move
     precision : of the eigenvalues' residuals, as a part of the largest magnitude; with `top` of each magnitude
+        Measuring ends when they are so small. What stands apart from other eigenvalues is known to about their square.
     steps : products with the Hessian at a point or a probe, at most
     seed : of random directions and vectors; by default that of the plane, or else of `evaluate`
     out, comm, quiet, dry_run : see `landscape.engine.run.run`

@@ -84,7 +84,8 @@ class Evaluator:
     tolerance : float, optional
         Take only as many examples as a relative standard error of the loss needs, e.g. 0.02.
     dtype : {"float32", "bfloat16", "auto"}
-        What the network computes in; "auto" is bfloat16 where the processor multiplies it itself.
+        What the network computes in; "auto" is bfloat16 where the processor multiplies it itself, and a surface has
+        8 points or more.
     seed : int
         Random seed: of directions, of lesions, of the order of examples.
     name : of the network, for figures and tables; by default that of its class

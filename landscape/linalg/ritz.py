@@ -127,10 +127,7 @@ def ritz_pairs(
             projected[:] = 0
             projected[:k, :k] = inside
         projected[k, :k] = coupling
-        if beyond:
-            q = rest / beyond
-        else:
-            q = gaussian(n, k)
+        q = rest / beyond if beyond else gaussian(n, k)
         for rows in (across, basis[:k]) if across is not None or not beyond else ():
             q = q if rows is None else project_out(q, rows)
         q = q / norm(q)

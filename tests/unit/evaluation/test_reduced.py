@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from landscape.analysis.precision import difference, differences, sample
+from landscape.evaluation import evaluator, prepared
+from landscape.evaluation.evaluator import Evaluator
+from landscape.planes.surface import surface
 
 
 def test_the_sample_of_a_large_grid_has_the_middle_the_corners_and_random_rows():
@@ -22,7 +26,7 @@ def test_the_sample_of_a_small_grid_is_its_middle_and_few_others(shape):
         rows = sample(shape, seed)
         assert np.ravel_multi_index([n // 2 for n in shape], shape) in rows
         assert len({*rows.tolist()}) == len(rows) == max(2, int(np.prod(shape)) // 8)
-        assert 0 <= rows.min() and rows.max() < np.prod(shape)
+        assert rows.min() >= 0 and rows.max() < np.prod(shape)
 
 
 def test_the_difference_is_relative_to_float32_and_knows_no_gaps():
@@ -33,3 +37,27 @@ def test_the_difference_is_relative_to_float32_and_knows_no_gaps():
         "bfloat16", loss, exact
     )
     assert "no loss was finite" in difference("bfloat16", loss, np.full(5, np.nan))
+
+
+def test_auto_is_float32_where_points_are_few_and_says_so(monkeypatch, caplog):
+    monkeypatch.setattr(evaluator, "reduced_type", lambda *_: torch.bfloat16)
+    monkeypatch.setattr(prepared, "reduced_type", lambda name, _: getattr(torch, name.replace("auto", "bfloat16")))
+    torch.manual_seed(0)
+    batches = [(torch.randn(8, 3, 4, 4), torch.arange(8) % 3)]
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(16, 3))
+    caplog.set_level("INFO", "skipscape")
+
+    def measured(number, dtype):
+        return surface(Evaluator(network, batches, dtype=dtype), x=(-1, 1, number), quiet=True)
+
+    few, exact = measured(7, "auto"), measured(7, "float32")
+    np.testing.assert_array_equal(few["loss"], exact["loss"])
+    assert few.attributes["dtype"] == "float32" and "loss_float32" not in few.variables
+    assert "what 7 rows save" in few.attributes["dtype_because"] and "what 7 rows save" in caplog.text
+    assert "dtype_because" not in exact.attributes
+    many = measured(8, "auto")
+    assert many.attributes["dtype"] == "bfloat16" and np.isfinite(many["loss_float32"]).sum() == 2
+    assert "has instructions for it" in many.attributes["dtype_because"]
+    assert "bfloat16 against float32, at 2 of 8 points" in caplog.text
+    asked = measured(3, "bfloat16")
+    assert asked.attributes["dtype"] == "bfloat16" and np.isfinite(asked["loss_float32"]).sum() == 2
