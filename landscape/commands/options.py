@@ -110,7 +110,7 @@ def evaluator_options(parser: Parser, split: str, several: bool = False, both: b
         "--dtype",
         choices=DTYPES,
         default="float32",
-        help="auto: bfloat16 where the hardware supports it natively, and where it pays",
+        help="auto: bfloat16 where the hardware supports it natively, unless points are few",
     )
     group.add_argument(
         "--tolerance",
