@@ -108,7 +108,10 @@ def evaluator_options(parser: Parser, split: str, several: bool = False, both: b
         "--batch-size", type=int, help="examples in one forward pass; by default chosen from the size of the inputs"
     )
     group.add_argument(
-        "--dtype", choices=DTYPES, default="float32", help="auto: bfloat16 where the hardware supports it natively"
+        "--dtype",
+        choices=DTYPES,
+        default="float32",
+        help="auto: bfloat16 where the hardware supports it natively, unless points are few",
     )
     group.add_argument(
         "--tolerance",

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
 
 from landscape.errors import BadInput
 from landscape.evaluation.calling import functional
 from landscape.evaluation.measure import LOSSES, Batches, Loss, each_of, evaluating
+from landscape.linalg.lanczos import outermost_eigenpairs
 from landscape.nested import length
 from landscape.planes.filters import Parameters, Which, selected
 from landscape.weights import Weights, weights_of
@@ -239,7 +240,7 @@ class Eigenpairs:
         Unit vectors over all parameters, 0 in those that are not chosen; the sign is such that the largest
         element is positive.
     residuals : float64 ndarray, shape (k,)
-        ‖Hv − λv‖, by a product of its own: an eigenvalue lies so near to λ, or nearer.
+        ‖Hv − λv‖: an eigenvalue lies so near to λ, or nearer.
     converged : bool
         Whether all that were asked for are there.
     products : int
@@ -261,10 +262,11 @@ def hessian_eigenpairs(
     which: Parameters = None,
     end: str = "largest",
     tolerance: float = 1e-4,
-    restarts: int = 100,
+    products: int = 1000,
     seed: int = 0,
+    operator: LinearOperator | None = None,
 ) -> Eigenpairs:
-    """The outermost eigenvalues with directions, by implicitly restarted Lanczos (ARPACK).
+    """The outermost eigenvalues with directions, see `landscape.linalg.lanczos.outermost_eigenpairs`.
 
     Parameters
     ----------
@@ -281,11 +283,13 @@ def hessian_eigenpairs(
     end : {"largest", "smallest", "magnitude"}
         Which end of the spectrum, or the largest magnitudes of both.
     tolerance : float
-        Of the residuals, as a part of each eigenvalue.
-    restarts : int
-        At most so many; each takes about as many products as eigenvalues are asked for, 10 or more.
+        Of the residuals, as a part of each eigenvalue. Those that do not meet it are left out.
+    products : int
+        At most so many.
     seed : int
         Of the start vector.
+    operator : LinearOperator, optional
+        The Hessian of all this, where it has been made already.
 
     Returns
     -------
@@ -297,31 +301,16 @@ def hessian_eigenpairs(
     BadInput
         A number or an end that there is not, a Hessian of zero; and as `hessian_operator`.
     """
-    kinds = {"largest": "LA", "smallest": "SA", "magnitude": "LM"}
-    if end not in kinds:
-        raise BadInput(f"there is no end {end!r}; use {', '.join(kinds)}")
     which = selected(network, which)
-    operator = hessian_operator(network, batches, loss, which, keep=True)
-    n, products = operator.shape[0], 0
+    if operator is None:
+        operator = hessian_operator(network, batches, loss, which, keep=True)
+    n = operator.shape[0]
     if not 1 <= number < n:
         raise BadInput(f"{number} eigenvalues of {n} parameters; ask for 1 to {n - 1}")
-
-    def product(vector: np.ndarray) -> np.ndarray:
-        nonlocal products
-        products += 1
-        return operator.matvec(vector)
-
-    counted = LinearOperator((n, n), matvec=product, dtype=np.float64)
-    start = np.random.default_rng(seed).standard_normal(n)
-    if not product(start).any():  # ARPACK cannot start there
+    pairs = outermost_eigenpairs(operator, number, end, tolerance, products, seed)
+    if not pairs.values.any() and not pairs.residuals.any():
         raise BadInput("the Hessian is zero here, so that no direction stands out; choose other parameters")
-    try:
-        values, vectors = eigsh(counted, number, which=kinds[end], v0=start, tol=tolerance, maxiter=restarts)
-    except ArpackNoConvergence as stopped:
-        values, vectors = stopped.eigenvalues, stopped.eigenvectors
-    order = {"largest": -values, "smallest": values, "magnitude": -np.abs(values)}[end].argsort(kind="stable")
-    values, vectors = values[order], vectors.T[order]
-    vectors = [v * np.sign(v[np.abs(v).argmax()]) for v in vectors]
-    residuals = np.array([np.linalg.norm(product(v) - value * v) for value, v in zip(values, vectors, strict=True)])
+    good = pairs.residuals <= tolerance * np.abs(pairs.values)
+    vectors = [v * np.sign(v[np.abs(v).argmax()]) for v in pairs.vectors[good]]
     directions = tuple(direction_of(v, network, which) for v in vectors)
-    return Eigenpairs(values, directions, residuals, len(values) == number, products)
+    return Eigenpairs(pairs.values[good], directions, pairs.residuals[good], pairs.converged, pairs.products)

@@ -112,6 +112,7 @@ def curvature(
         Whether the Hessian is of all parameters, and not only of those with filters, which planes move.
     precision : float
         Of the eigenvalues' residuals, as a part of the largest magnitude; with `top` of each magnitude.
+        Measuring ends when they are so small. What stands apart from other eigenvalues is known to about their square.
     steps : int
         Largest number of products with the Hessian at a point or a probe.
     seed : int, optional
@@ -153,13 +154,14 @@ def curvature(
         evaluate.require_exact("the Hessian")
         ends, seed = ends_of(x, y, z), seed_of(evaluate, seed, plane)
         axes_of(ends, repeats)  # what is wrong with them is said at once
-    how = {"precision": precision, "steps": steps}
+    how: dict[str, Any] = {"precision": precision, "steps": steps}
     running: dict[str, Any] = {"out": out, "comm": comm, "quiet": quiet, "dry_run": dry_run}
     with evaluate.ready(comm) as evaluation, one_thread():
         network = evaluation.network
         with collective_errors(comm):
             which = selected(network, parameters, filters=not all_parameters)
-            if mode != "plane" and (out is None or not out.exists()):
+            fresh = out is None or not out.exists()
+            if fresh and mode in ("trace", "density"):
                 operator = operator_of(evaluation, which)
                 operator.matvec(np.ones(operator.shape[0]))  # what is not finite is said before there is a file
                 del operator  # and what it keeps
@@ -169,7 +171,8 @@ def curvature(
             running |= {"seed": seed, "attributes": {**evaluation.metadata, **of, "seed": seed}}
         if mode == "top":
             file = Path(directions) if directions else out and out.with_suffix(".directions.pt")
-            return top_eigenvalues(evaluation, which, number, end=end, directions=file, precision=precision, **running)
+            how = {"end": end, "directions": file, "precision": precision, "fresh": fresh}
+            return top_eigenvalues(evaluation, which, number, **how, **running)
         if mode == "trace":
             return trace_probes(evaluation, which, number, **running)
         if mode == "density":

@@ -7,9 +7,7 @@ a product is taken, and is given back as it was.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.losses import in_units
 from landscape.evaluation.prepared import Evaluation
 from landscape.linalg.density import moment, quadrature, smoothed
+from landscape.linalg.ritz import gaussian
 from landscape.linalg.trace import Estimate, budget, estimate, probe, sketch_of
 from landscape.linalg.trace import trace as trace_of
 from landscape.log import Report
@@ -170,7 +169,8 @@ def eigenpairs(
     number, precision = whole("number", number), part_of_eigenvalues(precision)
     with evaluate.ready() as evaluation, one_thread():
         which = selected(evaluation.network, parameters, filters=not all_parameters)
-        return _converged(evaluation, which, number, end, precision, seed_of(evaluate, seed))
+        how: dict[str, Any] = {"end": end, "tolerance": precision, "seed": seed_of(evaluate, seed)}
+        return hessian_eigenpairs(evaluation.network, evaluation.batches, number, evaluation.loss, which, **how)
 
 
 def part_of_eigenvalues(precision: float) -> float:
@@ -185,22 +185,18 @@ def operator_of(evaluation: Evaluation, which: Which | None) -> LinearOperator:
     return hessian_operator(evaluation.network, evaluation.batches, evaluation.loss, which, keep=True)
 
 
-def _converged(
-    evaluation: Evaluation, which: Which | None, number: int, end: str, precision: float, seed: int
-) -> Eigenpairs:
-    """The eigenpairs whose residuals are as small as they should be."""
-    # Half of the precision, since the residuals themselves decide in the end.
-    how: dict[str, Any] = {"end": end, "tolerance": precision / 2, "seed": seed}
-    pairs = hessian_eigenpairs(evaluation.network, evaluation.batches, number, evaluation.loss, which, **how)
-    good = pairs.residuals <= precision * np.abs(pairs.values)
-    directions = tuple(compress(pairs.directions, good))
-    return replace(
-        pairs,
-        values=pairs.values[good],
-        directions=directions,
-        residuals=pairs.residuals[good],
-        converged=len(directions) == number,
-    )
+def _with_first_kept(operator: LinearOperator) -> LinearOperator:
+    """The same operator, whose first product is taken once."""
+    first: list[np.ndarray] = []
+
+    def product(vector: np.ndarray) -> np.ndarray:
+        if not first:
+            first[:] = vector.copy(), operator.matvec(vector)
+        elif not np.array_equal(vector, first[0]):
+            return operator.matvec(vector)
+        return first[1]
+
+    return LinearOperator(operator.shape, matvec=product, rmatvec=product, dtype=operator.dtype)
 
 
 # Experiments, for `landscape.curvature.maps.curvature`, whose arguments these are.
@@ -215,13 +211,18 @@ def top_eigenvalues(
     directions: Path | None,
     precision: float,
     seed: int,
+    fresh: bool,
     attributes: dict,
     comm: Communicator,
     dry_run: bool,
     **running: Any,
 ) -> Results | Report:
-    """The outermost eigenvalues; their directions go into a file, if one is named. Collective."""
-    n = operator_of(evaluation, which).shape[0]
+    """The outermost eigenvalues; their directions go into a file, if one is named. Collective.
+
+    If it is `fresh`, that products are finite is seen before there is a file.
+    """
+    operator = _with_first_kept(operator_of(evaluation, which))
+    n = operator.shape[0]
     with collective_errors(comm):
         if comm.size > 1:
             raise BadInput("--top runs on one process; start it without mpiexec")
@@ -229,10 +230,13 @@ def top_eigenvalues(
             raise BadInput(f"--top {number} of {n} parameters; ask for 1 to {n - 1}")
         if directions is not None and not directions.parent.is_dir():
             raise BadInput(f"output folder {directions.parent} does not exist; create it: mkdir -p {directions.parent}")
+        if fresh:
+            operator.matvec(gaussian(n, seed))  # the first that the eigenpairs take
 
     @cache
     def pairs() -> Eigenpairs:
-        pairs = _converged(evaluation, which, number, end, precision, seed)
+        how: dict[str, Any] = {"end": end, "tolerance": precision, "seed": seed, "operator": operator}
+        pairs = hessian_eigenpairs(evaluation.network, evaluation.batches, number, evaluation.loss, which, **how)
         if pairs.directions and directions is not None and not dry_run:
             save(pairs.directions, directions)
         return pairs

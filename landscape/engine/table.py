@@ -45,7 +45,7 @@ MEASURED = {
 }
 
 # Facts about who measured, not about what was measured: a resumed run may differ in them.
-INFORMATIVE = ("command", "version_skipscape", "version_torch", "version_numpy")
+INFORMATIVE = ("command", "dtype_because", "version_skipscape", "version_torch", "version_numpy")
 OWN = ("format", "seal")  # facts about the file itself
 # Facts of the data that their digest shows too, and that not all versions write, or count alike.
 DIGESTED = ("inputs", "classes")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape import data as datasets
+from landscape.analysis.precision import FEWEST
 from landscape.checkpoints import checkpoint as checkpoints
 from landscape.checkpoints import cifar_resnets as foreign_names
 from landscape.checkpoints.checkpoint import Checkpoint, Pretrained
@@ -83,7 +84,8 @@ class Evaluator:
     tolerance : float, optional
         Take only as many examples as a relative standard error of the loss needs, e.g. 0.02.
     dtype : {"float32", "bfloat16", "auto"}
-        What the network computes in; "auto" is bfloat16 where the processor multiplies it itself.
+        What the network computes in; "auto" is bfloat16 where the processor multiplies it itself, and a surface has
+        8 points or more.
     seed : int
         Random seed: of directions, of lesions, of the order of examples.
     name : str, optional
@@ -297,19 +299,23 @@ class Evaluator:
         return f"<Evaluator of {self.checkpoint.title} on {number} examples of {self.sources[0].name}>"
 
     @contextlib.contextmanager
-    def ready(self, comm: Communicator | None = None) -> Iterator[Evaluation]:
+    def ready(self, comm: Communicator | None = None, rows: int | None = None) -> Iterator[Evaluation]:
         """The network as it is now, ready to be measured, for the length of a ``with``.
 
         Parameters
         ----------
         comm : communicator, optional
             With one this is collective: what is wrong on one rank, every rank raises.
+        rows : int, optional
+            How many are to be measured; where they are few, the type "auto" is float32.
 
         Yields
         ------
         Evaluation
             Whose `measure` measures the network as it is at that moment.
         """
+        dtype, because = self._type(rows)
+        more = {**self._more, **({"dtype_because": because} if because else {})}
         with borrowed(self.network):
             with contextlib.nullcontext() if comm is None else collective_errors(comm):
                 evaluation, why = assembled(
@@ -319,16 +325,28 @@ class Evaluator:
                     self.losses,
                     metrics=self.metrics,
                     device=self.device,
-                    dtype=self.dtype,
+                    dtype=dtype,
                     tolerance=self.tolerance,
                     outputs=self._outputs,
                     seed=self.seed,
                     digest=self._digest or digest(_numbers(self.network)),
-                    more=self._more,
+                    more=more,
                 )
+            if because and comm is not None:
+                say(comm, f"{self.checkpoint.title} is measured in {evaluation.metadata['dtype']}: {because}")
             if why and comm is not None:
                 say(comm, f"{self.checkpoint.title} is measured {why}", level=logging.DEBUG)
             yield evaluation
+
+    def _type(self, rows: int | None) -> tuple[str, str]:
+        """The type to compute in, by its name, and why that one was chosen, where it was left to us."""
+        if self.dtype != "auto":
+            return self.dtype, ""
+        if reduced_type("auto", self.device) == torch.float32:
+            return "float32", f"this {self.device.type} has no instructions for bfloat16"
+        if rows is not None and rows < FEWEST:
+            return "float32", f"a comparison of bfloat16 with it would take what {rows} rows save"
+        return "bfloat16", f"this {self.device.type} has instructions for it"
 
     def require_exact(self, what: str) -> None:
         """Refuse a reduced type and a part of the examples, for what takes derivatives.

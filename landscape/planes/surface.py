@@ -130,7 +130,7 @@ def surface(
     comm, out = communicator(comm), None if out is None else Path(out)
     with collective_errors(comm):
         ends, seed = ends_of(x, y, z), seed_of(evaluate, seed, plane)
-        axes_of(ends, repeats)  # what is wrong with them is said at once
+        number = len(axes_of(ends, repeats).points)  # what is wrong with them is said at once
         miss = _miss(adaptive)
         _check(evaluate, weight_decay, miss, space=z is not None)
         if diagnose and out is None:
@@ -138,7 +138,7 @@ def surface(
     directing: dict[str, Any] = {"to": to, "along": along, "normalize": normalize, "move_biases": move_biases}
     directing |= {"parameters": parameters, "orthogonal": orthogonal}
     directing |= {"batchnorm": batchnorm, "calibration": calibration}
-    with evaluate.ready(comm) as evaluation:
+    with evaluate.ready(comm, number) as evaluation:
         with collective_errors(comm):
             if batchnorm == "batch":
                 evaluation = unfused(evaluation)

@@ -133,7 +133,7 @@ def test_a_reduced_type_is_compared_with_itself_and_with_float32():
     function, rows = lesion_function(it, by_name, plan, room=2**30)
     measured = dict(zip(rows, function(plan[rows]), strict=True))
     assert measured[4]["rise"] == 0  # a gate of 1, in the same type
-    assert all(np.isfinite(m["loss_float32"]) for m in measured.values())
+    assert sum(np.isfinite(m["loss_float32"]) for m in measured.values()) == 2
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 10), (10, 10), (3, 10), (590, 596), (1, 10_000)])
