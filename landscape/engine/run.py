@@ -42,6 +42,7 @@ def run(
     derived: Mapping[str, tuple] | None = None,
     attributes: Mapping[str, object] | None = None,
     choose: Callable[[Table], np.ndarray] = Table.remaining,
+    begin: Callable[[], object] | None = None,
     finish: Callable[[Table], Iterable[str]] | None = None,
     out: str | os.PathLike | None = None,
     comm: Communicator | None = None,
@@ -69,6 +70,7 @@ def run(
     attributes : provenance; a run that goes on must have the same
     choose : which rows to measure next, in which order, from what the table holds; asked again when they are measured,
         until there are none
+    begin : called on every rank before the first row is measured, unless nothing is left to measure
     finish : called on rank 0 with the filled table, to derive what follows; returns lines to log
     out : path of a results file, which the same call goes on with; by default results are kept in memory
     comm : an MPI communicator; by default all ranks that mpiexec has started
@@ -117,10 +119,10 @@ def run(
         say(comm, *settings, *describe_ranks(comm), level=logging.DEBUG)
     if dry_run:
         device = attributes.get("device")
-        lines = foretell(function, rows, path, comm, label=label, choose=choose, device=device, **plan)
+        lines = foretell(function, rows, path, comm, label=label, choose=choose, begin=begin, device=device, **plan)
         say(comm, *lines, level=ANSWER)
         return Report("\n".join(lines))
-    table = _filled(function, rows, path, comm, label, choose, finish, quiet, plan)
+    table = _filled(function, rows, path, comm, label, choose, begin, finish, quiet, plan)
     with collective_errors(comm):
         results = results_of(table) if table is not None else None  # a file is read once, whatever the number of ranks
     return comm.bcast(results)
@@ -133,6 +135,7 @@ def _filled(
     comm: Communicator,
     label: str,
     choose: Callable,
+    begin: Callable | None,
     finish: Callable | None,
     quiet: bool,
     plan: dict,
@@ -155,6 +158,9 @@ def _filled(
         try:
             with Progress(label, quiet) as progress:
                 while comm.bcast(None if missing is None else len(missing)):
+                    if begin is not None:
+                        begin()
+                        begin = None
                     sweep(function, table, comm, rows=missing, progress=progress)
                     missing = choose(table) if table is not None else None
         except KeyboardInterrupt as interrupt:
