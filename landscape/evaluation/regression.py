@@ -44,7 +44,7 @@ def covariates(losses: Sequence[np.ndarray]) -> np.ndarray:
     """
     finite = [each for each in losses if np.isfinite(each).all()]
     rows = [row for each in finite for row in (each / (np.abs(each).max() or 1.0), rankdata(each) / (len(each) + 1))]
-    return np.array(rows).reshape(len(rows), -1)
+    return np.array(rows).reshape(len(rows), len(losses[0]))
 
 
 class _Basis(NamedTuple):
