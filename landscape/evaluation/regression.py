@@ -24,7 +24,7 @@ from scipy.stats import rankdata
 
 __all__ = ["LEAST", "Regression", "covariates"]
 
-# Fewer examples than `landscape.evaluation.sampling.LEAST`: with as many the intervals still held in 94 to 96 of 100
+# Fewer examples than `landscape.evaluation.sampling.LEAST`: with as many the intervals still held in 94 to 97 of 100
 # cases around trained residual networks.
 LEAST = 500
 DEPENDENT = 1e-6  # of its own length, what is left of a covariate that others say already
