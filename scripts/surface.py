@@ -17,7 +17,7 @@ from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import evaluator_options, plane_options
 from landscape.engine.ranks import Communicator
 from landscape.evaluation.evaluator import Evaluator
-from landscape.planes.surface import ADAPTIVE, surface
+from landscape.planes.surface import ADAPTIVE, ESTIMATORS, surface
 
 
 def parser() -> Parser:
@@ -44,6 +44,13 @@ def parser() -> Parser:
         metavar="MISS",
         help=f"measure until at least 95 %% of the other points are interpolated to within this part of the loss "
         f"({ADAPTIVE})",
+    )
+    p.add_argument(
+        "--estimator",
+        choices=ESTIMATORS,
+        default="mean",
+        help="with --tolerance, how the loss over all examples is estimated; regression: from the losses at a few "
+        "control points too, which takes fewer examples (default: mean)",
     )
     p.add_argument(
         "--diagnose", action="store_true", help="measure nothing; explain what is odd about the surface in OUT.h5"

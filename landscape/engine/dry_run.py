@@ -118,6 +118,7 @@ def foretell(
     *,
     label: str,
     choose: Callable[[Table], np.ndarray],
+    begin: Callable[[], object] | None = None,
     device: str | None = "cpu",
     **plan: Any,
 ) -> list[str]:
@@ -125,7 +126,7 @@ def foretell(
 
     Parameters
     ----------
-    function, points, out, label, choose, plan : see `landscape.engine.run.run`
+    function, points, out, label, choose, begin, plan : see `landscape.engine.run.run`
     device : "cuda" if memory of GPUs is to be told
 
     Returns
@@ -155,13 +156,18 @@ def foretell(
     queue, head = comm.bcast(queue), comm.bcast(head)
     if not len(queue):
         return [*head, "nothing is left to measure"]
+    begun = time.monotonic()
+    if begin is not None:
+        begin()
+    before = time.monotonic() - begun
     mine = probe(function, points[queue], comm.rank, comm.size)
     probes = [piece for pieces in comm.allgather(mine) for piece in pieces]
     memory = comm.allgather(_memory(device))
     ranks = f"{comm.size} rank{'s' * (comm.size > 1)}"
     if probes:
         number, seconds = sum(p.rows for p in probes), max(sum(p.seconds for p in mine), 1e-3)
-        time_needed = _time(estimate(probes, len(queue), comm.size))
+        rows = estimate(probes, len(queue), comm.size)
+        time_needed = _time(rows._replace(seconds=rows.seconds + before))
         head.append(f"{len(queue)} {label} on {ranks}: {time_needed}, judged by {number} of them in {seconds:.1f} s")
     else:
         head.append(f"one of the {label} takes more than {PATIENCE:g} s; there are {len(queue)}, on {ranks}")

@@ -42,6 +42,7 @@ def run(
     derived: Mapping[str, tuple] | None = None,
     attributes: Mapping[str, object] | None = None,
     choose: Callable[[Table], np.ndarray] = Table.remaining,
+    begin: Callable[[], object] | None = None,
     finish: Callable[[Table], Iterable[str]] | None = None,
     out: str | os.PathLike | None = None,
     comm: Communicator | None = None,
@@ -78,6 +79,8 @@ def run(
     choose : callable, optional
         Says which rows to measure next, in which order, from what the table holds; asked again when they are measured,
         until there are none
+    begin : callable, optional
+        Called on every rank before the first row is measured, unless nothing is left to measure.
     finish : callable, optional
         Called on rank 0 with the filled table, to derive what follows; returns lines to log.
     out : path, optional
@@ -131,10 +134,10 @@ def run(
         say(comm, *settings, *describe_ranks(comm), level=logging.DEBUG)
     if dry_run:
         device = attributes.get("device")
-        lines = foretell(function, rows, path, comm, label=label, choose=choose, device=device, **plan)
+        lines = foretell(function, rows, path, comm, label=label, choose=choose, begin=begin, device=device, **plan)
         say(comm, *lines, level=ANSWER)
         return Report("\n".join(lines))
-    table = _filled(function, rows, path, comm, label, choose, finish, quiet, plan)
+    table = _filled(function, rows, path, comm, label, choose, begin, finish, quiet, plan)
     with collective_errors(comm):
         results = results_of(table) if table is not None else None  # a file is read once, whatever the number of ranks
     return comm.bcast(results)
@@ -147,6 +150,7 @@ def _filled(
     comm: Communicator,
     label: str,
     choose: Callable,
+    begin: Callable | None,
     finish: Callable | None,
     quiet: bool,
     plan: dict,
@@ -169,6 +173,9 @@ def _filled(
         try:
             with Progress(label, quiet) as progress:
                 while comm.bcast(None if missing is None else len(missing)):
+                    if begin is not None:
+                        begin()
+                        begin = None
                     sweep(function, table, comm, rows=missing, progress=progress)
                     missing = choose(table) if table is not None else None
         except KeyboardInterrupt as interrupt:

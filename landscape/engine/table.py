@@ -33,7 +33,7 @@ from landscape.engine.lock import Lock
 from landscape.engine.results import FORMAT, Results, attempt, check_types, read
 from landscape.errors import BadInput
 
-__all__ = ["MEASURED", "Results", "Table", "prepare", "read", "results_of", "title_before"]
+__all__ = ["MEASURED", "UNSAID", "Results", "Table", "prepare", "read", "results_of", "title_before"]
 
 # name: (dtype, value before it is measured, what readers show beside it); where a row's value is an array, then also
 # the names of its dimensions
@@ -46,6 +46,7 @@ MEASURED = {
 
 # Facts about who measured, not about what was measured: a resumed run may differ in them.
 INFORMATIVE = ("command", "dtype_because", "version_skipscape", "version_torch", "version_numpy")
+UNSAID = {"estimator": "mean"}  # settings of files that do not say them
 OWN = ("format", "seal")  # facts about the file itself
 # Facts of the data that their digest shows too, and that not all versions write, or count alike.
 DIGESTED = ("inputs", "classes")
@@ -326,7 +327,7 @@ def _take_up(
         raise _refusal(path, "kind", previous.kind, attributes["kind"])
     warnings = []
     for name in {**attributes, **previous.attributes}:  # in our order: a seed before the digest that follows from it
-        there, here = (_plain(a.get(name, "nothing")) for a in (previous.attributes, attributes))
+        there, here = (_plain(a.get(name, UNSAID.get(name, "nothing"))) for a in (previous.attributes, attributes))
         if name in OWN or there == here or (there != there and here != here):
             continue
         if name in DIGESTED and _same_data(previous.attributes, attributes, unsaid="nothing" in (there, here)):

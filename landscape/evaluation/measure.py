@@ -8,6 +8,7 @@ that gives one number for each example (`landscape.evaluation.losses`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +17,10 @@ from torch import Tensor, nn
 from landscape.evaluation.accuracy import Accuracy, OfPositions, accuracy_for
 from landscape.evaluation.calling import evaluating, predict
 from landscape.evaluation.losses import LOSSES, Loss, cross_entropy, each_of
-from landscape.evaluation.sampling import GROWTH, LEAST, Tolerance
+from landscape.evaluation.sampling import GROWTH, Tolerance
 from landscape.nested import Nested, length
 
-__all__ = ["LOSSES", "Batches", "Loss", "each_of", "evaluating", "measure", "score"]
+__all__ = ["LOSSES", "Batches", "Loss", "each_of", "evaluating", "losses_of", "measure", "score"]
 
 Batches = Sequence[tuple[Nested, Nested]]
 
@@ -107,15 +108,14 @@ def score(
     extra = dict(extra or {})
     losses: list[Tensor] = []
     hits: list[Tensor] = []
-    n, look = 0, float(LEAST)
+    n, look = 0, 0.0 if tolerance is None else float(tolerance.least)
     others: dict[str, list[Tensor]] = {name: [] for name in extra}
     coming = iter(outputs)
     for _, targets in batches:
         out = next(coming, None)  # not by zip, which would keep these outputs while the next are made
         if out is None:
             break
-        if isinstance(out, Tensor) and out.dtype in (torch.bfloat16, torch.float16):
-            out = out.float()
+        out = _in_float32(out)
         losses.append(each_of(loss, out, targets))
         for name, other in extra.items():
             others[name].append(each_of(other, out, targets))
@@ -147,6 +147,17 @@ def score(
             error = _mean(right, part)[1]
             measured["accuracy_se"] = 0.0 if tolerance is not None and part is None and np.isfinite(error) else error
     return measured | {"examples": n}
+
+
+def losses_of(network: nn.Module, batch: tuple[Nested, Nested], loss: Loss) -> np.ndarray:
+    """The loss of each example of a batch, float64, shape (n,); see `measure`."""
+    with evaluating(network), torch.no_grad():
+        out = _in_float32(predict(network, batch[0]))
+        return each_of(loss, out, batch[1]).cpu().numpy().astype(np.float64)
+
+
+def _in_float32(out: Any) -> Any:
+    return out.float() if isinstance(out, Tensor) and out.dtype in (torch.bfloat16, torch.float16) else out
 
 
 def _mean(each: np.ndarray, tolerance: Tolerance | None) -> tuple[float, float]:

@@ -6,10 +6,15 @@ The examples are a stratified sample without replacement of a finite population:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
+
 import numpy as np
 from torch import Tensor
 
+from landscape.evaluation import regression
 from landscape.evaluation.losses import has_classes
+from landscape.evaluation.regression import Regression
 from landscape.nested import Nested, length
 
 __all__ = ["GROWTH", "LEAST", "Tolerance", "stratified_mean"]
@@ -61,11 +66,29 @@ class Tolerance:
     error : relative standard error of the mean
     """
 
+    regression: Regression | None = None  # see `knowing`
+
     def __init__(self, targets: Nested, error: float):
         classes = has_classes(targets) and targets.ndim == 1
         self.strata = targets.cpu().numpy() if classes else np.zeros(length(targets), int)
         self.sizes = np.bincount(self.strata)
         self.error = error
+
+    def knowing(self, losses: Sequence[np.ndarray]) -> Tolerance:
+        """The same where the losses of some controls are known: means are then regressed on them.
+
+        Parameters
+        ----------
+        losses : of each control the loss of each of the first m examples, float64, shape (m,)
+        """
+        other = copy(self)
+        other.regression = Regression(regression.covariates(losses), self.strata) if len(losses) else None
+        return other
+
+    @property
+    def least(self) -> int:
+        """How many examples are needed for the error to be believed."""
+        return LEAST if self.regression is None else regression.LEAST
 
     def met(self, values: Tensor) -> bool:
         """Whether the values of the first examples are enough, or more would change nothing."""
@@ -74,5 +97,10 @@ class Tolerance:
         return error <= self.error * abs(mean) or not np.isfinite(seen).all()
 
     def estimate(self, values: np.ndarray) -> tuple[float, float]:
-        """Mean of all examples, and its standard error, from the values of the first ones."""
+        """Mean of all examples, and its standard error, from the values of the first ones.
+
+        With as many examples as the controls are known on, or more, there is nothing to be had from these.
+        """
+        if self.regression is not None and len(values) < self.regression.examples and np.isfinite(values).all():
+            return self.regression.estimate(values)
         return stratified_mean(values, self.strata[: len(values)], self.sizes)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.engine.table import Results, title_before
+from landscape.engine.table import UNSAID, Results, title_before
 from landscape.evaluation.batchnorm import has_statistics, norms_of, recalibrated
 from landscape.evaluation.measure import evaluating
 from landscape.evaluation.prepared import Evaluation
@@ -163,7 +163,8 @@ def _lowest(results: Results) -> str:
 def _settings(results: Results, evaluation: Evaluation, plane: PlaneWithStatistics) -> str:
     """How the file and the command differ, if they do: then nothing else can be told."""
     mine = evaluation.metadata | plane.metadata
-    there = {n: mine[n] for n in ("inputs",) if n in mine} | results.attributes  # which not all versions have recorded
+    unsaid = {n: mine[n] for n in ("inputs",) if n in mine} | UNSAID  # which not all versions have recorded
+    there = unsaid | results.attributes
     if "network" in mine and there.get("network") == title_before(mine["network"]):
         del mine["network"]
     other = [n for n, v in mine.items() if not np.array_equal(np.atleast_1d(there.get(n, "nothing")), np.atleast_1d(v))]

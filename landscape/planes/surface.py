@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,17 @@ from landscape.log import ANSWER, Report, say
 from landscape.planes.adaptive import INTERPOLATED, fill, remaining
 from landscape.planes.auto_range import auto_range as ranged
 from landscape.planes.build_plane import End, PlaneMaker, PlaneWithStatistics, build_plane, seed_of
+from landscape.planes.controls import affordable, control_points, with_controls
 from landscape.planes.diagnose import diagnose as diagnosis
 from landscape.planes.filters import Parameters, say_parameters
 from landscape.planes.plane import Plane
-from landscape.validate import real
+from landscape.validate import one_of, real
 from landscape.weights import squared_norm
 
-__all__ = ["surface"]
+__all__ = ["ESTIMATORS", "surface"]
 
 ADAPTIVE = 0.02  # how far an interpolated loss may be off, unless another part of it is given
+ESTIMATORS = ("mean", "regression")
 PENALTY = {
     "penalty": ("f8", np.nan, {"long_name": "weight decay, λ/2·‖θ‖² over all parameters", "units": "as the loss"}),
     "objective": ("f8", np.nan, {"long_name": "loss and weight decay", "units": "as the loss"}),
@@ -59,6 +62,7 @@ def surface(
     weight_decay: float | None = None,
     compile: bool = False,
     adaptive: float | bool | None = None,
+    estimator: str = "mean",
     diagnose: bool = False,
     seed: int | None = None,
     out: str | os.PathLike | None = None,
@@ -98,6 +102,10 @@ def surface(
         Whether to compile the network with torch.compile, once for all points: for a GPU.
     adaptive : float or True, optional
         Measure until at least 95 % of the other points are interpolated to within this part of the loss, 0.02 if True.
+    estimator : {"mean", "regression"}
+        With a tolerance, how the loss over all examples is estimated from some. "regression" takes fewer, by what a few
+        control points say of each example, see `landscape.planes.controls`; a plane of so few points that this would
+        not pay has the mean.
     diagnose : bool
         Whether to measure no surface, and return what is odd about the one in `out`.
     seed : int, optional
@@ -133,6 +141,8 @@ def surface(
         number = len(axes_of(ends, repeats).points)  # what is wrong with them is said at once
         miss = _miss(adaptive)
         _check(evaluate, weight_decay, miss, space=z is not None)
+        if one_of("estimator", estimator, ESTIMATORS) != "mean" and evaluate.tolerance is None:
+            raise BadInput(f"--estimator {estimator} is for a part of the examples; give --tolerance too, like 0.02")
         if diagnose and out is None:
             raise BadInput("diagnose looks at the surface in a file; name it: out=")
     directing: dict[str, Any] = {"to": to, "along": along, "normalize": normalize, "move_biases": move_biases}
@@ -151,17 +161,37 @@ def surface(
         if auto_range is not None:
             ends = ranged(ends, auto_range, evaluation, placed, out, comm)
             ranges = {"auto_range": auto_range}
-        if diagnose and out is not None:
-            return _diagnosed(out, evaluation, placed, comm)
         axes = axes_of(ends, repeats)
+        controls, most = control_points(ends), 0
+        if evaluation.tolerance is not None:
+            if estimator == "regression":
+                number = len(axes.points) // (repeats or 1)
+                most = affordable(number, len(controls), len(evaluation.tolerance.strata))
+            used = {"estimator": "regression" if most else "mean"}
+            evaluation = replace(evaluation, metadata=used | evaluation.metadata)
+        by_repeat = [evaluation] * (repeats or 1)
+
+        def begin() -> None:
+            taken = 0
+            for repeat in range(len(by_repeat)):
+                where = [(*point, repeat) if repeats else point for point in controls]
+                by_repeat[repeat], examples = with_controls(evaluation, placed, where, most, comm)
+                taken += examples
+            say(comm, f"{len(controls)} control points for the regression: {taken} examples together")
+
+        if diagnose and out is not None:
+            if most:
+                begin()
+            return _diagnosed(out, by_repeat[0], placed, comm)
         reduced = evaluation.dtype != torch.float32
         checks = sample(axes.shape, seed) if reduced else np.zeros(0, int)
         twice = {tuple(point) for point in axes.points[checks]}
 
         def losses(points: np.ndarray) -> Iterator[dict]:
             for point in points:
+                here = by_repeat[int(point[-1]) if repeats else 0]
                 with placed.at(evaluation.network, point):
-                    yield _measured(evaluation, weight_decay, reduced, tuple(point) in twice)
+                    yield _measured(here, weight_decay, reduced, tuple(point) in twice)
 
         attributes = {**evaluation.metadata, **placed.metadata, **ranges, "seed": seed}
         if weight_decay is not None:
@@ -171,6 +201,8 @@ def surface(
             attributes["adaptive"] = miss
             choose = _choice(checks, (miss, seed, repeats is not None), out, comm)
             more = {"choose": choose, "derived": INTERPOLATED}
+        if most:
+            more["begin"] = begin
 
         def finish(table: Table) -> Iterator[str]:
             if miss is not None:

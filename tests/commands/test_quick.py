@@ -79,6 +79,27 @@ def test_a_quick_surface_goes_on_after_an_interruption(trained, quick, tmp_path)
     same(quick[0], path)
 
 
+@pytest.mark.mpi
+def test_a_surface_with_controls_is_the_same_from_any_number_of_ranks_and_after_an_interruption(trained, tmp_path):
+    plane = ("--x", -1, 1, 11, "--y", -1, 1, 9, "--tolerance", 0.05, "--estimator", "regression", "--batch-size", 100)
+    call = ("surface", trained / "resnet.pt")
+    said = command(*call, tmp_path / "one.h5", *plane).stdout
+    assert "5 control points for the regression: " in said
+    for ranks in (2, 3):
+        command(*call, tmp_path / f"{ranks}.h5", *plane, ranks=ranks)
+        same(tmp_path / "one.h5", tmp_path / f"{ranks}.h5")
+    with h5py.File(tmp_path / "3.h5", "r+") as file:
+        for name in ("loss", "loss_se", "accuracy"):
+            file[name][4:] = np.nan
+        file["examples"][4:] = 0
+        file["done"][4:] = False
+    assert "control points" in command(*call, tmp_path / "3.h5", *plane, ranks=2).stdout
+    same(tmp_path / "one.h5", tmp_path / "3.h5")
+    assert "control points" not in command(*call, tmp_path / "3.h5", *plane).stdout  # complete: nothing is measured
+    results = read(tmp_path / "3.h5")
+    assert 500 <= results["examples"].min() < 1000 and results.attributes["estimator"] == "regression"
+
+
 def test_a_quick_surface_is_drawn_and_compared(quick, tmp_path):
     command("figure", tmp_path / "a.svg", quick[0])
     assert (tmp_path / "a.svg").stat().st_size > 10_000

@@ -525,7 +525,7 @@ def test_clicked_blocks_give_the_nearest_trial_and_tell_how_it_differs(visit, tm
         titles = (f"block {number}, {name}" for number, name in enumerate(BLOCKS, 1))
         assert pressed == [name for name, out in zip(titles, chosen, strict=True) if out]
         mark = page.evaluate("plot.data.at(-1)")
-        assert mark["y"] == pytest.approx(100 * table["error"][found])  # all that are as near, the first one first
+        assert mark["y"] == pytest.approx(100 * table["error"][rows])  # all that are as near, the first one first
         assert mark["y"][0] + mark["error_y"]["array"][0] == pytest.approx(100 * table["high"][row])
     assert 0 < exact < 12  # both happened
     page.get_by_role("button", name="reset: the whole network").click()

@@ -16,7 +16,7 @@ from landscape.analysis.numbers import Levels, lesion
 from landscape.drawing.html import line_page, surface_page
 from landscape.drawing.views import metrics_of
 from landscape.errors import BadInput
-from landscape.evaluation import measure as measuring
+from landscape.evaluation import sampling
 from landscape.evaluation.evaluator import Evaluator
 from landscape.networks import build
 from landscape.planes.surface import surface
@@ -161,7 +161,7 @@ def test_every_way_to_measure_a_trial_measures_the_metrics(small):
 @pytest.mark.slow
 def test_with_a_tolerance_metrics_are_of_the_examples_that_were_taken(small, monkeypatch):
     network, _ = small
-    monkeypatch.setattr(measuring, "LEAST", 50)
+    monkeypatch.setattr(sampling, "LEAST", 50)
     batches = [(torch.randn(600, 1, 8, 8), torch.arange(600) % 10)]
     evaluate = Evaluator(network, batches, metrics=METRICS, tolerance=0.05, batch_size=50)
     study = lesions(evaluate, delete=1, quiet=True)

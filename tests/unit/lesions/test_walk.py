@@ -10,7 +10,7 @@ from ensemble.lesions.context import Replacement, arranged, every, lesion, means
 from ensemble.lesions.plans import MEAN, OTHER, gates, orders, permuted, repetitions, replacements, swapped
 from ensemble.lesions.prefix_cache import PrefixCache, branch_points, order
 from landscape.data import batches, load
-from landscape.evaluation import measure as measuring
+from landscape.evaluation import sampling
 from landscape.evaluation.measure import cross_entropy, measure
 from landscape.evaluation.sampling import Tolerance
 from landscape.networks import build
@@ -188,7 +188,7 @@ def test_trials_in_any_order_and_with_gaps_are_right(data, fresh):
 def test_a_tolerance_that_stops_early_leaves_the_rest_right(monkeypatch):
     it, plan = network(), PLANS["both"]
     data = batches(load("digits", "test", examples=120), 50)
-    monkeypatch.setattr(measuring, "LEAST", 50)
+    monkeypatch.setattr(sampling, "LEAST", 50)
     tolerance = Tolerance(torch.cat([targets for _, targets in data]), 0.02)
     shared, _ = walked(it, plan, data, tolerance=tolerance)
     assert len({m["examples"] for m in shared}) > 1  # some stopped, some did not
