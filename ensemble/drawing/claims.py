@@ -12,7 +12,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from landscape.drawing.maps import sheet
-from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, wrapped
+from landscape.drawing.style import DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, looks_of, wrapped
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
@@ -47,7 +47,8 @@ def identity(files: Sequence[Results], *, titles: Sequence[str] | None = None, w
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width), 2.5), layout="constrained")
         axes = figure.subplots()
-        for name, values, color in zip(names, error, COLORS * len(names), strict=False):
+        for name, values in zip(names, error, strict=True):
+            color = looks_of(names)[name]["color"]
             plain = name.startswith("plain")
             line: dict[str, Any] = {"dashes": DASHES} if plain else {}
             axes.plot(depth, np.exp(np.log(values).mean(axis=1)), color=color, label=name, **line)

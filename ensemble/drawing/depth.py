@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from ensemble.drawing.measure import as_errors, bounded, label, measured
+from landscape.analysis.labels import network_label
 from landscape.drawing.page import titles_of
-from landscape.drawing.style import COLORS, DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width
+from landscape.drawing.style import DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, looks_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
@@ -93,7 +94,8 @@ def resilience(files: Sequence[Results], *, titles: Sequence[str] | None = None,
     -------
     Figure
     """
-    names = titles_of(files, list(titles) if titles else [re.sub(r"-\d+$", "", file.network) for file in files])
+    kind_names = [network_label(re.sub(r"-\d+(?=:|$)", "", file.network)) for file in files]
+    names = titles_of(files, list(titles) if titles else kind_names)
     errors = as_errors(files)
     kinds = list(dict.fromkeys(names))
     with matplotlib.rc_context(STYLE):
@@ -102,8 +104,8 @@ def resilience(files: Sequence[Results], *, titles: Sequence[str] | None = None,
         of_kinds = {kind: [f for f, name in zip(files, names, strict=True) if name == kind] for kind in kinds}
         there = {kind: {len(file.coordinates["block"]) for file in mine} for kind, mine in of_kinds.items()}
         sizes = sorted(set().union(*there.values()))
-        for (kind, mine), color in zip(of_kinds.items(), COLORS * len(kinds), strict=False):
-            by_depth(axes, mine, color=color, shift=_apart(kind, there), errors=errors)
+        for kind, mine in of_kinds.items():
+            by_depth(axes, mine, color=looks_of(kinds)[kind]["color"], shift=_apart(kind, there), errors=errors)
         what, _, unit = label(files, errors).partition(" (")
         after = f"{what} after one deletion" + (f" ({unit}" if unit else "")
         axes.set(xscale="log", xlabel="number of blocks", ylabel=after)
@@ -113,8 +115,8 @@ def resilience(files: Sequence[Results], *, titles: Sequence[str] | None = None,
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
         keys = [
-            Line2D([], [], color=color, marker="o", markersize=3, label=kind)
-            for kind, color in zip(kinds, COLORS * len(kinds), strict=False)
+            Line2D([], [], color=look["color"], marker="o", markersize=3, label=kind)
+            for kind, look in looks_of(kinds).items()
         ]
         figure.legend(handles=keys, loc="outside upper center", ncols=abreast(kinds, width, size=LEGEND))
         notes = [

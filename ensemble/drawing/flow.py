@@ -12,7 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ensemble.flow.profile import JACOBIANS
-from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, Figure, abreast, check_width, wrapped
+from landscape.analysis.labels import network_label
+from landscape.drawing.style import LEGEND, NOTE, STYLE, Figure, abreast, check_width, looks_of, wrapped
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
@@ -75,7 +76,7 @@ def flows(
         cure = "measure it with --jacobians" if show in JACOBIANS else "show something else"
         raise BadInput(f"{file.source} has no {show}; {cure}")
     variants = list(dict.fromkeys(file["variant"]))
-    names = list(titles or variants)
+    names = list(titles or map(network_label, variants))
     if len(names) != len(variants):
         raise BadInput(f"{len(names)} titles for {len(variants)} variants; give one each")
     called = dict(zip(variants, names, strict=True))
@@ -110,7 +111,7 @@ def by_position(axes: Axes, values: np.ndarray, *, label: str, log: bool, **look
     if log:
         low, mean, high = np.exp([low, mean, high])
     axes.fill_between(position, low, high, color=look["color"], alpha=0.2, linewidth=0)
-    axes.plot(position, mean, label=label, marker=".", markersize=2.5, **look)
+    axes.plot(position, mean, label=label, markersize=2.5, **{**look, "marker": look.get("marker") or "."})
     return axes
 
 
@@ -123,9 +124,7 @@ def _lines(file: Results, show: str, names: dict[str, str], width: float) -> Fig
     more = 0.13 * (max(map(_lines_of, titles.values())) * shape[0] + _lines_of(position))
     figure = Figure((width, 0.75 + 0.15 * -(-len(names) // 3) + 1.7 * shape[0] + more), layout="constrained")
     panels = figure.subplots(*shape, squeeze=False, sharex=True, sharey="row")
-    # More variants than colours: those that have one for the second time are dashed.
-    looks = [{"color": color, "linestyle": style} for style in ("-", "--", ":", "-.") for color in COLORS]
-    look = dict(zip(names, looks * len(names), strict=False))
+    look = looks_of(list(names.values()))
     for line, depth in zip(panels, depths, strict=True):
         for axes, moment in zip(line, moments, strict=True):
             for variant in names:
@@ -137,7 +136,7 @@ def _lines(file: Results, show: str, names: dict[str, str], width: float) -> Fig
                         values[:, : file["boundaries"][rows][0]],
                         label=names[variant],
                         log=SHOWN[show].log,
-                        **look[variant],
+                        **look[names[variant]],
                     )
             if show == "share":
                 count = file["boundaries"][file["depth"] == depth].max() - 1

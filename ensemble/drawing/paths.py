@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from landscape.drawing.page import split_of, titles_of
-from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, Figure, check_width
+from landscape.drawing.style import DASHES, NOTE, STYLE, Figure, check_width, looks_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
@@ -41,7 +41,8 @@ def paths(files: Sequence[Results], *, titles: Sequence[str] | None = None, widt
         layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.03)
         figure = Figure((width, 5.4 if stacked else 2.4), layout=layout)
         panels = figure.subplots(*shape, squeeze=False).ravel()
-        for file, color in zip(files, COLORS * len(files), strict=False):
+        colors = [looks_of(titles)[title]["color"] for title in titles]
+        for file, color in zip(files, colors, strict=True):
             for draw, axes in zip((numbers, norms, shares), panels, strict=True):
                 draw(axes, file, color=color)
         for axes in panels:
@@ -53,7 +54,7 @@ def paths(files: Sequence[Results], *, titles: Sequence[str] | None = None, widt
         panels[1].set_ylim(2 * top / 10**DECADES, 2 * top)
         panels[2].set_ylabel("share of gradient (%)")
         panels[2].axhline(0, color="0.8", linewidth=0.5, zorder=0)
-        names = [Line2D([], [], color=c, label=t) for t, c in zip(titles, COLORS * len(files), strict=False)]
+        names = [Line2D([], [], color=c, label=t) for t, c in zip(titles, colors, strict=True)]
         figure.legend(handles=names, loc="outside upper center", ncols=2 if stacked else 4)
         sizes = sorted({len(file.coordinates["example"]) for file in files})
         sample = f"{' or '.join(map(str, sizes))} {split_of(files)}examples"

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from landscape.drawing.page import LINE, legend, loss_label, titles_of
-from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width, wrapped
+from landscape.drawing.style import NOTE, STYLE, Figure, check_width, looks_of, wrapped
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
@@ -41,7 +41,7 @@ def sharpnesses(files: Sequence[Results], *, titles: Sequence[str] | None = None
     names = titles_of(files, titles)
     if not any(_shown(file["rise"]).any() for file in files):
         raise BadInput(f"no loss of {files[0].source} has risen yet; measure more, or larger radii")
-    colors = COLORS * len(files)
+    colors = [looks_of(names)[name]["color"] for name in names]
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width), 2.6), layout="constrained")
         for axes, (ball, title) in zip(figure.subplots(1, 2, sharey=True), BALLS.items(), strict=True):

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 from landscape.analysis.hessian_files import density_of
 from landscape.drawing.page import split_of, titles_of, unit_of
 from landscape.drawing.scale import label_of, levels_of, linear_within, rounded, signed_ticks
-from landscape.drawing.style import COLORS, LEGEND, NOTE, STYLE, Figure, abreast, check_width, wrapped
+from landscape.drawing.style import LEGEND, NOTE, STYLE, Figure, abreast, check_width, looks_of, wrapped
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 from landscape.linalg.density import Density
@@ -58,9 +58,9 @@ def densities(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
         axes = figure.subplots()
         axes.set_xscale("asinh", linear_width=linear)
         axes.set(yscale="log", xlim=(low, high), ylim=(0.3 * single, 3 * max(d.values.max() for d in curves)))
-        for density, name, color in zip(curves, names, COLORS * len(files), strict=False):
+        for density, name in zip(curves, names, strict=True):
             ends = " to ".join(label_of(float(f"{end:.3g}")) for end in (density.nodes.min(), density.nodes.max()))
-            density_line(axes, density, color=color, label=f"{name}: λ from {ends}")
+            density_line(axes, density, color=looks_of(names)[name]["color"], label=f"{name}: λ from {ends}")
         ticks = signed_ticks(low, high, linear)
         axes.set_xticks(ticks, [label_of(tick) for tick in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
@@ -125,12 +125,12 @@ def eigenvalues(files: Sequence[Results], *, titles: Sequence[str] | None = None
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width), 2.5), layout="constrained")
         axes = figure.subplots()
-        for file, name, color in zip(files, names, COLORS * len(files), strict=False):
+        for file, name in zip(files, names, strict=True):
             axes.errorbar(
                 *(file.coordinates["eigenpair"], file["eigenvalue"], file["residual"]),
-                color=color,
+                color=looks_of(names)[name]["color"],
                 label=name,
-                marker="o",
+                marker=looks_of(names)[name]["marker"] or "o",
                 markersize=MARK,
                 elinewidth=0.8,
             )
@@ -159,8 +159,8 @@ def eigenvalues(files: Sequence[Results], *, titles: Sequence[str] | None = None
             ylabel=f"eigenvalue\n({unit_of(files)} {WEIGHT})",
         )
         handles = [
-            Line2D([], [], color=color, marker="o", markersize=MARK, label=name)
-            for name, color in zip(names, COLORS * len(files), strict=False)
+            Line2D([], [], color=look["color"], marker=look["marker"] or "o", markersize=MARK, label=name)
+            for name, look in looks_of(names).items()
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=abreast(names, width, size=LEGEND))
         figure.supxlabel(note_of(files, width, sentence, "Bars are residuals."), fontsize=NOTE)  # has its place

@@ -125,7 +125,7 @@ def test_the_line_over_depth_is_the_mean_over_blocks_and_trainings(tmp_path):
     np.testing.assert_allclose([low, high], [10, 70])
     np.testing.assert_allclose(axes.lines[-1].get_ydata(), [2, 2])  # nothing deleted
     figure = resilience(files)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["resnet"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ResNet"]
     save(figure, tmp_path / "a.svg")
 
 

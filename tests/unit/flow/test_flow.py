@@ -300,7 +300,7 @@ def test_what_gradients_do_not_go_with_is_refused():
 
 def test_more_networks_than_colours_can_be_told_apart():
     axes = flows([read(ROOT / "results" / "study" / "flow-trained.h5")]).axes
-    looks = {line.get_label(): (line.get_color(), line.get_linestyle()) for each in axes for line in each.lines}
+    looks = {line.get_label(): (line.get_color(), line.get_marker()) for each in axes for line in each.lines}
     assert len(looks) == 8 == len(set(looks.values()))
 
 
