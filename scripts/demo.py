@@ -45,7 +45,7 @@ def steps(folder: Path) -> list[tuple[str, bool, list]]:
     surfaces = {net: folder / f"surface-{net.stem}.h5" for net in nets.values()}
     single = {name: folder / f"lesion-{name}-32-single.h5" for name in ("resnet", "plain")}
     many = folder / "lesion-resnet-32-random.h5"
-    figures = {"surfaces": [*surfaces.values(), "--width", 7], "lesions": [*single.values(), many]}
+    figures: dict[str, list] = {"surfaces": [*surfaces.values(), "--width", 7], "lesions": [*single.values(), many]}
     return [
         *[("train", False, [net, "--network", name, "--depth", depth, *train]) for (name, depth), net in nets.items()],
         *[("surface", True, [net, out, *plane]) for net, out in surfaces.items()],

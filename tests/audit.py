@@ -112,10 +112,10 @@ def scales(page):
                 continue
             what = "a colour bar" if long else f"a {axis.get_scale()} axis ({name})"
             grouper = axes.get_shared_x_axes() if name == "x" else axes.get_shared_y_axes()
-            alike = [getattr(each, f"{name}axis") for each in grouper.get_siblings(axes)]
-            if not any(id(each.label) in seen for each in alike):
+            siblings = [getattr(each, f"{name}axis") for each in grouper.get_siblings(axes)]
+            if not any(id(each.label) in seen for each in siblings):
                 yield f"{what} has no label"
-            places = max((_places(each, seen) for each in alike), key=len)
+            places = max((_places(each, seen) for each in siblings), key=len)
             if len(places) < 2:
                 yield f"{what} has {len(places)} numbers"
             elif axis.get_scale() == "symlog" and (min(places) > END or max(places) < 1 - END):

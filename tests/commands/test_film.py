@@ -87,7 +87,7 @@ def test_an_mp4_plays(short, tmp_path):
 
 def test_options_that_do_not_apply_are_refused_in_one_line(tmp_path):
     COMMAND.set(True)
-    for told, out, arguments in (
+    for message, out, arguments in (
         ("--view does not apply to film; leave it out", "a.gif", [*FILES, "--view", 1, 2]),
         ("--variable does not apply to film", "a.gif", [*FILES, "--variable", "mse"]),
         ("--fps does not apply to trajectories; leave it out", "a.png", [*FILES, "--fps", 3]),
@@ -97,6 +97,6 @@ def test_options_that_do_not_apply_are_refused_in_one_line(tmp_path):
         ("a film shows paths of trainings", "a.gif", [FILES[1]]),
         ("in .gif or .mp4 for a film of a training", "a.webm", FILES),
     ):
-        with pytest.raises(BadInput, match=told) as error:
+        with pytest.raises(BadInput, match=message) as error:
             figure(tmp_path / out, *arguments)
         assert "\n" not in str(error.value) and not [*tmp_path.iterdir()]

@@ -39,8 +39,8 @@ def test_under_a_launcher_no_ranks_are_started_and_another_number_is_said(traine
 
 
 def test_processes_of_torchrun_are_told_to_start_without_it(trained, tmp_path):
-    told = {"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "WORLD_SIZE": "2"}
-    done = command("surface", trained / "resnet.pt", tmp_path / "a.h5", *LINE, "--quiet", env=told, check=False)
+    environment = {"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "WORLD_SIZE": "2"}
+    done = command("surface", trained / "resnet.pt", tmp_path / "a.h5", *LINE, "--quiet", env=environment, check=False)
     assert done.returncode == 2 and "without it: --ranks 2" in done.stderr and not (tmp_path / "a.h5").exists()
 
 

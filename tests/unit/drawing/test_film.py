@@ -120,9 +120,9 @@ def test_what_is_off_the_plane_is_the_residual_of_a_projection():
 def test_losses_are_told_and_grow():
     loss = np.array([9.0, np.nan, np.inf, 0.5, 0.1])
     made = film(trajectory(loss=loss, more={"test_loss": 3 * LOSS}, second_split="test"))
-    for k, told in enumerate(["9", "not finite, or not measured", "not finite, or not measured", "0.5", "0.1"]):
+    for k, text in enumerate(["9", "not finite, or not measured", "not finite, or not measured", "0.5", "0.1"]):
         made.show(k)
-        assert texts(made)[1:3] == [f"training loss {told}", f"test loss {3 * LOSS[k]:.3g}"]
+        assert texts(made)[1:3] == [f"training loss {text}", f"test loss {3 * LOSS[k]:.3g}"]
         shown = [line.get_ydata() for line in made.figure.axes[1].lines]
         expected = (loss / 2, 3 * LOSS, loss)
         for line, values in zip(shown, expected, strict=True):

@@ -375,8 +375,8 @@ def table(path, scores, rises):
 
 
 def test_a_p_value_that_no_permutation_reaches_is_a_bound():
-    found = association(np.arange(20.0), np.arange(20.0))
-    assert found.p == 1 / (1 + DRAWS)
+    relation = association(np.arange(20.0), np.arange(20.0))
+    assert relation.p == 1 / (1 + DRAWS)
     values = {
         "influence": np.arange(20.0),
         "angle": np.arange(20.0),
