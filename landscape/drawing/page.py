@@ -33,6 +33,7 @@ from landscape.drawing.style import (
     check_width,
     colormap,
     looks_of,
+    width_of,
     wrapped,
 )
 from landscape.drawing.surface import MISSING, contours, profile, relief, relief_extent
@@ -121,7 +122,7 @@ def planes(
     side = _side(_columns(files, only), check_width(width, 0.8 * len(files) + 0.5), gap)
     titles = [fill(title, int(14 * side)) for title in titles_of(files, titles)]  # 14 letters an inch
     colours = colormap(cmap)
-    centres = [fill(_centre(file), int(20 * side)) for file in files]
+    centres = _centres(files, side)
     under = max(centre.count("\n") + bool(centre) for centre in centres)  # lines below the titles
     with matplotlib.rc_context(STYLE):
         lines = 1 + max(title.count("\n") for title in titles) + under
@@ -369,16 +370,23 @@ def _check_grid(file: Results) -> None:
         raise BadInput(f"{file.source} is a grid of {file['loss'].shape} points; contours need 2 or more each way")
 
 
-def _centre(file: Results) -> str:
+def _centres(files: Sequence[Results], width: float) -> list[str]:
+    """The loss and the error at the centre of each file, on one line, or all on two where panels are narrow."""
+    parts = [_centre(file) for file in files]
+    narrow = any(width_of(", ".join(each)) > width for each in parts)
+    return [(",\n" if narrow else ", ").join(each) for each in parts]
+
+
+def _centre(file: Results) -> list[str]:
     """The loss and the error where both axes are 0, which is the network itself; nothing if that was not measured."""
     at = tuple(np.flatnonzero(file.coordinates[axis] == 0) for axis in ("y", "x"))
     if "gates" in file.attributes or not (all(map(len, at)) and file.known[np.ix_(*at)].all()):
-        return ""
+        return []
     loss, accuracy = (float(each[np.ix_(*at)].squeeze()) for each in (file["loss"], file.accuracy()))
     if not np.isfinite(loss):
-        return ""
-    error = f", error {100 * (1 - accuracy):.3g} %" if np.isfinite(accuracy) else ""
-    return f"at the centre: {label_of(loss)}{error}"
+        return []
+    error = [f"error {100 * (1 - accuracy):.3g} %"] if np.isfinite(accuracy) else []
+    return [f"at the centre: {label_of(loss)}", *error]
 
 
 def _measured(file: Results) -> np.ndarray:

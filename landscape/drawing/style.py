@@ -33,6 +33,7 @@ __all__ = [
     "colormap",
     "looks_of",
     "save",
+    "width_of",
     "wrapped",
 ]
 
@@ -161,6 +162,11 @@ def abreast(labels: Sequence[str], width: float, most: int = 4, size: float = NO
         if sum(max(column) for column in np.array_split(points, number)) <= 72 * width:
             return number
     return 1
+
+
+def width_of(label: str, size: float = NOTE) -> float:
+    """About how many inches a label is wide, `size` points high."""
+    return LETTER * len(_seen(label)) * size / 72
 
 
 def _seen(label: str) -> str:
