@@ -371,10 +371,13 @@ def _check_grid(file: Results) -> None:
 
 
 def _centres(files: Sequence[Results], width: float) -> list[str]:
-    """The loss and the error at the centre of each file, on one line, or all on two where panels are narrow."""
+    """The loss and the error at the centre of each file, on as few lines as panels of that width have room for."""
     parts = [_centre(file) for file in files]
-    narrow = any(width_of(", ".join(each)) > width for each in parts)
-    return [(",\n" if narrow else ", ").join(each) for each in parts]
+    for first, second in ((" ", " "), (" ", "\n"), ("\n", "\n")):
+        texts = [second.join([first.join(each[:2]), *each[2:]]) for each in parts]
+        if all(width_of(line) <= width for text in texts for line in text.split("\n")):
+            break
+    return texts
 
 
 def _centre(file: Results) -> list[str]:
@@ -385,8 +388,9 @@ def _centre(file: Results) -> list[str]:
     loss, accuracy = (float(each[np.ix_(*at)].squeeze()) for each in (file["loss"], file.accuracy()))
     if not np.isfinite(loss):
         return []
-    error = [f"error {100 * (1 - accuracy):.3g} %"] if np.isfinite(accuracy) else []
-    return [f"at the centre: {label_of(loss)}", *error]
+    if not np.isfinite(accuracy):
+        return ["at the centre:", label_of(loss)]
+    return ["at the centre:", f"{label_of(loss)},", f"error {100 * (1 - accuracy):.3g} %"]
 
 
 def _measured(file: Results) -> np.ndarray:

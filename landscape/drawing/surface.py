@@ -26,6 +26,7 @@ ZOOM = 0.673  # what fills square axes, for boxes of any shape
 FINE = 90  # cells of a relief each way, or more
 STEEP = 75  # degrees: from higher up an upright axis is a point
 UPRIGHT = 5  # numbers on it
+APART = 1.4  # of their height: how far apart these stand at least
 ROOM = 0.27  # inches that a contour's label needs around its middle
 
 # What has no colour on the scale, and how it looks instead.
@@ -273,11 +274,13 @@ def _upright(
     line: dict[str, Any] = {"color": "0.4", "linewidth": 0.5, "zorder": 2}
     axes.plot([across] * 2, [back] * 2, [0, 1], **line)
     levels = levels_of(norm)
-    if len(levels) > UPRIGHT:  # so that numbers stand apart
-        levels = levels[:: -(-len(levels) // UPRIGHT)]
     up = np.asarray(norm(levels))
     foot = (np.full(len(up), across), np.full(len(up), back))
     places = np.stack(proj_transform(*foot, up, axes.get_proj())[:2], axis=1)
+    if len(levels) > 1:  # numbers stand apart
+        gap = np.diff(axes.transData.transform(places)[:, 1]).min() * 72 / axes.figure.dpi
+        step = max(-(-len(levels) // UPRIGHT), int(np.ceil(APART * NOTE / gap)))
+        levels, places = levels[::step], places[::step]
     # Marker 0 is a tick to the left.
     marks = Line2D(*places.T, linestyle="none", marker=0, markersize=2.5, markeredgewidth=0.5, color="0.4")
     axes.add_artist(marks)

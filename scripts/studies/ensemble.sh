@@ -42,12 +42,12 @@ for net in "$out"/resnet-*.pt "$out"/stochastic-*.pt "$out"/keep-*.pt "$out"/vgg
     net=$(basename "$net" .pt)
     lesion "$net" "single-$net" --delete 1
 done
-draw single "$out/single-resnet-110-0.h5" "$out/single-vgg-16-0.h5" --titles "pre-activation ResNet-110" "VGG, 15 layers"
+draw single "$out/single-resnet-110-0.h5" "$out/single-vgg-16-0.h5" --titles "ResNet-110, pre-activation" "VGG, 15 layers"
 set -- "$out"/single-resnet-*.h5 "$out"/single-stochastic-*.h5 "$out"/single-keep-*.h5 "$out"/single-vgg-*.h5
 titles=
 for file; do
     case $file in
-        */single-resnet-*) title="ResNet" ;;
+        */single-resnet-*) title="ResNet, pre-activation" ;;
         */single-stochastic-*) title="stochastic depth" ;;
         */single-keep-*) title="23 of 54 blocks a batch" ;;
         *) title="VGG" ;;
@@ -63,28 +63,32 @@ for net in resnet-56-0 resnet-110-0 stochastic-110-0; do
 done
 lesion resnet-110-0 swaps-resnet-110-0 --swap 1 20 --trials 20
 lesion resnet-110-0 repeats-resnet-110-0 --repeat 1 10 --trials 20
-draw many "$out/random-resnet-110-0.h5" "$out/swaps-resnet-110-0.h5"
+draw many "$out/random-resnet-110-0.h5" "$out/swaps-resnet-110-0.h5" \
+    --titles "ResNet-110, pre-activation" "ResNet-110, pre-activation"
 draw random "$out"/random-resnet-20-0.h5 "$out"/random-resnet-56-0.h5 "$out"/random-resnet-110-0.h5 \
-    "$out"/random-stochastic-110-0.h5 --titles ResNet-20 ResNet-56 ResNet-110 "stochastic depth, 110"
+    "$out"/random-stochastic-110-0.h5 --titles "ResNet-20, pre-activation" "ResNet-56, pre-activation" "ResNet-110, pre-activation" \
+    "ResNet-110, stochastic depth"
 
 # What is each block worth, and do blocks act alone?
 for depth in 20 56; do
     lesion resnet-$depth-0 pairs-resnet-$depth-0 --delete 1 2 | tee "$out/pairs-$depth.txt"
     lesion resnet-$depth-0 shapley-resnet-$depth-0 --shapley 4000 --precision 0.01 | tee "$out/shapley-$depth.txt"
 done
-draw pairs "$out/pairs-resnet-20-0.h5" "$out/pairs-resnet-56-0.h5" --titles ResNet-20 ResNet-56
-draw shapley "$out/shapley-resnet-20-0.h5" "$out/shapley-resnet-56-0.h5" "$out/single-resnet-20-0.h5" \
-    "$out/single-resnet-56-0.h5" --titles ResNet-20 ResNet-56 ResNet-20 ResNet-56
+draw pairs "$out/pairs-resnet-20-0.h5" "$out/pairs-resnet-56-0.h5" \
+    --titles "ResNet-20, pre-activation" "ResNet-56, pre-activation"
+draw shapley "$out/shapley-resnet-20-0.h5" "$out/single-resnet-20-0.h5" \
+    --titles "ResNet-20, pre-activation" "ResNet-20, pre-activation"
 
 # Would the activations alone have told?
 for depth in 20 56; do
     measure redundancy "$out/resnet-$depth-0.pt" "$out/redundancy-resnet-$depth-0.h5" | tee "$out/redundancy-$depth.txt"
 done
-draw redundancy "$out/redundancy-resnet-20-0.h5" "$out/redundancy-resnet-56-0.h5" --titles ResNet-20 ResNet-56
+draw redundancy "$out/redundancy-resnet-20-0.h5" "$out/redundancy-resnet-56-0.h5" \
+    --titles "ResNet-20, pre-activation" "ResNet-56, pre-activation"
 
 # Gradients by the length of paths, and which paths survive (their Figure 6)
 measure paths "$out/resnet-56-0.pt" "$out/paths-resnet-56-0.h5" --examples 32 --draws 1000
-draw paths "$out/paths-resnet-56-0.h5"
+draw paths "$out/paths-resnet-56-0.h5" --titles "ResNet-56, pre-activation"
 draw surviving "$out/paths-resnet-56-0.h5" "$out/random-resnet-56-0.h5"
 
 # Gradients from block to block, at initialisation and trained

@@ -32,7 +32,8 @@ measure lesion "$out/resnet.pt" "$out/mean.h5" --delete 1 --replace mean
 # Surfaces
 draw planes "$out/plane-plain.h5" "$out/plane-resnet.h5"
 draw planes-linear "$out/plane-plain.h5" "$out/plane-resnet.h5" --linear --vmax 5 --cmap cividis --only contours
-draw reliefs "$out/plane-plain.h5" "$out/plane-resnet.h5" --only reliefs --view 50 -70 --titles "without" "with shortcuts"
+draw reliefs "$out/plane-plain.h5" "$out/plane-resnet.h5" --only reliefs --view 50 -70 \
+    --titles "without" "with shortcuts"
 draw one-plane "$out/plane-resnet.h5" --width icml-wide
 draw far "$out/finite.h5"
 draw lines "$out/line-plain.h5" "$out/line-resnet.h5" --width icml
@@ -54,16 +55,21 @@ draw densities "$out/density-plain.h5" "$out/density-resnet.h5"
 draw eigenvalues "$out/eigenvalues-plain.h5" "$out/eigenvalues-resnet.h5"
 
 # Lesions
-draw single $lesions/single-resnet-110-0.h5 $lesions/single-vgg-16-0.h5
+draw single $lesions/single-resnet-110-0.h5 $lesions/single-vgg-16-0.h5 \
+    --titles "ResNet-110, pre-activation" "VGG, 15 layers"
 draw kinds "$out/mean.h5" "$out/repeat.h5" "$out/parallel.h5"
-draw many $lesions/random-resnet-110-0.h5 $lesions/swaps-resnet-110-0.h5
+draw many $lesions/random-resnet-110-0.h5 $lesions/swaps-resnet-110-0.h5 \
+    --titles "ResNet-110, pre-activation" "ResNet-110, pre-activation"
 draw depth $lesions/single-resnet-*.h5 --by-depth
-draw interactions $lesions/pairs-resnet-20-0.h5 $lesions/pairs-resnet-56-0.h5
-draw shapley $lesions/shapley-resnet-20-0.h5 $lesions/single-resnet-20-0.h5
-draw redundancy $lesions/redundancy-resnet-20-0.h5 $lesions/redundancy-resnet-56-0.h5
+draw interactions $lesions/pairs-resnet-20-0.h5 $lesions/pairs-resnet-56-0.h5 \
+    --titles "ResNet-20, pre-activation" "ResNet-56, pre-activation"
+draw shapley $lesions/shapley-resnet-20-0.h5 $lesions/single-resnet-20-0.h5 \
+    --titles "ResNet-20, pre-activation" "ResNet-20, pre-activation"
+draw redundancy $lesions/redundancy-resnet-20-0.h5 $lesions/redundancy-resnet-56-0.h5 \
+    --titles "ResNet-20, pre-activation" "ResNet-56, pre-activation"
 
 # Paths, gradients, and other claims
-draw paths $lesions/paths-resnet-56-0.h5
+draw paths $lesions/paths-resnet-56-0.h5 --titles "ResNet-56, pre-activation"
 draw surviving $lesions/paths-resnet-56-0.h5 $lesions/random-resnet-56-0.h5
 for show in gradient cosine residual; do
     draw flow-$show $lesions/flow.h5 --show $show

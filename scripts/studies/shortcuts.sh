@@ -21,7 +21,7 @@ $train $out/shortcuts-56.h5 \
 $train $out/pooled-gate-56.h5 resnet:join=pooled-gate,gate_bias=0 resnet:join=pooled-gate,gate_bias=-6 --depth 56 --seeds 3
 
 for kind in pdf png; do
-    python scripts/figure.py $out/degradation.$kind $out/degradation.h5 --titles plain residual
+    python scripts/figure.py $out/degradation.$kind $out/degradation.h5 --titles plain ResNet
     python scripts/figure.py $out/shortcuts-56.$kind $out/shortcuts-56.h5 --titles \
         identity 'no shortcut' 'constant 0.5, 0.5' 'constant 0.5, 1' \
         'exclusive gate, b = 0' 'exclusive gate, b = −6' 'shortcut-only gate, b = 0' 'shortcut-only gate, b = −6' \

@@ -22,21 +22,21 @@ draw() {
 f() { for name; do printf '%s ' "$out/$name.h5"; done; } # a list of files of the study
 
 # Degradation
-draw degradation $(f degradation) --titles plain ResNet "pre-activation ResNet"
+draw degradation $(f degradation) --titles plain ResNet "ResNet, pre-activation"
 
 # Surfaces on a common scale, curvature, numbers with intervals
-draw surfaces-20 $(f surface-plain-20-0 surface-resnet-20-0) --titles plain-20 ResNet-20
-draw surfaces-56 $(f surface-plain-56-0 surface-resnet-56-0) --titles plain-56 ResNet-56
-draw surfaces-110 $(f surface-plain-110-0 surface-resnet-110-0) --titles plain-110 ResNet-110
-draw surfaces-pre $(f surface-preact-56-0 surface-resnet-56-0) --only contours --titles "pre-activation ResNet-56" ResNet-56
+draw surfaces-20 $(f surface-plain-20-0 surface-resnet-20-0)
+draw surfaces-56 $(f surface-plain-56-0 surface-resnet-56-0)
+draw surfaces-110 $(f surface-plain-110-0 surface-resnet-110-0)
+draw surfaces-pre $(f surface-preact-56-0 surface-resnet-56-0) --only contours --titles "ResNet-56, pre-activation" ResNet-56
 draw surfaces-others $(f surface-densenet-40-0 surface-vgg-16-0) --only contours \
     --titles DenseNet-40-12 "VGG, 15 layers of one width"
 files=$(f surface-densenet-40-0 surface-vgg-16-0)
 there $files && python scripts/compare.py $files >"$out/compare-surfaces-others.txt"
-draw repeats $(f repeats-plain-56-0 repeats-resnet-56-0) --titles plain-56 ResNet-56
-draw curvature $(f curvature-plain-20-0 curvature-resnet-20-0) --titles plain-20 ResNet-20
-draw sharpness $(f sharpness-plain-20-0 sharpness-resnet-20-0) --titles plain-20 ResNet-20
-draw trajectory $(f path path-plane) --titles ResNet-20
+draw repeats $(f repeats-plain-56-0 repeats-resnet-56-0)
+draw curvature $(f curvature-plain-20-0 curvature-resnet-20-0)
+draw sharpness $(f sharpness-plain-20-0 sharpness-resnet-20-0)
+draw trajectory $(f path path-plane)
 for depth in 20 56 110; do
     files=$(f surface-plain-$depth-0 surface-resnet-$depth-0)
     there $files && python scripts/compare.py $files >"$out/compare-surfaces-$depth.txt"
@@ -56,19 +56,19 @@ for decay in "" -no-decay; do
 done
 
 # Lesions
-draw single $(f single-preact-56-0 single-vgg-16-0) --titles "pre-activation ResNet-56" "VGG, 15 layers of one width"
+draw single $(f single-preact-56-0 single-vgg-16-0) --titles "ResNet-56, pre-activation" "VGG, 15 layers of one width"
 draw depth $(f single-resnet-20-0 single-resnet-20-1 single-resnet-20-2 single-resnet-56-0 single-resnet-110-0 \
     single-preact-56-0 single-preact-110-0 single-stochastic-56-0 single-vgg-16-0) --by-depth --width 5.5 --titles \
-    ResNet ResNet ResNet ResNet ResNet pre-activation pre-activation "stochastic depth" VGG
+    ResNet ResNet ResNet ResNet ResNet "ResNet, pre-activation" "ResNet, pre-activation" "stochastic depth" VGG
 draw many-56 $(f random-preact-56-0 swaps-preact-56-0 applied-twice-preact-56-0)
 draw many-110 $(f random-preact-110-0 swaps-preact-110-0 applied-twice-preact-110-0)
-draw random $(f random-preact-56-0 random-preact-110-0) --titles "pre-activation ResNet-56" "pre-activation ResNet-110"
-draw pairs $(f pairs-preact-56-0) --titles "pre-activation ResNet-56"
+draw random $(f random-preact-56-0 random-preact-110-0) --titles "ResNet-56, pre-activation" "ResNet-110, pre-activation"
+draw pairs $(f pairs-preact-56-0) --titles "ResNet-56, pre-activation"
 draw shapley $(f shapley-resnet-20-0 shapley-preact-56-0 single-resnet-20-0 single-preact-56-0) \
-    --titles ResNet-20 "pre-activation ResNet-56" ResNet-20 "pre-activation ResNet-56"
+    --titles ResNet-20 "ResNet-56, pre-activation" ResNet-20 "ResNet-56, pre-activation"
 
 # Gradients
-draw paths $(f paths-preact-56-0) --titles "pre-activation ResNet-56"
+draw paths $(f paths-preact-56-0) --titles "ResNet-56, pre-activation"
 draw surviving $(f paths-preact-56-0 random-preact-56-0)
 for when in new trained; do
     draw flow-$when $(f flow-$when)

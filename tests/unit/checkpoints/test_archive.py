@@ -41,7 +41,7 @@ def test_old_files_are_read(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "known"), [("curvature", []), ("trajectory", ["alpha", "beta", "epoch", "explained"])]
+    ("name", "names"), [("curvature", []), ("trajectory", ["alpha", "beta", "epoch", "explained"])]
 )
 def test_old_files_are_gone_on_with_wherever_their_plans_come_from(name, names, folder):
     path = folder / f"{name}.h5"

@@ -19,7 +19,7 @@ def parser():
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "said"),
     [
         (["--tolerence", "0.02"], "there is no option --tolerence; did you mean --tolerance?"),
         (["--tolerence=0.02"], "there is no option --tolerence; did you mean --tolerance?"),

@@ -40,27 +40,6 @@ COMMANDS = dict(re.findall(r"python scripts/figure\.py ([\w-]+)\.png (.*)", GALL
 }
 WIDTHS = {"whole": {}, "column": {"width": COLUMN}}
 
-# Faults that are there still, by rule and width: in which figures, and why.
-BARS = dict.fromkeys(["repeats"], "labels of the bars are longer than the bars")
-NARROW = dict.fromkeys(
-    ["interactions", "flow-gradient", "flow-cosine", "flow-residual", "reuse"],
-    "panels stay side by side where there is no room",
-)
-LONG = {"language redundancy": "long titles stand beside each other, unwrapped"}
-TYPED = dict.fromkeys(["flow-gradient", "flow-cosine", "flow-residual"], "variants are called as they were typed")
-SQUARES = {"interactions": "the key has a square marker, the matrix squares of another kind"}
-KNOWN = {
-    ("keys", "whole"): SQUARES,
-    ("keys", "column"): SQUARES,
-    ("overlaps", "whole"): LONG,
-    ("overlaps", "column"): BARS | NARROW,
-    ("cuts", "whole"): LONG,
-    ("cuts", "column"): BARS | NARROW | {"shapley": "a label is longer than its axis"},
-    ("scales", "whole"): dict.fromkeys(["redundancy", "language redundancy"], "an axis of a loss without a label"),
-    ("raw", "whole"): TYPED,
-    ("raw", "column"): TYPED,
-}
-
 
 @cache
 def laid_out(name, width):
@@ -83,17 +62,10 @@ def _read(path):
     return read(os.path.relpath(ROOT / path))
 
 
-def cases():
-    for name in COMMANDS:
-        for width in WIDTHS:
-            for rule in audit.RULES:
-                known = KNOWN.get((rule.__name__, width), {}).get(name)
-                marks = [pytest.mark.xfail(reason=known)] if known else []
-                yield pytest.param(name, width, rule, marks=marks, id=f"{name}-{width}-{rule.__name__}")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "width", "rule"), list(cases()))
+@pytest.mark.parametrize("rule", audit.RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_figure_keeps_every_rule(name, width, rule):
     if (page := laid_out(name, width)) is None:
         pytest.skip("too narrow for this figure, which it says")

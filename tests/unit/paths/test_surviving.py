@@ -130,7 +130,7 @@ def test_each_network_has_a_panel_with_its_own_lesions(tmp_path):
         spectrum(tmp_path / "q.h5", [1, 3, 3, 1], SHARES[:4], "b" * 64, network="resnet-8"),
     ]
     figure = survivors(files)
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["resnet-14", "resnet-8"]
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["ResNet-14", "ResNet-8"]
     assert [axes.lines[1].get_ydata()[0] for axes in figure.axes[:2]] == [50, pytest.approx(20)]
     save(survivors(files, width=3, titles=["deep", "shallow"]), tmp_path / "a.png")
 
