@@ -384,7 +384,7 @@ def _orders(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str],
     """The panel of blocks that trade places; returns its keys for the legend."""
     for file, title in pairs:
         by_order(axes, file, color=color[title], errors=errors)
-    axes.set(xlabel="Kendall τ of the blocks' order")
+    axes.set(xlabel="Kendall τ of the blocks' order (1: as trained)")
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.invert_xaxis()  # the trained order is on the left, as 0 deleted blocks are
     return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)

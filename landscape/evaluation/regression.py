@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy  # whose parts are imported where they are first used: they take as long as a small measurement
 
 __all__ = ["LEAST", "Regression", "covariates"]
 
@@ -43,7 +43,11 @@ def covariates(losses: Sequence[np.ndarray]) -> np.ndarray:
     float64 ndarray, shape (2 · controls, m)
     """
     finite = [each for each in losses if np.isfinite(each).all()]
-    rows = [row for each in finite for row in (each / (np.abs(each).max() or 1.0), rankdata(each) / (len(each) + 1))]
+    rows = [
+        row
+        for each in finite
+        for row in (each / (np.abs(each).max() or 1.0), scipy.stats.rankdata(each) / (len(each) + 1))
+    ]
     return np.array(rows).reshape(len(rows), len(losses[0]))
 
 

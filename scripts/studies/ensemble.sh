@@ -89,7 +89,7 @@ draw redundancy "$out/redundancy-resnet-20-0.h5" "$out/redundancy-resnet-56-0.h5
 # Gradients by the length of paths, and which paths survive (their Figure 6)
 measure paths "$out/resnet-56-0.pt" "$out/paths-resnet-56-0.h5" --examples 32 --draws 1000
 draw paths "$out/paths-resnet-56-0.h5" --titles "ResNet-56, pre-activation"
-draw surviving "$out/paths-resnet-56-0.h5" "$out/random-resnet-56-0.h5"
+draw surviving "$out/paths-resnet-56-0.h5" "$out/random-resnet-56-0.h5" --titles "ResNet-56, pre-activation"
 
 # Gradients from block to block, at initialisation and trained
 measure flow "$out/flow.h5" plain resnet resnet:order=pre resnet:join=channel-gate plain:norm=none resnet:norm=none \

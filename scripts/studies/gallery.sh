@@ -70,7 +70,7 @@ draw redundancy $lesions/redundancy-resnet-20-0.h5 $lesions/redundancy-resnet-56
 
 # Paths, gradients, and other claims
 draw paths $lesions/paths-resnet-56-0.h5 --titles "ResNet-56, pre-activation"
-draw surviving $lesions/paths-resnet-56-0.h5 $lesions/random-resnet-56-0.h5
+draw surviving $lesions/paths-resnet-56-0.h5 $lesions/random-resnet-56-0.h5 --titles "ResNet-56, pre-activation"
 for show in gradient cosine residual; do
     draw flow-$show $lesions/flow.h5 --show $show
 done

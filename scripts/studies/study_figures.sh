@@ -69,7 +69,7 @@ draw shapley $(f shapley-resnet-20-0 shapley-preact-56-0 single-resnet-20-0 sing
 
 # Gradients
 draw paths $(f paths-preact-56-0) --titles "ResNet-56, pre-activation"
-draw surviving $(f paths-preact-56-0 random-preact-56-0)
+draw surviving $(f paths-preact-56-0 random-preact-56-0) --titles "ResNet-56, pre-activation"
 for when in new trained; do
     draw flow-$when $(f flow-$when)
 done

@@ -54,7 +54,7 @@ def test_old_files_are_drawn_and_compared(folder):
         command("figure", folder / "a.png", *(folder / f"{name}.h5" for name in names))
         assert (folder / "a.png").stat().st_size > 10_000
     said = command("compare", *(folder / f"{name}.h5" for name in ("surface", "lesion", "curvature"))).stdout
-    assert "resnet-8" in said
+    assert "ResNet-8" in said
 
 
 def test_old_files_are_checked_as_far_as_that_goes(folder):

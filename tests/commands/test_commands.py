@@ -1,6 +1,7 @@
 """The real commands, on one and several ranks: what users type and what they get."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -277,7 +278,8 @@ def test_compare_prints_a_column_a_network(trained, surface, tmp_path):
     for network in ("resnet", "plain"):
         command("lesion", trained / f"{network}.pt", tmp_path / f"{network}.h5", "--quiet")
     table = command("compare", surface, tmp_path / "resnet.h5", tmp_path / "plain.h5").stdout
-    assert table.split("\n")[0].split() == ["resnet-8:width=4", "plain-8:width=4", "difference"]
+    columns = re.split(r"  +", table.split("\n")[0].strip())
+    assert columns == ["ResNet-8, width 4", "plain, 8 layers, width 4", "difference"]
     for row in ("training data", "loss at the centre (nats)", "convex part of the slice", "median error, 1 deleted"):
         assert row in table
 

@@ -26,7 +26,7 @@ def results(evaluate, tmp_path_factory):
 @pytest.mark.mpi
 def test_a_command_on_any_number_of_ranks_gives_the_map_of_the_call(evaluate, results, tmp_path):
     path = tiny.checkpoint(evaluate.network, tmp_path / "a.pt")
-    how = ("--x", -1, 1, 3, "--y", -1, 1, 2, "--examples", 60, "--quiet")
+    how = ("--x", -1, 1, 3, "--y", -1, 1, 2, "--examples", 30, "--quiet")
     command("curvature", path, tmp_path / "a.h5", *how)
     command("curvature", path, tmp_path / "b.h5", *how, ranks=2)
     for name in ("a", "b"):
@@ -35,7 +35,7 @@ def test_a_command_on_any_number_of_ranks_gives_the_map_of_the_call(evaluate, re
 
 def test_axes_that_are_typed_do_not_go_with_the_checkpoint_itself(evaluate, tmp_path):
     path = tiny.checkpoint(evaluate.network, tmp_path / "a.pt")
-    typed = ("--top", 2, "--x", -1, 1, 11, "--examples", 60)
+    typed = ("--top", 2, "--x", -1, 1, 11, "--examples", 30)
     done = command("curvature", path, tmp_path / "a.h5", *typed, check=False)
     assert done.returncode == 2 and "--x does not go with --top" in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "a.h5").exists()

@@ -25,7 +25,8 @@ def test_an_unfinished_file_is_drawn_and_the_rest_counted(tmp_path):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["figure.gif", "a.h5"], ".pdf, .png, .svg"),
+        (["figure.gif", "a.h5"], "a.h5 is a surface"),
+        (["figure.tiff", "a.h5"], ".pdf, .png, .svg"),
         (["nowhere/figure.pdf", "a.h5"], "mkdir -p"),
         (["figure.pdf", "a.h5", "b.h5"], "one kind"),
         (["figure.pdf", "a.h5", "line.h5"], "same dimensions"),

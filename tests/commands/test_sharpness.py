@@ -25,7 +25,7 @@ def results(evaluate, tmp_path_factory):
 @pytest.mark.mpi
 def test_a_command_on_any_number_of_ranks_gives_the_results_of_the_call(evaluate, results, tmp_path):
     path = tiny.checkpoint(evaluate.network, tmp_path / "a.pt", width=4)
-    how = ("--rho", 0.05, 0.2, "--trials", 2, "--steps", 2, "--examples", 60)
+    how = ("--rho", 0.05, 0.2, "--trials", 2, "--steps", 2, "--examples", 30)
     command("sharpness", path, tmp_path / "a.h5", *how)
     command("sharpness", path, tmp_path / "b.h5", *how, ranks=2)
     for name in ("a", "b"):

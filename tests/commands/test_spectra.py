@@ -27,8 +27,8 @@ def test_commands_on_any_number_of_ranks_give_the_same_probes(evaluate, files, t
     path = tiny.checkpoint(evaluate.network, tmp_path / "a.pt")
     how = {"trace": ("--trace", 30), "density": ("--density", 4, "--steps", 12)}
     for kind, mode in how.items():
-        command("curvature", path, tmp_path / f"{kind}.h5", *mode, "--examples", 60, ranks=2)
+        command("curvature", path, tmp_path / f"{kind}.h5", *mode, "--examples", 30, ranks=2)
         same(tmp_path / f"{kind}.h5", files[kind].path)
-    done = command("curvature", path, tmp_path / "a.h5", "--top", 4, "--examples", 60, ranks=2, check=False)
+    done = command("curvature", path, tmp_path / "a.h5", "--top", 4, "--examples", 30, ranks=2, check=False)
     assert done.returncode == 2 and "start it without mpiexec" in done.stderr
     assert not (tmp_path / "a.h5").exists()
