@@ -52,8 +52,8 @@ def steps(folder: Path) -> list[tuple[str, bool, list]]:
         *[("lesion", True, [nets[name, 32], out, "--delete", 1]) for name, out in single.items()],
         ("lesion", True, [nets["resnet", 32], many, "--delete", 1, 10, "--trials", 30, "--seed", 0]),
         *[
-            ("figure", False, [folder / f"{name}.{kind}", *what])
-            for kind in ("pdf", "png")
+            ("figure", False, [folder / f"{name}.{kind}", *what, *more])
+            for kind, more in (("pdf", []), ("png", ["--dpi", 200]))
             for name, what in figures.items()
         ],
         ("compare", False, [*surfaces.values(), *single.values()]),

@@ -14,12 +14,7 @@ export OMP_NUM_THREADS=1
 train() { name=$1; shift; python scripts/train.py "$out/$name.pt" --data digits --epochs 30 "$@"; }
 measure() { script=$1; shift; mpiexec -n "${RANKS:-2}" python -m mpi4py "scripts/$script.py" "$@"; }
 lesion() { net=$1; name=$2; shift 2; measure lesion "$out/$net.pt" "$out/$name.h5" "$@"; }
-draw() {
-    name=$1
-    shift
-    python scripts/figure.py "$out/$name.pdf" "$@"
-    python scripts/figure.py "$out/$name.png" "$@" --dpi 150
-}
+draw() { name=$1; shift; python scripts/figure.py "$out/$name.pdf" "$@"; }
 
 # Trainings, one a core: pre-activation as published; stochastic depth; only paths of 23 of 54 blocks; a plain control
 for seed in 0 1 2; do

@@ -11,12 +11,7 @@ out=${1:-build/landscape}
 mkdir -p "$out"
 train() { name=$1; shift; python scripts/train.py "$out/$name.pt" --data digits --epochs 30 --seed 0 "$@"; }
 measure() { script=$1; shift; mpiexec -n "${RANKS:-2}" python -m mpi4py "scripts/$script.py" "$@"; }
-draw() {
-    name=$1
-    shift
-    python scripts/figure.py "$out/$name.pdf" "$@"
-    python scripts/figure.py "$out/$name.png" "$@" --dpi 150
-}
+draw() { name=$1; shift; python scripts/figure.py "$out/$name.pdf" "$@"; }
 
 # Which numbers separate plain from residual beyond their intervals?
 for depth in 20 56; do

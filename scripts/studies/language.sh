@@ -24,11 +24,9 @@ measure redundancy "$out/redundancy-layers.h5" --layers | tee "$out/redundancy-l
 
 python scripts/studies/language_numbers.py "$out" > "$out/numbers.md"
 
-for kind in png pdf; do
-    python scripts/figure.py "$out/parts-perplexity.$kind" "$out/parts.h5" --variable perplexity
-    python scripts/figure.py "$out/parts-agreement.$kind" "$out/parts.h5" --variable agreement
-    python scripts/figure.py "$out/layers-perplexity.$kind" "$out/layers.h5" "$out/neighbours.h5" --variable perplexity
-    python scripts/figure.py "$out/layers-agreement.$kind" "$out/layers.h5" "$out/neighbours.h5" --variable agreement
-    python scripts/figure.py "$out/redundancy.$kind" "$out/redundancy-parts.h5" "$out/redundancy-layers.h5" \
-        --titles parts layers
-done
+python scripts/figure.py "$out/parts-perplexity.png" "$out/parts.h5" --variable perplexity --dpi 150
+python scripts/figure.py "$out/parts-agreement.png" "$out/parts.h5" --variable agreement --dpi 150
+python scripts/figure.py "$out/layers-perplexity.png" "$out/layers.h5" "$out/neighbours.h5" --variable perplexity --dpi 150
+python scripts/figure.py "$out/layers-agreement.png" "$out/layers.h5" "$out/neighbours.h5" --variable agreement --dpi 150
+python scripts/figure.py "$out/redundancy.png" "$out/redundancy-parts.h5" "$out/redundancy-layers.h5" \
+    --titles parts layers --dpi 150

@@ -20,12 +20,6 @@ $train $out/shortcuts-56.h5 \
     --depth 56 --seeds 3
 $train $out/pooled-gate-56.h5 resnet:join=pooled-gate,gate_bias=0 resnet:join=pooled-gate,gate_bias=-6 --depth 56 --seeds 3
 
-for kind in pdf png; do
-    python scripts/figure.py $out/degradation.$kind $out/degradation.h5 --titles plain ResNet
-    python scripts/figure.py $out/shortcuts-56.$kind $out/shortcuts-56.h5 --titles \
-        identity 'no shortcut' 'constant 0.5, 0.5' 'constant 0.5, 1' \
-        'exclusive gate, b = 0' 'exclusive gate, b = −6' 'shortcut-only gate, b = 0' 'shortcut-only gate, b = −6' \
-        'channel gate, b = 0' 'channel gate, b = −6' '1×1 convolution' 'dropout 0.5' \
-        'BN after addition' 'ReLU before addition' 'ReLU-only pre-activation' 'full pre-activation'
-    python scripts/figure.py $out/pooled-gate-56.$kind $out/pooled-gate-56.h5 --titles 'pooled gate, b = 0' 'pooled gate, b = −6'
+for name in degradation shortcuts-56 pooled-gate-56; do
+    python scripts/figure.py $out/$name.pdf $out/$name.h5
 done

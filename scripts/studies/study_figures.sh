@@ -17,7 +17,7 @@ draw() {
     name=$1
     shift
     there "$@" || { echo "$name: not measured yet" && return; }
-    python scripts/figure.py "$out/$name.png" "$@" --dpi 150
+    python scripts/figure.py "$out/$name.png" "$@" --dpi 120
 }
 f() { for name; do printf '%s ' "$out/$name.h5"; done; } # a list of files of the study
 
