@@ -14,7 +14,7 @@ from typing import Any
 import matplotlib
 import matplotlib.figure
 import numpy as np
-from matplotlib.colors import Colormap
+from matplotlib.colors import Colormap, to_hex, to_rgb
 
 from landscape.engine.atomic import write_atomically
 from landscape.errors import BadInput
@@ -88,6 +88,9 @@ KINDS = {
     "resnet|residual": COLORS[1],
 }
 
+# How light these are, by the number of layers from which on: deeper is darker.
+SHADES = {80: 0.4, 40: 0.65, 0: 1.0}
+
 # What each format would say about the clock and must not.
 SUFFIXES: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".png": {}, ".svg": {"Date": None}}
 
@@ -136,15 +139,18 @@ def looks_of(names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Colour and marker of each network of a figure: the same in every figure, as far as can be.
 
     Plain networks, ResNets, pre-activation ResNets, DenseNets, VGGs and transformers have a colour of their own, which
-    the first of the kind gets. The others get those that are left, in their order; when all are taken, colours with a
-    marker.
+    is darker from 40 layers on, and from 80. The first network of such a shade gets it. The others get the colours that
+    are left, in their order; when all are taken, colours with a marker.
 
     Examples
     --------
     >>> looks_of(["ResNet-20"]) == {"ResNet-20": looks_of(["plain, 20 layers", "ResNet-20"])["ResNet-20"]}
     True
     """
-    kinds = {name: next((c for kind, c in KINDS.items() if re.search(kind, name.lower())), None) for name in names}
+    kinds = {
+        name: next((_shaded(c, name) for kind, c in KINDS.items() if re.search(kind, name.lower())), None)
+        for name in names
+    }
     first = {color: name for name, color in reversed(kinds.items()) if color}
     left = [color for color in COLORS if color not in first]
     if first:  # rather a colour that stands for no kind
@@ -153,6 +159,14 @@ def looks_of(names: Sequence[str]) -> dict[str, dict[str, str]]:
     looks = {name: (color, MARKERS[0]) for color, name in first.items()}
     looks |= zip([name for name in kinds if name not in looks], cycle(spare), strict=False)
     return {name: {"color": looks[name][0], "marker": looks[name][1]} for name in kinds}
+
+
+def _shaded(color: str, name: str) -> str:
+    """A colour, darker for a network whose name says that it is deep."""
+    depth = re.search(r"-(\d+)|(\d+) layers", name)
+    layers = int(next(filter(None, depth.groups()))) if depth else 0
+    shade = next(shade for least, shade in SHADES.items() if layers >= least)
+    return color if shade == 1 else to_hex(shade * np.array(to_rgb(color))).upper()
 
 
 def abreast(labels: Sequence[str], width: float, most: int = 4, size: float = NOTE) -> int:

@@ -32,6 +32,16 @@ def test_no_two_colours_are_one_to_any_kind_of_vision(vision):
         assert np.linalg.norm(lab(one, vision) - lab(other, vision)) > 15  # 2 can be told beside each other
 
 
+def test_deeper_networks_of_a_kind_are_darker_in_every_kind_of_vision():
+    for form in ("plain, {} layers", "ResNet-{}", "ResNet-{}, pre-activation"):
+        looks = looks_of([form.format(depth) for depth in (20, 56, 110)]).values()
+        for vision in VISION.values():
+            light, darker, dark = (lab(look["color"], vision) for look in looks)
+            assert light[0] > darker[0] > dark[0]
+            assert min(np.linalg.norm(light - darker), np.linalg.norm(darker - dark)) > 8
+        assert {look["marker"] for look in looks} == {""}
+
+
 @pytest.mark.parametrize(
     "names", [names for n in (1, 2, 3) for names in itertools.permutations([PLAIN, RESNET, OTHER], n)]
 )
