@@ -33,7 +33,7 @@ measure lesion "$out/resnet.pt" "$out/mean.h5" --delete 1 --replace mean
 draw planes "$out/plane-plain.h5" "$out/plane-resnet.h5"
 draw planes-linear "$out/plane-plain.h5" "$out/plane-resnet.h5" --linear --vmax 5 --cmap cividis --only contours
 draw reliefs "$out/plane-plain.h5" "$out/plane-resnet.h5" --only reliefs --view 50 -70 \
-    --titles "without" "with shortcuts"
+    --titles "without shortcuts" "with shortcuts"
 draw one-plane "$out/plane-resnet.h5" --width icml-wide
 draw far "$out/finite.h5"
 draw lines "$out/line-plain.h5" "$out/line-resnet.h5" --width icml
@@ -83,7 +83,8 @@ draw shortcuts results/training/shortcuts-56.h5
 python scripts/figure.py "$out/page-surfaces.html" "$out/plane-plain.h5" "$out/plane-resnet.h5"
 python scripts/figure.py "$out/page-trajectory.html" $surfaces/plane-resnet-56.h5 $surfaces/path-resnet-56.h5
 python scripts/figure.py "$out/page-lines.html" "$out/line-plain.h5" "$out/line-resnet.h5"
-python scripts/figure.py "$out/page-lesions.html" $lesions/single-resnet-20-0.h5 $lesions/pairs-resnet-20-0.h5 $lesions/random-resnet-20-0.h5
+python scripts/figure.py "$out/page-lesions.html" $lesions/single-resnet-20-0.h5 $lesions/pairs-resnet-20-0.h5 $lesions/random-resnet-20-0.h5 \
+    --titles "ResNet-20, pre-activation" "ResNet-20, pre-activation" "ResNet-20, pre-activation"
 if python -c "import playwright" 2>/dev/null && command -v chromium >/dev/null; then
     python scripts/development/photograph.py "$out"/page-*.html --size 1000 700
 fi

@@ -30,7 +30,7 @@ draw surfaces-56 $(f surface-plain-56-0 surface-resnet-56-0)
 draw surfaces-110 $(f surface-plain-110-0 surface-resnet-110-0)
 draw surfaces-pre $(f surface-preact-56-0 surface-resnet-56-0) --only contours --titles "ResNet-56, pre-activation" ResNet-56
 draw surfaces-others $(f surface-densenet-40-0 surface-vgg-16-0) --only contours \
-    --titles DenseNet-40-12 "VGG, 15 layers of one width"
+    --titles DenseNet-40-12 "VGG, 15 layers"
 files=$(f surface-densenet-40-0 surface-vgg-16-0)
 there $files && python scripts/compare.py $files >"$out/compare-surfaces-others.txt"
 draw repeats $(f repeats-plain-56-0 repeats-resnet-56-0)
@@ -56,12 +56,14 @@ for decay in "" -no-decay; do
 done
 
 # Lesions
-draw single $(f single-preact-56-0 single-vgg-16-0) --titles "ResNet-56, pre-activation" "VGG, 15 layers of one width"
+draw single $(f single-preact-56-0 single-vgg-16-0) --titles "ResNet-56, pre-activation" "VGG, 15 layers"
 draw depth $(f single-resnet-20-0 single-resnet-20-1 single-resnet-20-2 single-resnet-56-0 single-resnet-110-0 \
     single-preact-56-0 single-preact-110-0 single-stochastic-56-0 single-vgg-16-0) --by-depth --width 5.5 --titles \
     ResNet ResNet ResNet ResNet ResNet "ResNet, pre-activation" "ResNet, pre-activation" "stochastic depth" VGG
-draw many-56 $(f random-preact-56-0 swaps-preact-56-0 applied-twice-preact-56-0)
-draw many-110 $(f random-preact-110-0 swaps-preact-110-0 applied-twice-preact-110-0)
+draw many-56 $(f random-preact-56-0 swaps-preact-56-0 applied-twice-preact-56-0) \
+    --titles "ResNet-56, pre-activation" "ResNet-56, pre-activation" "ResNet-56, pre-activation"
+draw many-110 $(f random-preact-110-0 swaps-preact-110-0 applied-twice-preact-110-0) \
+    --titles "ResNet-110, pre-activation" "ResNet-110, pre-activation" "ResNet-110, pre-activation"
 draw random $(f random-preact-56-0 random-preact-110-0) --titles "ResNet-56, pre-activation" "ResNet-110, pre-activation"
 draw pairs $(f pairs-preact-56-0) --titles "ResNet-56, pre-activation"
 draw shapley $(f shapley-resnet-20-0 shapley-preact-56-0 single-resnet-20-0 single-preact-56-0) \
