@@ -284,6 +284,8 @@ def lesions(
         keys: dict[str, dict] = {}
         for axes, (draw, pairs) in zip(panels, sides.items(), strict=True):
             keys |= draw(axes, pairs, color, errors)
+            room = width * axes.get_position().width + 0.2  # inches; a label may be somewhat longer than its axis
+            axes.set_xlabel(wrapped(axes.get_xlabel(), room, STYLE["axes.labelsize"]))
         if not errors:
             _share_scale([axes for axes, draw in zip(panels, sides, strict=True) if draw is not _kinds], files)
         names = [Line2D([], [], color=c, marker="o", markersize=2.6, label=title) for title, c in color.items()]
@@ -384,7 +386,7 @@ def _orders(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str],
     """The panel of blocks that trade places; returns its keys for the legend."""
     for file, title in pairs:
         by_order(axes, file, color=color[title], errors=errors)
-    axes.set(xlabel="Kendall τ of the blocks' order (1: as trained)")
+    axes.set(xlabel="Kendall τ of the blocks' order (1:\N{NO-BREAK SPACE}as\N{NO-BREAK SPACE}trained)")
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.invert_xaxis()  # the trained order is on the left, as 0 deleted blocks are
     return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
