@@ -46,6 +46,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "attention": {"marker": "o", "markersize": 3.0},
     "mlp": {"marker": "^", "markersize": 3.6, "markerfacecolor": "white"},
 }
+INTACT: dict[str, dict | None] = {"intact network": {"dashes": DASHES, "linewidth": 0.7}}
 CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "fashionmnist": 10}
 
 
@@ -140,6 +141,8 @@ def _points(
     changed = file["order"] != np.arange(file["order"].shape[1]) if "order" in file else file["deleted"]
     for intact in np.flatnonzero(~changed.any(axis=1) & file["done"])[:1]:
         axes.axhline(values[intact], color=color, linewidth=0.7, dashes=DASHES, zorder=1)
+        axes.update_datalim([(0, values[intact])], updatex=False)  # else it may lie on the frame
+        axes.autoscale_view(scalex=False)
     return axes
 
 
@@ -281,7 +284,7 @@ def lesions(
         figure = Figure((width, 2.3 * rows), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.03))
         grid = figure.add_gridspec(rows, columns, width_ratios=ratios)
         panels = [figure.add_subplot(grid[place]) for place in places]
-        keys: dict[str, dict] = {}
+        keys: dict[str, dict | None] = {}  # of the legend; None for a sentence
         for axes, (draw, pairs) in zip(panels, sides.items(), strict=True):
             keys |= draw(axes, pairs, color, errors)
             room = width * axes.get_position().width + 0.2  # inches; a label may be somewhat longer than its axis
@@ -290,9 +293,11 @@ def lesions(
             _share_scale([axes for axes, draw in zip(panels, sides, strict=True) if draw is not _kinds], files)
         names = [Line2D([], [], color=c, marker="o", markersize=2.6, label=title) for title, c in color.items()]
         figure.legend(handles=names, loc="outside upper center", ncols=arranged(names, width, LEGEND)[0])
-        notes = [Line2D([], [], color="0.3", label=key, **look) for key, look in keys.items()]
-        if notes:
-            figure.legend(handles=notes, loc="outside lower center", ncols=arranged(notes, width)[0], fontsize=NOTE)
+        sentences = wrapped(" ".join(key for key, look in keys.items() if look is None), width - 0.3)
+        notes = [Line2D([], [], color="0.3", label=key, **look) for key, look in keys.items() if look is not None]
+        if notes or sentences:
+            text: dict[str, Any] = {"title": sentences or None, "title_fontsize": NOTE, "fontsize": NOTE}
+            figure.legend(handles=notes, loc="outside lower center", ncols=arranged(notes, width)[0], **text)
     return figure
 
 
@@ -325,7 +330,7 @@ def blocks(axes: Axes, files: Sequence[Results], *, titles: Sequence[str] | None
     return axes
 
 
-def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict | None]:
     """The left panel; returns its keys for the legend."""
     orders = [list(file.coordinates["block"]) for file, _ in pairs]
     order = max(orders, key=len)
@@ -350,17 +355,21 @@ def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]
     if not aligned:
         axes.set_xlabel("deleted block, by relative depth")
         axes.set_xticks(np.linspace(0.5, len(order) + 0.5, 5), ["0", "0.25", "0.5", "0.75", "1"])
-    keys = {"nothing deleted": {"dashes": DASHES, "linewidth": 0.7}}
+    keys: dict[str, dict | None] = dict(INTACT)
     if any(map(_shape_changing, orders)):
         keys |= {"first block of a later stage": {"linestyle": "none", **DIAMOND}}
     if any(map(_in_parts, orders)):
         keys |= {
             name: {"linestyle": "none", **look} for name, look in zip(("attention", "MLP"), PARTS.values(), strict=True)
         }
+    keys |= _intervals(pairs, errors)
+    without = [title for (_, title), own in zip(pairs, orders, strict=True) if aligned and _lacks_shortcuts(own, order)]
+    if without:
+        keys[f"Without a shortcut, blocks that change the shape cannot be deleted ({', '.join(without)})."] = None
     return keys | _finished(axes, pairs, errors, 102)
 
 
-def _multiples(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+def _multiples(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict | None]:
     """The right panel; returns its keys for the legend."""
     for file, title in pairs:
         by_number(axes, file, color=color[title], errors=errors)
@@ -371,7 +380,7 @@ def _multiples(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, st
     return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
 
 
-def _neighbours(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+def _neighbours(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict | None]:
     """The panel of neighbours that trade places; returns its keys for the legend."""
     shifts = np.linspace(-0.15, 0.15, len(pairs)) if len(pairs) > 1 else [0.0]
     for (file, title), shift in zip(pairs, shifts, strict=True):
@@ -379,10 +388,10 @@ def _neighbours(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, s
     number = max(file["order"].shape[1] for file, _ in pairs)
     axes.set(xlim=(0.3, number + 0.7), xlabel="swapped neighbours, by depth")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return {"trained order": {"dashes": DASHES, "linewidth": 0.7}} | _finished(axes, pairs, errors, 102)
+    return INTACT | _intervals(pairs, errors) | _finished(axes, pairs, errors, 102)
 
 
-def _orders(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+def _orders(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict | None]:
     """The panel of blocks that trade places; returns its keys for the legend."""
     for file, title in pairs:
         by_order(axes, file, color=color[title], errors=errors)
@@ -392,7 +401,7 @@ def _orders(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str],
     return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
 
 
-def _counts(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+def _counts(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict | None]:
     """The panel of numbers of blocks that are changed otherwise; returns its keys for the legend."""
     changes = [change_of(file) for file, _ in pairs]
     for (file, title), change in zip(pairs, changes, strict=True):
@@ -402,7 +411,7 @@ def _counts(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str],
     return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
 
 
-def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict | None]:
     """The panel of bars; returns its keys for the legend."""
     kinds: dict[str, dict[str, list]] = {}
     for file, title in pairs:
@@ -424,7 +433,7 @@ def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], 
     return {}
 
 
-def _finished(axes: Axes, pairs: list[tuple[Results, str]], errors: bool, most: float = 100) -> dict[str, dict]:
+def _finished(axes: Axes, pairs: list[tuple[Results, str]], errors: bool, most: float = 100) -> dict[str, dict | None]:
     """The axis of errors or losses, and a line for guessing; returns its keys for the legend."""
     files = [file for file, _ in pairs]
     axes.set_ylabel(wrapped(label(files, errors), 1.8, STYLE["axes.labelsize"]))
@@ -432,6 +441,13 @@ def _finished(axes: Axes, pairs: list[tuple[Results, str]], errors: bool, most: 
         bounded(axes, files, errors, most)
     gone = any(not np.isfinite(measured(file, errors)[file["done"]]).all() for file in files)
     return (_chance(axes, pairs) if errors else {}) | ({"not finite, in no median": LOST} if gone else {})
+
+
+def _intervals(pairs: list[tuple[Results, str]], errors: bool) -> dict[str, dict | None]:
+    """What the lines through the points are, for the legend; nothing where the files have no intervals."""
+    if any(np.any(high > low) for low, high in (interval(file, errors) for file, _ in pairs)):
+        return {"Upright lines are 95 % intervals; where none is seen, it is smaller than the mark.": None}
+    return {}
 
 
 def _share_scale(panels: Sequence[Axes], files: Sequence[Results]) -> None:
@@ -463,7 +479,7 @@ def _side(file: Results) -> Callable:
     return _counts if change.axis and file[change.variable].sum(axis=1).max(initial=0) > 1 else _kinds
 
 
-def _chance(axes: Axes, pairs: list[tuple[Results, str]]) -> dict[str, dict]:
+def _chance(axes: Axes, pairs: list[tuple[Results, str]]) -> dict[str, dict | None]:
     """A line at the error of guessing, where the classes are known and the axis reaches there."""
     classes = {CLASSES.get(str(file.attributes.get("data")), file.attributes.get("classes")) for file, _ in pairs}
     number = classes.pop() if len(classes) == 1 else None
@@ -484,6 +500,12 @@ def _aligned(blocks: Sequence[str], order: Sequence[str]) -> bool:
 def _shape_changing(order: Sequence[str]) -> list[int]:
     """The first blocks of stages but the first; where they cannot be deleted, the next is not one."""
     return [i for i in _starts(order)[1:] if order[i].rpartition(".")[2] == "0"]
+
+
+def _lacks_shortcuts(blocks: Sequence[str], order: Sequence[str]) -> bool:
+    """Whether all that these blocks lack are some that change the shape."""
+    missing = set(order) - set(blocks)
+    return bool(missing) and missing <= {order[i] for i in _shape_changing(order)}
 
 
 def _swaps_neighbours(order: np.ndarray) -> bool:
