@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -21,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 from ensemble.drawing.measure import LOST, SAME, as_errors, bounded, interval, label, lost, measured, wilson
 from ensemble.lesions.kinds import change_of
 from landscape.drawing.page import arranged, titles_of
-from landscape.drawing.style import DASHES, LEGEND, NOTE, STYLE, Figure, check_width, looks_of, wrapped
+from landscape.drawing.style import DASHES, LEGEND, NOTE, STYLE, Figure, check_width, looks_of, width_of, wrapped
 from landscape.drawing.views import shown
 from landscape.engine.table import Results
 from landscape.errors import BadInput
@@ -47,6 +48,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "mlp": {"marker": "^", "markersize": 3.6, "markerfacecolor": "white"},
 }
 INTACT: dict[str, dict | None] = {"intact network": {"dashes": DASHES, "linewidth": 0.7}}
+TRIAL: dict[str, dict | None] = {"one trial": {"linestyle": "none", "marker": ".", "markersize": 4}}
+MEDIANS: dict[str, dict | None] = {"median": {}, "quartiles": {"linewidth": 5, "alpha": 0.2}} | TRIAL
 CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "fashionmnist": 10}
 
 
@@ -288,10 +291,18 @@ def lesions(
         for axes, (draw, pairs) in zip(panels, sides.items(), strict=True):
             keys |= draw(axes, pairs, color, errors)
             room = width * axes.get_position().width + 0.2  # inches; a label may be somewhat longer than its axis
+            if draw is _kinds:  # beside names
+                room -= max(
+                    width_of(line, STYLE["ytick.labelsize"])
+                    for tick in axes.get_yticklabels()
+                    for line in tick.get_text().split("\n")
+                )
             axes.set_xlabel(wrapped(axes.get_xlabel(), room, STYLE["axes.labelsize"]))
         if not errors:
             _share_scale([axes for axes, draw in zip(panels, sides, strict=True) if draw is not _kinds], files)
-        names = [Line2D([], [], color=c, marker="o", markersize=2.6, label=title) for title, c in color.items()]
+        bars = list(sides) == [_kinds]
+        look: dict[str, Any] = {"linewidth": 5, "alpha": 0.6} if bars else DOT
+        names = [Line2D([], [], color=c, label=title, **look) for title, c in color.items()]
         figure.legend(handles=names, loc="outside upper center", ncols=arranged(names, width, LEGEND)[0])
         sentences = wrapped(" ".join(key for key, look in keys.items() if look is None), width - 0.3)
         notes = [Line2D([], [], color="0.3", label=key, **look) for key, look in keys.items() if look is not None]
@@ -330,7 +341,9 @@ def blocks(axes: Axes, files: Sequence[Results], *, titles: Sequence[str] | None
     return axes
 
 
-def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict | None]:
+def _singles(
+    axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool
+) -> dict[str, dict | None]:
     """The left panel; returns its keys for the legend."""
     orders = [list(file.coordinates["block"]) for file, _ in pairs]
     order = max(orders, key=len)
@@ -369,18 +382,22 @@ def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]
     return keys | _finished(axes, pairs, errors, 102)
 
 
-def _multiples(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict | None]:
+def _multiples(
+    axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool
+) -> dict[str, dict | None]:
     """The right panel; returns its keys for the legend."""
     for file, title in pairs:
         by_number(axes, file, color=color[title], errors=errors)
     axes.set(xlabel="number of deleted blocks")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _whole_numbers(axes)
     if errors:
         axes.set_ylim(0, 100)
-    return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
+    return _spread(axes) | _finished(axes, pairs, errors)
 
 
-def _neighbours(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict | None]:
+def _neighbours(
+    axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool
+) -> dict[str, dict | None]:
     """The panel of neighbours that trade places; returns its keys for the legend."""
     shifts = np.linspace(-0.15, 0.15, len(pairs)) if len(pairs) > 1 else [0.0]
     for (file, title), shift in zip(pairs, shifts, strict=True):
@@ -391,24 +408,44 @@ def _neighbours(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, s
     return INTACT | _intervals(pairs, errors) | _finished(axes, pairs, errors, 102)
 
 
-def _orders(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict | None]:
+def _orders(
+    axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool
+) -> dict[str, dict | None]:
     """The panel of blocks that trade places; returns its keys for the legend."""
     for file, title in pairs:
         by_order(axes, file, color=color[title], errors=errors)
     axes.set(xlabel="Kendall τ of the blocks' order (1:\N{NO-BREAK SPACE}as\N{NO-BREAK SPACE}trained)")
-    axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.invert_xaxis()  # the trained order is on the left, as 0 deleted blocks are
-    return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
+    low, high = axes.get_xlim()
+    ticks = 1 - MaxNLocator(4).tick_values(0, 1 - low)
+    axes.set_xticks(ticks[(ticks >= low) & (ticks <= 1)])
+    axes.set_xlim(max(high, 1 + (1 - low) / 40), low)  # the trained order is on the left, as 0 deleted blocks are
+    return _spread(axes) | _finished(axes, pairs, errors)
 
 
-def _counts(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict | None]:
+def _counts(
+    axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool
+) -> dict[str, dict | None]:
     """The panel of numbers of blocks that are changed otherwise; returns its keys for the legend."""
     changes = [change_of(file) for file, _ in pairs]
     for (file, title), change in zip(pairs, changes, strict=True):
         by_number(axes, file, color=color[title], variable=change.variable, errors=errors)
     axes.set(xlabel=", ".join(dict.fromkeys(change.axis for change in changes)))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
+    _whole_numbers(axes)
+    return _spread(axes) | _finished(axes, pairs, errors)
+
+
+def _whole_numbers(axes: Axes) -> None:
+    """An axis of numbers of blocks; no number stands where there are no trials."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    (low, high), (left, right) = axes.dataLim.intervalx, axes.get_xlim()
+    axes.set_xlim(max(left, low - 0.7), min(right, high + 0.7))
+
+
+def _spread(axes: Axes) -> dict[str, dict | None]:
+    """What there is of many trials, for the legend: see `_medians`."""
+    if any(isinstance(each, PolyCollection) for each in axes.collections):
+        return MEDIANS
+    return {"median, and upright its quartiles": {"linestyle": "none", "marker": "_", "markersize": 8}} | TRIAL
 
 
 def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict | None]:
@@ -418,19 +455,26 @@ def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], 
         change = change_of(file)
         error, number = measured(file, errors), file[change.variable].sum(axis=1)
         for k in [1] if change.axis else np.unique(number[number > 0]):  # more of them have a panel of their own
-            what = f"{k} blocks: {change.label}" if k > 1 else change.label
+            what = f"{k} blocks {change.label}" if k > 1 else change.label
             kinds.setdefault(what, {}).setdefault(title, []).extend(error[(number == k) & np.isfinite(error)])
     networks = list(dict.fromkeys(title for _, title in pairs))
     shifts = np.linspace(-0.18, 0.18, len(networks)) if len(networks) > 1 else [0.0]
     for title, shift in zip(networks, shifts, strict=True):
         by_kind(axes, [np.array(kind.get(title, [])) for kind in kinds.values()], color=color[title], shift=shift)
-    axes.set_yticks(range(len(kinds)), kinds)
+    room = 0.4 * axes.get_figure(root=True).get_figwidth()
+    axes.set_yticks(range(len(kinds)), [wrapped(kind, room, STYLE["ytick.labelsize"]) for kind in kinds])
     middle, half = (len(kinds) - 1) / 2, max(len(kinds), 3) / 2 + 0.1  # a bar or two do not fill the panel
     axes.set_ylim(middle + half, middle - half)
     files = [file for file, _ in pairs]
+    intact = {}
+    for file, title in pairs:
+        nothing = np.flatnonzero(~file[change_of(file).variable].any(axis=1) & file["done"])
+        intact |= {title: measured(file, errors)[row] for row in nothing[:1]}
+    for title, error in intact.items():
+        axes.axvline(error, color=color[title], zorder=0, **(INTACT["intact network"] or {}))
     bounded(axes, files, errors, which="x")
     axes.set_xlabel(f"{label(files, errors)}, median and quartiles")
-    return {}
+    return dict(INTACT) if intact else {}
 
 
 def _finished(axes: Axes, pairs: list[tuple[Results, str]], errors: bool, most: float = 100) -> dict[str, dict | None]:
