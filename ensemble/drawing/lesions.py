@@ -466,10 +466,11 @@ def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], 
     middle, half = (len(kinds) - 1) / 2, max(len(kinds), 3) / 2 + 0.1  # a bar or two do not fill the panel
     axes.set_ylim(middle + half, middle - half)
     files = [file for file, _ in pairs]
-    intact = {}
+    intact: dict[str, float] = {}
     for file, title in pairs:
         nothing = np.flatnonzero(~file[change_of(file).variable].any(axis=1) & file["done"])
-        intact |= {title: measured(file, errors)[row] for row in nothing[:1]}
+        if len(nothing):
+            intact[title] = measured(file, errors)[nothing[0]]
     for title, error in intact.items():
         axes.axvline(error, color=color[title], zorder=0, **(INTACT["intact network"] or {}))
     bounded(axes, files, errors, which="x")

@@ -168,7 +168,7 @@ def test_perplexity_is_e_to_the_mean_loss(files):
 
 
 def texts(figure):
-    legends = [legend.get_texts() + [legend.get_title()] for legend in figure.legends]
+    legends = [[*legend.get_texts(), legend.get_title()] for legend in figure.legends]
     return " ".join(text.get_text().replace("\n", " ") for texts in legends for text in texts)
 
 
