@@ -107,8 +107,9 @@ def reuse(files: Sequence[Results], *, width: float = 5.5) -> Figure:
                 ends = [np.nanmin(last), np.nanmin(rest), np.nanmax(rest)]
                 bar.set_ticks(ends, labels=[f"{end:.3g}" for end in ends])
                 if not stacked:  # numbers of the ends stand below the bar, not beside
-                    for label, where in zip(bar.ax.get_xticklabels()[::2], ("left", "right"), strict=True):
-                        label.set_horizontalalignment(where)
+                    first, _, end = bar.ax.get_xticklabels()
+                    first.set_horizontalalignment("left")
+                    end.set_horizontalalignment("right")
             else:
                 bar.locator = MaxNLocator(nbins=5 if stacked else 3)
                 bar.update_ticks()

@@ -210,17 +210,17 @@ def _missing(file: Results, show: str) -> list[str]:
     values, residual = _values(file, show), _values(file, "residual")
     absent = file["done"] & np.isnan(values).all(axis=1)
     lacking = absent & np.isnan(residual).all(axis=1)
-    found = ["networks without shortcuts"] * bool(lacking.any())
-    found += ["branches that give 0"] * bool((absent & (residual == 0).any(axis=1)).any())
+    reasons = ["networks without shortcuts"] * bool(lacking.any())
+    reasons += ["branches that give 0"] * bool((absent & (residual == 0).any(axis=1)).any())
     for size in set(file["boundaries"].tolist()):
         known = values[file["done"] & ~absent & (file["boundaries"] == size), :size]
         if not len(known):
             continue
         never = np.isnan(known).all(axis=0)
-        found += ["blocks that change the shape"] * bool(never[:-1].any()) + ["the head"] * bool(never[-1])
-        found += ["values that are not finite"] * (not np.isfinite(known[:, ~never]).all())
-        found += ["values of 0"] * bool(SHOWN[show].log and (known == 0).any())
-    return list(dict.fromkeys(found))
+        reasons += ["blocks that change the shape"] * bool(never[:-1].any()) + ["the head"] * bool(never[-1])
+        reasons += ["values that are not finite"] * (not np.isfinite(known[:, ~never]).all())
+        reasons += ["values of 0"] * bool(SHOWN[show].log and (known == 0).any())
+    return list(dict.fromkeys(reasons))
 
 
 def _panels(file: Results) -> tuple[list[int], list[str]]:

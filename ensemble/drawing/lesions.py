@@ -49,7 +49,7 @@ PARTS: dict[str, dict[str, Any]] = {
 }
 INTACT: dict[str, dict | None] = {"intact network": {"dashes": DASHES, "linewidth": 0.7}}
 TRIAL: dict[str, dict | None] = {"one trial": {"linestyle": "none", "marker": ".", "markersize": 4}}
-MEDIANS: dict[str, dict | None] = {"median": {}, "quartiles": {"linewidth": 5, "alpha": 0.2}} | TRIAL
+MEDIANS: dict[str, dict | None] = {"median": {}, "quartiles": {"linewidth": 5, "alpha": 0.2}, **TRIAL}
 CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "fashionmnist": 10}
 
 
@@ -292,11 +292,10 @@ def lesions(
             keys |= draw(axes, pairs, color, errors)
             room = width * axes.get_position().width + 0.2  # inches; a label may be somewhat longer than its axis
             if draw is _kinds:  # beside names
-                room -= max(
-                    width_of(line, STYLE["ytick.labelsize"])
-                    for tick in axes.get_yticklabels()
-                    for line in tick.get_text().split("\n")
-                )
+                size = STYLE["ytick.labelsize"]
+                lines = [wrapped(tick.get_text(), 0.4 * width, size) for tick in axes.get_yticklabels()]
+                axes.set_yticks(axes.get_yticks(), lines)
+                room -= max(width_of(line, size) for name in lines for line in name.split("\n"))
             axes.set_xlabel(wrapped(axes.get_xlabel(), room, STYLE["axes.labelsize"]))
         if not errors:
             _share_scale([axes for axes, draw in zip(panels, sides, strict=True) if draw is not _kinds], files)
@@ -416,7 +415,7 @@ def _orders(
         by_order(axes, file, color=color[title], errors=errors)
     axes.set(xlabel="Kendall τ of the blocks' order (1:\N{NO-BREAK SPACE}as\N{NO-BREAK SPACE}trained)")
     low, high = axes.get_xlim()
-    ticks = 1 - MaxNLocator(4).tick_values(0, 1 - low)
+    ticks = 1 - np.array(MaxNLocator(4).tick_values(0, 1 - low))
     axes.set_xticks(ticks[(ticks >= low) & (ticks <= 1)])
     axes.set_xlim(max(high, 1 + (1 - low) / 40), low)  # the trained order is on the left, as 0 deleted blocks are
     return _spread(axes) | _finished(axes, pairs, errors)
@@ -445,7 +444,7 @@ def _spread(axes: Axes) -> dict[str, dict | None]:
     """What there is of many trials, for the legend: see `_medians`."""
     if any(isinstance(each, PolyCollection) for each in axes.collections):
         return MEDIANS
-    return {"median, and upright its quartiles": {"linestyle": "none", "marker": "_", "markersize": 8}} | TRIAL
+    return {"median, and upright its quartiles": {"linestyle": "none", "marker": "_", "markersize": 8}, **TRIAL}
 
 
 def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict | None]:
@@ -461,8 +460,7 @@ def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], 
     shifts = np.linspace(-0.18, 0.18, len(networks)) if len(networks) > 1 else [0.0]
     for title, shift in zip(networks, shifts, strict=True):
         by_kind(axes, [np.array(kind.get(title, [])) for kind in kinds.values()], color=color[title], shift=shift)
-    room = 0.4 * axes.get_figure(root=True).get_figwidth()
-    axes.set_yticks(range(len(kinds)), [wrapped(kind, room, STYLE["ytick.labelsize"]) for kind in kinds])
+    axes.set_yticks(range(len(kinds)), kinds)
     middle, half = (len(kinds) - 1) / 2, max(len(kinds), 3) / 2 + 0.1  # a bar or two do not fill the panel
     axes.set_ylim(middle + half, middle - half)
     files = [file for file, _ in pairs]
@@ -470,9 +468,9 @@ def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], 
     for file, title in pairs:
         nothing = np.flatnonzero(~file[change_of(file).variable].any(axis=1) & file["done"])
         if len(nothing):
-            intact[title] = measured(file, errors)[nothing[0]]
-    for title, error in intact.items():
-        axes.axvline(error, color=color[title], zorder=0, **(INTACT["intact network"] or {}))
+            intact[title] = float(measured(file, errors)[nothing[0]])
+    for title, value in intact.items():
+        axes.axvline(value, color=color[title], zorder=0, **(INTACT["intact network"] or {}))
     bounded(axes, files, errors, which="x")
     axes.set_xlabel(f"{label(files, errors)}, median and quartiles")
     return dict(INTACT) if intact else {}

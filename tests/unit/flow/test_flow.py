@@ -299,14 +299,14 @@ def test_what_gradients_do_not_go_with_is_refused():
         gradient_flow(Evaluator(network, batches), batches=2, batch_size=32)
 
 
-def test_checkpoints_of_a_kind_share_a_name_and_a_colour_and_two_that_are_alike_do_not():
+def test_checkpoints_of_a_kind_share_a_name_and_a_colour_unless_two_are_of_one_depth():
     file = read(ROOT / "results" / "study" / "flow-trained.h5")
     lines = [line for axes in flows([file]).axes for line in axes.lines]
     assert {line.get_label() for line in lines} == {"plain", "ResNet", "ResNet, pre-activation"}
     assert len({(line.get_label(), line.get_color()) for line in lines}) == 3
-    alike = file["variant"].tolist()
-    alike[0] = "resnet-20-1"
-    other = replace(file, variables=file.variables | {"variant": np.array(alike)})
+    stored = file["variant"].tolist()
+    stored[0] = "resnet-20-1"
+    other = replace(file, variables=file.variables | {"variant": np.array(stored)})
     assert {"resnet-20-0", "resnet-20-1"} <= {line.get_label() for axes in flows([other]).axes for line in axes.lines}
 
 
