@@ -236,7 +236,7 @@ def by_value(axes: Axes, file: Results, order: Sequence[str], errors: bool | Non
     intact = payoff[~file["deleted"].any(axis=1)][0]
     at = [order.index(names[block]) + 1 for block in file["deleted"][alone].argmax(axis=1)]
     bars = axes.bar(at, factor * (payoff[alone] - intact), color="0.75", width=0.8, linewidth=0)
-    return {"rise when it alone is deleted": bars}
+    return {"rise when the block alone is deleted": bars}
 
 
 def _disc(*, xdescent: float, ydescent: float, width: float, height: float, fontsize: float, **_: Any) -> Circle:

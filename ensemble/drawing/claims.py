@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import FuncNorm, Normalize
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
@@ -17,6 +18,9 @@ from landscape.engine.table import Results
 from landscape.errors import BadInput
 
 __all__ = ["best", "identity", "reuse"]
+
+
+PARTS = (0.0, 0.35, 0.45, 1.0)  # of a scale: ends of what reads last, and of the layers
 
 
 def best(error: np.ndarray) -> np.ndarray:
@@ -72,13 +76,19 @@ def identity(files: Sequence[Results], *, titles: Sequence[str] | None = None, w
 
 
 def reuse(files: Sequence[Results], *, width: float = 5.5) -> Figure:
-    """Draw mean absolute weights from each source (down) to each target (across), one map a stage, on its scale."""
+    """Draw mean absolute weights from each source (down) to each target (across), one map a stage, on its scale.
+
+    Where the last reader, which is no layer, has less weight throughout than any layer has, the lower part of the
+    scale is its own: else it would leave few colours to the layers.
+    """
     file = _only(files)
     stages = file.coordinates["stage"]
     note = (
-        "A layer reads from those before it; the last that reads is the transition or the classifier behind the stage. "
-        "Each stage has a scale of its own."
+        "A layer reads from those before it; what reads last in a stage is the transition or classifier that follows. "
+        "Each stage has a scale of its own"
     )
+    apart = any(isinstance(_norm(weight), FuncNorm) for weight in file["weight"])
+    note += ", whose lower part is of what reads last." if apart else "."
     stacked = check_width(width) < 1.2 * len(stages) + 1  # narrower, numbers run into each other
     with matplotlib.rc_context(STYLE):
         note = wrapped(note, width - 0.3)
@@ -92,8 +102,17 @@ def reuse(files: Sequence[Results], *, width: float = 5.5) -> Figure:
                 orientation="vertical" if stacked else "horizontal",
                 label="mean |weight|",
             )
-            bar.locator = MaxNLocator(nbins=5 if stacked else 3)
-            bar.update_ticks()
+            if isinstance(bar.norm, FuncNorm):
+                last, rest = weight[-1], weight[:-1]
+                ends = [np.nanmin(last), np.nanmin(rest), np.nanmax(rest)]
+                bar.set_ticks(ends, labels=[f"{end:.3g}" for end in ends])
+                if not stacked:  # numbers of the ends stand below the bar, not beside
+                    first, _, end = bar.ax.get_xticklabels()
+                    first.set_horizontalalignment("left")
+                    end.set_horizontalalignment("right")
+            else:
+                bar.locator = MaxNLocator(nbins=5 if stacked else 3)
+                bar.update_ticks()
             bar.outline.set_linewidth(0.5)
             axes.set_title(f"stage {stage}")
         for axes in panels[-1]:
@@ -107,10 +126,20 @@ def reuse(files: Sequence[Results], *, width: float = 5.5) -> Figure:
 def _weights(axes: Axes, weight: np.ndarray) -> AxesImage:
     """(targets, sources) as a map of sources (down) over targets (across); returns it, for a colour bar."""
     n = len(weight)
-    drawn = axes.imshow(weight.T, cmap="viridis", extent=(0.5, n + 0.5, n - 0.5, -0.5))
+    drawn = axes.imshow(weight.T, norm=_norm(weight), cmap="viridis", extent=(0.5, n + 0.5, n - 0.5, -0.5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     return drawn
+
+
+def _norm(weight: np.ndarray) -> Normalize:
+    """A linear scale; in two parts, with a gap between, where all that reads last has less weight than any layer."""
+    last, rest = weight[-1], weight[:-1]
+    knots = [np.nanmin(last), np.nanmax(last), np.nanmin(rest), np.nanmax(rest)] if rest.size else []
+    if not knots or not (np.diff(knots) > 0).all():
+        return Normalize(np.nanmin(weight), np.nanmax(weight))
+    there = (lambda values: np.interp(values, knots, PARTS), lambda colors: np.interp(colors, PARTS, knots))
+    return FuncNorm(there, knots[0], knots[-1])
 
 
 def _only(files: Sequence[Results]) -> Results:

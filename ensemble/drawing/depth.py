@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -14,7 +15,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from ensemble.drawing.measure import as_errors, bounded, label, measured
 from landscape.analysis.labels import network_label
 from landscape.drawing.page import titles_of
-from landscape.drawing.style import DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, looks_of
+from landscape.drawing.style import DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, looks_of, wrapped
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
@@ -77,7 +78,8 @@ def by_depth(
         intact.append(np.mean([none for _, none in curves]))
     axes.fill_between(x, [min(m) for m in means], [max(m) for m in means], color=color, alpha=0.2, linewidth=0)
     axes.plot(x, [np.mean(m) for m in means], "o-", color=color, markersize=3)
-    axes.plot(x, intact, color=color, linewidth=0.7, dashes=DASHES)
+    ends = x if len(x) > 1 else x[0] * np.array([1 / 1.05, 1.05])  # of one size a line is a dash
+    axes.plot(ends, np.broadcast_to(intact, len(ends)), color=color, linewidth=0.7, dashes=DASHES)
     return axes
 
 
@@ -122,9 +124,13 @@ def resilience(files: Sequence[Results], *, titles: Sequence[str] | None = None,
         notes = [
             Line2D([], [], color="0.3", marker="o", markersize=3, label="mean over blocks, range of trainings"),
             Line2D([], [], color="0.3", linestyle="none", marker=".", markersize=3, label="one block"),
-            Line2D([], [], color="0.3", linewidth=0.7, dashes=DASHES, label="nothing deleted"),
+            Line2D([], [], color="0.3", linewidth=0.7, dashes=DASHES, label="intact network"),
         ]
-        figure.legend(handles=notes, loc="outside lower center", ncols=max(1, int(width / 1.6)), fontsize=NOTE)
+        beside = any(place != 1 for kind in kinds for place in _apart(kind, there).values())
+        title = "Networks of one number of blocks stand side by side, around its tick." if beside else None
+        ncols = max(1, int(width / 1.6))
+        text: dict[str, Any] = {"title": title and wrapped(title, width - 0.3), "title_fontsize": NOTE}
+        figure.legend(handles=notes, loc="outside lower center", ncols=ncols, fontsize=NOTE, **text)
     return figure
 
 

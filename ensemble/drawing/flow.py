@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import product
 from textwrap import fill
@@ -76,7 +77,7 @@ def flows(
         cure = "measure it with --jacobians" if show in JACOBIANS else "show something else"
         raise BadInput(f"{file.source} has no {show}; {cure}")
     variants = list(dict.fromkeys(file["variant"]))
-    names = list(titles or map(network_label, variants))
+    names = list(titles or _names_of(file, variants))
     if len(names) != len(variants):
         raise BadInput(f"{len(names)} titles for {len(variants)} variants; give one each")
     called = dict(zip(variants, names, strict=True))
@@ -93,6 +94,8 @@ def flows(
         if batchnorm == "batch" and "gradient" not in show:
             batchnorm = "recalibrated"  # see ensemble.flow.profile
         note = f"{what}, on training images of {file.attributes['data']}. {STATISTICS[batchnorm]}."
+        if missing := _missing(file, show) if show != "similarity" else []:
+            note += f" Nothing is drawn for {', '.join(missing[:-1])}{' or ' * (len(missing) > 1)}{missing[-1]}."
         if show != "similarity" and len(set(file["depth"].tolist())) > 1:
             note += " Each depth has a vertical scale of its own."
         figure.supxlabel(wrapped(note, width - 0.3), fontsize=NOTE)
@@ -122,7 +125,9 @@ def _lines(file: Results, show: str, names: dict[str, str], width: float) -> Fig
     titles = {key: fill(f"depth {key[0]}, {MOMENTS[key[1]]}", int(14 * across)) for key in product(depths, moments)}
     position = fill("position (0: first block, 1: head)", int(16 * across))
     more = 0.13 * (max(map(_lines_of, titles.values())) * shape[0] + _lines_of(position))
-    figure = Figure((width, 0.75 + 0.15 * -(-len(names) // 3) + 1.7 * shape[0] + more), layout="constrained")
+    figure = Figure(
+        (width, 0.75 + 0.15 * -(-len(set(names.values())) // 3) + 1.7 * shape[0] + more), layout="constrained"
+    )
     panels = figure.subplots(*shape, squeeze=False, sharex=True, sharey="row")
     look = looks_of(list(names.values()))
     for line, depth in zip(panels, depths, strict=True):
@@ -186,6 +191,36 @@ def _maps(file: Results, show: str, names: dict[str, str], width: float) -> Figu
         line[0].set_ylabel(names[variant], fontsize=NOTE)
     figure.colorbar(drawn, ax=list(panels.flat), label=SHOWN[show].label, aspect=40, pad=0.02)
     return figure
+
+
+def _names_of(file: Results, variants: Sequence[str]) -> list[str]:
+    """What variants are called: stored networks by their kind alone, as panels have their depths, unless two are alike.
+
+    A checkpoint is named by its file, such as resnet-56-0: a kind, a depth and a seed.
+    """
+    depths = {variant: int(file["depth"][file["variant"] == variant][0]) for variant in variants}
+    kinds = [re.sub(rf"-{depth}(-\d+)?$", "", variant) for variant, depth in depths.items()]
+    if len(set(zip(kinds, depths.values(), strict=True))) < len(variants):
+        kinds = list(variants)
+    return [network_label(re.sub(r"^preact$", "preact-resnet", kind)) for kind in kinds]
+
+
+def _missing(file: Results, show: str) -> list[str]:
+    """What has no place in a figure of lines, so that they end, have gaps, or are not there."""
+    values, residual = _values(file, show), _values(file, "residual")
+    absent = file["done"] & np.isnan(values).all(axis=1)
+    lacking = absent & np.isnan(residual).all(axis=1)
+    reasons = ["networks without shortcuts"] * bool(lacking.any())
+    reasons += ["branches that give 0"] * bool((absent & (residual == 0).any(axis=1)).any())
+    for size in set(file["boundaries"].tolist()):
+        known = values[file["done"] & ~absent & (file["boundaries"] == size), :size]
+        if not len(known):
+            continue
+        never = np.isnan(known).all(axis=0)
+        reasons += ["blocks that change the shape"] * bool(never[:-1].any()) + ["the head"] * bool(never[-1])
+        reasons += ["values that are not finite"] * (not np.isfinite(known[:, ~never]).all())
+        reasons += ["values of 0"] * bool(SHOWN[show].log and (known == 0).any())
+    return list(dict.fromkeys(reasons))
 
 
 def _panels(file: Results) -> tuple[list[int], list[str]]:

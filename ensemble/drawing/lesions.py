@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -21,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 from ensemble.drawing.measure import LOST, SAME, as_errors, bounded, interval, label, lost, measured, wilson
 from ensemble.lesions.kinds import change_of
 from landscape.drawing.page import arranged, titles_of
-from landscape.drawing.style import DASHES, LEGEND, NOTE, STYLE, Figure, check_width, looks_of, wrapped
+from landscape.drawing.style import DASHES, LEGEND, NOTE, STYLE, Figure, check_width, looks_of, width_of, wrapped
 from landscape.drawing.views import shown
 from landscape.engine.table import Results
 from landscape.errors import BadInput
@@ -46,6 +47,9 @@ PARTS: dict[str, dict[str, Any]] = {
     "attention": {"marker": "o", "markersize": 3.0},
     "mlp": {"marker": "^", "markersize": 3.6, "markerfacecolor": "white"},
 }
+INTACT: dict[str, dict | None] = {"intact network": {"dashes": DASHES, "linewidth": 0.7}}
+TRIAL: dict[str, dict | None] = {"one trial": {"linestyle": "none", "marker": ".", "markersize": 4}}
+MEDIANS: dict[str, dict | None] = {"median": {}, "quartiles": {"linewidth": 5, "alpha": 0.2}, **TRIAL}
 CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "fashionmnist": 10}
 
 
@@ -140,6 +144,8 @@ def _points(
     changed = file["order"] != np.arange(file["order"].shape[1]) if "order" in file else file["deleted"]
     for intact in np.flatnonzero(~changed.any(axis=1) & file["done"])[:1]:
         axes.axhline(values[intact], color=color, linewidth=0.7, dashes=DASHES, zorder=1)
+        axes.update_datalim([(0, values[intact])], updatex=False)  # else it may lie on the frame
+        axes.autoscale_view(scalex=False)
     return axes
 
 
@@ -281,16 +287,27 @@ def lesions(
         figure = Figure((width, 2.3 * rows), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.03))
         grid = figure.add_gridspec(rows, columns, width_ratios=ratios)
         panels = [figure.add_subplot(grid[place]) for place in places]
-        keys: dict[str, dict] = {}
+        keys: dict[str, dict | None] = {}  # of the legend; None for a sentence
         for axes, (draw, pairs) in zip(panels, sides.items(), strict=True):
             keys |= draw(axes, pairs, color, errors)
+            room = width * axes.get_position().width + 0.2  # inches; a label may be somewhat longer than its axis
+            if draw is _kinds:  # beside names
+                size = STYLE["ytick.labelsize"]
+                lines = [wrapped(tick.get_text(), 0.4 * width, size) for tick in axes.get_yticklabels()]
+                axes.set_yticks(axes.get_yticks(), lines)
+                room -= max(width_of(line, size) for name in lines for line in name.split("\n"))
+            axes.set_xlabel(wrapped(axes.get_xlabel(), room, STYLE["axes.labelsize"]))
         if not errors:
             _share_scale([axes for axes, draw in zip(panels, sides, strict=True) if draw is not _kinds], files)
-        names = [Line2D([], [], color=c, marker="o", markersize=2.6, label=title) for title, c in color.items()]
+        bars = list(sides) == [_kinds]
+        look: dict[str, Any] = {"linewidth": 5, "alpha": 0.6} if bars else DOT
+        names = [Line2D([], [], color=c, label=title, **look) for title, c in color.items()]
         figure.legend(handles=names, loc="outside upper center", ncols=arranged(names, width, LEGEND)[0])
-        notes = [Line2D([], [], color="0.3", label=key, **look) for key, look in keys.items()]
-        if notes:
-            figure.legend(handles=notes, loc="outside lower center", ncols=arranged(notes, width)[0], fontsize=NOTE)
+        sentences = wrapped(" ".join(key for key, look in keys.items() if look is None), width - 0.3)
+        notes = [Line2D([], [], color="0.3", label=key, **look) for key, look in keys.items() if look is not None]
+        if notes or sentences:
+            text: dict[str, Any] = {"title": sentences or None, "title_fontsize": NOTE, "fontsize": NOTE}
+            figure.legend(handles=notes, loc="outside lower center", ncols=arranged(notes, width)[0], **text)
     return figure
 
 
@@ -323,7 +340,9 @@ def blocks(axes: Axes, files: Sequence[Results], *, titles: Sequence[str] | None
     return axes
 
 
-def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+def _singles(
+    axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool
+) -> dict[str, dict | None]:
     """The left panel; returns its keys for the legend."""
     orders = [list(file.coordinates["block"]) for file, _ in pairs]
     order = max(orders, key=len)
@@ -348,28 +367,36 @@ def _singles(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str]
     if not aligned:
         axes.set_xlabel("deleted block, by relative depth")
         axes.set_xticks(np.linspace(0.5, len(order) + 0.5, 5), ["0", "0.25", "0.5", "0.75", "1"])
-    keys = {"nothing deleted": {"dashes": DASHES, "linewidth": 0.7}}
+    keys: dict[str, dict | None] = dict(INTACT)
     if any(map(_shape_changing, orders)):
         keys |= {"first block of a later stage": {"linestyle": "none", **DIAMOND}}
     if any(map(_in_parts, orders)):
         keys |= {
             name: {"linestyle": "none", **look} for name, look in zip(("attention", "MLP"), PARTS.values(), strict=True)
         }
+    keys |= _intervals(pairs, errors)
+    without = [title for (_, title), own in zip(pairs, orders, strict=True) if aligned and _lacks_shortcuts(own, order)]
+    if without:
+        keys[f"Without a shortcut, blocks that change the shape cannot be deleted ({', '.join(without)})."] = None
     return keys | _finished(axes, pairs, errors, 102)
 
 
-def _multiples(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+def _multiples(
+    axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool
+) -> dict[str, dict | None]:
     """The right panel; returns its keys for the legend."""
     for file, title in pairs:
         by_number(axes, file, color=color[title], errors=errors)
     axes.set(xlabel="number of deleted blocks")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _whole_numbers(axes)
     if errors:
         axes.set_ylim(0, 100)
-    return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
+    return _spread(axes) | _finished(axes, pairs, errors)
 
 
-def _neighbours(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+def _neighbours(
+    axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool
+) -> dict[str, dict | None]:
     """The panel of neighbours that trade places; returns its keys for the legend."""
     shifts = np.linspace(-0.15, 0.15, len(pairs)) if len(pairs) > 1 else [0.0]
     for (file, title), shift in zip(pairs, shifts, strict=True):
@@ -377,37 +404,57 @@ def _neighbours(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, s
     number = max(file["order"].shape[1] for file, _ in pairs)
     axes.set(xlim=(0.3, number + 0.7), xlabel="swapped neighbours, by depth")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return {"trained order": {"dashes": DASHES, "linewidth": 0.7}} | _finished(axes, pairs, errors, 102)
+    return INTACT | _intervals(pairs, errors) | _finished(axes, pairs, errors, 102)
 
 
-def _orders(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+def _orders(
+    axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool
+) -> dict[str, dict | None]:
     """The panel of blocks that trade places; returns its keys for the legend."""
     for file, title in pairs:
         by_order(axes, file, color=color[title], errors=errors)
-    axes.set(xlabel="Kendall τ of the blocks' order (1: as trained)")
-    axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.invert_xaxis()  # the trained order is on the left, as 0 deleted blocks are
-    return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
+    axes.set(xlabel="Kendall τ of the blocks' order (1:\N{NO-BREAK SPACE}as\N{NO-BREAK SPACE}trained)")
+    low, high = axes.get_xlim()
+    ticks = 1 - np.array(MaxNLocator(4).tick_values(0, 1 - low))
+    axes.set_xticks(ticks[(ticks >= low) & (ticks <= 1)])
+    axes.set_xlim(max(high, 1 + (1 - low) / 40), low)  # the trained order is on the left, as 0 deleted blocks are
+    return _spread(axes) | _finished(axes, pairs, errors)
 
 
-def _counts(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+def _counts(
+    axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool
+) -> dict[str, dict | None]:
     """The panel of numbers of blocks that are changed otherwise; returns its keys for the legend."""
     changes = [change_of(file) for file, _ in pairs]
     for (file, title), change in zip(pairs, changes, strict=True):
         by_number(axes, file, color=color[title], variable=change.variable, errors=errors)
     axes.set(xlabel=", ".join(dict.fromkeys(change.axis for change in changes)))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return {"median, quartiles, every trial": {}} | _finished(axes, pairs, errors)
+    _whole_numbers(axes)
+    return _spread(axes) | _finished(axes, pairs, errors)
 
 
-def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict]:
+def _whole_numbers(axes: Axes) -> None:
+    """An axis of numbers of blocks; no number stands where there are no trials."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    (low, high), (left, right) = axes.dataLim.intervalx, axes.get_xlim()
+    axes.set_xlim(max(left, low - 0.7), min(right, high + 0.7))
+
+
+def _spread(axes: Axes) -> dict[str, dict | None]:
+    """What there is of many trials, for the legend: see `_medians`."""
+    if any(isinstance(each, PolyCollection) for each in axes.collections):
+        return MEDIANS
+    return {"median, and upright its quartiles": {"linestyle": "none", "marker": "_", "markersize": 8}, **TRIAL}
+
+
+def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], errors: bool) -> dict[str, dict | None]:
     """The panel of bars; returns its keys for the legend."""
     kinds: dict[str, dict[str, list]] = {}
     for file, title in pairs:
         change = change_of(file)
         error, number = measured(file, errors), file[change.variable].sum(axis=1)
         for k in [1] if change.axis else np.unique(number[number > 0]):  # more of them have a panel of their own
-            what = f"{k} blocks: {change.label}" if k > 1 else change.label
+            what = f"{k} blocks {change.label}" if k > 1 else change.label
             kinds.setdefault(what, {}).setdefault(title, []).extend(error[(number == k) & np.isfinite(error)])
     networks = list(dict.fromkeys(title for _, title in pairs))
     shifts = np.linspace(-0.18, 0.18, len(networks)) if len(networks) > 1 else [0.0]
@@ -417,12 +464,19 @@ def _kinds(axes: Axes, pairs: list[tuple[Results, str]], color: dict[str, str], 
     middle, half = (len(kinds) - 1) / 2, max(len(kinds), 3) / 2 + 0.1  # a bar or two do not fill the panel
     axes.set_ylim(middle + half, middle - half)
     files = [file for file, _ in pairs]
+    intact: dict[str, float] = {}
+    for file, title in pairs:
+        nothing = np.flatnonzero(~file[change_of(file).variable].any(axis=1) & file["done"])
+        if len(nothing):
+            intact[title] = float(measured(file, errors)[nothing[0]])
+    for title, value in intact.items():
+        axes.axvline(value, color=color[title], zorder=0, **(INTACT["intact network"] or {}))
     bounded(axes, files, errors, which="x")
     axes.set_xlabel(f"{label(files, errors)}, median and quartiles")
-    return {}
+    return dict(INTACT) if intact else {}
 
 
-def _finished(axes: Axes, pairs: list[tuple[Results, str]], errors: bool, most: float = 100) -> dict[str, dict]:
+def _finished(axes: Axes, pairs: list[tuple[Results, str]], errors: bool, most: float = 100) -> dict[str, dict | None]:
     """The axis of errors or losses, and a line for guessing; returns its keys for the legend."""
     files = [file for file, _ in pairs]
     axes.set_ylabel(wrapped(label(files, errors), 1.8, STYLE["axes.labelsize"]))
@@ -430,6 +484,13 @@ def _finished(axes: Axes, pairs: list[tuple[Results, str]], errors: bool, most: 
         bounded(axes, files, errors, most)
     gone = any(not np.isfinite(measured(file, errors)[file["done"]]).all() for file in files)
     return (_chance(axes, pairs) if errors else {}) | ({"not finite, in no median": LOST} if gone else {})
+
+
+def _intervals(pairs: list[tuple[Results, str]], errors: bool) -> dict[str, dict | None]:
+    """What the lines through the points are, for the legend; nothing where the files have no intervals."""
+    if any(np.any(high > low) for low, high in (interval(file, errors) for file, _ in pairs)):
+        return {"Upright lines are 95 % intervals; where none is seen, it is smaller than the mark.": None}
+    return {}
 
 
 def _share_scale(panels: Sequence[Axes], files: Sequence[Results]) -> None:
@@ -461,7 +522,7 @@ def _side(file: Results) -> Callable:
     return _counts if change.axis and file[change.variable].sum(axis=1).max(initial=0) > 1 else _kinds
 
 
-def _chance(axes: Axes, pairs: list[tuple[Results, str]]) -> dict[str, dict]:
+def _chance(axes: Axes, pairs: list[tuple[Results, str]]) -> dict[str, dict | None]:
     """A line at the error of guessing, where the classes are known and the axis reaches there."""
     classes = {CLASSES.get(str(file.attributes.get("data")), file.attributes.get("classes")) for file, _ in pairs}
     number = classes.pop() if len(classes) == 1 else None
@@ -482,6 +543,12 @@ def _aligned(blocks: Sequence[str], order: Sequence[str]) -> bool:
 def _shape_changing(order: Sequence[str]) -> list[int]:
     """The first blocks of stages but the first; where they cannot be deleted, the next is not one."""
     return [i for i in _starts(order)[1:] if order[i].rpartition(".")[2] == "0"]
+
+
+def _lacks_shortcuts(blocks: Sequence[str], order: Sequence[str]) -> bool:
+    """Whether all that these blocks lack are some that change the shape."""
+    missing = set(order) - set(blocks)
+    return bool(missing) and missing <= {order[i] for i in _shape_changing(order)}
 
 
 def _swaps_neighbours(order: np.ndarray) -> bool:

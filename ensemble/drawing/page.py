@@ -23,8 +23,9 @@ from landscape.errors import BadInput
 __all__ = ["lesion_page", "numbers", "trials"]
 
 HELP = (
-    "Click a block to delete it, again to put it back. What is shown was measured: for blocks that were never deleted "
-    "together, the nearest trial, and by which blocks it differs. Blocks are numbered by depth, as in figures."
+    "Click a block to delete it, again to put it back. What is shown was measured. Where these blocks were never "
+    "deleted together, it is the nearest trial, with the blocks in which that differs. Blocks are numbered by "
+    "depth, as in figures."
 )
 
 

@@ -49,7 +49,9 @@ def paths(files: Sequence[Results], *, titles: Sequence[str] | None = None, widt
             axes.set_xlabel("length of paths (blocks)")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         panels[0].set(ylabel="paths (%)", ylim=(0, None))
-        panels[1].set(ylabel="gradient norm (sum: 1)", yscale="log")
+        for axes in panels[[0, 2]]:  # as many numbers as now after the layout, which leaves room for them
+            axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        panels[1].set(ylabel="gradient norm\n(sum of the exact: 1)", yscale="log")
         top = panels[1].dataLim.y1
         panels[1].set_ylim(2 * top / 10**DECADES, 2 * top)
         panels[2].set_ylabel("share of gradient (%)")

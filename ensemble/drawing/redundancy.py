@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import wrap
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -25,11 +25,18 @@ __all__ = ["against", "redundancies"]
 
 LABELS = {
     "influence": "influence\n1 − cos(x, y)",
-    "angle": "angle between\nx and y (π)",
+    "angle": "angle between x and y\n(in units of π)",
     "relative": "relative size\n‖F(x)‖/‖x‖",
 }
 DEPTH = "viridis"
 HEIGHT = 1.5  # inches of a row of panels
+ABOVE: dict[str, Any] = {
+    "xycoords": "axes fraction",
+    "textcoords": "offset points",
+    "ha": "center",
+    "fontsize": NOTE,
+    "annotation_clip": False,
+}
 
 
 def redundancies(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:
@@ -47,7 +54,7 @@ def redundancies(files: Sequence[Results], *, titles: Sequence[str] | None = Non
             raise BadInput(f"{file.source} has no finite rise of the loss to draw; measure a block first")
     with matplotlib.rc_context(STYLE):
         layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.04)
-        figure = Figure((check_width(width, 5), 1.05 + HEIGHT * len(files)), layout=layout)
+        figure = Figure((check_width(width, 5), 1.05 + (HEIGHT + 0.15) * len(files)), layout=layout)
         panels = figure.subplots(len(files), len(LABELS), squeeze=False, sharex="col", sharey="row")
         for axes, name in zip(panels[-1], LABELS, strict=True):
             _scale(axes, np.concatenate([file[name][np.isfinite(file[name])] for file in files]))
@@ -55,8 +62,10 @@ def redundancies(files: Sequence[Results], *, titles: Sequence[str] | None = Non
             _rises(row, file)
             for axes, name in zip(row, LABELS, strict=True):
                 against(axes, file, name)
-            letters = int(14 * HEIGHT)  # 14 an inch
-            row[0].set_ylabel("\n".join([*wrap(title, letters), f"rise of loss ({file.unit})"]))
+            row[0].set_ylabel(wrapped(f"rise of loss ({file.unit})", HEIGHT, STYLE["axes.labelsize"]))
+            row[len(row) // 2].set_title(
+                wrapped(title, width - 1.2, STYLE["axes.titlesize"]), pad=13
+            )  # above ρ; takes no room beside the panel
         for axes, label in zip(panels[-1], LABELS.values(), strict=True):
             axes.set_xlabel(label)
         figure.align_xlabels(panels[-1])
@@ -65,7 +74,8 @@ def redundancies(files: Sequence[Results], *, titles: Sequence[str] | None = Non
         bar.set_label("block, by depth", labelpad=-12)
         sentences = [
             f"A mark is a block, with 95 % intervals over {split_of(files)}examples.",
-            "ρ is Spearman's rank correlation, and p is that of permutations of the blocks.",
+            "ρ is Spearman's rank correlation over the n blocks that have the score; "
+            "p is the share of random orders of them that correlate at least as strongly.",
         ]
         if any(row[0].get_yscale() == "symlog" for row in panels):
             sentences.append(
@@ -76,7 +86,7 @@ def redundancies(files: Sequence[Results], *, titles: Sequence[str] | None = Non
 
 
 def against(axes: Axes, file: Results, name: str) -> Axes:
-    """Draw the rise of the loss over one score, coloured by depth; Spearman's ρ in the title.
+    """Draw the rise of the loss over one score, coloured by depth; Spearman's ρ above.
 
     Parameters
     ----------
@@ -102,7 +112,8 @@ def against(axes: Axes, file: Results, name: str) -> Axes:
     if not blocks:
         axes.text(0.5, 0.5, "no block has\nthis score", ha="center", va="center", transform=axes.transAxes, color="0.4")
     elif np.isfinite(rho):
-        axes.set_title(f"ρ = {rho:.2f}, {p_value(p, 1)}".replace("-", "−"), fontsize=NOTE + 0.5)
+        text = f"ρ = {rho:.2f}, {p_value(p, 1)}, n = {blocks}".replace("-", "−")
+        axes.annotate(text, (0.5, 1), (0, 3), **ABOVE).set_in_layout(False)
     return axes
 
 

@@ -16,7 +16,7 @@ from ensemble.drawing.measure import as_errors, bounded, label
 from ensemble.lesions.kinds import change_of
 from ensemble.paths.surviving import of_file
 from landscape.drawing.page import titles_of
-from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, Figure, check_width
+from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, Figure, abreast, check_width
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
@@ -83,12 +83,14 @@ def survivors(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
         for axes in (*panels[: len(spectra)], *seconds) if errors else seconds:
             axes.set_ylim(1.05 * min(0, np.min(ends)), 1.05 * np.max(ends) if np.max(ends) > 100.5 else 100)
         looks: dict[str, dict[str, Any]] = {
-            f"{'error' if errors else 'loss'}: median, quartiles, every trial": {"color": ERROR},
+            f"median {'error' if errors else 'loss'}": {"color": ERROR},
+            "quartiles": {"color": ERROR, "linewidth": 5, "alpha": 0.2},
+            "one trial": {"color": ERROR, "linestyle": "none", "marker": ".", "markersize": 4},
             "surviving paths": BESIDE[0],
             "gradient by surviving paths": BESIDE[1],
         }
         keys = [Line2D([], [], label=label, **look) for label, look in looks.items()]
-        figure.legend(handles=keys, loc="outside lower center", ncols=3 if width >= 4.5 else 1, fontsize=NOTE)
+        figure.legend(handles=keys, loc="outside lower center", ncols=abreast(list(looks), width, 5), fontsize=NOTE)
     return figure
 
 

@@ -345,8 +345,8 @@ def _named_sets(sets: object) -> list[list[str]]:
 
 DELETED = {"delete": Change("deleted", "left out", "number of deleted blocks")}
 REPLACED = {
-    "replace by mean": Change("replaced", "mean output"),
-    "replace by other": Change("replaced", "another's output"),
+    "replace by mean": Change("replaced", "replaced by mean output"),
+    "replace by other": Change("replaced", "replaced by another's output"),
 }
 COUNTS = {"nargs": "+", "type": int, "metavar": "K"}
 SWITCH = {"action": "store_true"}
@@ -401,7 +401,7 @@ KINDS: dict[str, Kind] = {
         _repeat,
         "apply K blocks twice; two numbers: from, to",
         COUNTS,
-        {"repeat": Change("repeated", "twice", "blocks applied twice")},
+        {"repeat": Change("repeated", "applied twice", "blocks applied twice")},
         ("trials", "within"),
         moves=True,
     ),

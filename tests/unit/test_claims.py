@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ensemble.drawing import claims as drawing
 from ensemble.drawing.claims import best
 from ensemble.flow.parts import stages
 from ensemble.flow.refinement import exits, refinement
@@ -277,3 +278,15 @@ def test_a_densenet_need_not_be_in_a_file():
     checkpoint = train(network="densenet", depth=7, epochs=1, examples=50, quiet=True)
     results = reuse(checkpoint, quiet=True)
     np.testing.assert_array_equal(results["weight"], source_weights(checkpoint.restore()))
+
+
+@pytest.mark.parametrize(("last", "lower"), [(0.1, True), (1.2, False)])
+def test_the_last_reader_has_a_part_of_the_scale_where_its_weights_are_less_than_all_others(last, lower):
+    weight = np.full((3, 3), np.nan)
+    for target, sources in enumerate(([1.0], [1.1, 1.3], [last, last + 0.02, last + 0.01])):
+        weight[target, : target + 1] = sources
+    norm = drawing._norm(weight)
+    below = norm(1.0) - norm(last + 0.02)
+    assert (below > 0 and norm(1.3) - norm(1.0) > 0.5) == lower
+    np.testing.assert_allclose(norm(np.nanmin(weight)), 0)
+    np.testing.assert_allclose(norm(np.nanmax(weight)), 1)

@@ -129,6 +129,21 @@ def test_the_line_over_depth_is_the_mean_over_blocks_and_trainings(tmp_path):
     save(figure, tmp_path / "a.svg")
 
 
+def test_a_network_of_one_size_has_a_dash_for_its_intact_error():
+    (line,) = [
+        line for line in by_depth(Figure().subplots(), [single("resnet-8", [0.8, 0.6, 0.7])]).lines if line.is_dashed()
+    ]
+    left, right = line.get_xdata()
+    assert left < 3 < right
+    np.testing.assert_allclose(line.get_ydata(), [2, 2])
+
+
+def test_a_figure_says_that_kinds_stand_side_by_side_only_where_they_do():
+    files = [single("resnet-14", [0.1] * 6), single("plain-14", [0.5] * 6)]
+    titles = [resilience(some).legends[-1].get_title().get_text() for some in (files, files[:1])]
+    assert "side by side" in titles[0] and not titles[1]
+
+
 def test_kinds_stand_on_the_ticks_of_their_sizes_and_beside_them_only_where_they_share_one():
     files = [single("resnet-8", [0.8, 0.6, 0.7]), single("resnet-14", [0.1] * 6), single("plain-14", [0.5] * 6)]
     (axes,) = resilience(files).axes

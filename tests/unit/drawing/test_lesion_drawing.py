@@ -106,11 +106,11 @@ def test_bars_compare_lesions_of_one_block(files):
     names = [label.get_text() for label in bars.get_yticklabels()]
     assert names == [
         "left out",
-        "twice",
-        "mean output",
-        "another's output",
-        "2 blocks: another's output",
-        "2 blocks: side by side",
+        "applied twice",
+        "replaced by mean output",
+        "replaced by another's output",
+        "2 blocks replaced by another's output",
+        "2 blocks side by side",
     ]
     deleted = 100 * (1 - files["delete"]["accuracy"][1:])
     assert bars.patches[0].get_width() == pytest.approx(np.median(deleted))
@@ -165,3 +165,47 @@ def test_perplexity_is_e_to_the_mean_loss(files):
     (_, losses), (_, perplexities) = (axes.lines for axes in (by_loss, by_perplexity))
     assert perplexities.get_ydata() == pytest.approx(np.exp(losses.get_ydata()))
     assert by_perplexity.get_ylabel() == "test perplexity"
+
+
+def texts(figure):
+    legends = [[*legend.get_texts(), legend.get_title()] for legend in figure.legends]
+    return " ".join(text.get_text().replace("\n", " ") for texts in legends for text in texts)
+
+
+def singles(path, blocks, network):
+    deleted = np.vstack([np.zeros((1, len(blocks)), bool), np.eye(len(blocks), dtype=bool)])
+    return table(path, "delete", len(deleted), network, blocks, deleted=(("trial", "block"), deleted))
+
+
+def test_a_figure_says_why_blocks_that_change_the_shape_are_not_deleted(tmp_path):
+    blocks = [*BLOCKS[:6], *BLOCKS[7:]]
+    with_all, without = singles(tmp_path / "a.h5", BLOCKS, "resnet-26"), singles(tmp_path / "b.h5", blocks, "plain-26")
+    assert "cannot be deleted (plain, 26 layers)" in texts(lesions([with_all, without]))
+    assert "shortcut" not in texts(lesions([with_all])) + texts(lesions([without]))
+
+
+def test_a_figure_says_what_the_lines_through_its_points_are(tmp_path):
+    assert "95 % intervals" in texts(lesions([singles(tmp_path / "a.h5", BLOCKS, "resnet-26")]))
+    assert "95 % intervals" in texts(lesions([neighbours(tmp_path / "b.h5")]))
+
+
+def test_the_axis_of_kendalls_tau_has_a_number_at_the_trained_order(files):
+    (panel,) = lesions([files["swap"]]).axes
+    assert panel.get_xticks().max() == pytest.approx(1) and panel.get_xlim()[0] > 1
+
+
+def test_numbers_of_blocks_end_where_the_trials_do(tmp_path):
+    deleted = np.tril(np.ones((26, 25), bool), -1)
+    file = table(
+        tmp_path / "a.h5", "delete", 26, blocks=[f"a.{i}" for i in range(25)], deleted=(("trial", "block"), deleted)
+    )
+    (panel,) = lesions([file]).axes
+    low, high = panel.get_xlim()
+    assert low > -1 and 25 < high < 26
+
+
+def test_bars_have_a_line_at_the_intact_network(files):
+    (panel,) = lesions([files["mean"]]).axes
+    (line,) = [line for line in panel.lines if line.is_dashed()]
+    intact = files["mean"]["accuracy"][~files["mean"]["replaced"].any(axis=1)][0]
+    assert line.get_xdata()[0] == pytest.approx(100 * (1 - intact))

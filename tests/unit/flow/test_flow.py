@@ -1,6 +1,7 @@
 """Gradients at the boundaries are those of other people's arithmetic, and the network comes back unchanged."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -298,8 +299,37 @@ def test_what_gradients_do_not_go_with_is_refused():
         gradient_flow(Evaluator(network, batches), batches=2, batch_size=32)
 
 
+def test_checkpoints_of_a_kind_share_a_name_and_a_colour_unless_two_are_of_one_depth():
+    file = read(ROOT / "results" / "study" / "flow-trained.h5")
+    lines = [line for axes in flows([file]).axes for line in axes.lines]
+    assert {line.get_label() for line in lines} == {"plain", "ResNet", "ResNet, pre-activation"}
+    assert len({(line.get_label(), line.get_color()) for line in lines}) == 3
+    stored = file["variant"].tolist()
+    stored[0] = "resnet-20-1"
+    other = replace(file, variables=file.variables | {"variant": np.array(stored)})
+    assert {"resnet-20-0", "resnet-20-1"} <= {line.get_label() for axes in flows([other]).axes for line in axes.lines}
+
+
+@pytest.mark.parametrize(
+    ("path", "show", "said"),
+    [
+        ("study/flow-trained.h5", "cosine", "networks without shortcuts, blocks that change the shape or the head."),
+        (
+            "ensemble/flow.h5",
+            "residual",
+            "networks without shortcuts, the head, values of 0 or values that are not finite.",
+        ),
+        ("study/flow-trained.h5", "gradient", ""),
+    ],
+)
+def test_a_note_says_why_lines_end(path, show, said):
+    note = " ".join(flows([read(ROOT / "results" / path)], show=show).get_supxlabel().split())
+    assert said in note and ("Nothing is drawn" in note) == bool(said)
+
+
 def test_more_networks_than_colours_can_be_told_apart():
-    axes = flows([read(ROOT / "results" / "study" / "flow-trained.h5")]).axes
+    file = read(ROOT / "results" / "study" / "flow-trained.h5")
+    axes = flows([file], titles=[f"network {i}" for i in range(8)]).axes
     looks = {line.get_label(): (line.get_color(), line.get_marker()) for each in axes for line in each.lines}
     assert len(looks) == 8 == len(set(looks.values()))
 

@@ -391,3 +391,9 @@ def test_a_file_with_nothing_to_draw_is_refused(tmp_path):
     with pytest.raises(BadInput, match=r"a\.h5"):
         redundancies([table(tmp_path / "a.h5", [0.1], [None])])
     assert redundancies([table(tmp_path / "b.h5", [np.nan, np.nan], [1, 2])]).axes
+
+
+def test_a_row_has_its_networks_name_above_and_every_panel_says_over_how_many_blocks_it_is(tmp_path):
+    row = redundancies([table(tmp_path / "a.h5", [0.1, 0.2, 0.3, np.nan], [1, 2, 4, 5])], titles=["a network"]).axes[:3]
+    assert [axes.get_title() for axes in row] == ["", "a network", ""]
+    assert [text.get_text().endswith("n = 3") for axes in row for text in axes.texts]
