@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from landscape.analysis.geometry import convex
 from landscape.analysis.hessian_files import ratio
-from landscape.drawing.maps import head_of, sheet
+from landscape.drawing.maps import head_of, name_axes, sheet
 from landscape.drawing.page import titles_of, unit_of
 from landscape.drawing.scale import DECADES, label_of, limits_of, linear_within, rounded, signed_ticks
 from landscape.drawing.spectrum import WEIGHT, note_of
@@ -82,10 +82,7 @@ def curvature(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
             bar.outline.set_linewidth(0.5)
         for axes, name in zip(panels[0], names, strict=True):
             axes.set_title(name)
-        for axes in panels.flat if alone else panels[1]:
-            axes.set_xlabel("α")
-        for axes in panels[0, :1] if alone else panels[:, 0]:
-            axes.set_ylabel("β")
+        name_axes(panels, files, alone)
         how = {"title": note, "title_fontsize": NOTE, "fontsize": NOTE, "borderpad": 0.1, "borderaxespad": 0.3}
         figure.legend(handles=key, loc="lower center", ncols=ncols, **how)
     return figure

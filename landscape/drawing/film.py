@@ -18,7 +18,19 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from landscape.drawing.animation import Film
-from landscape.drawing.page import LINE, arranged, colour_bar, legend, loss_label, notes_of, panel, split_of, titles_of
+from landscape.drawing.page import (
+    COMPONENTS,
+    LINE,
+    arranged,
+    axis_label,
+    colour_bar,
+    legend,
+    loss_label,
+    notes_of,
+    panel,
+    split_of,
+    titles_of,
+)
 from landscape.drawing.scale import common_norm, extension, label_of
 from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width, colormap
 from landscape.drawing.surface import contours
@@ -38,7 +50,6 @@ from landscape.errors import BadInput
 
 __all__ = ["INKS", "Moments", "film", "known", "moments_of", "off_plane"]
 
-OWN = "principal components of the path"  # how a path says that its plane is that of its own components
 INKS = tuple(COLORS[i] for i in (1, 3, 6, 4, 5, 0, 2))  # of paths, those first that are seen best over a surface
 CENTRE: dict[str, Any] = {"color": "black", "linestyle": "none", "marker": "+", "markersize": 5, "markeredgewidth": 0.7}
 TEST: dict[str, Any] = {"linestyle": (0, (1, 1))}
@@ -84,9 +95,10 @@ def moments_of(paths: Sequence[Results]) -> Moments:
     -------
     Moments
     """
-    theirs = {plane_of(file) for file in paths if file.attributes.get("directions") == OWN}
+    theirs = {plane_of(file) for file in paths if file.attributes.get("directions") == COMPONENTS}
     lengths = [
-        len(file["alpha"]) - (file.attributes.get("directions") != OWN and plane_of(file) in theirs) for file in paths
+        len(file["alpha"]) - (file.attributes.get("directions") != COMPONENTS and plane_of(file) in theirs)
+        for file in paths
     ]
     along = [file.variables.get("epoch", np.zeros(0))[:length] for file, length in zip(paths, lengths, strict=True)]
     name = "epoch"
@@ -208,7 +220,8 @@ def film(
                 contours(map_axes, x, y, measured[j], norm, done=surfaces[j].known, **how)
             else:
                 _bare(map_axes, mine)
-            map_axes.set(xlabel="α", ylabel="β")
+            room = map_axes.bbox.width / figure.dpi
+            map_axes.set(xlabel=axis_label("α", mine[0], room), ylabel=axis_label("β", mine[0], room))
             map_axes.set_anchor("N")
             if len(paths) == 1:
                 map_axes.set_title(names[0], wrap=True)

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from landscape.drawing.document import FONT, plotly
-from landscape.drawing.page import split_of
+from landscape.drawing.page import axis_label, split_of
 from landscape.drawing.style import COLORS, colormap, looks_of
 from landscape.drawing.views import metrics_of
 from landscape.engine.table import Results
@@ -208,13 +208,8 @@ def examples(layer: Results, variable: str) -> np.ndarray:
 
 
 def _axis(file: Results, i: int) -> dict:
-    """α or β, and of which checkpoint or block it is, where that is known."""
-    letter = "αβ"[i]
-    for attribute, template in {"to": "{} (1: {})", "gates": "{} (of {})"}.items():
-        names = np.atleast_1d(file.attributes.get(attribute, []))
-        if len(names) > i:
-            return {"title": {"text": escape(template.format(letter, str(names[i]).removesuffix(".pt")), quote=False)}}
-    return {"title": {"text": letter}}
+    """α or β, with what it is measured in where that is known."""
+    return {"title": {"text": escape(axis_label("αβ"[i], file), quote=False)}}
 
 
 def _colorscale(cmap: str) -> list[tuple[float, str]]:

@@ -42,9 +42,11 @@ from landscape.engine.table import Results
 from landscape.errors import BadInput
 
 __all__ = [
+    "COMPONENTS",
     "LINE",
     "PARTS",
     "arranged",
+    "axis_label",
     "colour_bar",
     "contour",
     "curves",
@@ -68,6 +70,7 @@ NAMES = 0.1  # inches below a relief for the names of its axes
 LINE = 0.14  # inches of a line of a legend
 CHARACTERS = 40  # that stand beside a colour bar without touching
 PARTS = ("contours", "reliefs")
+COMPONENTS = "principal components of the path"  # how a file says that its plane is that of a path's own components
 TELLING = {  # what two files of one checkpoint may differ in, and how a title says it
     "split": "{}",
     "loss": "{}",
@@ -134,9 +137,9 @@ def planes(
                 axes = contours(tops[i], x, y, loss, norm, done=done, levels=levels, cmap=colours, mark=network)
                 axes.set_title(title, pad=4 + 72 * LINE * under)
                 axes.annotate(centre, (0.5, 1), (0, 3), "axes fraction", "offset points", **CENTRE)
-                axes.set_xlabel(_axis("α", file, room=side))
+                axes.set_xlabel(axis_label("α", file, room=side))
                 if i == 0:
-                    axes.set_ylabel(_axis("β", file, room=axes.bbox.height / figure.dpi))
+                    axes.set_ylabel(axis_label("β", file, room=axes.bbox.height / figure.dpi))
                 elif gap == GAP:  # one range for all
                     axes.tick_params(labelleft=False)
                 if len(files) > 1 and gap == GAP:
@@ -248,7 +251,7 @@ def contour(
     x, y, loss, network = file.coordinates["x"], file.coordinates["y"], _measured(file), "gates" not in file.attributes
     norm = common_norm([loss], vmin, vmax, linear)
     contours(axes, x, y, loss, norm, done=file.known, levels=levels, cmap=colormap(cmap), mark=network)
-    axes.set(xlabel=_axis("α", file), ylabel=_axis("β", file))
+    axes.set(xlabel=axis_label("α", file), ylabel=axis_label("β", file))
     return axes
 
 
@@ -295,7 +298,7 @@ def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: N
         axes.plot(lost, np.ones(len(lost)), color=color, **LOST, **rim)
     ends = [end for file in files for end in file.coordinates["x"][[0, -1]]]
     axes.set(xlim=(min(ends), max(ends)), ylim=(norm.vmin, norm.vmax))
-    one, *others = {_axis("α", file) for file in files}
+    one, *others = {axis_label("α", file) for file in files}
     axes.set(xlabel="α" if others else one, ylabel=loss_label(files))
     axes.xaxis.set_major_formatter("{x:.4g}")
     axes.axvline(0, color="0.8", linewidth=0.5, zorder=0)
@@ -569,13 +572,16 @@ def _is_decade(level: float) -> bool:
     return bool(level > 0 and abs(np.log10(level) - np.round(np.log10(level))) < 1e-9)
 
 
-def _axis(letter: str, file: Results, room: float = np.inf) -> str:
+def axis_label(letter: str, file: Results, room: float = np.inf) -> str:
     """Name of an axis, with what it is measured in where that is known and there is room, in inches."""
+    at = "αβγ".index(letter)
     directions = str(file.attributes.get("directions", ""))
-    kinds = [kind for kind in NORMALIZATIONS.values() if kind in directions and kind != NORMALIZATIONS["none"]]
-    for attribute, told_as in {"to": "1: {}", "gates": "of {}"}.items():
+    if directions == COMPONENTS and at < 2:
+        return f"{letter} (component {at + 1})" if room > 1 else letter
+    for attribute, form in {"to": "1: {}", "gates": "gate of {}"}.items():
         names = np.atleast_1d(file.attributes.get(attribute, []))
-        if len(names) > "αβγ".index(letter):
-            name = str(names["αβγ".index(letter)]).removesuffix(".pt")
-            return f"{letter} ({told_as.format(name)})" if room > 0.6 + 0.08 * len(name) else letter
+        if len(names) > at:
+            detail = form.format(names[at])
+            return f"{letter} ({detail})" if room > 0.3 + 0.065 * len(detail) else letter
+    kinds = [kind for kind in NORMALIZATIONS.values() if kind in directions and kind != NORMALIZATIONS["none"]]
     return f"{letter} ({kinds[0]})" if kinds and room > 1.4 else letter

@@ -14,7 +14,18 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from landscape.drawing.page import LINE, arranged, colour_bar, legend, loss_label, notes_of, panel, split_of, titles_of
+from landscape.drawing.page import (
+    LINE,
+    arranged,
+    axis_label,
+    colour_bar,
+    legend,
+    loss_label,
+    notes_of,
+    panel,
+    split_of,
+    titles_of,
+)
 from landscape.drawing.scale import common_norm, extension
 from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width, colormap
 from landscape.drawing.surface import contours
@@ -94,7 +105,7 @@ def trajectories(
                 colors: dict[str, Any] = {"levels": levels, "cmap": colours}
                 contours(axes, x, y, measured[i], norm, done=surfaces[i].known, **colors)
             path(axes, file["alpha"], file["beta"])
-            axes.set(xlabel="α", ylabel="β")
+            axes.set(xlabel=axis_label("α", file, side), ylabel=axis_label("β", file, side))
             axes.set_title(name)
             column, across, tall = LEFT + side + GAP, width - LEFT - side - GAP - RIGHT, (side - BETWEEN) / 2
             top = panel(figure, column, low + tall + BETWEEN, across, tall)

@@ -198,6 +198,16 @@ def test_a_surface_is_drawn_onto_the_axes_given():
     assert len(axes.figure.axes) == 1  # a colour bar is for the caller to make
 
 
+@pytest.mark.parametrize("dims", [("y", "x"), ("repeat", "y", "x"), ("z", "y", "x")])
+def test_every_figure_of_a_surface_says_on_its_axes_how_directions_are_scaled(dims):
+    axes = {"y": Y, "x": X, "z": Y[:2], "repeat": np.arange(2)}
+    values = {"loss": np.stack([BOWL, 2 * BOWL]) if len(dims) > 2 else BOWL, "loss_se": 0.01, "examples": 10}
+    how = {"directions": "random, layer-normalised; parameters of one dimension not moved"}
+    figure = draw(write(None, "surface", dims, {name: axes[name] for name in dims}, values, **how))
+    labels = {label for axes in figure.axes for label in (axes.get_xlabel(), axes.get_ylabel())}
+    assert labels >= {"α (layer-normalised)", "β (layer-normalised)"} and not labels & {"α", "β"}
+
+
 def test_each_axes_has_one_surface():
     with pytest.raises(BadInput, match="one axes shows one surface over a plane, got 2"):
         draw([surface(), surface()], ax=Figure().subplots())
