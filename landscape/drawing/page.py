@@ -391,9 +391,10 @@ def _centre(file: Results) -> list[str]:
     loss, accuracy = (float(each[np.ix_(*at)].squeeze()) for each in (file["loss"], file.accuracy()))
     if not np.isfinite(loss):
         return []
+    said = f"{loss_label([file]).removeprefix(split_of([file])).split(' (')[0]} {label_of(loss)}"
     if not np.isfinite(accuracy):
-        return ["at the centre:", label_of(loss)]
-    return ["at the centre:", f"{label_of(loss)},", f"error {100 * (1 - accuracy):.3g} %"]
+        return ["at the centre:", said]
+    return ["at the centre:", f"{said},", f"error {100 * (1 - accuracy):.3g} %"]
 
 
 def _measured(file: Results) -> np.ndarray:

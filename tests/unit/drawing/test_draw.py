@@ -304,10 +304,17 @@ def test_the_loss_and_the_error_of_the_network_itself_stand_under_its_name():
     for only in ("contours", "reliefs"):
         figure = draw(surface(loss), only=only)
         texts = [text.get_text() for text in (*figure.texts, *figure.axes[0].texts)]
-        assert "at the centre: 0.0625, error 50 %" in texts
-    for number, text in ((3, "at the centre: 0.0625,\nerror 50 %"), (6, "at the centre:\n0.0625,\nerror 50 %")):
+        assert "at the centre: loss 0.0625, error 50 %" in texts
+    for number, text in (
+        (3, "at the centre: loss 0.0625,\nerror 50 %"),
+        (6, "at the centre:\nloss 0.0625,\nerror 50 %"),
+    ):
         narrow = draw([surface(loss)] * number, only="contours", titles=[*"abcdef"][:number])
         assert text in [each.get_text() for each in narrow.axes[0].texts]
+    figure = draw(surface(loss), only="contours", variable="perplexity")
+    assert f"at the centre: perplexity {np.exp(0.0625):.3g}, error 50 %" in [
+        text.get_text() for text in figure.axes[0].texts
+    ]
     gates = draw(surface(loss, gates="alpha"), only="contours")  # where 0 is a lesion
     assert not any("centre" in text.get_text() for text in gates.axes[0].texts)
     loss[np.ix_(Y == 0, X == 0)] = np.nan
