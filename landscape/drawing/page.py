@@ -22,7 +22,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from landscape.analysis.labels import NORMALIZATIONS, network_label
-from landscape.drawing.scale import common_norm, extension, label_of, labels_of, levels_of, limits_of
+from landscape.drawing.scale import common_norm, extension, label_of, labels_of, levels_of, limits_of, rounded
 from landscape.drawing.style import (
     DASHES,
     LEGEND,
@@ -184,7 +184,7 @@ def profiles(
     files = [
         averaged(shown(file, variable)) if n else shown(file, variable) for file, n in zip(files, repeated, strict=True)
     ]
-    norm = common_norm([_measured(file) for file in files], vmin, vmax, linear)
+    norm = _with_bands(files, vmin, vmax, linear)
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width), 2.7))
         axes = panel(figure, 0.6, 0.6, width - 1.1, 1.8)
@@ -280,8 +280,32 @@ def curves(
     files = [
         averaged(shown(file, variable)) if "repeat" in file.coordinates else shown(file, variable) for file in files
     ]
-    norm = common_norm([_measured(file) for file in files], vmin, vmax, linear)
+    norm = _with_bands(files, vmin, vmax, linear)
     return _curves(axes, files, titles_of(files, titles), norm)
+
+
+def _with_bands(files: Sequence[Results], vmin: float | None, vmax: float | None, linear: bool) -> Normalize:
+    """The scale of losses along a line, with room for their bands: on a logarithmic one, for a decade of them."""
+    losses = [_measured(file) for file in files]
+    norm = common_norm(losses, vmin, vmax, linear)
+    low, high = limits_of(norm)
+    log, beyond = isinstance(norm, LogNorm), extension(norm, losses)
+    bands = np.concatenate([edge for file in files for edge in _band(file)])
+    bands = bands[np.isfinite(bands) & (bands > 0 if log else True)]
+    if vmax is None and beyond in ("neither", "min") and bands.max(initial=-np.inf) > high:
+        high = min(rounded(bands.max()), 10 * high) if log else float(bands.max())
+    if vmin is None and beyond in ("neither", "max") and bands.min(initial=np.inf) < low:
+        low = max(rounded(bands.min(), down=True), low / 10) if log else float(bands.min())
+    return LogNorm(low, high) if log else Normalize(low, high)
+
+
+def _band(file: Results) -> tuple[np.ndarray, np.ndarray]:
+    """The edges of the band around a line: one standard deviation over repeats, or one standard error, either way."""
+    loss = _measured(file)
+    if "low" not in file:
+        return loss - file["loss_se"], loss + file["loss_se"]
+    low, high = (np.where(file["done"], file[end], np.nan) for end in ("low", "high"))
+    return low, high
 
 
 def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: Normalize) -> Axes:
@@ -289,8 +313,7 @@ def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: N
     looks = looks_of(titles)
     for file, title in zip(files, titles, strict=True):
         x, loss, color = file.coordinates["x"], _measured(file), looks[title]["color"]
-        low, high = (np.where(file["done"], file.variables.get(end, np.nan), np.nan) for end in ("low", "high"))
-        profile(axes, x, loss, file["loss_se"], color=color, label=title, band=(low, high) if "low" in file else None)
+        profile(axes, x, loss, file["loss_se"], color=color, label=title, band=_band(file))
         axes.lines[-1].set(marker=looks[title]["marker"], markersize=3, markevery=max(1, len(x) // 12))
         # A cross on the upper rim is a loss that is not finite; a mere gap is not measured yet.
         lost = x[file.known & ~np.isfinite(loss)]

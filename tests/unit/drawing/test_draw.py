@@ -234,6 +234,18 @@ def test_repeats_of_a_line_are_their_mean_with_a_band():
     assert heights.max() == pytest.approx(2 * BOWL[3].max() * spread)
 
 
+@pytest.mark.parametrize("linear", [False, True])
+def test_the_axis_of_a_line_has_room_for_its_band(linear):
+    loss = np.stack([BOWL[3], 4 * BOWL[3]])
+    figure = profiles([surface(loss, ("repeat", "x"))], linear=linear)
+    for axes in (figure.axes[0], draw(surface(loss, ("repeat", "x")), ax=Figure().subplots(), linear=linear)):
+        heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+        low, high = axes.get_ylim()
+        assert low <= heights.min() and heights.max() <= high
+    asked = profiles([surface(loss, ("repeat", "x"))], linear=linear, vmin=0.1, vmax=0.2)
+    assert asked.axes[0].get_ylim() == (0.1, 0.2)
+
+
 def test_single_deletions_are_drawn_onto_the_axes_given():
     axes = draw([single(), single([5.0, 40, 50, 60], network="other")], ax=Figure().subplots())
     points = np.concatenate([line.get_ydata() for line in axes.get_lines() if line.get_marker() in ("o", "D")])
