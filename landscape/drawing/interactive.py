@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from landscape.drawing.document import FONT, plotly
-from landscape.drawing.page import axis_label, split_of
+from landscape.drawing.page import axis_label, line_label, split_of
 from landscape.drawing.style import COLORS, colormap, looks_of
 from landscape.drawing.views import metrics_of
 from landscape.engine.table import Results
@@ -188,11 +188,10 @@ def line(
         "range": [0, 100],
         "tickmode": "auto",
     }
-    one, *others = {_axis(layers[0][1], 0)["title"]["text"] for layers in lines}
     figure.update_layout(
         template="none",
         font=FONT,
-        xaxis=axis | {"title": {"text": "α" if others else one}},
+        xaxis=axis | {"title": {"text": escape(line_label([layers[0][1] for layers in lines]), quote=False)}},
         yaxis=axis | {"title": {"text": escape(label, quote=False)}},
         yaxis2=axis | error_axis | {"overlaying": "y", "side": "right", "showgrid": False, "visible": there},
         hovermode="x unified",

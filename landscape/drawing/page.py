@@ -51,6 +51,7 @@ __all__ = [
     "contour",
     "curves",
     "legend",
+    "line_label",
     "loss_label",
     "notes_of",
     "panel",
@@ -207,7 +208,7 @@ def profiles(
             keys |= {"not finite": LOST}
         losses = [_measured(file) for file in files]
         said = "losses go up to {}, the axis to {}", "losses go down to {}, the axis to {}"
-        remarks = _clipped(losses, norm, extension(norm, losses), *said) + _interpolated(files)
+        remarks = _unnamed(files, names) + _clipped(losses, norm, extension(norm, losses), *said) + _interpolated(files)
         keys |= {text: {"linestyle": "none"} for text in remarks}
         above = legend(figure, "upper center", axes.get_legend_handles_labels()[0])
         notes = [Line2D([], [], color="0.3", label=key, **how) for key, how in keys.items()]
@@ -284,6 +285,17 @@ def curves(
     return _curves(axes, files, titles_of(files, titles), norm)
 
 
+def line_label(files: Sequence[Results]) -> str:
+    """Name of the axis of lines, with the networks at its ends if they lead from one to another."""
+    labels = {axis_label("α", file) for file in files}
+    if all("to" in file.attributes for file in files):
+        ends = {str(np.atleast_1d(file.attributes["to"])[0]) for file in files}
+        networks = {network_label(file.network) for file in files}
+        one = networks.pop() if len(networks) == 1 else "the network"
+        return f"α (0: {one}, 1: {ends.pop() if len(ends) == 1 else 'another checkpoint of it'})"
+    return labels.pop() if len(labels) == 1 else "α"
+
+
 def _with_bands(files: Sequence[Results], vmin: float | None, vmax: float | None, linear: bool) -> Normalize:
     """The scale of losses along a line, with room for their bands: on a logarithmic one, for a decade of them."""
     losses = [_measured(file) for file in files]
@@ -321,10 +333,10 @@ def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: N
         axes.plot(lost, np.ones(len(lost)), color=color, **LOST, **rim)
     ends = [end for file in files for end in file.coordinates["x"][[0, -1]]]
     axes.set(xlim=(min(ends), max(ends)), ylim=(norm.vmin, norm.vmax))
-    one, *others = {axis_label("α", file) for file in files}
-    axes.set(xlabel="α" if others else one, ylabel=loss_label(files))
+    axes.set(xlabel=line_label(files), ylabel=loss_label(files))
     axes.xaxis.set_major_formatter("{x:.4g}")
-    axes.axvline(0, color="0.8", linewidth=0.5, zorder=0)
+    for end in (0, 1) if all("to" in file.attributes for file in files) else (0,):  # the networks at both ends
+        axes.axvline(end, color="0.8", linewidth=0.5, zorder=0)
     if isinstance(norm, LogNorm):
         levels = levels_of(norm)
         decades = [level for level in levels if _is_decade(level)]
@@ -358,6 +370,13 @@ def titles_of(
         for i, more in zip(same, _apart([files[i] for i in same], [one[i] for i in same]), strict=True):
             labels[i] = f"{name} ({', '.join(more)})" if more else name
     return labels
+
+
+def _unnamed(files: Sequence[Results], titles: Sequence[str]) -> list[str]:
+    """Which network it is, for a note, where all lines are of one and no title, nor the axis, names it."""
+    networks = {network_label(file.network) for file in files}
+    (one, *others) = networks
+    return [] if others or any(one in text for text in (*titles, line_label(files))) else [f"network: {one}"]
 
 
 def _apart(files: Sequence[Results], groups: Sequence) -> list[list[str]]:

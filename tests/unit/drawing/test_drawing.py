@@ -387,11 +387,25 @@ def test_slices_of_a_space_are_both_ends_and_between(tmp_path):
     assert len(spaces([read(tmp_path / "a.h5")]).axes) == 6  # five slices and a bar
 
 
-def test_an_axis_to_a_checkpoint_is_called_by_it(tmp_path):
-    one = read(surface(tmp_path / "a.h5", BOWL[3], to=["large.pt"], directions="to other checkpoints"))
-    assert profiles([one]).axes[0].get_xlabel() == "α (1: large)"
-    other = read(surface(tmp_path / "b.h5", BOWL[3], to=["larger.pt"], directions="to other checkpoints"))
-    assert profiles([one, other]).axes[0].get_xlabel() == "α"
+def test_a_line_to_a_checkpoint_has_the_networks_at_both_ends(tmp_path):
+    how = {"directions": "to other checkpoints", "network": "vgg-9"}
+    one, other = (read(surface(tmp_path / f"{to}.h5", BOWL[3], to=[f"{to}.pt"], **how)) for to in ("large", "larger"))
+    axes = profiles([one]).axes[0]
+    assert axes.get_xlabel() == "α (0: VGG-9, 1: large.pt)"
+    assert {0, 1} <= {line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 2}
+    assert profiles([one, other]).axes[0].get_xlabel() == "α (0: VGG-9, 1: another checkpoint of it)"
+    random = read(surface(tmp_path / "random.h5", BOWL[3], directions="random, filter-normalised"))
+    assert profiles([random]).axes[0].get_xlabel() == "α (filter-normalised)"
+    assert profiles([one, random]).axes[0].get_xlabel() == "α"
+
+
+def test_a_line_whose_title_names_no_network_has_it_in_a_note(tmp_path):
+    file = read(surface(tmp_path / "a.h5", BOWL[3], network="vgg-9"))
+    notes = [
+        {text.get_text() for legend in profiles([file], titles=titles).legends for text in legend.get_texts()}
+        for titles in (["batch 128"], ["VGG-9, batch 128"], None)
+    ]
+    assert ["network: VGG-9" in texts for texts in notes] == [True, False, False]
 
 
 @pytest.mark.parametrize("how", [{"titles": ["one"]}, {"width": 0.5}, {"width": float("nan")}])
