@@ -42,6 +42,7 @@ from landscape.drawing.trajectory import (
     TRUE,
     path,
     plane_of,
+    points_of,
     spans_decades,
     surfaces_beneath,
 )
@@ -216,7 +217,7 @@ def film(
             numbers, times = ([each[i] for i in group] for each in (moments.numbers, moments.along))
             if surfaces:
                 x, y = (surfaces[j].coordinates[letter] for letter in "xy")
-                how: dict[str, Any] = {"levels": levels, "cmap": colours}
+                how: dict[str, Any] = {"levels": levels, "cmap": colours, "over": [points_of(file) for file in mine]}
                 contours(map_axes, x, y, measured[j], norm, done=surfaces[j].known, **how)
             else:
                 _bare(map_axes, mine)
@@ -297,7 +298,7 @@ def _keys(paths: Sequence[Results], alone: bool) -> list[Line2D]:
 
 def _bare(axes: Axes, paths: Sequence[Results]) -> None:
     """Square axes that hold all of some paths, where no surface is measured."""
-    points = np.concatenate([np.column_stack([file["alpha"], file["beta"]]) for file in paths])
+    points = np.concatenate([points_of(file) for file in paths])
     low, high = points.min(axis=0), points.max(axis=0)
     half = 0.6 * ((high - low).max() or 1.0)
     (left, right), (bottom, top) = np.column_stack([(low + high) / 2 - half, (low + high) / 2 + half])

@@ -370,6 +370,20 @@ def test_repeats_are_a_band_on_a_line_and_a_map_on_a_plane(tmp_path):
     assert low < high and {0.0, drawn.norm.vmax} <= set(bar.get_xticks()) and "deviation" in bar.get_xlabel()
 
 
+@pytest.mark.parametrize("turn", range(8))
+def test_contour_labels_keep_clear_of_a_path_that_is_drawn_over_them(turn):
+    x = np.linspace(-1, 1, 51)
+    loss = 10 ** (3 * np.hypot(*np.meshgrid(x, x)))
+    angle = np.pi * turn / 4
+    path = np.outer([0, 0.3, 0.7, 1.2], [np.cos(angle), np.sin(angle)])
+    axes = Figure((2.2, 2.2)).add_axes((0, 0, 1, 1))
+    contours(axes, x, x, loss, common_norm([loss]), over=[path])
+    axes.figure.canvas.draw()
+    line = matplotlib.path.Path(axes.transData.transform(path))
+    assert len(axes.texts) > 1
+    assert not any(line.intersects_bbox(text.get_window_extent(), filled=False) for text in axes.texts)
+
+
 def test_slices_of_a_space_are_both_ends_and_between(tmp_path):
     axes = {"z": np.linspace(0, 1, 9), "y": Y, "x": X}
     values = np.add.outer(axes["z"], BOWL)
