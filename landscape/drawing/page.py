@@ -524,7 +524,7 @@ def colour_bar(
     ticks = levels_of(norm) if levels is None else np.asarray(levels)
     crowded = len(ticks) > 9 and isinstance(norm, LogNorm)
     names = labels_of(ticks)
-    if crowded:
+    if crowded and not _fit(bar.ax, np.asarray(norm(ticks)), names, bar.orientation == "horizontal"):
         names = [name if _is_decade(tick) else "" for tick, name in zip(ticks, names, strict=True)]
     elif sum(map(len, names)) > CHARACTERS and not any("$" in name for name in names):
         names[1::2] = [""] * len(names[1::2])
@@ -532,6 +532,14 @@ def colour_bar(
     bar.minorticks_off()
     bar.outline.set_linewidth(0.5)
     bar.set_label(label)
+
+
+def _fit(axes: Axes, places: np.ndarray, names: Sequence[str], across: bool) -> bool:
+    """Whether numbers at places, from 0 to 1, of a bar stand apart."""
+    box = axes.get_window_extent()
+    inches = places * (box.width if across else box.height) / axes.get_figure(root=True).dpi
+    sizes = np.array([width_of(name) if across else NOTE / 72 for name in names])
+    return bool((np.diff(inches) > (sizes[1:] + sizes[:-1]) / 2 + 0.07).all())
 
 
 def notes_of(files: Sequence[Results], losses: Sequence[np.ndarray], norm: Normalize, beyond: str) -> list[Artist]:

@@ -333,6 +333,13 @@ def test_the_loss_and_the_error_of_the_network_itself_stand_under_its_name():
     assert not any("centre" in text.get_text() for text in draw(surface(loss), only="contours").axes[0].texts)
 
 
+@pytest.mark.parametrize(("width", "numbers"), [(5.5, "0.2 0.5 1 2 5 10 20 50 100 200"), (2.5, "1 10 100")])
+def test_every_tick_of_a_colour_bar_has_its_number_where_there_is_room(width, numbers):
+    figure = draw(surface(0.2 + 199.8 * BOWL / BOWL.max()), only="contours", width=width, vmin=0.2, vmax=200)
+    bar = figure.axes[-1]
+    assert " ".join(filter(None, (label.get_text() for label in bar.get_xticklabels()))) == numbers
+
+
 @pytest.mark.parametrize("number", [2, 3, 4, 5])
 def test_labels_of_neighbouring_panels_do_not_run_into_each_other(number):
     figure = draw([surface()] * number, only="contours", width=5.5)
