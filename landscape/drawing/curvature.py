@@ -106,8 +106,8 @@ def map_of(
     lost = np.ma.masked_where(np.isfinite(values) | ~np.asarray(done), np.zeros(values.shape))
     axes.pcolormesh(x, y, lost, cmap="gray", norm=Normalize(-0.45, 0.55), shading="nearest", rasterized=True)
     mesh = axes.pcolormesh(x, y, np.ma.masked_invalid(values), norm=norm, cmap=cmap, shading="nearest", rasterized=True)
-    axes.plot(0, 0, "+", color="white", markersize=6, markeredgewidth=1.6)
-    axes.plot(0, 0, "+", color="black", markersize=5, markeredgewidth=0.7)
+    axes.plot(0, 0, "+", color="white", markersize=9, markeredgewidth=1.6)  # its arms are longer than a dot over it
+    axes.plot(0, 0, "+", color="black", markersize=8, markeredgewidth=0.7)
     axes.set_aspect("equal")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from landscape.drawing.document import FONT, plotly
-from landscape.drawing.page import axis_label, line_label, split_of
+from landscape.drawing.page import axis_label, line_label, place_of, split_of
 from landscape.drawing.style import COLORS, colormap, looks_of
 from landscape.drawing.views import metrics_of
 from landscape.engine.table import Results
@@ -58,11 +58,12 @@ def relief(layers: Sequence[Results], label: str, *, cmap: str = "viridis", opac
             visible=i == 0,
             opacity=opacity,
         )
-    middle = np.flatnonzero(y == 0), np.flatnonzero(x == 0)
-    if all(map(len, middle)) and "gates" not in first.attributes:  # of gates, 0 is a lesion
-        loss = first["loss"][np.ix_(*middle)].ravel()
+    across, up = place_of(first)
+    at = np.flatnonzero(y == up), np.flatnonzero(x == across)
+    if all(map(len, at)):
+        loss = first["loss"][np.ix_(*at)].ravel()
         mark = {"symbol": "diamond", "size": 4, "color": "white", "line": {"color": "black", "width": 1}}
-        where = {"x": [0.0], "y": [0.0], "z": loss}
+        where = {"x": [across], "y": [up], "z": loss}
         figure.add_scatter3d(**where, mode="markers", marker=mark, hoverinfo="none", name="the network")
     axes = {"xaxis": _axis(first, 0), "yaxis": _axis(first, 1), "zaxis": {"title": {"text": "loss"}}}
     look = {"backgroundcolor": "white", "gridcolor": "#ccc", "zerolinecolor": "#999", "showspikes": False}

@@ -55,6 +55,7 @@ __all__ = [
     "loss_label",
     "notes_of",
     "panel",
+    "place_of",
     "planes",
     "profiles",
     "split_of",
@@ -133,9 +134,8 @@ def planes(
         figure, tops, bottoms, bar = _sheet(files, width, lines, arranged(notes, width)[1], only, view)
         for i, (file, loss, title, centre) in enumerate(zip(files, losses, titles, centres, strict=True)):
             x, y, done = file.coordinates["x"], file.coordinates["y"], file.known
-            network = "gates" not in file.attributes  # of gates, 0 is a lesion, and the network lies at 1
             if tops:
-                axes = contours(tops[i], x, y, loss, norm, done=done, levels=levels, cmap=colours, mark=network)
+                axes = contours(tops[i], x, y, loss, norm, done=done, levels=levels, cmap=colours, mark=place_of(file))
                 axes.set_title(title, pad=4 + 72 * LINE * under)
                 axes.annotate(centre, (0.5, 1), (0, 3), "axes fraction", "offset points", **CENTRE)
                 axes.set_xlabel(axis_label("α", file, room=side))
@@ -249,9 +249,9 @@ def contour(
         raise BadInput(f"one axes shows one surface over a plane, got {len(files)}; draw each onto axes of its own")
     (file,) = [shown(file, variable) for file in files]
     _check_grid(file)
-    x, y, loss, network = file.coordinates["x"], file.coordinates["y"], _measured(file), "gates" not in file.attributes
+    x, y, loss = file.coordinates["x"], file.coordinates["y"], _measured(file)
     norm = common_norm([loss], vmin, vmax, linear)
-    contours(axes, x, y, loss, norm, done=file.known, levels=levels, cmap=colormap(cmap), mark=network)
+    contours(axes, x, y, loss, norm, done=file.known, levels=levels, cmap=colormap(cmap), mark=place_of(file))
     axes.set(xlabel=axis_label("α", file), ylabel=axis_label("β", file))
     return axes
 
@@ -425,18 +425,25 @@ def _centres(files: Sequence[Results], width: float) -> list[str]:
     return texts
 
 
+def place_of(file: Results) -> tuple[float, float]:
+    """Where the network itself lies in its plane: of directions at 0, and of gates, for which 0 is a lesion, at 1."""
+    return (1.0, 1.0) if "gates" in file.attributes else (0.0, 0.0)
+
+
 def _centre(file: Results) -> list[str]:
-    """The loss and the error where both axes are 0, which is the network itself; nothing if that was not measured."""
-    at = tuple(np.flatnonzero(file.coordinates[axis] == 0) for axis in ("y", "x"))
-    if "gates" in file.attributes or not (all(map(len, at)) and file.known[np.ix_(*at)].all()):
+    """The loss and the error of the network itself; nothing if they were not measured."""
+    place = place_of(file)
+    at = tuple(np.flatnonzero(file.coordinates[axis] == end) for axis, end in zip("xy", place, strict=True))[::-1]
+    if not (all(map(len, at)) and file.known[np.ix_(*at)].all()):
         return []
+    where = "at (1, 1), as trained:" if any(place) else "at the centre:"
     loss, accuracy = (float(each[np.ix_(*at)].squeeze()) for each in (file["loss"], file.accuracy()))
     if not np.isfinite(loss):
         return []
     said = f"{loss_label([file]).removeprefix(split_of([file])).split(' (')[0]} {label_of(loss)}"
     if not np.isfinite(accuracy):
-        return ["at the centre:", said]
-    return ["at the centre:", f"{said},", f"error {100 * (1 - accuracy):.3g} %"]
+        return [where, said]
+    return [where, f"{said},", f"error {100 * (1 - accuracy):.3g} %"]
 
 
 def _measured(file: Results) -> np.ndarray:

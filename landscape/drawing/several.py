@@ -135,7 +135,17 @@ def spaces(
             for axes, (z, part) in zip(line, row, strict=False):
                 x, y = part.coordinates["x"], part.coordinates["y"]
                 loss = np.where(part.known, part["loss"], np.nan)
-                contours(axes, x, y, loss, norm, done=part.known, levels=levels, cmap=colours, mark=z == 0)
+                contours(
+                    axes,
+                    x,
+                    y,
+                    loss,
+                    norm,
+                    done=part.known,
+                    levels=levels,
+                    cmap=colours,
+                    mark=(0, 0) if z == 0 else None,
+                )
                 for axis in (axes.xaxis, axes.yaxis):
                     axis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
                 axes.set_title(f"γ = {z:.4g}".replace("-", "−"))

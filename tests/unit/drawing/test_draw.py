@@ -327,10 +327,20 @@ def test_the_loss_and_the_error_of_the_network_itself_stand_under_its_name():
     assert f"at the centre: perplexity {np.exp(0.0625):.3g}, error 50 %" in [
         text.get_text() for text in figure.axes[0].texts
     ]
-    gates = draw(surface(loss, gates="alpha"), only="contours")  # where 0 is a lesion
-    assert not any("centre" in text.get_text() for text in gates.axes[0].texts)
     loss[np.ix_(Y == 0, X == 0)] = np.nan
     assert not any("centre" in text.get_text() for text in draw(surface(loss), only="contours").axes[0].texts)
+
+
+def test_of_gates_the_trained_network_lies_at_1():
+    axis = np.linspace(-0.5, 1.5, 9)
+    loss = np.full((9, 9), 3.0)
+    loss[6, 6], loss[2, 2] = 0.125, 2
+    values = {"loss": loss, "loss_se": 0.01, "accuracy": 0.5, "examples": 100}
+    file = write(None, "surface", ("y", "x"), {"y": axis, "x": axis}, values, gates=["stages.0.1", "stages.1.1"])
+    (axes, *_) = draw(file, only="contours").axes
+    assert "at (1, 1), as trained: loss 0.125, error 50 %" in [text.get_text() for text in axes.texts]
+    assert {(*line.get_xdata(), *line.get_ydata()) for line in axes.lines if line.get_marker() == "+"} == {(1, 1)}
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("α (gate of stages.0.1)", "β (gate of stages.1.1)")
 
 
 @pytest.mark.parametrize(("width", "numbers"), [(5.5, "0.2 0.5 1 2 5 10 20 50 100 200"), (2.5, "1 10 100")])
