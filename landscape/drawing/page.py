@@ -549,14 +549,18 @@ def _fit(axes: Axes, places: np.ndarray, names: Sequence[str], across: bool) -> 
     return bool((np.diff(inches) > (sizes[1:] + sizes[:-1]) / 2 + 0.07).all())
 
 
-def notes_of(files: Sequence[Results], losses: Sequence[np.ndarray], norm: Normalize, beyond: str) -> list[Artist]:
+def notes_of(
+    files: Sequence[Results], losses: Sequence[np.ndarray], norm: Normalize, beyond: str, what: str = "losses"
+) -> list[Artist]:
     """What the ends of the scale leave out, and what has no colour on it, as entries of a legend."""
     missing = {
         "not finite": any((file.known & ~np.isfinite(file["loss"])).any() for file in files),
         "not measured yet": not all(file.known.all() for file in files),
     }
     notes = [Patch(label=name, linewidth=0.4, **MISSING[name]) for name, there in missing.items() if there]
-    remarks = _clipped(losses, norm, beyond, "losses up to {} are drawn as {}", "losses down to {} are drawn as {}")
+    remarks = _clipped(
+        losses, norm, beyond, f"{what} up to {{}} are drawn as {{}}", f"{what} down to {{}} are drawn as {{}}"
+    )
     return notes + [Line2D([], [], linestyle="none", label=text) for text in remarks + _interpolated(files)]
 
 

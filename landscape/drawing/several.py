@@ -73,7 +73,7 @@ def repeats(
     )
     with matplotlib.rc_context(STYLE):
         note, beyond = wrapped(sentences, width - 0.3), extension(norm, losses)
-        key = notes_of(means, losses, norm, beyond)
+        key = notes_of(means, losses, norm, beyond, "mean losses")
         ncols, lines = arranged(key, width)
         shape = (1, 2) if beside else (2, len(files))
         tall = np.clip(max(np.ptp(m.coordinates["y"]) / np.ptp(m.coordinates["x"]) for m in means), 0.3, 1.5)
