@@ -124,12 +124,15 @@ def spaces(
     rows = [slices(shown(file, variable)) for file in files]
     losses = [np.where(part.known, part["loss"], np.nan) for row in rows for _, part in row]
     norm = common_norm(losses, vmin, vmax, linear)
-    columns = max(map(len, rows))
+    columns, names = max(map(len, rows)), titles_of(files, titles)
     side = (check_width(width, 0.8 * columns + 1.2) - 1.2) / columns
     with matplotlib.rc_context(STYLE):
-        figure = Figure((width, max(len(files) * (side + 0.3) + 0.35, 1.7)), layout="constrained")
+        alone = len(files) == 1  # its name stands above
+        figure = Figure((width, max(len(files) * (side + 0.3) + 0.35 + 0.2 * alone, 1.7)), layout="constrained")
+        if alone:
+            figure.suptitle(names[0], fontsize=STYLE["axes.titlesize"])
         panels = figure.subplots(len(files), columns, squeeze=False, sharex=True, sharey=True)
-        for file, row, line, title in zip(files, rows, panels, titles_of(files, titles), strict=True):
+        for file, row, line, title in zip(files, rows, panels, names, strict=True):
             for axes in line[len(row) :]:
                 axes.set_axis_off()
             for axes, (z, part) in zip(line, row, strict=False):
@@ -150,7 +153,7 @@ def spaces(
                     axis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
                 axes.set_title(f"γ = {z:.4g}".replace("-", "−"))
             of_rows = axis_label("β", file, side)
-            line[0].set_ylabel(f"{title}\n{of_rows}" if len(files) > 1 else of_rows)
+            line[0].set_ylabel(f"{title}\n{of_rows}" if not alone else of_rows)
         for axes in panels[-1]:
             axes.set_xlabel(axis_label("α", files[0], side))
         scale = ", log scale" * isinstance(norm, LogNorm)

@@ -398,7 +398,9 @@ def test_slices_of_a_space_are_both_ends_and_between(tmp_path):
     planes_of = slices(read(tmp_path / "a.h5"))
     assert [z for z, _ in planes_of] == [0, 0.25, 0.5, 0.75, 1]
     np.testing.assert_array_equal(planes_of[1][1]["loss"], values[2])
-    assert len(spaces([read(tmp_path / "a.h5")]).axes) == 6  # five slices and a bar
+    figure = spaces([read(tmp_path / "a.h5")])
+    assert len(figure.axes) == 6  # five slices and a bar
+    assert figure.get_suptitle() == "ResNet-8"
 
 
 def test_a_line_to_a_checkpoint_has_the_networks_at_both_ends(tmp_path):
@@ -454,6 +456,12 @@ def test_losses_of_different_kinds_have_no_common_scale(tmp_path):
 @pytest.mark.slow
 def test_a_figure_of_one_file_holds_its_legends_and_notes(path, width):
     fits([path], width)
+
+
+@pytest.mark.parametrize(("name", "said"), [("shortcuts-56", True), ("degradation", False)])
+def test_trainings_of_one_depth_say_which(name, said):
+    file = read(ROOT / "results" / "training" / f"{name}.h5")
+    assert (", 56 layers, " in draw(file).get_supxlabel()) == said
 
 
 @pytest.mark.parametrize("width", [5.5, 4.0])
