@@ -544,7 +544,7 @@ def colour_bar(
 def _fit(axes: Axes, places: np.ndarray, names: Sequence[str], across: bool) -> bool:
     """Whether numbers at places, from 0 to 1, of a bar stand apart."""
     box = axes.get_window_extent()
-    inches = places * (box.width if across else box.height) / axes.get_figure(root=True).dpi
+    inches = places * (box.width if across else box.height) / axes.figure.dpi
     sizes = np.array([width_of(name) if across else NOTE / 72 for name in names])
     return bool((np.diff(inches) > (sizes[1:] + sizes[:-1]) / 2 + 0.07).all())
 
