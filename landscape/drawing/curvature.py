@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from landscape.analysis.geometry import convex
 from landscape.analysis.hessian_files import ratio
-from landscape.drawing.maps import head_of, sheet
+from landscape.drawing.maps import head_of, name_axes, sheet
 from landscape.drawing.page import titles_of, unit_of
 from landscape.drawing.scale import DECADES, label_of, limits_of, linear_within, rounded, signed_ticks
 from landscape.drawing.spectrum import WEIGHT, note_of
@@ -82,10 +82,7 @@ def curvature(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
             bar.outline.set_linewidth(0.5)
         for axes, name in zip(panels[0], names, strict=True):
             axes.set_title(name)
-        for axes in panels.flat if alone else panels[1]:
-            axes.set_xlabel("α")
-        for axes in panels[0, :1] if alone else panels[:, 0]:
-            axes.set_ylabel("β")
+        name_axes(panels, files, alone)
         how = {"title": note, "title_fontsize": NOTE, "fontsize": NOTE, "borderpad": 0.1, "borderaxespad": 0.3}
         figure.legend(handles=key, loc="lower center", ncols=ncols, **how)
     return figure
@@ -109,8 +106,8 @@ def map_of(
     lost = np.ma.masked_where(np.isfinite(values) | ~np.asarray(done), np.zeros(values.shape))
     axes.pcolormesh(x, y, lost, cmap="gray", norm=Normalize(-0.45, 0.55), shading="nearest", rasterized=True)
     mesh = axes.pcolormesh(x, y, np.ma.masked_invalid(values), norm=norm, cmap=cmap, shading="nearest", rasterized=True)
-    axes.plot(0, 0, "+", color="white", markersize=6, markeredgewidth=1.6)
-    axes.plot(0, 0, "+", color="black", markersize=5, markeredgewidth=0.7)
+    axes.plot(0, 0, "+", color="white", markersize=9, markeredgewidth=1.6)  # its arms are longer than a dot over it
+    axes.plot(0, 0, "+", color="black", markersize=8, markeredgewidth=0.7)
     axes.set_aspect("equal")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))

@@ -18,7 +18,19 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from landscape.drawing.animation import Film
-from landscape.drawing.page import LINE, arranged, colour_bar, legend, loss_label, notes_of, panel, split_of, titles_of
+from landscape.drawing.page import (
+    COMPONENTS,
+    LINE,
+    arranged,
+    axis_label,
+    colour_bar,
+    legend,
+    loss_label,
+    notes_of,
+    panel,
+    split_of,
+    titles_of,
+)
 from landscape.drawing.scale import common_norm, extension, label_of
 from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width, colormap
 from landscape.drawing.surface import contours
@@ -30,6 +42,7 @@ from landscape.drawing.trajectory import (
     TRUE,
     path,
     plane_of,
+    points_of,
     spans_decades,
     surfaces_beneath,
 )
@@ -38,13 +51,12 @@ from landscape.errors import BadInput
 
 __all__ = ["INKS", "Moments", "film", "known", "moments_of", "off_plane"]
 
-OWN = "principal components of the path"  # how a path says that its plane is that of its own components
 INKS = tuple(COLORS[i] for i in (1, 3, 6, 4, 5, 0, 2))  # of paths, those first that are seen best over a surface
 CENTRE: dict[str, Any] = {"color": "black", "linestyle": "none", "marker": "+", "markersize": 5, "markeredgewidth": 0.7}
 TEST: dict[str, Any] = {"linestyle": (0, (1, 1))}
 PLAIN: dict[str, Any] = {"marker": ""}
 HEADED: dict[str, Any] = {"marker": "o", "markersize": 3, "markevery": [-1]}  # a line with a point at its end
-GROUND = "surface: that of the plane through θ*, at all moments"
+GROUND = "the surface lies, at every moment, in the plane through θ*"
 LEFT, GAP, RIGHT, HEAD, UNDER, BETWEEN = 0.5, 0.66, 0.12, 0.3, 0.36, 0.12  # inches around the panels
 TALL, LOW = 0.75, 0.5  # inches of the losses and of what is off the plane, at least
 TEXT = 0.135  # inches of a line of what is told
@@ -84,9 +96,10 @@ def moments_of(paths: Sequence[Results]) -> Moments:
     -------
     Moments
     """
-    theirs = {plane_of(file) for file in paths if file.attributes.get("directions") == OWN}
+    theirs = {plane_of(file) for file in paths if file.attributes.get("directions") == COMPONENTS}
     lengths = [
-        len(file["alpha"]) - (file.attributes.get("directions") != OWN and plane_of(file) in theirs) for file in paths
+        len(file["alpha"]) - (file.attributes.get("directions") != COMPONENTS and plane_of(file) in theirs)
+        for file in paths
     ]
     along = [file.variables.get("epoch", np.zeros(0))[:length] for file, length in zip(paths, lengths, strict=True)]
     name = "epoch"
@@ -204,11 +217,12 @@ def film(
             numbers, times = ([each[i] for i in group] for each in (moments.numbers, moments.along))
             if surfaces:
                 x, y = (surfaces[j].coordinates[letter] for letter in "xy")
-                how: dict[str, Any] = {"levels": levels, "cmap": colours}
+                how: dict[str, Any] = {"levels": levels, "cmap": colours, "over": [points_of(file) for file in mine]}
                 contours(map_axes, x, y, measured[j], norm, done=surfaces[j].known, **how)
             else:
                 _bare(map_axes, mine)
-            map_axes.set(xlabel="α", ylabel="β")
+            room = map_axes.bbox.width / figure.dpi
+            map_axes.set(xlabel=axis_label("α", mine[0], room), ylabel=axis_label("β", mine[0], room))
             map_axes.set_anchor("N")
             if len(paths) == 1:
                 map_axes.set_title(names[0], wrap=True)
@@ -284,7 +298,7 @@ def _keys(paths: Sequence[Results], alone: bool) -> list[Line2D]:
 
 def _bare(axes: Axes, paths: Sequence[Results]) -> None:
     """Square axes that hold all of some paths, where no surface is measured."""
-    points = np.concatenate([np.column_stack([file["alpha"], file["beta"]]) for file in paths])
+    points = np.concatenate([points_of(file) for file in paths])
     low, high = points.min(axis=0), points.max(axis=0)
     half = 0.6 * ((high - low).max() or 1.0)
     (left, right), (bottom, top) = np.column_stack([(low + high) / 2 - half, (low + high) / 2 + half])

@@ -248,8 +248,9 @@ def _notes(layers: Sequence[tuple[str, Results]], paths: Sequence[Results]) -> l
     for file in paths:
         captured = 100 * file.attributes["captured"]
         notes.append(
-            f"{captured:.3g} % of the path's variance lies in this plane; the path leaves it, so its loss is not the "
-            "surface's, which is that of the plane through θ*, the network at (0, 0), at all moments"
+            f"{captured:.3g} % of the path's variance lies in this plane. The path leaves it, so the loss of a "
+            "checkpoint is not that of the surface where it is drawn. The surface lies in the plane through θ*, the "
+            "network at (0, 0)."
         )
     return notes
 

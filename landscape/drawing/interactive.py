@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from landscape.drawing.document import FONT, plotly
-from landscape.drawing.page import split_of
+from landscape.drawing.page import axis_label, line_label, place_of, split_of
 from landscape.drawing.style import COLORS, colormap, looks_of
 from landscape.drawing.views import metrics_of
 from landscape.engine.table import Results
@@ -58,11 +58,12 @@ def relief(layers: Sequence[Results], label: str, *, cmap: str = "viridis", opac
             visible=i == 0,
             opacity=opacity,
         )
-    middle = np.flatnonzero(y == 0), np.flatnonzero(x == 0)
-    if all(map(len, middle)) and "gates" not in first.attributes:  # of gates, 0 is a lesion
-        loss = first["loss"][np.ix_(*middle)].ravel()
+    across, up = place_of(first)
+    at = np.flatnonzero(y == up), np.flatnonzero(x == across)
+    if all(map(len, at)):
+        loss = first["loss"][np.ix_(*at)].ravel()
         mark = {"symbol": "diamond", "size": 4, "color": "white", "line": {"color": "black", "width": 1}}
-        where = {"x": [0.0], "y": [0.0], "z": loss}
+        where = {"x": [across], "y": [up], "z": loss}
         figure.add_scatter3d(**where, mode="markers", marker=mark, hoverinfo="none", name="the network")
     axes = {"xaxis": _axis(first, 0), "yaxis": _axis(first, 1), "zaxis": {"title": {"text": "loss"}}}
     look = {"backgroundcolor": "white", "gridcolor": "#ccc", "zerolinecolor": "#999", "showspikes": False}
@@ -188,11 +189,10 @@ def line(
         "range": [0, 100],
         "tickmode": "auto",
     }
-    one, *others = {_axis(layers[0][1], 0)["title"]["text"] for layers in lines}
     figure.update_layout(
         template="none",
         font=FONT,
-        xaxis=axis | {"title": {"text": "α" if others else one}},
+        xaxis=axis | {"title": {"text": escape(line_label([layers[0][1] for layers in lines]), quote=False)}},
         yaxis=axis | {"title": {"text": escape(label, quote=False)}},
         yaxis2=axis | error_axis | {"overlaying": "y", "side": "right", "showgrid": False, "visible": there},
         hovermode="x unified",
@@ -208,13 +208,8 @@ def examples(layer: Results, variable: str) -> np.ndarray:
 
 
 def _axis(file: Results, i: int) -> dict:
-    """α or β, and of which checkpoint or block it is, where that is known."""
-    letter = "αβ"[i]
-    for attribute, template in {"to": "{} (1: {})", "gates": "{} (of {})"}.items():
-        names = np.atleast_1d(file.attributes.get(attribute, []))
-        if len(names) > i:
-            return {"title": {"text": escape(template.format(letter, str(names[i]).removesuffix(".pt")), quote=False)}}
-    return {"title": {"text": letter}}
+    """α or β, with what it is measured in where that is known."""
+    return {"title": {"text": escape(axis_label("αβ"[i], file), quote=False)}}
 
 
 def _colorscale(cmap: str) -> list[tuple[float, str]]:

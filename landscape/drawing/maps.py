@@ -8,10 +8,11 @@ from textwrap import fill
 import numpy as np
 from matplotlib.axes import Axes
 
-from landscape.drawing.page import panel
+from landscape.drawing.page import axis_label, panel
 from landscape.drawing.style import Figure
+from landscape.engine.table import Results
 
-__all__ = ["head_of", "sheet"]
+__all__ = ["head_of", "name_axes", "sheet"]
 
 LEFT, RIGHT = 0.47, 0.12  # inches beside the panels
 GAP = 0.2  # inches between panels: half a tick label from either side
@@ -71,3 +72,14 @@ def head_of(names: Sequence[str], width: float, columns: int) -> tuple[list[str]
     letters = max(6, int(14 * (width - LEFT - BESIDE) / columns))  # 14 an inch
     filled = [fill(name, letters) for name in names]
     return filled, 0.1 + 0.13 * (1 + max(name.count("\n") for name in filled))
+
+
+def name_axes(panels: np.ndarray, files: Sequence[Results], beside: bool) -> None:
+    """Name the outer axes of two rows of maps, one column a file; of a single file whose two maps stand beside, all."""
+    across, up = (
+        getattr(panels[0, 0].get_window_extent(), side) / panels[0, 0].figure.dpi for side in ("width", "height")
+    )
+    for i, axes in enumerate(panels.flat if beside else panels[1]):
+        axes.set_xlabel(axis_label("α", files[0 if beside else i], room=across))
+    for axes in panels[0, :1] if beside else panels[:, 0]:
+        axes.set_ylabel(axis_label("β", files[0], room=up))

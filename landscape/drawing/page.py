@@ -22,7 +22,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from landscape.analysis.labels import NORMALIZATIONS, network_label
-from landscape.drawing.scale import common_norm, extension, label_of, labels_of, levels_of, limits_of
+from landscape.drawing.scale import common_norm, extension, label_of, labels_of, levels_of, limits_of, rounded
 from landscape.drawing.style import (
     DASHES,
     LEGEND,
@@ -42,16 +42,20 @@ from landscape.engine.table import Results
 from landscape.errors import BadInput
 
 __all__ = [
+    "COMPONENTS",
     "LINE",
     "PARTS",
     "arranged",
+    "axis_label",
     "colour_bar",
     "contour",
     "curves",
     "legend",
+    "line_label",
     "loss_label",
     "notes_of",
     "panel",
+    "place_of",
     "planes",
     "profiles",
     "split_of",
@@ -68,6 +72,7 @@ NAMES = 0.1  # inches below a relief for the names of its axes
 LINE = 0.14  # inches of a line of a legend
 CHARACTERS = 40  # that stand beside a colour bar without touching
 PARTS = ("contours", "reliefs")
+COMPONENTS = "principal components of the path"  # how a file says that its plane is that of a path's own components
 TELLING = {  # what two files of one checkpoint may differ in, and how a title says it
     "split": "{}",
     "loss": "{}",
@@ -129,14 +134,13 @@ def planes(
         figure, tops, bottoms, bar = _sheet(files, width, lines, arranged(notes, width)[1], only, view)
         for i, (file, loss, title, centre) in enumerate(zip(files, losses, titles, centres, strict=True)):
             x, y, done = file.coordinates["x"], file.coordinates["y"], file.known
-            network = "gates" not in file.attributes  # of gates, 0 is a lesion, and the network lies at 1
             if tops:
-                axes = contours(tops[i], x, y, loss, norm, done=done, levels=levels, cmap=colours, mark=network)
+                axes = contours(tops[i], x, y, loss, norm, done=done, levels=levels, cmap=colours, mark=place_of(file))
                 axes.set_title(title, pad=4 + 72 * LINE * under)
                 axes.annotate(centre, (0.5, 1), (0, 3), "axes fraction", "offset points", **CENTRE)
-                axes.set_xlabel(_axis("α", file, room=side))
+                axes.set_xlabel(axis_label("α", file, room=side))
                 if i == 0:
-                    axes.set_ylabel(_axis("β", file, room=axes.bbox.height / figure.dpi))
+                    axes.set_ylabel(axis_label("β", file, room=axes.bbox.height / figure.dpi))
                 elif gap == GAP:  # one range for all
                     axes.tick_params(labelleft=False)
                 if len(files) > 1 and gap == GAP:
@@ -181,7 +185,7 @@ def profiles(
     files = [
         averaged(shown(file, variable)) if n else shown(file, variable) for file, n in zip(files, repeated, strict=True)
     ]
-    norm = common_norm([_measured(file) for file in files], vmin, vmax, linear)
+    norm = _with_bands(files, vmin, vmax, linear)
     with matplotlib.rc_context(STYLE):
         figure = Figure((check_width(width), 2.7))
         axes = panel(figure, 0.6, 0.6, width - 1.1, 1.8)
@@ -204,7 +208,7 @@ def profiles(
             keys |= {"not finite": LOST}
         losses = [_measured(file) for file in files]
         said = "losses go up to {}, the axis to {}", "losses go down to {}, the axis to {}"
-        remarks = _clipped(losses, norm, extension(norm, losses), *said) + _interpolated(files)
+        remarks = _unnamed(files, names) + _clipped(losses, norm, extension(norm, losses), *said) + _interpolated(files)
         keys |= {text: {"linestyle": "none"} for text in remarks}
         above = legend(figure, "upper center", axes.get_legend_handles_labels()[0])
         notes = [Line2D([], [], color="0.3", label=key, **how) for key, how in keys.items()]
@@ -245,10 +249,10 @@ def contour(
         raise BadInput(f"one axes shows one surface over a plane, got {len(files)}; draw each onto axes of its own")
     (file,) = [shown(file, variable) for file in files]
     _check_grid(file)
-    x, y, loss, network = file.coordinates["x"], file.coordinates["y"], _measured(file), "gates" not in file.attributes
+    x, y, loss = file.coordinates["x"], file.coordinates["y"], _measured(file)
     norm = common_norm([loss], vmin, vmax, linear)
-    contours(axes, x, y, loss, norm, done=file.known, levels=levels, cmap=colormap(cmap), mark=network)
-    axes.set(xlabel=_axis("α", file), ylabel=_axis("β", file))
+    contours(axes, x, y, loss, norm, done=file.known, levels=levels, cmap=colormap(cmap), mark=place_of(file))
+    axes.set(xlabel=axis_label("α", file), ylabel=axis_label("β", file))
     return axes
 
 
@@ -277,8 +281,43 @@ def curves(
     files = [
         averaged(shown(file, variable)) if "repeat" in file.coordinates else shown(file, variable) for file in files
     ]
-    norm = common_norm([_measured(file) for file in files], vmin, vmax, linear)
+    norm = _with_bands(files, vmin, vmax, linear)
     return _curves(axes, files, titles_of(files, titles), norm)
+
+
+def line_label(files: Sequence[Results]) -> str:
+    """Name of the axis of lines, with the networks at its ends if they lead from one to another."""
+    labels = {axis_label("α", file) for file in files}
+    if all("to" in file.attributes for file in files):
+        ends = {str(np.atleast_1d(file.attributes["to"])[0]) for file in files}
+        networks = {network_label(file.network) for file in files}
+        one = networks.pop() if len(networks) == 1 else "the network"
+        return f"α (0: {one}, 1: {ends.pop() if len(ends) == 1 else 'another checkpoint of it'})"
+    return labels.pop() if len(labels) == 1 else "α"
+
+
+def _with_bands(files: Sequence[Results], vmin: float | None, vmax: float | None, linear: bool) -> Normalize:
+    """The scale of losses along a line, with room for their bands: on a logarithmic one, for a decade of them."""
+    losses = [_measured(file) for file in files]
+    norm = common_norm(losses, vmin, vmax, linear)
+    low, high = limits_of(norm)
+    log, beyond = isinstance(norm, LogNorm), extension(norm, losses)
+    bands = np.concatenate([edge for file in files for edge in _band(file)])
+    bands = bands[np.isfinite(bands) & (bands > 0 if log else True)]
+    if vmax is None and beyond in ("neither", "min") and bands.max(initial=-np.inf) > high:
+        high = min(rounded(bands.max()), 10 * high) if log else float(bands.max())
+    if vmin is None and beyond in ("neither", "max") and bands.min(initial=np.inf) < low:
+        low = max(rounded(bands.min(), down=True), low / 10) if log else float(bands.min())
+    return LogNorm(low, high) if log else Normalize(low, high)
+
+
+def _band(file: Results) -> tuple[np.ndarray, np.ndarray]:
+    """The edges of the band around a line: one standard deviation over repeats, or one standard error, either way."""
+    loss = _measured(file)
+    if "low" not in file:
+        return loss - file["loss_se"], loss + file["loss_se"]
+    low, high = (np.where(file["done"], file[end], np.nan) for end in ("low", "high"))
+    return low, high
 
 
 def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: Normalize) -> Axes:
@@ -286,8 +325,7 @@ def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: N
     looks = looks_of(titles)
     for file, title in zip(files, titles, strict=True):
         x, loss, color = file.coordinates["x"], _measured(file), looks[title]["color"]
-        low, high = (np.where(file["done"], file.variables.get(end, np.nan), np.nan) for end in ("low", "high"))
-        profile(axes, x, loss, file["loss_se"], color=color, label=title, band=(low, high) if "low" in file else None)
+        profile(axes, x, loss, file["loss_se"], color=color, label=title, band=_band(file))
         axes.lines[-1].set(marker=looks[title]["marker"], markersize=3, markevery=max(1, len(x) // 12))
         # A cross on the upper rim is a loss that is not finite; a mere gap is not measured yet.
         lost = x[file.known & ~np.isfinite(loss)]
@@ -295,10 +333,10 @@ def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: N
         axes.plot(lost, np.ones(len(lost)), color=color, **LOST, **rim)
     ends = [end for file in files for end in file.coordinates["x"][[0, -1]]]
     axes.set(xlim=(min(ends), max(ends)), ylim=(norm.vmin, norm.vmax))
-    one, *others = {_axis("α", file) for file in files}
-    axes.set(xlabel="α" if others else one, ylabel=loss_label(files))
+    axes.set(xlabel=line_label(files), ylabel=loss_label(files))
     axes.xaxis.set_major_formatter("{x:.4g}")
-    axes.axvline(0, color="0.8", linewidth=0.5, zorder=0)
+    for end in (0, 1) if all("to" in file.attributes for file in files) else (0,):  # the networks at both ends
+        axes.axvline(end, color="0.8", linewidth=0.5, zorder=0)
     if isinstance(norm, LogNorm):
         levels = levels_of(norm)
         decades = [level for level in levels if _is_decade(level)]
@@ -332,6 +370,13 @@ def titles_of(
         for i, more in zip(same, _apart([files[i] for i in same], [one[i] for i in same]), strict=True):
             labels[i] = f"{name} ({', '.join(more)})" if more else name
     return labels
+
+
+def _unnamed(files: Sequence[Results], titles: Sequence[str]) -> list[str]:
+    """Which network it is, for a note, where all lines are of one and no title, nor the axis, names it."""
+    networks = {network_label(file.network) for file in files}
+    (one, *others) = networks
+    return [] if others or any(one in text for text in (*titles, line_label(files))) else [f"network: {one}"]
 
 
 def _apart(files: Sequence[Results], groups: Sequence) -> list[list[str]]:
@@ -380,17 +425,25 @@ def _centres(files: Sequence[Results], width: float) -> list[str]:
     return texts
 
 
+def place_of(file: Results) -> tuple[float, float]:
+    """Where the network itself lies in its plane: of directions at 0, and of gates, for which 0 is a lesion, at 1."""
+    return (1.0, 1.0) if "gates" in file.attributes else (0.0, 0.0)
+
+
 def _centre(file: Results) -> list[str]:
-    """The loss and the error where both axes are 0, which is the network itself; nothing if that was not measured."""
-    at = tuple(np.flatnonzero(file.coordinates[axis] == 0) for axis in ("y", "x"))
-    if "gates" in file.attributes or not (all(map(len, at)) and file.known[np.ix_(*at)].all()):
+    """The loss and the error of the network itself; nothing if they were not measured."""
+    place = place_of(file)
+    at = tuple(np.flatnonzero(file.coordinates[axis] == end) for axis, end in zip("xy", place, strict=True))[::-1]
+    if not (all(map(len, at)) and file.known[np.ix_(*at)].all()):
         return []
+    where = "at (1, 1), as trained:" if any(place) else "at the centre:"
     loss, accuracy = (float(each[np.ix_(*at)].squeeze()) for each in (file["loss"], file.accuracy()))
     if not np.isfinite(loss):
         return []
+    said = f"{loss_label([file]).removeprefix(split_of([file])).split(' (')[0]} {label_of(loss)}"
     if not np.isfinite(accuracy):
-        return ["at the centre:", label_of(loss)]
-    return ["at the centre:", f"{label_of(loss)},", f"error {100 * (1 - accuracy):.3g} %"]
+        return [where, said]
+    return [where, f"{said},", f"error {100 * (1 - accuracy):.3g} %"]
 
 
 def _measured(file: Results) -> np.ndarray:
@@ -478,7 +531,7 @@ def colour_bar(
     ticks = levels_of(norm) if levels is None else np.asarray(levels)
     crowded = len(ticks) > 9 and isinstance(norm, LogNorm)
     names = labels_of(ticks)
-    if crowded:
+    if crowded and not _fit(bar.ax, np.asarray(norm(ticks)), names, bar.orientation == "horizontal"):
         names = [name if _is_decade(tick) else "" for tick, name in zip(ticks, names, strict=True)]
     elif sum(map(len, names)) > CHARACTERS and not any("$" in name for name in names):
         names[1::2] = [""] * len(names[1::2])
@@ -488,14 +541,26 @@ def colour_bar(
     bar.set_label(label)
 
 
-def notes_of(files: Sequence[Results], losses: Sequence[np.ndarray], norm: Normalize, beyond: str) -> list[Artist]:
+def _fit(axes: Axes, places: np.ndarray, names: Sequence[str], across: bool) -> bool:
+    """Whether numbers at places, from 0 to 1, of a bar stand apart."""
+    box = axes.get_window_extent()
+    inches = places * (box.width if across else box.height) / axes.figure.dpi
+    sizes = np.array([width_of(name) if across else NOTE / 72 for name in names])
+    return bool((np.diff(inches) > (sizes[1:] + sizes[:-1]) / 2 + 0.07).all())
+
+
+def notes_of(
+    files: Sequence[Results], losses: Sequence[np.ndarray], norm: Normalize, beyond: str, what: str = "losses"
+) -> list[Artist]:
     """What the ends of the scale leave out, and what has no colour on it, as entries of a legend."""
     missing = {
         "not finite": any((file.known & ~np.isfinite(file["loss"])).any() for file in files),
         "not measured yet": not all(file.known.all() for file in files),
     }
     notes = [Patch(label=name, linewidth=0.4, **MISSING[name]) for name, there in missing.items() if there]
-    remarks = _clipped(losses, norm, beyond, "losses up to {} are drawn as {}", "losses down to {} are drawn as {}")
+    remarks = _clipped(
+        losses, norm, beyond, f"{what} up to {{}} are drawn as {{}}", f"{what} down to {{}} are drawn as {{}}"
+    )
     return notes + [Line2D([], [], linestyle="none", label=text) for text in remarks + _interpolated(files)]
 
 
@@ -569,13 +634,16 @@ def _is_decade(level: float) -> bool:
     return bool(level > 0 and abs(np.log10(level) - np.round(np.log10(level))) < 1e-9)
 
 
-def _axis(letter: str, file: Results, room: float = np.inf) -> str:
+def axis_label(letter: str, file: Results, room: float = np.inf) -> str:
     """Name of an axis, with what it is measured in where that is known and there is room, in inches."""
+    at = "αβγ".index(letter)
     directions = str(file.attributes.get("directions", ""))
-    kinds = [kind for kind in NORMALIZATIONS.values() if kind in directions and kind != NORMALIZATIONS["none"]]
-    for attribute, told_as in {"to": "1: {}", "gates": "of {}"}.items():
+    if directions == COMPONENTS and at < 2:
+        return f"{letter} (component {at + 1})" if room > 1 else letter
+    for attribute, form in {"to": "1: {}", "gates": "gate of {}"}.items():
         names = np.atleast_1d(file.attributes.get(attribute, []))
-        if len(names) > "αβγ".index(letter):
-            name = str(names["αβγ".index(letter)]).removesuffix(".pt")
-            return f"{letter} ({told_as.format(name)})" if room > 0.6 + 0.08 * len(name) else letter
+        if len(names) > at:
+            detail = form.format(names[at])
+            return f"{letter} ({detail})" if room > 0.3 + 0.065 * len(detail) else letter
+    kinds = [kind for kind in NORMALIZATIONS.values() if kind in directions and kind != NORMALIZATIONS["none"]]
     return f"{letter} ({kinds[0]})" if kinds and room > 1.4 else letter

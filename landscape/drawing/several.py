@@ -12,8 +12,8 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import MaxNLocator
 
 from landscape.drawing.curvature import map_of
-from landscape.drawing.maps import head_of, sheet
-from landscape.drawing.page import LINE, arranged, colour_bar, loss_label, notes_of, titles_of
+from landscape.drawing.maps import head_of, name_axes, sheet
+from landscape.drawing.page import LINE, arranged, axis_label, colour_bar, loss_label, notes_of, titles_of
 from landscape.drawing.scale import common_norm, extension
 from landscape.drawing.style import NOTE, STYLE, Figure, check_width, colormap, wrapped
 from landscape.drawing.surface import contours
@@ -73,7 +73,7 @@ def repeats(
     )
     with matplotlib.rc_context(STYLE):
         note, beyond = wrapped(sentences, width - 0.3), extension(norm, losses)
-        key = notes_of(means, losses, norm, beyond)
+        key = notes_of(means, losses, norm, beyond, "mean losses")
         ncols, lines = arranged(key, width)
         shape = (1, 2) if beside else (2, len(files))
         tall = np.clip(max(np.ptp(m.coordinates["y"]) / np.ptp(m.coordinates["x"]) for m in means), 0.3, 1.5)
@@ -89,10 +89,7 @@ def repeats(
         few = panels[0, 0].get_window_extent().width < 1.6 * figure.dpi
         for axis in (axis for axes in panels.flat for axis in (axes.xaxis, axes.yaxis)):
             axis.set_major_locator(MaxNLocator(2 if few else 4, steps=[1, 2, 5, 10]))
-        for axes in panels.flat if beside else panels[1]:
-            axes.set_xlabel("α")
-        for axes in panels[0, :1] if beside else panels[:, 0]:
-            axes.set_ylabel("β")
+        name_axes(panels, files, beside)
         where: dict[str, Any] = {"orientation": "horizontal" if beside else "vertical"}
         label = "mean loss" + (", log scale" if beside else ",\nlog scale") * log
         colour_bar(figure, norm, colours, levels, beyond, label, cax=bars[0], **where)
@@ -127,24 +124,38 @@ def spaces(
     rows = [slices(shown(file, variable)) for file in files]
     losses = [np.where(part.known, part["loss"], np.nan) for row in rows for _, part in row]
     norm = common_norm(losses, vmin, vmax, linear)
-    columns = max(map(len, rows))
+    columns, names = max(map(len, rows)), titles_of(files, titles)
     side = (check_width(width, 0.8 * columns + 1.2) - 1.2) / columns
     with matplotlib.rc_context(STYLE):
-        figure = Figure((width, max(len(files) * (side + 0.3) + 0.35, 1.7)), layout="constrained")
+        alone = len(files) == 1  # its name stands above
+        figure = Figure((width, max(len(files) * (side + 0.3) + 0.35 + 0.2 * alone, 1.7)), layout="constrained")
+        if alone:
+            figure.suptitle(names[0], fontsize=STYLE["axes.titlesize"])
         panels = figure.subplots(len(files), columns, squeeze=False, sharex=True, sharey=True)
-        for row, line, title in zip(rows, panels, titles_of(files, titles), strict=True):
+        for file, row, line, title in zip(files, rows, panels, names, strict=True):
             for axes in line[len(row) :]:
                 axes.set_axis_off()
             for axes, (z, part) in zip(line, row, strict=False):
                 x, y = part.coordinates["x"], part.coordinates["y"]
                 loss = np.where(part.known, part["loss"], np.nan)
-                contours(axes, x, y, loss, norm, done=part.known, levels=levels, cmap=colours, mark=z == 0)
+                contours(
+                    axes,
+                    x,
+                    y,
+                    loss,
+                    norm,
+                    done=part.known,
+                    levels=levels,
+                    cmap=colours,
+                    mark=(0, 0) if z == 0 else None,
+                )
                 for axis in (axes.xaxis, axes.yaxis):
                     axis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
                 axes.set_title(f"γ = {z:.4g}".replace("-", "−"))
-            line[0].set_ylabel(f"{title}\nβ" if len(files) > 1 else "β")
+            of_rows = axis_label("β", file, side)
+            line[0].set_ylabel(f"{title}\n{of_rows}" if not alone else of_rows)
         for axes in panels[-1]:
-            axes.set_xlabel("α")
+            axes.set_xlabel(axis_label("α", files[0], side))
         scale = ", log scale" * isinstance(norm, LogNorm)
         label = loss_label([shown(file, variable) for file in files], scale).replace(" (", "\n(")
         colour_bar(figure, norm, colours, levels, extension(norm, losses), label, ax=list(panels.flat), **BESIDE)

@@ -75,9 +75,7 @@ def rises(axes: Axes, rho: np.ndarray, rise: np.ndarray, *, color: str, linestyl
     A rise that is NaN is none; one that is infinite counts as the largest.
     """
     some = (~np.isnan(rise)).any(axis=1)
-    bounded = np.clip(rise[some], None, LARGEST)  # between a number and infinity there is no place
-    quartiles = np.nanquantile(bounded, (0.25, 0.5, 0.75), axis=1)
-    low, middle, high = np.where(quartiles < LARGEST / 100, quartiles, np.inf)
+    low, middle, high = _quartiles(rise[some])
     at = rho[some]
     axes.plot(at, np.where(_shown(middle), middle, np.nan), linestyle, color=color)
     band = _shown(middle) & _shown(high)
@@ -93,9 +91,23 @@ def _shown(rise: np.ndarray) -> np.ndarray:
     return np.isfinite(rise) & (rise > 0)
 
 
+def _quartiles(rise: np.ndarray) -> np.ndarray:
+    """Of rises, shape (…, trial), each with one that is not NaN: lower quartile, median and upper one, shape (3, …)."""
+    bounded = np.clip(rise, None, LARGEST)  # between a number and infinity there is no place
+    quartiles = np.nanquantile(bounded, (0.25, 0.5, 0.75), axis=-1)
+    return np.where(quartiles < LARGEST / 100, quartiles, np.inf)
+
+
 def _note(files: Sequence[Results]) -> str:
     trials = sorted({len(file.coordinates["trial"]) for file in files})
     each = " to ".join(str(number) for number in dict.fromkeys((trials[0], trials[-1])))
-    lost = sum(int((file["done"] & ~_shown(file["rise"])).sum()) for file in files)
-    rest = f" {lost} trials have no point: their rise is not above 0, or not finite." if lost else ""
-    return f"Lines are medians of {each} trials, bands lie between their quartiles, and points are the trials.{rest}"
+    sentences = [f"Lines are medians of {each} trials, bands lie between their quartiles, and points are the trials."]
+    if lost := sum(int((file["done"] & ~_shown(file["rise"])).sum()) for file in files):
+        sentences.append(f"{lost} trials have no point: their rise is not above 0, or not finite.")
+    rows = [file["rise"][(~np.isnan(file["rise"])).any(axis=-1)] for file in files]
+    low, middle, _ = np.concatenate([_quartiles(each) for each in rows], axis=1)
+    if not _shown(middle).all():
+        sentences.append("Lines leave out such medians.")
+    if (_shown(middle) & ~_shown(low)).any():
+        sentences.append("Bands with such a lower quartile have no lower edge.")
+    return " ".join(sentences)

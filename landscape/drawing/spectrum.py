@@ -26,6 +26,7 @@ WEIGHT = "per squared unit of weight"
 WIDTH = 0.15  # of the Gaussian, as a part of an eigenvalue
 POINTS = 1000  # of a line
 MARK = 3  # points of an eigenvalue's mark
+PARAMETERS = {"all": "all parameters", "of two dimensions or more": "the parameters that have two or more dimensions"}
 EXTREME: dict[str, Any] = {"linestyle": "none", "marker": "^", "markersize": 4, "markeredgewidth": 0, "clip_on": False}
 
 
@@ -61,6 +62,7 @@ def densities(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
         for density, name in zip(curves, names, strict=True):
             ends = " to ".join(label_of(float(f"{end:.3g}")) for end in (density.nodes.min(), density.nodes.max()))
             density_line(axes, density, color=looks_of(names)[name]["color"], label=f"{name}: λ from {ends}")
+        below = any(np.nanmin(line.get_ydata()) < axes.get_ylim()[0] for line in axes.lines[::2])  # without marks
         ticks = signed_ticks(low, high, linear)
         axes.set_xticks(ticks, [label_of(tick) for tick in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
@@ -71,10 +73,14 @@ def densities(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
         handles = [Line2D([], [], color="0.3", label=key, **how) for key, how in keys.items()]
         sentences = (
             f"The axis of λ is linear within about ±{label_of(linear, 2)} and logarithmic beyond.",
-            f"Gaussians of {100 * WIDTH:.0f} % of λ, around 0 of {label_of(WIDTH * linear, 2)}, smooth the density.",
+            f"The density is smoothed with Gaussians, {100 * WIDTH:.0f} % of λ wide but at least "
+            f"{label_of(WIDTH * linear, 2)}.",
             "Curves end at the outermost λ seen.",
+            "Where a curve is below the axis, the density is less than that of a single eigenvalue." * below,
         )
-        note = {"title": note_of(files, width, *sentences), "title_fontsize": NOTE, "fontsize": NOTE}
+        text = note_of(files, width, *sentences)
+        figure.set_figheight(figure.get_figheight() + 0.11 * max(0, text.count("\n") - 2))
+        note = {"title": text, "title_fontsize": NOTE, "fontsize": NOTE}
         figure.legend(handles=handles, loc="outside lower center", ncols=2, **note)
     return figure
 
@@ -183,7 +189,7 @@ def hidden(axes: Axes, low: np.ndarray, high: np.ndarray, size: float = MARK) ->
 
 def note_of(files: Sequence[Results], width: float, *sentences: str) -> str:
     """Which Hessian it is, and further sentences, in as many lines as a width in inches needs."""
-    parameters = " or ".join(sorted({str(file.attributes["hessian_parameters"]) for file in files}))
-    which = "all parameters" if parameters == "all" else f"the parameters {parameters}"
-    first = f"The Hessian is that of the {split_of(files)}loss with respect to {which}."
+    parameters = sorted({str(file.attributes["hessian_parameters"]) for file in files})
+    which = " or ".join(PARAMETERS.get(each, f"the parameters {each}") for each in parameters)
+    first = f"The Hessian of the {split_of(files)}loss is taken over {which}."
     return wrapped(" ".join(filter(None, [first, *sentences])), width - 0.3)

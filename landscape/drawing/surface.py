@@ -46,7 +46,8 @@ def contours(
     done: np.ndarray | None = None,
     levels: Sequence[float] | None = None,
     cmap: Colormap | str = "viridis",
-    mark: bool = True,
+    mark: tuple[float, float] | None = (0, 0),
+    over: Sequence[np.ndarray] = (),
 ) -> Axes:
     """Draw lines of equal loss, with their values, over colour.
 
@@ -60,7 +61,8 @@ def contours(
         Where the loss has been measured; by default everywhere.
     levels : losses to draw a line at; by default `levels_of` the scale
     cmap : colour map
-    mark : whether the network is at (0, 0), which is then marked
+    mark : where the network is, which is then marked
+    over : paths that will be drawn over it, shape (n, 2) each, in x and y, which labels keep clear of
 
     Returns
     -------
@@ -79,12 +81,14 @@ def contours(
         # Cells are interpolated in height, so that lines lie where they lie on the scale.
         ramp = np.linspace(0, 1, 129)
         axes.contourf(x, y, height, ramp, cmap=cmap, vmin=0, vmax=1, extend="both", zorder=-2)
-        _lines(axes, x, y, height, dict(zip(np.asarray(norm(shown)).tolist(), labels_of(shown), strict=True)))
+        _lines(
+            axes, x, y, height, dict(zip(np.asarray(norm(shown)).tolist(), labels_of(shown), strict=True)), over, mark
+        )
     for name, cells in {"not finite": done & ~np.isfinite(loss), "not measured yet": ~done}.items():
         _mark(axes, x, y, cells, MISSING[name])
     if mark:
-        axes.plot(0, 0, "+", color="white", markersize=6, markeredgewidth=1.6)
-        axes.plot(0, 0, "+", color="black", markersize=5, markeredgewidth=0.7)
+        axes.plot(*mark, "+", color="white", markersize=6, markeredgewidth=1.6)
+        axes.plot(*mark, "+", color="black", markersize=5, markeredgewidth=0.7)
     axes.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()), aspect="equal")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
@@ -189,22 +193,40 @@ def profile(
     return axes
 
 
-def _lines(axes: Axes, x: np.ndarray, y: np.ndarray, height: np.ndarray, names: dict[float, str]) -> None:
+def _lines(
+    axes: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    height: np.ndarray,
+    names: dict[float, str],
+    over: Sequence[np.ndarray],
+    mark: tuple[float, float] | None,
+) -> None:
     """Contour lines at heights, labelled with their losses where there is room."""
     inside = [h for h in names if np.nanmin(height) < h < np.nanmax(height)]
     if not inside:
         return
     lines = axes.contour(x, y, height, inside, colors="black", linewidths=0.4, alpha=0.8)
-    spots = _spots(axes, lines.allsegs, np.array([x.min(), y.min()]), np.array([x.max(), y.max()]))
+    spots = _spots(axes, lines.allsegs, np.array([x.min(), y.min()]), np.array([x.max(), y.max()]), over, mark)
     for text in axes.clabel(lines, fmt=names, fontsize=NOTE, manual=spots, inline_spacing=2):
         text.set_color("black")
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.65, "pad": 0.4})
 
 
-def _spots(axes: Axes, segments: Any, low: np.ndarray, high: np.ndarray) -> list[tuple[float, float]]:
-    """One spot a level for its label: as far as can be from the rim, the centre and the other labels."""
+def _spots(
+    axes: Axes,
+    segments: Any,
+    low: np.ndarray,
+    high: np.ndarray,
+    over: Sequence[np.ndarray],
+    at: tuple[float, float] | None,
+) -> list[tuple[float, float]]:
+    """One spot a level for its label: as far as can be from the rim, the network, paths and other labels."""
     size = np.array([axes.bbox.width, axes.bbox.height]) / axes.figure.dpi  # inches
-    centre = size * (0 - low) / (high - low)
+    centre = size * (np.array((0, 0) if at is None else at) - low) / (high - low)
+    # A path is as many points as make it a line to a label.
+    paths = [_finer(size * (each[None] - low) / (high - low), FINE)[0] for each in over]
+    way = np.concatenate([np.empty((0, 2)), *paths])
     taken: list[np.ndarray] = []
     spots = []
     for level in segments:
@@ -215,8 +237,9 @@ def _spots(axes: Axes, segments: Any, low: np.ndarray, high: np.ndarray) -> list
         points = np.concatenate(long)
         rim = 1.5 * np.minimum(points, size - points).min(axis=1)
         mark = 1.5 * np.linalg.norm(points - centre, axis=1)
+        path = np.linalg.norm(points[:, None] - way, axis=2).min(axis=1, initial=np.inf)
         others = np.linalg.norm(points[:, None] - np.reshape(taken, (-1, 2)), axis=2).min(axis=1, initial=np.inf)
-        room = np.min([rim, mark, others], axis=0)
+        room = np.min([rim, mark, path, others], axis=0)
         if room.max() > ROOM:
             taken.append(points[room.argmax()])
             spots.append(tuple(low + taken[-1] / size * (high - low)))

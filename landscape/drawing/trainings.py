@@ -61,7 +61,8 @@ def trainings(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
         fewer = "up to " if (each[each > 0] < seeds).any() else ""
         what = f"{fewer}{seeds} seeds each: points, and their mean" if seeds > 1 else "one seed each"
         epochs = f"{file.attributes['epochs']} epoch{'s' * (str(file.attributes['epochs']) != '1')}"
-        figure.supxlabel(f"{file.attributes['data']}, {epochs}; {what}", fontsize=NOTE)
+        depth = "" if deep else f" {file.coordinates['depth'][0]} layers,"
+        figure.supxlabel(f"{file.attributes['data']},{depth} {epochs}; {what}", fontsize=NOTE)
     return figure
 
 

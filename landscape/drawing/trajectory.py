@@ -14,14 +14,26 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from landscape.drawing.page import LINE, arranged, colour_bar, legend, loss_label, notes_of, panel, split_of, titles_of
+from landscape.drawing.page import (
+    COMPONENTS,
+    LINE,
+    arranged,
+    axis_label,
+    colour_bar,
+    legend,
+    loss_label,
+    notes_of,
+    panel,
+    split_of,
+    titles_of,
+)
 from landscape.drawing.scale import common_norm, extension
 from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width, colormap
 from landscape.drawing.surface import contours
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
-__all__ = ["losses", "path", "plane_of", "spans_decades", "surfaces_beneath", "trajectories", "variances"]
+__all__ = ["losses", "path", "plane_of", "points_of", "spans_decades", "surfaces_beneath", "trajectories", "variances"]
 
 INK = COLORS[1]
 START: dict[str, Any] = {"marker": "s", "markersize": 5}
@@ -31,6 +43,10 @@ WALK: dict[str, Any] = {"linestyle": "none", "marker": "_", "markersize": 7, "ma
 TRUE: dict[str, Any] = {"color": COLORS[0], "marker": "o", "markersize": 2}
 FLAT: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 1.5)), "marker": "o", "markersize": 2}
 OFF: dict[str, Any] = {"color": "0.45", "linestyle": (0, (1, 1)), "linewidth": 1.2}
+NOTES = (
+    "α, β and the distance off the plane are Euclidean distances of weights",
+    "random walk: steps as long as the path's, in orthogonal directions",
+)
 LEFT, GAP, RIGHT, HEAD, UNDER, BETWEEN = 0.5, 0.62, 0.48, 0.4, 0.42, 0.36  # inches around the panels
 
 
@@ -67,6 +83,8 @@ def trajectories(
     norm = common_norm(measured, vmin, vmax, linear)
     beyond = extension(norm, measured) if surfaces else "neither"
     notes = notes_of(surfaces, measured, norm, beyond) if surfaces else []
+    said = NOTES if all(file.attributes.get("directions") == COMPONENTS for file in paths) else NOTES[1:]
+    notes += [Line2D([], [], linestyle="none", label=text) for text in said]
     side = 0.6 * (width - LEFT - GAP - RIGHT)
     names = [
         fill(f"{name}: {100 * file.attributes['captured']:.3g} % of the path's variance in this plane", int(15 * side))
@@ -92,9 +110,9 @@ def trajectories(
             if surfaces:
                 x, y = (surfaces[i].coordinates[letter] for letter in "xy")
                 colors: dict[str, Any] = {"levels": levels, "cmap": colours}
-                contours(axes, x, y, measured[i], norm, done=surfaces[i].known, **colors)
+                contours(axes, x, y, measured[i], norm, done=surfaces[i].known, over=[points_of(file)], **colors)
             path(axes, file["alpha"], file["beta"])
-            axes.set(xlabel="α", ylabel="β")
+            axes.set(xlabel=axis_label("α", file, side), ylabel=axis_label("β", file, side))
             axes.set_title(name)
             column, across, tall = LEFT + side + GAP, width - LEFT - side - GAP - RIGHT, (side - BETWEEN) / 2
             top = panel(figure, column, low + tall + BETWEEN, across, tall)
@@ -115,13 +133,16 @@ def path(axes: Axes, alpha: np.ndarray, beta: np.ndarray, *, color: str = INK) -
     outline = [withStroke(linewidth=2.2, foreground="white")]
     marker = MARKER | {"color": color}
     axes.plot(alpha, beta, color=color, linewidth=1.1, path_effects=outline, zorder=4)
-    for label in axes.texts:  # of contours: over the line, under the checkpoints
-        label.set_zorder(4.5)
     axes.plot(alpha[1:-1], beta[1:-1], marker="o", markersize=3.2, zorder=5, **marker)
     axes.plot(alpha[:1], beta[:1], zorder=6, **marker, **START)
     axes.plot(alpha[-1:], beta[-1:], zorder=6, **marker, **END)
     axes.set_aspect("equal", adjustable="datalim" if not axes.collections else "box")
     return axes
+
+
+def points_of(file: Results) -> np.ndarray:
+    """The checkpoints of a path in its plane, shape (checkpoints, 2)."""
+    return np.column_stack([file["alpha"], file["beta"]])
 
 
 def variances(axes: Axes, explained: np.ndarray, random_walk: np.ndarray) -> Axes:

@@ -464,6 +464,17 @@ def test_rises_are_points_and_their_medians_and_those_not_above_0_are_counted():
     assert "3 trials have no point" in figure.get_supxlabel().replace("\n", " ")
 
 
+@pytest.mark.parametrize(
+    ("trials", "median", "edge"), [([0.1, 0.1, 0.2], 0, 0), ([-0.3, 0.1, 0.2], 0, 1), ([-0.3, -0.2, 0.1], 1, 0)]
+)
+def test_a_note_says_why_a_line_or_a_band_is_not_whole(trials, median, edge):
+    rise = np.full((4, 2, 3), 0.1)
+    rise[0, 0] = trials
+    note = sharpnesses([of_sharpness(rise)]).get_supxlabel().replace("\n", " ")
+    assert ("Lines leave out such medians." in note) == median
+    assert ("Bands with such a lower quartile have no lower edge." in note) == edge
+
+
 def test_the_band_lies_between_the_quartiles_and_makes_no_axis_longer():
     rise = np.full((4, 2, 3), 0.1)
     rise[1] = [[1, 2, 4], [3, 6, 12]]

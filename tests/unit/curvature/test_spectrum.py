@@ -207,6 +207,8 @@ def test_densities_are_drawn_with_their_errors_and_extremes(tmp_path):
     assert {low, 0, high} <= set(axes.get_xticks())
     note = figure.legends[1].get_title().get_text().replace("\n", " ")
     assert "linear within about ±" in note and "end at the outermost λ" in note
+    beneath = any((each.get_ydata() < axes.get_ylim()[0]).any() for each in (line, other))
+    assert ("Where a curve is below the axis" in note) == beneath
     assert np.interp(40, line.get_xdata(), line.get_ydata()) > axes.get_ylim()[0]  # one eigenvalue is seen
 
 

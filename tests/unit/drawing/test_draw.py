@@ -198,6 +198,16 @@ def test_a_surface_is_drawn_onto_the_axes_given():
     assert len(axes.figure.axes) == 1  # a colour bar is for the caller to make
 
 
+@pytest.mark.parametrize("dims", [("y", "x"), ("repeat", "y", "x"), ("z", "y", "x")])
+def test_every_figure_of_a_surface_says_on_its_axes_how_directions_are_scaled(dims):
+    axes = {"y": Y, "x": X, "z": Y[:2], "repeat": np.arange(2)}
+    values = {"loss": np.stack([BOWL, 2 * BOWL]) if len(dims) > 2 else BOWL, "loss_se": 0.01, "examples": 10}
+    how = {"directions": "random, layer-normalised; parameters of one dimension not moved"}
+    figure = draw(write(None, "surface", dims, {name: axes[name] for name in dims}, values, **how))
+    labels = {label for axes in figure.axes for label in (axes.get_xlabel(), axes.get_ylabel())}
+    assert labels >= {"α (layer-normalised)", "β (layer-normalised)"} and not labels & {"α", "β"}
+
+
 def test_each_axes_has_one_surface():
     with pytest.raises(BadInput, match="one axes shows one surface over a plane, got 2"):
         draw([surface(), surface()], ax=Figure().subplots())
@@ -222,6 +232,18 @@ def test_repeats_of_a_line_are_their_mean_with_a_band():
     heights = axes.collections[0].get_paths()[0].vertices[:, 1]
     spread = np.exp(np.std(np.log([1, 4]), ddof=1))
     assert heights.max() == pytest.approx(2 * BOWL[3].max() * spread)
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_the_axis_of_a_line_has_room_for_its_band(linear):
+    loss = np.stack([BOWL[3], 4 * BOWL[3]])
+    figure = profiles([surface(loss, ("repeat", "x"))], linear=linear)
+    for axes in (figure.axes[0], draw(surface(loss, ("repeat", "x")), ax=Figure().subplots(), linear=linear)):
+        heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+        low, high = axes.get_ylim()
+        assert low <= heights.min() and heights.max() <= high
+    asked = profiles([surface(loss, ("repeat", "x"))], linear=linear, vmin=0.1, vmax=0.2)
+    assert asked.axes[0].get_ylim() == (0.1, 0.2)
 
 
 def test_single_deletions_are_drawn_onto_the_axes_given():
@@ -294,14 +316,38 @@ def test_the_loss_and_the_error_of_the_network_itself_stand_under_its_name():
     for only in ("contours", "reliefs"):
         figure = draw(surface(loss), only=only)
         texts = [text.get_text() for text in (*figure.texts, *figure.axes[0].texts)]
-        assert "at the centre: 0.0625, error 50 %" in texts
-    for number, text in ((3, "at the centre: 0.0625,\nerror 50 %"), (6, "at the centre:\n0.0625,\nerror 50 %")):
+        assert "at the centre: loss 0.0625, error 50 %" in texts
+    for number, text in (
+        (3, "at the centre: loss 0.0625,\nerror 50 %"),
+        (6, "at the centre:\nloss 0.0625,\nerror 50 %"),
+    ):
         narrow = draw([surface(loss)] * number, only="contours", titles=[*"abcdef"][:number])
         assert text in [each.get_text() for each in narrow.axes[0].texts]
-    gates = draw(surface(loss, gates="alpha"), only="contours")  # where 0 is a lesion
-    assert not any("centre" in text.get_text() for text in gates.axes[0].texts)
+    figure = draw(surface(loss), only="contours", variable="perplexity")
+    assert f"at the centre: perplexity {np.exp(0.0625):.3g}, error 50 %" in [
+        text.get_text() for text in figure.axes[0].texts
+    ]
     loss[np.ix_(Y == 0, X == 0)] = np.nan
     assert not any("centre" in text.get_text() for text in draw(surface(loss), only="contours").axes[0].texts)
+
+
+def test_of_gates_the_trained_network_lies_at_1():
+    axis = np.linspace(-0.5, 1.5, 9)
+    loss = np.full((9, 9), 3.0)
+    loss[6, 6], loss[2, 2] = 0.125, 2
+    values = {"loss": loss, "loss_se": 0.01, "accuracy": 0.5, "examples": 100}
+    file = write(None, "surface", ("y", "x"), {"y": axis, "x": axis}, values, gates=["stages.0.1", "stages.1.1"])
+    (axes, *_) = draw(file, only="contours").axes
+    assert "at (1, 1), as trained: loss 0.125, error 50 %" in [text.get_text() for text in axes.texts]
+    assert {(*line.get_xdata(), *line.get_ydata()) for line in axes.lines if line.get_marker() == "+"} == {(1, 1)}
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("α (gate of stages.0.1)", "β (gate of stages.1.1)")
+
+
+@pytest.mark.parametrize(("width", "numbers"), [(5.5, "0.2 0.5 1 2 5 10 20 50 100 200"), (2.5, "1 10 100")])
+def test_every_tick_of_a_colour_bar_has_its_number_where_there_is_room(width, numbers):
+    figure = draw(surface(0.2 + 199.8 * BOWL / BOWL.max()), only="contours", width=width, vmin=0.2, vmax=200)
+    bar = figure.axes[-1]
+    assert " ".join(filter(None, (label.get_text() for label in bar.get_xticklabels()))) == numbers
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 5])

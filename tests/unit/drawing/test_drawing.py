@@ -370,6 +370,20 @@ def test_repeats_are_a_band_on_a_line_and_a_map_on_a_plane(tmp_path):
     assert low < high and {0.0, drawn.norm.vmax} <= set(bar.get_xticks()) and "deviation" in bar.get_xlabel()
 
 
+@pytest.mark.parametrize("turn", range(8))
+def test_contour_labels_keep_clear_of_a_path_that_is_drawn_over_them(turn):
+    x = np.linspace(-1, 1, 51)
+    loss = 10 ** (3 * np.hypot(*np.meshgrid(x, x)))
+    angle = np.pi * turn / 4
+    path = np.outer([0, 0.3, 0.7, 1.2], [np.cos(angle), np.sin(angle)])
+    axes = Figure((2.2, 2.2)).add_axes((0, 0, 1, 1))
+    contours(axes, x, x, loss, common_norm([loss]), over=[path])
+    axes.figure.canvas.draw()
+    line = matplotlib.path.Path(axes.transData.transform(path))
+    assert len(axes.texts) > 1
+    assert not any(line.intersects_bbox(text.get_window_extent(), filled=False) for text in axes.texts)
+
+
 def test_slices_of_a_space_are_both_ends_and_between(tmp_path):
     axes = {"z": np.linspace(0, 1, 9), "y": Y, "x": X}
     values = np.add.outer(axes["z"], BOWL)
@@ -384,14 +398,30 @@ def test_slices_of_a_space_are_both_ends_and_between(tmp_path):
     planes_of = slices(read(tmp_path / "a.h5"))
     assert [z for z, _ in planes_of] == [0, 0.25, 0.5, 0.75, 1]
     np.testing.assert_array_equal(planes_of[1][1]["loss"], values[2])
-    assert len(spaces([read(tmp_path / "a.h5")]).axes) == 6  # five slices and a bar
+    figure = spaces([read(tmp_path / "a.h5")])
+    assert len(figure.axes) == 6  # five slices and a bar
+    assert figure.get_suptitle() == "ResNet-8"
 
 
-def test_an_axis_to_a_checkpoint_is_called_by_it(tmp_path):
-    one = read(surface(tmp_path / "a.h5", BOWL[3], to=["large.pt"], directions="to other checkpoints"))
-    assert profiles([one]).axes[0].get_xlabel() == "α (1: large)"
-    other = read(surface(tmp_path / "b.h5", BOWL[3], to=["larger.pt"], directions="to other checkpoints"))
-    assert profiles([one, other]).axes[0].get_xlabel() == "α"
+def test_a_line_to_a_checkpoint_has_the_networks_at_both_ends(tmp_path):
+    how = {"directions": "to other checkpoints", "network": "vgg-9"}
+    one, other = (read(surface(tmp_path / f"{to}.h5", BOWL[3], to=[f"{to}.pt"], **how)) for to in ("large", "larger"))
+    axes = profiles([one]).axes[0]
+    assert axes.get_xlabel() == "α (0: VGG-9, 1: large.pt)"
+    assert {0, 1} <= {line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 2}
+    assert profiles([one, other]).axes[0].get_xlabel() == "α (0: VGG-9, 1: another checkpoint of it)"
+    random = read(surface(tmp_path / "random.h5", BOWL[3], directions="random, filter-normalised"))
+    assert profiles([random]).axes[0].get_xlabel() == "α (filter-normalised)"
+    assert profiles([one, random]).axes[0].get_xlabel() == "α"
+
+
+def test_a_line_whose_title_names_no_network_has_it_in_a_note(tmp_path):
+    file = read(surface(tmp_path / "a.h5", BOWL[3], network="vgg-9"))
+    notes = [
+        {text.get_text() for legend in profiles([file], titles=titles).legends for text in legend.get_texts()}
+        for titles in (["batch 128"], ["VGG-9, batch 128"], None)
+    ]
+    assert ["network: VGG-9" in texts for texts in notes] == [True, False, False]
 
 
 @pytest.mark.parametrize("how", [{"titles": ["one"]}, {"width": 0.5}, {"width": float("nan")}])
@@ -426,6 +456,12 @@ def test_losses_of_different_kinds_have_no_common_scale(tmp_path):
 @pytest.mark.slow
 def test_a_figure_of_one_file_holds_its_legends_and_notes(path, width):
     fits([path], width)
+
+
+@pytest.mark.parametrize(("name", "said"), [("shortcuts-56", True), ("degradation", False)])
+def test_trainings_of_one_depth_say_which(name, said):
+    file = read(ROOT / "results" / "training" / f"{name}.h5")
+    assert (", 56 layers, " in draw(file).get_supxlabel()) == said
 
 
 @pytest.mark.parametrize("width", [5.5, 4.0])
