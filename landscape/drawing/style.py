@@ -166,7 +166,8 @@ def _shaded(color: str, name: str) -> str:
     depth = re.search(r"-(\d+)|(\d+) layers", name)
     layers = int(next(filter(None, depth.groups()))) if depth else 0
     shade = next(shade for least, shade in SHADES.items() if layers >= least)
-    return color if shade == 1 else to_hex(shade * np.array(to_rgb(color))).upper()
+    red, green, blue = (shade * part for part in to_rgb(color))
+    return color if shade == 1 else to_hex((red, green, blue)).upper()
 
 
 def abreast(labels: Sequence[str], width: float, most: int = 4, size: float = NOTE) -> int:
