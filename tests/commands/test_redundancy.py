@@ -85,13 +85,14 @@ def table(path, scores, rises):
     return read(path)
 
 
-def test_a_mark_is_a_block_and_the_title_has_the_rank_correlation(tmp_path):
+def test_a_mark_is_a_block_and_above_stands_the_rank_correlation(tmp_path):
     file = table(tmp_path / "a.h5", [0.1, 0.2, 0.3, 0.4, np.nan, 0.6], [0, 0.5, 1, -0.1, 3, None])
     axes = redundancies([file]).axes[0]
     (marks,) = (c for c in axes.collections if c.get_offsets().shape == (4, 2) and len(c.get_sizes()))
     np.testing.assert_allclose(marks.get_offsets(), [[0.1, 0], [0.2, 0.5], [0.3, 1], [0.4, -0.1]])
     rho = spearmanr([1, 2, 3, 4], [0, 0.5, 1, -0.1]).statistic
-    assert f"ρ = {rho:.2f}".replace("-", "−") in axes.get_title()
+    (above,) = (text.get_text() for text in axes.texts if "ρ" in text.get_text())
+    assert above.startswith(f"ρ = {rho:.2f}".replace("-", "−")) and above.endswith("n = 4")
     low, high = axes.get_ylim()
     assert {low, 0, high} <= set(axes.get_yticks()) and low < -0.1 and high > 3
     assert "linear" in redundancies([file]).get_supxlabel()
