@@ -3,6 +3,8 @@
 from ensemble.attribution.interaction import interactions as interactions
 from ensemble.attribution.shapley import shapley_values as shapley_values
 from ensemble.blocks.blocks import blocks as blocks
+from ensemble.claims.trial import claim as claim
+from ensemble.claims.trial import claims as claims
 from ensemble.drawing.draw import draw as draw
 from ensemble.flow.gradient_flow import gradient_flow as gradient_flow
 from ensemble.flow.redundancy import redundancy as redundancy

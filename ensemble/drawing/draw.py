@@ -17,6 +17,7 @@ from ensemble.drawing.page import lesion_page
 from ensemble.drawing.paths import paths
 from ensemble.drawing.redundancy import redundancies
 from ensemble.drawing.surviving import survivors
+from ensemble.drawing.verdicts import verdicts
 from landscape.drawing import drawings as surfaces
 from landscape.drawing.drawings import Drawing, check_options, drawn, key_of, listed
 from landscape.drawing.html import line_page, surface_page
@@ -27,6 +28,7 @@ __all__ = ["DRAWINGS", "ONTO", "PAGES", "draw", "drawing_of", "page"]
 
 DRAWINGS: dict[Hashable, Drawing] = {  # see `landscape.drawing.drawings.DRAWINGS`
     **surfaces.DRAWINGS,
+    "claim": verdicts,
     "flow": flows,
     "identity": identity,
     "lesion": lesions,

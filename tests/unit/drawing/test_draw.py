@@ -70,6 +70,7 @@ CHOICES = {
     "identity": [[stub("identity")]],
     "reuse": [[stub("reuse")]],
     "redundancies": [[stub("redundancy", "block")]],
+    "verdicts": [[stub("claim"), stub("claim")]],
 }
 
 

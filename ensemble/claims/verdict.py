@@ -1,0 +1,138 @@
+"""From numbers of several trainings to a verdict: an interval, and whether it lies where the claim says.
+
+An interval holds 95 %. With several trainings it is over them, by Student's t, and by Welch's for two networks that
+were trained apart; ratios are taken of logarithms. With one training it comes from the standard error of the
+measurement itself, over images or directions, and says nothing of other trainings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from landscape.analysis.geometry import Interval, difference, interval
+
+__all__ = ["VERDICTS", "Number", "contrast", "estimate", "of_ranks", "overall", "verdict"]
+
+VERDICTS = ("holds", "in part", "does not hold", "cannot tell")
+NORMAL = 1.959963984540054
+
+
+class Number(NamedTuple):
+    """What one measurement of one network says.
+
+    Attributes
+    ----------
+    value : float
+    se : float
+        Its standard error; NaN where it has none.
+    over : str
+        What the standard error is over: "images", "directions".
+    """
+
+    value: float
+    se: float = math.nan
+    over: str = ""
+
+
+def of_ranks(rho: float, number: int, over: str) -> Number:
+    """A rank correlation of so many pairs, with its standard error (Bonett & Wright 2000, eq. 3).
+
+    Examples
+    --------
+    >>> of_ranks(0.5, 28, "trials").se.__round__(3)
+    0.159
+    """
+    if number <= 3:
+        return Number(rho)
+    return Number(rho, (1 - rho**2) * math.sqrt((1 + rho**2 / 2) / (number - 3)), over)
+
+
+def estimate(numbers: Sequence[Number]) -> Interval:
+    """The mean over trainings, and its 95 % interval.
+
+    Parameters
+    ----------
+    numbers : one for each training
+        Those that are not finite are left out.
+
+    Examples
+    --------
+    >>> estimate([Number(1.0, 0.1)])
+    Interval(mean=1.0, low=0.8040036015714946, high=1.1959963984285054, number=1)
+    """
+    known = [number for number in numbers if math.isfinite(number.value)]
+    if len(known) == 1:
+        value, se, _ = known[0]
+        return Interval(value, value - NORMAL * se, value + NORMAL * se, 1)
+    return interval([number.value for number in known])
+
+
+def contrast(first: Sequence[Number], second: Sequence[Number], *, ratio: bool, paired: bool) -> Interval:
+    """The difference or the ratio of two numbers, and its 95 % interval.
+
+    Parameters
+    ----------
+    first, second : one for each training
+    ratio : bool
+        Whether to divide; NaN where a number is not above 0.
+    paired : bool
+        Whether the numbers are of the same trainings, in the same order.
+    """
+    if ratio:
+        logs = contrast(_logs(first), _logs(second), ratio=False, paired=paired)
+        mean, low, high = (math.exp(min(each, 700.0)) for each in logs[:3])
+        return Interval(mean, low, high, logs.number)
+    if paired:
+        both = zip(first, second, strict=True)
+        # Errors of two measurements of one network on the same images go together: their sum in quadrature is an upper
+        # bound where they rise together, which is the usual case.
+        return estimate([Number(a.value - b.value, math.hypot(a.se, b.se)) for a, b in both])
+    a, b = ([n for n in numbers if math.isfinite(n.value)] for numbers in (first, second))
+    if len(a) == len(b) == 1:
+        return estimate([Number(a[0].value - b[0].value, math.hypot(a[0].se, b[0].se))])
+    return difference([n.value for n in a], [n.value for n in b])
+
+
+def _logs(numbers: Sequence[Number]) -> list[Number]:
+    return [Number(math.log(n.value), n.se / n.value, n.over) if n.value > 0 else Number(math.nan) for n in numbers]
+
+
+def verdict(of: Interval, region: tuple[float, float]) -> str:
+    """Whether an interval lies where the claim says.
+
+    Parameters
+    ----------
+    of : Interval
+    region : (float, float)
+        From where to where.
+
+    Returns
+    -------
+    str
+        "holds" if all of the interval lies there, "does not hold" if nothing of it does, else "cannot tell".
+    """
+    low, high = region
+    if not (math.isfinite(of.mean) and np.isfinite([of.low, of.high]).all()):
+        return "cannot tell"
+    if low <= of.low and of.high <= high:
+        return "holds"
+    return "does not hold" if of.high < low or of.low > high else "cannot tell"
+
+
+def overall(verdicts: Sequence[str]) -> str:
+    """The verdict on a claim from those on its criteria: it holds if all do, and in part if some do.
+
+    Examples
+    --------
+    >>> overall(["holds", "does not hold"]), overall(["cannot tell", "does not hold"])
+    ('in part', 'does not hold')
+    """
+    if all(each == "holds" for each in verdicts):
+        return "holds"
+    if "holds" in verdicts:
+        return "in part"
+    return "does not hold" if "does not hold" in verdicts else "cannot tell"

@@ -1,0 +1,255 @@
+"""Trying claims: what is trained, measured and judged is what the library's own calls give."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import scripts
+from ensemble.claims import workbench
+from ensemble.claims.measures import MEASURES
+from ensemble.claims.measures.paths import binomial_share
+from ensemble.claims.report import described, listed, markdown, report
+from ensemble.claims.specification import Network, claim_named
+from ensemble.claims.trial import claim, claims
+from ensemble.claims.verdict import VERDICTS
+from ensemble.claims.workbench import Workbench
+from ensemble.drawing.verdicts import sides, verdicts
+from ensemble.lesions.trials import lesions
+from landscape.checkpoints.checkpoint import Checkpoint, load
+from landscape.engine.ranks import SerialComm
+from landscape.errors import BadInput
+from landscape.evaluation.evaluator import Evaluator
+from landscape.training.train import train
+
+SMALL = {"network": "resnet", "depth": 8, "width": 4, "data": "digits", "examples": 100, "epochs": 1}
+CLAIM = """
+title = "Deletions cost"
+statement = "Without a block the error is higher."
+source = "Nobody 2020"
+seeds = 2
+
+[networks]
+net = { network = "resnet", depth = 8, width = 4, examples = 100, epochs = 1 }
+
+[quantities.after]
+label = "error after a deletion, mean"
+network = "net"
+measure = "deletions"
+settings = { statistic = "mean", examples = 60 }
+unit = "%"
+published = "12.3"
+
+[quantities.before]
+label = "error, intact"
+network = "net"
+measure = "deletions"
+settings = { statistic = "intact", examples = 60 }
+unit = "%"
+
+[[criteria]]
+says = "it is higher after"
+quantity = "after"
+minus = "before"
+above = 0
+
+[[criteria]]
+says = "it is at most 100 %"
+quantity = "after"
+below = 100.5
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("claims")
+
+
+@pytest.fixture(scope="module")
+def bench(folder):
+    bench = Workbench(folder / "bench", SerialComm(), quiet=True)
+    bench.train([(Network(SMALL), 0), (Network({**SMALL, "epochs": 0}), 0)])
+    return bench
+
+
+@pytest.fixture(scope="module")
+def mine(folder):
+    path = folder / "mine.toml"
+    path.write_text(CLAIM, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def tried(mine, folder):
+    (results,) = claim(mine, out=folder / "tried", quiet=True)
+    return results
+
+
+def test_a_network_is_that_of_the_same_training_by_hand(bench, tmp_path):
+    by_hand = train(tmp_path / "a.pt", **SMALL, seed=0, quiet=True)
+    there = bench.case(Network(SMALL), 0).checkpoint()
+    assert all(np.array_equal(there.weights[name], by_hand.weights[name]) for name in by_hand.weights)
+
+
+def test_a_network_of_no_epochs_is_one_at_initialisation(bench, tmp_path):
+    train(tmp_path / "a.pt", **SMALL, seed=0, snapshots=tmp_path / "all", quiet=True)
+    there, first = bench.case(Network({**SMALL, "epochs": 0}), 0).checkpoint(), load(tmp_path / "all" / "epoch-0000.pt")
+    assert all(np.array_equal(there.weights[name], first.weights[name]) for name in first.weights)
+
+
+def test_errors_after_deletions_are_those_of_the_librarys_call(bench):
+    case = bench.case(Network(SMALL), 0)
+    study = lesions(Evaluator.from_checkpoint(case.path, split="test", examples=60), delete=1, quiet=True)
+    error = 100 * (1 - study["accuracy"])
+    for statistic, function in {"mean": np.mean, "median": np.median, "least": np.min, "most": np.max}.items():
+        assert MEASURES["deletions"](case, statistic=statistic, examples=60).value == pytest.approx(function(error[1:]))
+    intact = MEASURES["deletions"](case, statistic="intact", examples=60)
+    p = error[0] / 100
+    assert intact.value == pytest.approx(error[0]) and intact.se == pytest.approx(100 * math.sqrt(p * (1 - p) / 60))
+    rise = MEASURES["deletions"](case, statistic="mean", of="error rise", examples=60)
+    assert rise.value == pytest.approx(error[1:].mean() - error[0])
+
+
+def test_deletions_are_chosen_by_place(bench):
+    case = bench.case(Network(SMALL), 0)  # of three blocks the second and the third change the resolution
+    study = lesions(Evaluator.from_checkpoint(case.path, split="test", examples=60), delete=1, quiet=True)
+    error = 100 * (1 - study["accuracy"][1:])
+    places = {"first": error[:1], "last": error[2:], "ends": error[[0, 2]], "middle": error[1:2]}
+    places |= {"transitions": error[1:], "others": error[:1]}
+    for where, each in places.items():
+        number = MEASURES["deletions"](case, statistic="mean", where=where, examples=60)
+        assert number.value == pytest.approx(each.mean())
+
+
+def test_the_share_of_paths_is_counted():
+    paths = [bin(which).count("1") for which in range(2**10)]
+    assert binomial_share(None, 3, 6, blocks=10).value == pytest.approx(100 * np.mean([3 <= n <= 6 for n in paths]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("measure", ["relative_gradient", "responses", "refinement", "path_share", "trend"])
+def test_every_number_is_finite_on_a_trained_network(bench, measure):
+    more = {"delete": [1, 2], "trials": 5, "examples": 60} if measure == "trend" else {}
+    assert math.isfinite(MEASURES[measure](bench.case(Network(SMALL), 0), **more).value)
+
+
+def test_the_first_gradient_is_a_power_of_what_a_layer_makes_of_it(bench):
+    case = bench.case(Network({**SMALL, "epochs": 0}), 0)
+    whole, layer = (MEASURES["relative_gradient"](case, per_layer=each).value for each in (False, True))
+    assert layer**6 == pytest.approx(whole)
+
+
+def test_a_training_that_diverges_has_the_error_of_guessing(folder):
+    wild = Network({**SMALL, "epochs": 2, "learning_rate": 1e30})
+    bench = Workbench(folder / "wild", SerialComm(), quiet=True)
+    bench.train([(wild, 0)])
+    case = bench.case(wild, 0)
+    assert case.diverged and not case.path.exists()
+    assert MEASURES["error"](case).value == pytest.approx(90)
+    assert math.isnan(MEASURES["deletions"](case).value)
+    assert bench._finished(wild, 0)  # and is not trained again
+
+
+def test_the_verdict_is_that_of_a_test_by_hand(tried):
+    first, second = tried["first"][0], tried["second"][0]
+    theirs = stats.ttest_rel(first, second).confidence_interval()
+    assert (tried["low"][0], tried["high"][0]) == pytest.approx((theirs.low, theirs.high))
+    assert tried["estimate"][0] == pytest.approx(np.mean(first - second))
+    assert VERDICTS[int(tried["verdict"][0])] == ("holds" if theirs.low > 0 else "cannot tell")
+
+
+def test_what_is_there_is_neither_trained_nor_measured_again(tried, mine, folder, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("something is trained again")
+
+    monkeypatch.setattr(workbench, "train", refuse)
+    before = {path: path.stat().st_mtime_ns for path in (folder / "tried").rglob("*") if path.is_file()}
+    (again,) = claim(mine, out=folder / "tried", quiet=True)
+    assert np.array_equal(again["estimate"], tried["estimate"])
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "tried").rglob("*") if path.is_file()}
+
+
+def test_another_trial_in_the_same_folder_is_refused(tried, mine, folder):
+    with pytest.raises(BadInput, match=r"mine\.h5"):
+        claim(mine, out=folder / "tried", seeds=1, quiet=True)
+
+
+def test_networks_of_ones_own_take_the_place_of_those_that_would_be_trained(mine, folder, monkeypatch):
+    own = train(folder / "own.pt", **{**SMALL, "depth": 14}, quiet=True)
+
+    def refuse(*_, **__):
+        raise AssertionError("something is trained")
+
+    monkeypatch.setattr(workbench, "train", refuse)
+    (results,) = claim(mine, out=folder / "own", seeds=1, checkpoints={"net": folder / "own.pt"}, quiet=True)
+    wrong = 1 - Evaluator.from_checkpoint(folder / "own.pt", split="test", examples=60)()["accuracy"]
+    assert results["second"][0, 0] == pytest.approx(100 * wrong) and "own.pt" in results.attributes["networks"]
+    assert results.attributes["checkpoint"] == own.sha256
+
+
+def test_a_training_that_diverges_in_its_last_step_is_none_to_measure(folder, monkeypatch):
+    def last_step(out, **_):
+        out.write_text("")
+        return Checkpoint("resnet", {}, {}, final={"train": {"loss": math.nan}})
+
+    monkeypatch.setattr(workbench, "train", last_step)
+    other, bench = Network({**SMALL, "epochs": 3}), Workbench(folder / "wild", SerialComm(), quiet=True)
+    bench.train([(other, 0)])
+    assert bench.case(other, 0).diverged
+
+
+def test_networks_of_ones_own_need_a_role_and_a_training_each(mine, folder, tmp_path):
+    path = folder / "own.pt"
+    train(path, **{**SMALL, "depth": 14}, quiet=True)
+    with pytest.raises(BadInput, match=r"there is no network 'ned'.*did you mean net"):
+        claim(mine, out=tmp_path, checkpoints={"ned": path}, quiet=True)
+    with pytest.raises(BadInput, match=r"1 checkpoints for net.*2 trainings"):
+        claim(mine, out=tmp_path, checkpoints={"net": path}, quiet=True)
+    with pytest.raises(BadInput, match="there is no file"):
+        claim(mine, out=tmp_path, seeds=1, checkpoints={"net": tmp_path / "no.pt"}, quiet=True)
+
+
+def test_what_cannot_be_tried_is_refused(mine, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="is a file; name a folder"):
+        claim(mine, out=tmp_path / "file", quiet=True)
+    with pytest.raises(BadInput, match="twice"):
+        claim([mine, mine], out=tmp_path, quiet=True)
+    odd = tmp_path / "odd.toml"
+    odd.write_text(CLAIM.replace('"deletions"', '"deletion"'), encoding="utf-8")
+    with pytest.raises(BadInput, match="did you mean deletions"):
+        claim(odd, out=tmp_path, quiet=True)
+    odd.write_text(CLAIM.replace('statistic = "mean"', 'statistic = "modus"'), encoding="utf-8")
+    with pytest.raises(BadInput, match="there is no statistic 'modus'"):
+        claim(odd, out=tmp_path, quiet=True)
+
+
+def test_the_report_sets_published_and_measured_side_by_side(tried):
+    text = report(tried)
+    assert "Deletions cost: " in text and "Nobody 2020" in text and "12.3" in text
+    assert f"{tried['first'][0].mean():.1f}"[:4] in text and "2 trainings" in text
+    rows = markdown([tried]).splitlines()
+    assert len(rows) == 4 and all(row.count("|") == 7 for row in rows)
+
+
+def test_a_claim_is_told_before_it_is_tried():
+    one = claim_named("one-block-can-go")
+    text = described(one)
+    assert one.statement in text and one.source in text and "it holds if" in text and "at least 80 (VGG)" in text
+    assert listed(claims()).count("\n") == len(claims())
+
+
+def test_a_number_on_the_claimed_side_is_drawn_there(tried):
+    side = sides(tried)
+    assert side[0] == pytest.approx(tried["estimate"][0] / (tried["estimate"][0] - tried["low"][0]))
+    figure = verdicts([tried], width=6)
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["Deletions cost"]
+    with pytest.raises(BadInput, match="2 titles for 1 claims"):
+        verdicts([tried], titles=["a", "b"])
+    with pytest.raises(BadInput, match="does not hold this figure"):
+        verdicts([tried], width=2)
+
+
+def test_the_face_has_both_calls():
+    assert scripts.claim is claim and scripts.claims is claims
