@@ -34,7 +34,7 @@ def parser() -> Parser:
     p.add_argument(
         "name", metavar="NAME", nargs="*", help="a claim, several, a .toml file, or all; without one, a list"
     )
-    p.add_argument("--out", metavar="FOLDER", type=Path, help="try the claim; networks and measurements are kept there")
+    p.add_argument("--out", metavar="FOLDER", help="try the claim; networks and measurements are kept there")
     p.add_argument(
         "--scale",
         choices=SCALES,

@@ -277,7 +277,8 @@ def _measured(of: Claim, quantity: Quantity, bench: Workbench) -> list[Number]:
         case = bench.case(None if quantity.network is None else of.networks[quantity.network], seed)
         more = {} if quantity.other is None else {"other": bench.case(of.networks[quantity.other], seed)}
         try:
-            numbers.append(measure(case, **more, **quantity.settings))
+            with collective_errors(bench.comm):
+                numbers.append(measure(case, **more, **quantity.settings))
         except TypeError as error:
             if "argument" not in str(error):
                 raise

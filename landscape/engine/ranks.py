@@ -198,7 +198,7 @@ def node_share(comm: Communicator) -> NodeShare:
 
 @contextlib.contextmanager
 def collective_errors(comm: Communicator) -> Iterator[None]:
-    """What one rank finds wrong with the input, all ranks raise: ``with agreed(comm): …``.
+    """What one rank finds wrong with the input, all ranks raise, within ``with collective_errors(comm)``.
 
     Without it, the rank whose node lacks a file would stop and the others would wait for it.
     """

@@ -1,0 +1,127 @@
+"""Claims from the command line: listed, told, tried on any number of ranks with the same bits, and gone on with."""
+
+import numpy as np
+import pytest
+from files import same
+from processes import command
+
+from ensemble.claims.trial import claim
+from landscape.training.train import train
+
+CLAIM = """
+title = "Deletions cost"
+statement = "Without a block the error is higher."
+source = "Nobody 2020"
+seeds = 2
+
+[networks]
+net = { network = "resnet", depth = 8, width = 4, examples = 100, epochs = 1 }
+new = { network = "plain", depth = 8, width = 4, examples = 100, epochs = 0 }
+
+[quantities.after]
+label = "error after a deletion, mean"
+network = "net"
+measure = "deletions"
+settings = { statistic = "mean", examples = 60 }
+unit = "%"
+
+[quantities.gradient]
+label = "gradient at the first block"
+network = "new"
+measure = "relative_gradient"
+
+[[criteria]]
+says = "it is above 0"
+quantity = "after"
+above = 0
+
+[[criteria]]
+says = "the gradient grows"
+quantity = "gradient"
+above = 1
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(CLAIM, encoding="utf-8")
+    return path
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_a_claim_is_tried_alike_on_any_number_of_ranks(mine, tmp_path, ranks):
+    (alone,) = claim(mine, out=tmp_path / "alone", quiet=True)
+    done = command("claim", mine, "--out", tmp_path / "many", "--markdown", tmp_path / "table.md", ranks=ranks)
+    same(tmp_path / "alone" / "mine.h5", tmp_path / "many" / "mine.h5")
+    for folder in ("networks", "measurements"):
+        names = [sorted(path.name for path in (tmp_path / which / folder).iterdir()) for which in ("alone", "many")]
+        assert names[0] == names[1]
+    assert "Deletions cost: " + alone.attributes["overall"] in done.stdout
+    assert (tmp_path / "table.md").read_text().count("\n") == 4
+    command("figure", tmp_path / "verdicts.pdf", tmp_path / "many" / "mine.h5")
+
+
+def test_what_was_interrupted_goes_on_and_what_is_finished_is_told_again(mine, tmp_path):
+    first = command("claim", mine, "--out", tmp_path / "out")
+    for path in (tmp_path / "out" / "measurements").iterdir():
+        path.unlink()
+    (tmp_path / "out" / "mine.h5").unlink()
+    networks = {path: path.read_bytes() for path in (tmp_path / "out" / "networks").iterdir()}
+    again = command("claim", mine, "--out", tmp_path / "out")
+    assert "networks trained" in first.stdout and "networks trained" not in again.stdout
+    table = "Deletions cost"
+    assert first.stdout[first.stdout.index(table) :] == again.stdout[again.stdout.index(table) :]
+    assert networks == {path: path.read_bytes() for path in (tmp_path / "out" / "networks").iterdir()}
+
+
+def test_claims_are_listed_and_told_without_training_anything(tmp_path):
+    listed = command("claim", cwd=tmp_path).stdout
+    assert "one-block-can-go" in listed and len(listed.splitlines()) > 45
+    told = command("claim", "one-block-can-go", "--scale", "published", cwd=tmp_path).stdout
+    assert "Veit et al. 2016" in told and "depth 110" in told and "it holds if" in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_of_ones_own_is_tried(mine, tmp_path):
+    train(tmp_path / "own.pt", depth=14, width=4, epochs=1, examples=100, quiet=True)
+    words = ("--out", tmp_path / "out", "--seeds", 1, "--checkpoint", f"net={tmp_path / 'own.pt'}")
+    assert "own.pt" not in command("claim", mine, *words).stdout
+    assert [path.name.partition("-")[0] for path in (tmp_path / "out" / "networks").iterdir()] == ["plain"]
+
+
+WRONG = {
+    "no claim of that name": (["one-blok-can-go"], "did you mean one-block-can-go"),
+    "nothing to try": (["--out", "{}/out"], "which claim"),
+    "a table without a trial": (["one-block-can-go", "--markdown", "{}/t.md"], "give --out"),
+    "a table of another kind": (["one-block-can-go", "--out", "{}/out", "--markdown", "{}/t.txt"], "name it .md"),
+    "a checkpoint without a role": (["{}/mine.toml", "--out", "{}/out", "--checkpoint", "a.pt"], "ROLE=FILE"),
+    "a role that is none": (["{}/mine.toml", "--out", "{}/out", "--checkpoint", "nev=a.pt"], "did you mean new"),
+    "an output that is a file": (["{}/mine.toml", "--out", "{}/mine.toml"], "is a file; name a folder"),
+    "a scale that is none": (["one-block-can-go", "--scale", "cifar"], "did you mean cifar10"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_is_said_in_a_line(mine, tmp_path, what):
+    words, said = WRONG[what]
+    before = sorted(tmp_path.iterdir())
+    done = command("claim", *(word.format(tmp_path) for word in words), check=False)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert said in done.stderr and "Traceback" not in done.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.mpi
+def test_what_is_wrong_is_said_once_on_several_ranks(mine, tmp_path):
+    mine.write_text(CLAIM.replace('statistic = "mean"', 'statistic = "modus"'), encoding="utf-8")
+    done = command("claim", mine, "--out", tmp_path / "out", ranks=2, check=False)
+    assert done.returncode == 2 and done.stderr.count("modus") == 1 and "Traceback" not in done.stderr
+
+
+def test_numbers_are_read_by_anyone(mine, tmp_path):
+    xarray = pytest.importorskip("xarray")
+    command("claim", mine, "--out", tmp_path / "out", "--quiet")
+    with xarray.open_dataset(tmp_path / "out" / "mine.h5", engine="h5netcdf") as data:
+        assert data["first"].dims == ("criterion", "training") and np.isfinite(data["estimate"]).all()
