@@ -15,6 +15,7 @@ import matplotlib
 import matplotlib.figure
 import numpy as np
 from matplotlib.colors import Colormap, to_hex, to_rgb
+from PIL import Image
 
 from landscape.engine.atomic import write_atomically
 from landscape.errors import BadInput
@@ -225,3 +226,13 @@ def save(figure: matplotlib.figure.Figure, path: str | os.PathLike, dpi: float =
     # Ticks are made while drawing, so the style must hold here too.
     with write_atomically(path) as draft, matplotlib.rc_context(STYLE):
         figure.savefig(draft, format=path.suffix[1:], metadata=SUFFIXES[path.suffix], dpi=dpi)
+        if path.suffix == ".png":
+            _pack(draft)
+
+
+def _pack(path: Path) -> None:
+    """Write a PNG anew with the same pixels in fewer bytes: compressed as well as can be, and opaque where it is."""
+    with Image.open(path) as image:
+        opaque = image.mode != "RGBA" or image.getextrema()[3] == (255, 255)
+        packed = image.convert("RGB") if opaque else image.copy()
+        packed.save(path, format="PNG", optimize=True, dpi=image.info["dpi"])

@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import os
 
 import audit
@@ -10,6 +11,7 @@ from files import ROOT
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from PIL import Image
 from scipy import stats
 
 from ensemble.drawing.draw import draw
@@ -28,6 +30,7 @@ from landscape.drawing import (
     save,
     spaces,
 )
+from landscape.drawing.style import STYLE
 from landscape.drawing.surface import MISSING, relief_extent
 from landscape.drawing.views import averaged, slices
 from landscape.engine.table import prepare, read
@@ -496,3 +499,18 @@ def test_no_line_is_drawn_through_two_places(most, joined, tmp_path):
         Figure().subplots(), read(table(tmp_path / "a.h5", BLOCKS, plan, np.linspace(0.9, 0.5, len(plan))))
     )
     assert any(line.get_linestyle() == "-" and len(line.get_xdata()) > 1 for line in axes.lines) == joined
+
+
+@pytest.mark.parametrize("see_through", [False, True])
+def test_a_png_is_packed_without_a_change_of_any_pixel(see_through, tmp_path):
+    figure = Figure((2, 1))
+    axes = figure.subplots()
+    axes.imshow(np.random.default_rng(0).random((20, 40)))
+    figure.patch.set_alpha(0.5 if see_through else 1)
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="png", dpi=150)
+    save(figure, tmp_path / "a.png", dpi=150)
+    pixels = [np.array(Image.open(file).convert("RGBA")) for file in (buffer, tmp_path / "a.png")]
+    assert np.array_equal(*pixels) and (tmp_path / "a.png").stat().st_size < len(buffer.getvalue())
+    assert Image.open(tmp_path / "a.png").info["dpi"] == pytest.approx((150, 150), abs=0.01)
