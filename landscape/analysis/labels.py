@@ -14,8 +14,10 @@ NORMALIZATIONS = {
     "none": "not normalised",
 }
 
-# Families of networks as papers write them; of the others the depth is said in words.
-FAMILIES = {"resnet": "ResNet", "densenet": "DenseNet", "vgg": "VGG", "plain": "plain", "transformer": "transformer"}
+# Families of networks as papers write them.
+FAMILIES = {"resnet": "ResNet", "densenet": "DenseNet", "vgg": "VGG", "plain": "plain"}
+FAMILIES |= {"transformer": "transformer", "vit": "ViT"}
+IN_WORDS = ("plain", "transformer", "vit")  # whose depth is not what papers put behind the name
 SAID = {
     "block=bottleneck": "bottlenecks",
     "bottleneck=True": "bottlenecks",
@@ -69,7 +71,7 @@ def network_label(name: str) -> str:
     before, family, depth, arguments = match.groups()
     label = FAMILIES[family]
     if depth:
-        label += f"-{depth}" if label != family else f", {depth} layers"
+        label += f", {depth} layers" if family in IN_WORDS else f"-{depth}"
     words = re.split(r",(?![^(\[]*[)\]])", arguments) if arguments else []  # not at the comma of (0.5, 1)
     return ", ".join([label, *["pre-activation"] * bool(before), *map(_said, words)])
 

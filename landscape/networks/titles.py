@@ -7,10 +7,10 @@ from landscape.networks.families import NETWORKS
 
 __all__ = ["titled"]
 
-# Arguments that do not make another network: the depth is in the title already, the next four follow from the data, and
+# Arguments that do not make another network: the depth is in the title already, the next five follow from the data, and
 # the rest matters to the training alone.
 UNSAID = (
-    *("depth", "classes", "channels", "vocabulary", "context"),
+    *("depth", "classes", "channels", "vocabulary", "context", "size"),
     *("checkpointing", "zero_init", "gate_bias", "dropout"),
 )
 LONGEST = 24  # letters of a value; a file may hold any

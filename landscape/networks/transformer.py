@@ -86,4 +86,4 @@ def transformer(
     stem.apply(initialise)
     joining = (shortcuts, joins, scales, gate_bias, dropout)
     layers = make_layers(depth, width, heads, norm, *joining, zero_init, causal=True)
-    return Transformer(stem, layers, nn.Sequential(*make_readout(width, vocabulary, norm)))
+    return Transformer(stem, layers, make_readout(width, vocabulary, norm))

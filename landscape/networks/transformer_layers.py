@@ -141,11 +141,11 @@ def make_layers(
     ]
 
 
-def make_readout(width: int, outputs: int, norm: str) -> list[nn.Module]:
-    """A linear layer, behind a LayerNorm if the branches begin with one."""
+def make_readout(width: int, outputs: int, norm: str, *before: nn.Module) -> nn.Sequential:
+    """LayerNorm if the branches begin with one, the modules `before`, a linear layer."""
     linear = nn.Linear(width, outputs)
     linear.apply(initialise)
-    return [*([nn.LayerNorm(width)] if norm == "pre" else []), linear]
+    return nn.Sequential(*([nn.LayerNorm(width)] if norm == "pre" else []), *before, linear)
 
 
 def initialise(module: nn.Module) -> None:
