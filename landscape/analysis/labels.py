@@ -32,6 +32,8 @@ SAID = {
     "order=relu-before-add": "ReLU before addition",
     "order=relu-only-pre": "ReLU-only pre-activation",
     "shortcut=None": "no shortcuts",
+    "shortcut=None,identity": "no shortcut around attention",
+    "shortcut=identity,None": "no shortcut around the MLP",
     "shortcut=projection": "projections",
     "shortcut=projection-everywhere": "projections everywhere",
     "shortcut=zero-pad-average": "averaging shortcuts",
@@ -80,8 +82,9 @@ def _said(word: str) -> str:
     """An argument in words: "pooled gate", "width 32"."""
     argument, _, value = word.partition("=")
     value = {"true": "True", "false": "False", "none": "None"}.get(value, value) if argument != "norm" else value
-    if f"{argument}={value}" in SAID:
-        return SAID[f"{argument}={value}"]
+    bare = re.sub(r"[][()'\" ]", "", value)  # a pair, however it is typed
+    if f"{argument}={bare}" in SAID:
+        return SAID[f"{argument}={bare}"]
     plain = re.sub(r"['\"]", "", value).replace("-", "−" if re.match(r"-[\d.]", value) else " ").replace(",", ", ")
     if argument == "join":
         return plain

@@ -20,7 +20,9 @@ LABELS = {  # by hand
     "resnet:join=scale,scales=(0.5,1)": "ResNet, constant scaling, (0.5, 1)",
     "resnet:join=exclusive-gate,gate_bias=-6": "ResNet, exclusive gate, b = −6",
     "plain:norm=none": "plain, no normalisation",
-    "transformer-4:shortcut=('identity',None)": "transformer, 4 layers, shortcut (identity, None)",
+    "transformer-4:shortcut=('identity',None)": "transformer, 4 layers, no shortcut around the MLP",
+    "vit:shortcut=[None, 'identity']": "ViT, no shortcut around attention",
+    "vit:shortcut=(None,None)": "ViT, shortcut (None, None)",
 }
 
 
