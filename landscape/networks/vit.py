@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from landscape.errors import BadInput
@@ -32,9 +33,9 @@ class Patches(nn.Module):
         self.position = nn.Embedding(size[0] // patch * (size[1] // patch), width)
 
     def forward(self, x: Tensor) -> Tensor:
-        if tuple(x.shape[2:]) != self.size:  # a convolution would cut off what is left of a larger image
-            (height, width), here = self.size, "×".join(map(str, x.shape[2:]))
-            raise BadInput(f"images are {here}, and positions are of {height}×{width}; resize them")
+        # A convolution would cut off what is left of a larger image. This check, unlike an if, lets torch.fx through.
+        height, width = self.size
+        torch._assert(x.shape[2:] == self.size, f"positions are those of images of {height}×{width}")
         return self.patch(x).flatten(2).transpose(1, 2) + self.position.weight
 
 
@@ -95,7 +96,6 @@ def vit(
 
     Examples
     --------
-    >>> import torch
     >>> network = vit(depth=2, width=16, heads=2, channels=1, size=8, shortcut=(None, "identity"))
     >>> [name for name, _ in network.layers.named_children()], [*dict(network.layers[0].named_children())]
     (['0', '1'], ['attention', 'mlp'])

@@ -215,5 +215,9 @@ def test_arguments_that_do_not_fit_are_refused(arguments, said):
 
 
 def test_images_of_another_size_are_refused_and_none_is_cut_off():
-    with pytest.raises(BadInput, match="images are 7×9, and positions are of 6×8; resize them"):
+    with pytest.raises(
+        BadInput, match=r"does not take inputs of shape \(2, 7, 9\): positions are those of images of 6×8"
+    ):
         Evaluator(made(), [(torch.zeros(2, CHANNELS, 7, 9), torch.tensor([0, 1]))])
+    with pytest.raises(AssertionError, match="positions are those of images of 6×8"):
+        made()(torch.zeros(2, CHANNELS, 8, 6))
