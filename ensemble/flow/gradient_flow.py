@@ -36,6 +36,7 @@ from landscape.log import Report
 from landscape.nested import Nested, cat, length, mapped, split
 from landscape.networks.layout import channels_last
 from landscape.networks.network import Network
+from landscape.networks.titles import depth_of
 from landscape.training.loop import default_recipe, train_epochs
 from landscape.training.variants import families, trained_here, variant
 from landscape.training.variants import recipe as recipe_named
@@ -332,7 +333,8 @@ def _rows(
     moments = ("initial", "trained") if training else ("initial",)
     rows = [Row(*row) for row in product(different(variants), different(depths), range(seeds), moments)]
     for name, checkpoint in trained.items():
-        rows.append(Row(name, checkpoint.arguments.get("depth", 0), checkpoint.training.get("seed", 0), "trained"))
+        depth = depth_of(checkpoint.network, checkpoint.arguments)
+        rows.append(Row(name, depth, checkpoint.training.get("seed", 0), "trained"))
     if not rows:
         raise BadInput("there is nothing to measure; give variants, like plain resnet, or --checkpoints")
     return rows

@@ -27,6 +27,7 @@ from landscape.evaluation.device import choose_device, restored
 from landscape.evaluation.measure import measure
 from landscape.log import Report
 from landscape.networks.layout import channels_last
+from landscape.networks.titles import depth_of
 from landscape.training.loop import default_recipe, train_epochs
 from landscape.training.variants import families, trained_here, variant
 from landscape.training.variants import recipe as recipe_named
@@ -244,8 +245,7 @@ def _finished(paths: list[Path]) -> _Plan:
         shape = ("depth", "width", "classes", "channels", "vocabulary", "context", "size")
         others = ",".join(f"{name}={value}" for name, value in checkpoint.arguments.items() if name not in shape)
         name = checkpoint.network + (":" + others if others else "")
-        depth = checkpoint.arguments.get("depth")
-        key = name, depth if isinstance(depth, int) else 0, checkpoint.training.get("seed", 0)
+        key = name, depth_of(checkpoint.network, checkpoint.arguments), checkpoint.training.get("seed", 0)
         if key in errors:
             raise BadInput(f"{path} and {files[key]} are both {name} of depth {key[1]}, seed {key[2]}; give one")
         errors[key], files[key] = _row(checkpoint.final["train"], checkpoint.final["test"]), path

@@ -36,6 +36,14 @@ def test_the_recipe_is_that_of_the_networks_unless_one_is_named():
     assert trainings("vit", **FEW, recipe="fast").attributes["recipe"] == "fast"
 
 
+def test_a_depth_that_was_not_typed_is_that_of_the_family(tmp_path):
+    train(tmp_path / "vit.pt", network="vit", width=8, **TINY)
+    flow = gradient_flow(checkpoints=[tmp_path / "vit.pt"], batches=1, batch_size=8, quiet=True)
+    errors = trainings(checkpoints=[tmp_path / "vit.pt"], quiet=True)
+    assert flow["depth"].tolist() == errors.coordinates["depth"].tolist() == [4]
+    assert flow["boundaries"].tolist() == [4 * 2 + 1]
+
+
 def test_networks_of_two_recipes_are_trained_by_one_that_is_named():
     both = ["plain", "vit"]
     with pytest.raises(BadInput, match="fast for plain, patches for vit; name one: recipe"):
