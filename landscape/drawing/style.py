@@ -83,8 +83,7 @@ KINDS = {
     "pre-activation|preact": COLORS[2],
     "densenet": COLORS[3],
     "vgg": COLORS[4],
-    "transformer": COLORS[5],
-    "vit": COLORS[7],
+    r"transformer|\bvit\b": COLORS[5],
     "plain": COLORS[0],
     "resnet|residual": COLORS[1],
 }
@@ -139,9 +138,9 @@ def colormap(name: str) -> Colormap:
 def looks_of(names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Colour and marker of each network of a figure: the same in every figure, as far as can be.
 
-    Plain networks, ResNets, pre-activation ResNets, DenseNets, VGGs, transformers and ViTs have colours of their own,
-    darker from 40 layers on, and from 80. The first network of such a shade gets it. The others get the
-    colours that are left, in their order; when all are taken, colours with a marker.
+    Plain networks, ResNets, pre-activation ResNets, DenseNets, VGGs and transformers have a colour of their own, which
+    is darker from 40 layers on, and from 80. The first network of such a shade gets it. The others get the colours that
+    are left, in their order; when all are taken, colours with a marker.
 
     Examples
     --------
