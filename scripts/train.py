@@ -23,10 +23,12 @@ def parser() -> Parser:
     p.add_argument("out", metavar="OUT.pt", type=Path, help="the checkpoint to write")
     g = p.add_argument_group("network")
     g.add_argument(
-        "--network", default="resnet", help="resnet, plain, densenet, vgg, transformer, or package.module:factory"
+        "--network", default="resnet", help="resnet, plain, densenet, vgg, transformer, vit, or package.module:factory"
     )
-    g.add_argument("--depth", type=int, help="number of weight layers; of a transformer, number of layers")
-    g.add_argument("--width", type=int, help="channels of the first stage; of a transformer, width of the stream")
+    g.add_argument("--depth", type=int, help="number of weight layers; of a transformer or vit, number of layers")
+    g.add_argument(
+        "--width", type=int, help="channels of the first stage; of a transformer or vit, width of the stream"
+    )
     g.add_argument(
         "--argument",
         dest="arguments",
@@ -61,7 +63,7 @@ def parser() -> Parser:
     g.add_argument(
         "--recipe",
         choices=RECIPES,
-        help="schedule, optimizer, learning rate and weight decay (default: fast; for text: text)",
+        help="schedule, optimizer, learning rate and weight decay (default: fast; for text: text; for a vit: patches)",
     )
     g.add_argument("--epochs", type=int, help="passes over the training data; by default those of the recipe")
     g.add_argument(
@@ -70,7 +72,9 @@ def parser() -> Parser:
         default=0,
         help="random seed of the initial weights, the order of examples and the augmentation",
     )
-    g.add_argument("--optimizer", choices=["sgd", "adamw"], help="by default that of the recipe: sgd; for text, adamw")
+    g.add_argument(
+        "--optimizer", choices=["sgd", "adamw"], help="by default that of the recipe: sgd; adamw for text and a vit"
+    )
     g.add_argument("--learning-rate", type=float, help="by default that of the recipe")
     g.add_argument("--weight-decay", type=float, help="by default that of the recipe")
     g.add_argument("--batch-size", type=int, default=128, help="examples per step")

@@ -22,14 +22,14 @@ APART = 0.25  # of the size of letters: what must lie between two texts of a lin
 END = 0.3  # of an axis: how far from its end the last label of a symlog scale may be
 LEAST = 6  # points
 
-PROPER = "ReLU|ResNet|DenseNet|BatchNorm|LayerNorm|FashionMNIST"  # names that a paper writes so, too
+PROPER = "ReLU|ResNet|DenseNet|BatchNorm|LayerNorm|FashionMNIST|ViT"  # names that a paper writes so, too
 
 # What a program calls a thing, and a reader does not.
 RAW = {
     "arguments": re.compile(r"\b[A-Za-z_]{2,}=\S"),
     "name of a variable": re.compile(r"\b[a-z]+_[a-z_]+\b"),
     "name of a class": re.compile(rf"\b(?!(?:{PROPER})\b)[A-Z][a-z]+(?:[A-Z][a-z]*)+\b"),
-    "name of a family": re.compile(r"(?<![\w-])(?:plain|resnet|preact|densenet|vgg|transformer|stochastic)-[\d\w]"),
+    "name of a family": re.compile(r"(?<![\w-])(?:plain|resnet|preact|densenet|vgg|transformer|vit|stochastic)-[\d\w]"),
     "module and name": re.compile(r"\b[a-z]\w+\.[a-z]\w+:\w|\b[a-z]\w+:[a-z_]+\b"),
 }
 

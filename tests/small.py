@@ -31,6 +31,9 @@ NETWORKS = {
     "vgg-9": ("vgg", {"depth": 9, "width": 4}),
     "vgg-9, no BatchNorm": ("vgg", {"depth": 9, "width": 4, "norm": "none"}),
     "vgg of constant width": ("vgg", {"depth": 7, "width": 8, "constant": True}),
+    "vit": ("vit", {"depth": 2, "width": 8, "heads": 2, "size": 8}),
+    "vit, post-norm, gates": ("vit", {"depth": 1, "width": 8, "size": 8, "norm": "post", "join": "exclusive-gate"}),
+    "vit, no shortcut around attention": ("vit", {"depth": 1, "width": 8, "size": 8, "shortcut": (None, "identity")}),
 }
 
 

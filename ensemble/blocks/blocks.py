@@ -21,7 +21,7 @@ from landscape.errors import BadInput, did_you_mean
 from landscape.evaluation.calling import attempt, evaluating, predict
 from landscape.nested import Nested, length
 from landscape.networks import Block
-from landscape.networks.transformer import Layer
+from landscape.networks.transformer_layers import Layer
 
 __all__ = ["Foreign", "blocks", "check", "ends", "layers_of", "of_part", "running", "stages"]
 

@@ -122,7 +122,7 @@ def _lines(file: Results, show: str, names: dict[str, str], width: float) -> Fig
     depths, moments = _panels(file)
     shape = len(depths), len(moments)
     across = (width - 0.6) / shape[1]  # inches of a panel
-    titles = {key: fill(f"depth {key[0]}, {MOMENTS[key[1]]}", int(14 * across)) for key in product(depths, moments)}
+    titles = {key: fill(_moment(*key, ", "), int(14 * across)) for key in product(depths, moments)}
     position = fill("position (0: first block, 1: head)", int(16 * across))
     more = 0.13 * (max(map(_lines_of, titles.values())) * shape[0] + _lines_of(position))
     figure = Figure(
@@ -165,6 +165,11 @@ def _lines(file: Results, show: str, names: dict[str, str], width: float) -> Fig
     return figure
 
 
+def _moment(depth: int, moment: str, between: str) -> str:
+    """What a panel shows: of which depth, if that is known, and when."""
+    return f"depth {depth}{between}{MOMENTS[moment]}" if depth else MOMENTS[moment]
+
+
 def _lines_of(text: str) -> int:
     """How many lines a text has beyond the first."""
     return text.count("\n")
@@ -187,7 +192,7 @@ def _maps(file: Results, show: str, names: dict[str, str], width: float) -> Figu
             values = file[show][rows].mean(axis=0)[:size, :size]
             drawn = axes.imshow(values, vmin=0, vmax=1, cmap="viridis", origin="lower")
             if place == 0:
-                axes.set_title(f"depth {depth},\n{MOMENTS[moment]}")
+                axes.set_title(_moment(depth, moment, ",\n"))
         line[0].set_ylabel(names[variant], fontsize=NOTE)
     figure.colorbar(drawn, ax=list(panels.flat), label=SHOWN[show].label, aspect=40, pad=0.02)
     return figure

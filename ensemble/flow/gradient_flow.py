@@ -36,9 +36,10 @@ from landscape.log import Report
 from landscape.nested import Nested, cat, length, mapped, split
 from landscape.networks.layout import channels_last
 from landscape.networks.network import Network
+from landscape.networks.titles import depth_of
 from landscape.training.loop import default_recipe, train_epochs
+from landscape.training.variants import families, trained_here, variant
 from landscape.training.variants import recipe as recipe_named
-from landscape.training.variants import trained_here, variant
 from landscape.validate import different, numbers, one_of, whole
 
 __all__ = ["gradient_flow"]
@@ -198,7 +199,7 @@ def gradient_flow(
             if window is None and data is None:
                 window = next((checkpoint.data.get("window") for checkpoint in trained.values()), None)
             training, test = datasets.load_for_training(name, root=root, window=window, examples=examples, **inputs)
-            recipe = default_recipe(training) if recipe is None else recipe
+            recipe = default_recipe(training, families(variants) if epochs else ()) if recipe is None else recipe
             different([path.stem for path in paths])
             rows = _rows(variants, numbers("depth", depth), seeds, trained, bool(epochs))
 
@@ -332,7 +333,8 @@ def _rows(
     moments = ("initial", "trained") if training else ("initial",)
     rows = [Row(*row) for row in product(different(variants), different(depths), range(seeds), moments)]
     for name, checkpoint in trained.items():
-        rows.append(Row(name, checkpoint.arguments.get("depth", 0), checkpoint.training.get("seed", 0), "trained"))
+        depth = depth_of(checkpoint.network, checkpoint.arguments)
+        rows.append(Row(name, depth, checkpoint.training.get("seed", 0), "trained"))
     if not rows:
         raise BadInput("there is nothing to measure; give variants, like plain resnet, or --checkpoints")
     return rows

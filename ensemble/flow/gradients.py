@@ -19,6 +19,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, svds
 from torch import Tensor, nn
 from torch.func import jacrev
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ensemble.flow.parts import At, Parts, parts
 from landscape.errors import BadInput
@@ -189,7 +190,8 @@ def extremes(
     def function(flat: Tensor) -> Tensor:
         return block(flat.reshape(x.shape)).flatten()
 
-    with torch.inference_mode(False), torch.enable_grad():
+    # other kernels of attention have no derivative for many vectors at once: torch takes one after the other, and warns
+    with torch.inference_mode(False), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         point = x.flatten().clone()
         if point.numel() <= dense:
             values = np.linalg.svd(jacrev(function, chunk_size=256)(point).detach().cpu().numpy(), compute_uv=False)

@@ -92,7 +92,8 @@ def lesion_function(
         how: tuple = (evaluation.tolerance, dtype, room if dtype == evaluation.dtype else 0, replacement[dtype])
         how = (evaluation.batches, losses[dtype], *how, evaluation.accuracy, extra.get(dtype, {}))
         if ours:
-            return PrefixCache(cast("Network", evaluation.network), *how)
+            chosen: tuple = (blocks,)
+            return PrefixCache(cast("Network", evaluation.network), *how, *chosen)
         return LayerCache(evaluation.network, blocks, *how)
 
     caches = {dtype: cache(dtype) for dtype in losses} if ours or theirs else {}

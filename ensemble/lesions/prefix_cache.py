@@ -64,6 +64,7 @@ class PrefixCache:
     replacement : where trials replace branches, see `ensemble.lesions.context`
     accuracy : of each example, see `landscape.evaluation.measure.score`
     extra : other losses, and metrics, by name, taken from the same outputs
+    chosen : the blocks that trials are about; by default all
     """
 
     def __init__(
@@ -77,9 +78,10 @@ class PrefixCache:
         replacement: Replacement = NONE,
         accuracy: Accuracy | None = None,
         extra: Mapping[str, Loss] = MappingProxyType({}),
+        chosen: Mapping[str, Block] | None = None,
     ):
         self._set(batches, loss, tolerance, room, replacement, accuracy, extra)
-        self.blocks = cast("list[Block]", list(blocks(network).values()))
+        self.blocks = cast("list[Block]", list((blocks(network) if chosen is None else chosen).values()))
         self.as_they_are = [in_dtype(block, dtype) for block in self.blocks]
         names = {id(block): number for number, block in enumerate(self.blocks)}
         # The network as steps in a row: (whole, without its block or None, number of the block)

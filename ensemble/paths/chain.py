@@ -23,7 +23,7 @@ from landscape.errors import BadInput
 from landscape.nested import Nested, leaves, mapped
 from landscape.networks import Block
 from landscape.networks.network import Network
-from landscape.networks.transformer import Layer
+from landscape.networks.transformer_layers import Layer
 
 __all__ = ["Chain", "Step", "chain", "chains", "counts", "effective", "mean_length"]
 

@@ -14,8 +14,10 @@ NORMALIZATIONS = {
     "none": "not normalised",
 }
 
-# Families of networks as papers write them; of the others the depth is said in words.
-FAMILIES = {"resnet": "ResNet", "densenet": "DenseNet", "vgg": "VGG", "plain": "plain", "transformer": "transformer"}
+# Families of networks as papers write them.
+FAMILIES = {"resnet": "ResNet", "densenet": "DenseNet", "vgg": "VGG", "plain": "plain"}
+FAMILIES |= {"transformer": "transformer", "vit": "ViT"}
+IN_WORDS = ("plain", "transformer", "vit")  # whose depth is not what papers put behind the name
 SAID = {
     "block=bottleneck": "bottlenecks",
     "bottleneck=True": "bottlenecks",
@@ -30,6 +32,8 @@ SAID = {
     "order=relu-before-add": "ReLU before addition",
     "order=relu-only-pre": "ReLU-only pre-activation",
     "shortcut=None": "no shortcuts",
+    "shortcut=None,identity": "no shortcut around attention",
+    "shortcut=identity,None": "no shortcut around the MLP",
     "shortcut=projection": "projections",
     "shortcut=projection-everywhere": "projections everywhere",
     "shortcut=zero-pad-average": "averaging shortcuts",
@@ -69,7 +73,7 @@ def network_label(name: str) -> str:
     before, family, depth, arguments = match.groups()
     label = FAMILIES[family]
     if depth:
-        label += f"-{depth}" if label != family else f", {depth} layers"
+        label += f", {depth} layers" if family in IN_WORDS else f"-{depth}"
     words = re.split(r",(?![^(\[]*[)\]])", arguments) if arguments else []  # not at the comma of (0.5, 1)
     return ", ".join([label, *["pre-activation"] * bool(before), *map(_said, words)])
 
@@ -78,8 +82,9 @@ def _said(word: str) -> str:
     """An argument in words: "pooled gate", "width 32"."""
     argument, _, value = word.partition("=")
     value = {"true": "True", "false": "False", "none": "None"}.get(value, value) if argument != "norm" else value
-    if f"{argument}={value}" in SAID:
-        return SAID[f"{argument}={value}"]
+    bare = re.sub(r"[][()'\" ]", "", value)  # a pair, however it is typed
+    if f"{argument}={bare}" in SAID:
+        return SAID[f"{argument}={bare}"]
     plain = re.sub(r"['\"]", "", value).replace("-", "−" if re.match(r"-[\d.]", value) else " ").replace(",", ", ")
     if argument == "join":
         return plain

@@ -296,9 +296,15 @@ def variant_options(parser: Parser, epochs: int, data: str | None) -> None:
     """
     g = parser.add_argument_group("networks and data")
     g.add_argument(
-        "--depth", type=int, nargs="+", default=(20,), help="number of weight layers; of a transformer, layers"
+        "--depth",
+        type=int,
+        nargs="+",
+        default=(20,),
+        help="number of weight layers; of a transformer or vit, layers",
     )
-    g.add_argument("--width", type=int, default=16, help="channels of the first stage; of a transformer, of the stream")
+    g.add_argument(
+        "--width", type=int, default=16, help="channels of the first stage; of a transformer or vit, of the stream"
+    )
     g.add_argument("--seeds", type=int, default=3, help="number of seeds of each network: 0, 1, …")
     g.add_argument("--data", default=data, help="the data, as in train")
     g.add_argument("--root", type=Path, help="folder of torchvision's data sets")
@@ -310,7 +316,7 @@ def variant_options(parser: Parser, epochs: int, data: str | None) -> None:
     g.add_argument(
         "--recipe",
         choices=RECIPES,
-        help="schedule, optimizer, learning rate and weight decay (default: fast; for text: text)",
+        help="schedule, optimizer, learning rate and weight decay (default: fast; for text: text; for a vit: patches)",
     )
     g.add_argument("--learning-rate", type=float, help="initial learning rate; by default that of the recipe")
     g.add_argument("--batch-size", type=int, default=128, help="examples per step")

@@ -84,7 +84,7 @@ KINDS = {
     "pre-activation|preact": COLORS[2],
     "densenet": COLORS[3],
     "vgg": COLORS[4],
-    "transformer": COLORS[5],
+    r"transformer|\bvit\b": COLORS[5],
     "plain": COLORS[0],
     "resnet|residual": COLORS[1],
 }

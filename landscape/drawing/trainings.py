@@ -49,7 +49,7 @@ def trainings(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
             error = np.where(file["done"], 100 * (1 - file.accuracy(split)), np.nan)  # (variant, depth, seed)
             if deep:
                 by_depth(axes, file.coordinates["depth"], error, names).set_ylabel(f"{what} error (%)")
-                if all(str(name).startswith("transformer") for name in file.coordinates["variant"]):
+                if all(str(name).startswith(("transformer", "vit")) for name in file.coordinates["variant"]):
                     axes.set_xlabel("depth (layers)")
             else:
                 by_variant(axes, error[:, 0], names).set_xlabel(f"{what} error (%)")

@@ -2,8 +2,8 @@
 
 Conventions: inputs are float images (N, C, H, W) of any size, outputs are logits (N, classes). Weights
 come from torch's global generator, so seed it first. Blocks are ``stages.0.0``, ``stages.0.1``, … in
-every network. But a transformer takes int64 tokens (N, T) and gives logits (N, T, vocabulary), and its blocks are
-``layers.0.attention``, ``layers.0.mlp``, ….
+every network. But a transformer takes int64 tokens (N, T) and gives logits (N, T, vocabulary), and a vit takes images
+of one size; their blocks are ``layers.0.attention``, ``layers.0.mlp``, ….
 """
 
 import inspect

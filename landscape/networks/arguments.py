@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from landscape.errors import BadInput
-from landscape.networks.families import OF_TOKENS
+from landscape.networks.families import OF_ONE_SIZE, OF_TOKENS
 
 if TYPE_CHECKING:
     from landscape.data import Data
@@ -45,12 +45,15 @@ def with_data_defaults(network: str, arguments: dict, data: Data) -> dict:
         return arguments
     if network in OF_TOKENS:
         return {**_of_tokens(network, data), **arguments}
-    if not isinstance(data.images, Tensor) or data.images.ndim < 2 or data.of_tokens:
+    sized = network in OF_ONE_SIZE
+    if not isinstance(data.images, Tensor) or data.images.ndim < (4 if sized else 2) or data.of_tokens:
         raise BadInput(f"a {network} takes images, and {data.name} has other inputs; name a network that takes these")
     classes = data.classes
     if classes is None:  # a number for each output
         classes = data.labels.shape[1] if isinstance(data.labels, Tensor) and data.labels.ndim == 2 else 1
-    return {"classes": classes, "channels": data.images.shape[1], **arguments}
+    sides = list(data.images.shape[2:])
+    size = {"size": sides[0] if len({*sides}) == 1 else sides} if sized else {}
+    return {"classes": classes, "channels": data.images.shape[1], **size, **arguments}
 
 
 def _of_tokens(network: str, data: Data) -> dict:

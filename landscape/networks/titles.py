@@ -5,12 +5,12 @@ from collections.abc import Mapping
 
 from landscape.networks.families import NETWORKS
 
-__all__ = ["titled"]
+__all__ = ["depth_of", "titled"]
 
-# Arguments that do not make another network: the depth is in the title already, the next four follow from the data, and
+# Arguments that do not make another network: the depth is in the title already, the next five follow from the data, and
 # the rest matters to the training alone.
 UNSAID = (
-    *("depth", "classes", "channels", "vocabulary", "context"),
+    *("depth", "classes", "channels", "vocabulary", "context", "size"),
     *("checkpointing", "zero_init", "gate_bias", "dropout"),
 )
 LONGEST = 24  # letters of a value; a file may hold any
@@ -43,6 +43,20 @@ def titled(network: str, arguments: Mapping[str, object]) -> str:
         title = f"preact-{title}"
         del other["order"]
     return title + ":" * bool(other) + ",".join(f"{argument}={_text(value)}" for argument, value in other.items())
+
+
+def depth_of(network: str, arguments: Mapping[str, object]) -> int:
+    """The depth of a network that `landscape.networks.build` makes of these; 0 where it is not known.
+
+    Examples
+    --------
+    >>> depth_of("resnet", {"width": 4}), depth_of("resnet", {"depth": 56}), depth_of("mine:make", {})
+    (20, 56, 0)
+    """
+    depth = arguments.get("depth")
+    if depth is None and network in NETWORKS:
+        depth = inspect.signature(NETWORKS[network]).parameters["depth"].default
+    return depth if isinstance(depth, int) else 0
 
 
 def _text(value: object) -> str:

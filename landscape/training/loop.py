@@ -8,7 +8,7 @@ interrupted. Losses are means per example in nats, errors are fractions.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import numpy as np
@@ -22,6 +22,7 @@ from landscape.evaluation.fused import Compiled
 from landscape.evaluation.losses import VOID, class_axis
 from landscape.evaluation.measure import measure
 from landscape.networks.block import Block
+from landscape.networks.families import OF_ONE_SIZE
 from landscape.networks.layout import suits_channels_last
 from landscape.training.cuda_graph import CudaGraphStep
 
@@ -54,12 +55,28 @@ RECIPES: dict[str, dict] = {
     "veit": dict(schedule=steps(81 / 164, 122 / 164), learning_rate=0.1, weight_decay=1e-4, nesterov=True, epochs=164),
     # a transformer of some layers: AdamW, one cycle
     "text": dict(schedule=one_cycle, learning_rate=3e-3, weight_decay=0.1, nesterov=False, epochs=3, optimizer="adamw"),
+    # a vision transformer of some layers: AdamW, one cycle
+    "patches": dict(
+        schedule=one_cycle, learning_rate=1e-3, weight_decay=0.05, nesterov=False, epochs=30, optimizer="adamw"
+    ),
 }
 
 
-def default_recipe(data: Data) -> str:
-    """The recipe where none is named: "text" for tokens, "fast" for all else."""
-    return "text" if data.of_tokens else "fast"
+def default_recipe(data: Data, networks: Iterable[str] = ()) -> str:
+    """The recipe where none is named: "text" for tokens, "patches" for a vit, "fast" for all else.
+
+    Raises
+    ------
+    BadInput
+        Networks of several recipes, which would be trained by one.
+    """
+    if data.of_tokens:
+        return "text"
+    usual = {network: "patches" if network in OF_ONE_SIZE else "fast" for network in networks}
+    if len({*usual.values()}) > 1:
+        each = ", ".join(f"{recipe} for {network}" for network, recipe in usual.items())
+        raise BadInput(f"these networks are trained alike, and their usual recipes differ: {each}; name one: --recipe")
+    return next(iter(usual.values()), "fast")
 
 
 def train_epochs(

@@ -83,10 +83,10 @@ def train(
         Of the checkpoint, from which the same call goes on if it is interrupted; finished, it does nothing. By default
         the checkpoint is kept in memory.
     network : str
-        One of resnet, plain, densenet, vgg and transformer, or "package.module:factory".
+        One of resnet, plain, densenet, vgg, transformer and vit, or "package.module:factory".
     depth, width : int, optional
-        Number of weight layers, channels of the first stage; of networks that have them. Of a transformer:
-        number of layers, width of the stream.
+        Number of weight layers, channels of the first stage; of networks that have them. Of a transformer
+        and a vit: number of layers, width of the stream.
     arguments : dict, or NAME=VALUE words
         Further arguments of the network.
     data : str
@@ -98,9 +98,9 @@ def train(
         Train on so many, a seeded stratified subset; of text, test on a tenth as many.
     augment : bool, optional
         Pad, crop and mirror the images of a batch; by default all but digits.
-    recipe : {"fast", "he", "li", "veit", "text"}
+    recipe : {"fast", "he", "li", "veit", "text", "patches"}
         Schedule, optimizer, learning rate, weight decay and number of epochs; see `landscape.training.loop.RECIPES`.
-        By default "fast", and "text" for tokens.
+        By default "fast", "text" for tokens, and "patches" for a vit.
     optimizer, epochs, learning_rate, weight_decay : optional
         In place of the recipe's.
     seed : int
@@ -149,7 +149,7 @@ def train(
     # A training that has begun goes on with its constants, whatever its version took by default.
     where |= standardisation(mean, std, standardize, begun.data if begun else None)
     splits = datasets.load_for_training(data, window=window, **where)
-    recipe = default_recipe(splits[0]) if recipe is None else recipe
+    recipe = default_recipe(splits[0], [network]) if recipe is None else recipe
     say(comm, f"inputs of {splits[0].name}: {splits[0].inputs}")
     changed = {"epochs": epochs, "learning_rate": learning_rate, "weight_decay": weight_decay}
     settings = {

@@ -27,9 +27,10 @@ from landscape.evaluation.device import choose_device, restored
 from landscape.evaluation.measure import measure
 from landscape.log import Report
 from landscape.networks.layout import channels_last
+from landscape.networks.titles import depth_of
 from landscape.training.loop import default_recipe, train_epochs
+from landscape.training.variants import families, trained_here, variant
 from landscape.training.variants import recipe as recipe_named
-from landscape.training.variants import trained_here, variant
 from landscape.validate import different, numbers, whole
 
 __all__ = ["trainings"]
@@ -157,7 +158,7 @@ def trainings(
                     whole(name, value)
                 inputs = standardisation(mean, std, standardize)
                 splits = datasets.load_for_training(data, root=root, window=window, examples=examples, **inputs)
-                recipe = default_recipe(splits[0]) if recipe is None else recipe
+                recipe = default_recipe(splits[0], families(variants)) if recipe is None else recipe
                 how = recipe_named(recipe, epochs, batch_size, learning_rate)
                 depths = different(numbers("depth", depth))
                 plan = _planned(different(variants), depths, width, seeds, splits, recipe, how, on)
@@ -241,11 +242,10 @@ def _finished(paths: list[Path]) -> _Plan:
             raise BadInput(
                 f"{path} does not tell its errors, as a finished checkpoint of train.py does; finish it first"
             )
-        shape = ("depth", "width", "classes", "channels", "vocabulary", "context")
+        shape = ("depth", "width", "classes", "channels", "vocabulary", "context", "size")
         others = ",".join(f"{name}={value}" for name, value in checkpoint.arguments.items() if name not in shape)
         name = checkpoint.network + (":" + others if others else "")
-        depth = checkpoint.arguments.get("depth")
-        key = name, depth if isinstance(depth, int) else 0, checkpoint.training.get("seed", 0)
+        key = name, depth_of(checkpoint.network, checkpoint.arguments), checkpoint.training.get("seed", 0)
         if key in errors:
             raise BadInput(f"{path} and {files[key]} are both {name} of depth {key[1]}, seed {key[2]}; give one")
         errors[key], files[key] = _row(checkpoint.final["train"], checkpoint.final["test"]), path

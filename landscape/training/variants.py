@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch import nn
@@ -17,13 +18,18 @@ from landscape.networks.arguments import parse_arguments, with_data_defaults
 from landscape.training.loop import RECIPES
 from landscape.validate import one_of
 
-__all__ = ["recipe", "trained_here", "variant"]
+__all__ = ["families", "recipe", "trained_here", "variant"]
 
 
 def recipe(name: str, epochs: int, batch_size: int, learning_rate: float | None = None) -> dict:
     """Arguments of `landscape.training.loop.train_epochs` but the seed: a recipe's, and what is changed of them."""
     settings = RECIPES[one_of("recipe", name, RECIPES)] | {"epochs": epochs, "batch_size": batch_size}
     return settings if learning_rate is None else settings | {"learning_rate": learning_rate}
+
+
+def families(variants: Iterable[str]) -> list[str]:
+    """The networks that variants are of."""
+    return [name.partition(":")[0] for name in variants]
 
 
 def variant(name: str, depth: int, width: int, data: Data) -> nn.Module:

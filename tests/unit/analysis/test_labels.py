@@ -14,12 +14,15 @@ LABELS = {  # by hand
     "densenet-40:growth=24,bottleneck=True": "DenseNet-40, growth 24, bottlenecks",
     "vgg-16:constant=true": "VGG-16, constant width",
     "transformer-8:heads=8,norm=post": "transformer, 8 layers, 8 heads, post-norm",
+    "vit-4:patch=2": "ViT, 4 layers, patch 2",
     "resnet:order=pre,survival=0.5": "ResNet, pre-activation, stochastic depth 0.5",
     "preact-resnet-56": "ResNet-56, pre-activation",
     "resnet:join=scale,scales=(0.5,1)": "ResNet, constant scaling, (0.5, 1)",
     "resnet:join=exclusive-gate,gate_bias=-6": "ResNet, exclusive gate, b = −6",
     "plain:norm=none": "plain, no normalisation",
-    "transformer-4:shortcut=('identity',None)": "transformer, 4 layers, shortcut (identity, None)",
+    "transformer-4:shortcut=('identity',None)": "transformer, 4 layers, no shortcut around the MLP",
+    "vit:shortcut=[None, 'identity']": "ViT, no shortcut around attention",
+    "vit:shortcut=(None,None)": "ViT, shortcut (None, None)",
 }
 
 

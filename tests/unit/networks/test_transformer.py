@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -215,6 +216,18 @@ def test_a_deleted_block_adds_nothing_by_hand_too(norm, layers):
         logits = by_hand(weights, inputs, norm, deleted=gone)[:, :-1]
         expected = F.cross_entropy(logits.flatten(0, 1), targets[:, :-1].flatten())
         assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+@pytest.mark.parametrize("part", ["attention", "mlp"])
+def test_lesions_of_one_part_are_those_among_all(part):
+    evaluate = evaluator(made())
+    every, some = (lesions(evaluate, delete=[1, 2], part=p, quiet=True) for p in (None, part))
+    names = [str(name) for name in every.coordinates["block"]]
+    of_part = np.array([name.endswith(part) for name in names])
+    assert list(some.coordinates["block"]) == [name for name in names if name.endswith(part)]
+    among = ~every["deleted"][:, ~of_part].any(axis=1)
+    assert np.array_equal(every["deleted"][among][:, of_part], some["deleted"])
+    assert np.array_equal(every["loss"][among], some["loss"]) and len({*some["loss"]}) == 4
 
 
 def test_whole_layers_trade_places():

@@ -1,0 +1,166 @@
+"""Layers of attention and MLP, around each of which a skip connection may lead: what our transformers have in common.
+
+A stream is (N, T, width): a vector for each of T tokens, or patches.
+"""
+
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from landscape.errors import BadInput
+from landscape.networks.block import Block
+from landscape.networks.checks import pick, scalings, whole
+from landscape.networks.joins import JOINS, make_join
+from landscape.networks.network import Network
+
+__all__ = ["Attention", "Layer", "Layered", "check_layers", "initialise", "make_layers", "make_readout"]
+
+PARTS = ("attention", "mlp")
+NORMS = ("pre", "post")
+SHORTCUTS = ("identity", None)
+POSITIONWISE = tuple(join for join in JOINS if join != "pooled-gate")  # which would tell of tokens to come
+
+
+class Layer(nn.Sequential):
+    """The blocks ``attention`` and ``mlp``, one after the other, (N, T, width) -> (N, T, width)."""
+
+
+class Layered(Network):
+    """A network of layers instead of stages.
+
+    Blocks are the modules ``layers.0.attention``, ``layers.0.mlp``, ``layers.1.attention``, … and are looked up at
+    every call, as whole layers are, so that one of either may be replaced by another.
+    """
+
+    def __init__(self, stem: nn.Module, layers: list[Layer], head: nn.Module):
+        nn.Module.__init__(self)  # there are no stages
+        self.stem = stem
+        self.layers: Any = nn.Sequential(*layers)
+        self.head = head
+
+    def parts(self) -> list[Any]:
+        """Stem, blocks, head: each has the one before it for input."""
+        return [self.stem, *(block for layer in self.layers for block in layer), self.head]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layers(self.stem(x)))
+
+
+class Attention(nn.Module):
+    """Self-attention of several heads (Vaswani et al. 2017, 1706.03762 §3.2), (N, T, width) -> (N, T, width).
+
+    Where it is causal, no token sees a later one.
+    """
+
+    def __init__(self, width: int, heads: int, causal: bool):
+        super().__init__()
+        self.heads = heads
+        self.causal = causal
+        self.qkv = nn.Linear(width, 3 * width)  # the rows of queries, then of keys, then of values
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        each = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (N, T, 3, heads, width / heads)
+        q, k, v = each.permute(2, 0, 3, 1, 4).unbind(0)  # (N, heads, T, width / heads)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+
+def check_layers(
+    depth: int,
+    width: int,
+    heads: int,
+    norm: str,
+    shortcut: object,
+    join: object,
+    scales: object,
+    zero_init: bool,
+) -> tuple[tuple, tuple]:
+    """Refuse layers that cannot be made; the shortcuts and the joins of attention and MLP.
+
+    Raises
+    ------
+    BadInput
+        See `landscape.networks.transformer.transformer`, also for the arguments.
+    """
+    for argument, value in {"depth": depth, "width": width, "heads": heads}.items():
+        whole(argument, value)
+    if width % heads:
+        raise BadInput(f"width is {width}, and heads is {heads}; give a width that the number of heads divides")
+    pick("norm", norm, NORMS)
+    shortcuts, joins = _of_parts("shortcut", shortcut, SHORTCUTS), _of_parts("join", join, POSITIONWISE)
+    if shortcuts == (None, None) and zero_init:
+        raise BadInput("without a shortcut, zero_init would make every output the same; leave it out")
+    for part, around, joined in zip(PARTS, shortcuts, joins, strict=True):
+        if around is None and joined != "add" and (isinstance(join, tuple | list) or shortcuts == (None, None)):
+            raise BadInput(f"there is no shortcut around {part}, so nothing is joined by {joined}; leave out one")
+    scalings(scales)
+    return shortcuts, joins
+
+
+def make_layers(
+    depth: int,
+    width: int,
+    heads: int,
+    norm: str,
+    shortcuts: tuple,
+    joins: tuple,
+    scales: tuple[float, float],
+    gate_bias: float,
+    dropout: float,
+    zero_init: bool,
+    causal: bool,
+) -> list[Layer]:
+    """Layers of two blocks each, of what `check_layers` has let pass; weights are drawn as in GPT-2."""
+
+    def block(part: str, around: str | None, joined: str) -> Block:
+        if part == "attention":
+            last: nn.Module = Attention(width, heads, causal)
+            layers = [last]
+        else:
+            layers = [nn.Linear(width, 4 * width), nn.GELU(), last := nn.Linear(4 * width, width)]
+        for module in layers:
+            module.apply(initialise)
+        if around is not None:
+            end = last.out if isinstance(last, Attention) else last
+            with torch.no_grad():
+                end.get_parameter("weight").mul_(0 if zero_init else (2 * depth) ** -0.5)
+        return Block(
+            nn.Sequential(*([nn.LayerNorm(width)] if norm == "pre" else []), *layers),
+            None if around is None else nn.Identity(),
+            None if around is None else make_join(joined, width, scales, gate_bias, dropout, positions=0),
+            nn.LayerNorm(width) if norm == "post" else None,
+        )
+
+    return [
+        Layer(OrderedDict((part, block(part, *how)) for part, *how in zip(PARTS, shortcuts, joins, strict=True)))
+        for _ in range(depth)
+    ]
+
+
+def make_readout(width: int, outputs: int, norm: str, *before: nn.Module) -> nn.Sequential:
+    """LayerNorm if the branches begin with one, the modules `before`, a linear layer."""
+    linear = nn.Linear(width, outputs)
+    linear.apply(initialise)
+    return nn.Sequential(*([nn.LayerNorm(width)] if norm == "pre" else []), *before, linear)
+
+
+def initialise(module: nn.Module) -> None:
+    """Draw the weights of linear layers and embeddings with a standard deviation of 0.02; biases are 0."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear):
+        nn.init.zeros_(module.bias)
+
+
+def _of_parts(argument: str, value: object, options: tuple) -> tuple:
+    """What attention and MLP get: one for both, or one each."""
+    each = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(each) != len(PARTS):
+        raise BadInput(f"{argument} is {value!r}; it must be one for attention and MLP, or two")
+    for one in each:
+        pick(argument, one, options)
+    return each
