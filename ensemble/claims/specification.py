@@ -311,7 +311,7 @@ def _network(spec: object, scale: str, shared: dict, wrong: Any, role: str) -> N
     if kind not in shared:
         raise wrong(f"the scale {scale} has no settings for {kind!r}")
     settings = _merged(shared[kind], settings)
-    settings = {name: value for name, value in settings.items() if value is not None}
+    settings = {name: _none(value) for name, value in settings.items() if value is not None}
     if not isinstance(settings.get("network"), str):
         raise wrong(f"the network {role} needs a network, such as resnet")
     known = frozenset(TRAINABLE.split())
@@ -320,6 +320,15 @@ def _network(spec: object, scale: str, shared: dict, wrong: Any, role: str) -> N
         word = min(unknown)
         raise wrong(f"the network {role} has no setting {word}{did_you_mean(word, known)}")
     return Network(settings)
+
+
+def _none(value: Any) -> Any:
+    """A value with None for the text "None", as on a command line: TOML has no word for it."""
+    if isinstance(value, dict):
+        return {name: _none(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_none(each) for each in value]
+    return None if value == "None" else value
 
 
 def _merged(below: dict, above: dict) -> dict:

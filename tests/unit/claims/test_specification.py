@@ -4,10 +4,13 @@ import inspect
 import math
 
 import pytest
+import torch
 
 from ensemble.claims.measures import MEASURES
 from ensemble.claims.specification import LIBRARY, SCALES, claim_named, names
 from landscape.errors import BadInput
+from landscape.networks import build
+from landscape.training.loop import RECIPES
 from landscape.training.train import train
 
 SMALL = """
@@ -49,6 +52,17 @@ def test_every_claim_is_whole_at_every_scale(name, scale):
         inspect.signature(MEASURES[quantity.measure]).bind(None, **other, **quantity.settings)
     for network in claim.networks.values():
         assert network.settings.keys() <= inspect.signature(train).parameters.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_network_of_every_claim_can_be_built_and_has_a_recipe(scale):
+    networks = {n.key: n.settings for name in names() for n in claim_named(name, scale).networks.values()}
+    for settings in networks.values():
+        shape = {name: settings[name] for name in ("depth", "width") if name in settings}
+        with torch.device("meta"):
+            build(settings["network"], **shape, **settings.get("arguments", {}))
+        assert settings.get("recipe", "fast") in RECIPES
 
 
 def test_there_are_many_claims_with_names_of_their_own():
