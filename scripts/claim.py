@@ -17,7 +17,7 @@ goes on where it stopped; finished, it prints the table again. A claim of your o
 import argparse
 from pathlib import Path
 
-from ensemble.claims.report import described, listed, markdown
+from ensemble.claims.report import described, listed
 from ensemble.claims.specification import SCALES, claim_named
 from ensemble.claims.trial import claim, claims
 from landscape.commands.cli import Parser, chosen, run
@@ -94,7 +94,7 @@ def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     with collective_errors(comm):
         if table is not None and comm.rank == 0:
             with write_atomically(table) as file:
-                file.write_text(markdown(tried), encoding="utf-8")
+                file.write_text(tried.to_markdown(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,20 @@ from ensemble.claims.specification import Claim
 from ensemble.claims.verdict import VERDICTS, Number, estimate
 from landscape.engine.results import Results
 
-__all__ = ["described", "listed", "markdown", "report"]
+__all__ = ["Verdicts", "described", "listed", "report"]
 
 WIDTH = 110
+
+
+class Verdicts(list[Results]):
+    """Results of claims that were tried, one each; shown as their reports."""
+
+    def __repr__(self) -> str:
+        return "\n\n".join(map(report, self))
+
+    def to_markdown(self) -> str:
+        """A table, one row for each criterion."""
+        return _markdown(self)
 
 
 def report(results: Results) -> str:
@@ -61,8 +72,7 @@ def described(claim: Claim) -> str:
     return "\n".join(lines)
 
 
-def markdown(tried: Sequence[Results]) -> str:
-    """A table of verdicts, one row a criterion."""
+def _markdown(tried: Sequence[Results]) -> str:
     lines = ["| claim | source | criterion | published | here (95 %) | verdict |", "|---|---|---|---|---|---|"]
     for results in tried:
         a = results.attributes

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ensemble.claims.measures import MEASURES
-from ensemble.claims.report import report
+from ensemble.claims.report import Verdicts, report
 from ensemble.claims.specification import Claim, Criterion, Network, Quantity, claim_named, names
 from ensemble.claims.verdict import VERDICTS, Number, contrast, estimate, overall, verdict
 from ensemble.claims.workbench import Workbench, silently
@@ -49,7 +49,7 @@ def claim(
     device: str = "auto",
     comm: Communicator | None = None,
     quiet: bool = False,
-) -> list[Results]:
+) -> Verdicts:
     """Try claims of papers: train what it takes, measure, and judge by criteria that were settled before. Collective.
 
     Parameters
@@ -78,8 +78,9 @@ def claim(
 
     Returns
     -------
-    list of Results
-        One a claim, over its criteria: ``estimate`` with its 95 % interval ``low``, ``high``, and the ``verdict``.
+    Verdicts
+        A list of Results, one a claim, over its criteria: ``estimate`` with its 95 % interval ``low``, ``high``, and
+        the ``verdict``. Shown as a table; ``to_markdown()`` is one too.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def claim(
     bench = Workbench(folder, comm, device, quiet, given)
     trainings = [(network, seed) for each in chosen for network in _used(each) for seed in range(each.seeds)]
     bench.train(each for each in trainings if (each[0].key, each[1]) not in given)
-    results = []
+    results = Verdicts()
     for each in chosen:
         tried = _tried(each, bench)
         results.append(tried)

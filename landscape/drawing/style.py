@@ -233,6 +233,6 @@ def save(figure: matplotlib.figure.Figure, path: str | os.PathLike, dpi: float =
 def _pack(path: Path) -> None:
     """Write a PNG anew with the same pixels in fewer bytes: compressed as well as can be, and opaque where it is."""
     with Image.open(path) as image:
-        opaque = image.mode != "RGBA" or image.getextrema()[3] == (255, 255)
+        opaque = image.mode != "RGBA" or image.getchannel("A").getextrema() == (255, 255)
         packed = image.convert("RGB") if opaque else image.copy()
         packed.save(path, format="PNG", optimize=True, dpi=image.info["dpi"])

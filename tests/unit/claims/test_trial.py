@@ -10,7 +10,7 @@ import scripts
 from ensemble.claims import workbench
 from ensemble.claims.measures import MEASURES
 from ensemble.claims.measures.paths import binomial_share
-from ensemble.claims.report import described, listed, markdown, report
+from ensemble.claims.report import Verdicts, described, listed, report
 from ensemble.claims.specification import Network, claim_named
 from ensemble.claims.trial import claim, claims
 from ensemble.claims.verdict import VERDICTS
@@ -229,7 +229,8 @@ def test_the_report_sets_published_and_measured_side_by_side(tried):
     text = report(tried)
     assert "Deletions cost: " in text and "Nobody 2020" in text and "12.3" in text
     assert f"{tried['first'][0].mean():.1f}"[:4] in text and "2 trainings" in text
-    rows = markdown([tried]).splitlines()
+    rows = Verdicts([tried]).to_markdown().splitlines()
+    assert repr(Verdicts([tried])) == text
     assert len(rows) == 4 and all(row.count("|") == 7 for row in rows)
 
 
