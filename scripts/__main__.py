@@ -16,8 +16,8 @@ from landscape.errors import did_you_mean
 HERE = Path(__file__).parent
 # Those that take --ranks, which is to be known before torch is imported.
 MEASURING = (
-    *("curvature", "flow", "identity", "lesion", "paths", "redundancy", "reuse", "sharpness", "surface"),
-    *("trainings", "trajectory"),
+    *("curvature", "flow", "identity", "lesion", "paths", "redundancy", "reuse", "sharpness"),
+    *("stream", "surface", "trainings", "trajectory"),
 )
 
 
