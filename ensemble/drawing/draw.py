@@ -16,6 +16,7 @@ from ensemble.drawing.lesions import blocks, lesions
 from ensemble.drawing.page import lesion_page
 from ensemble.drawing.paths import paths
 from ensemble.drawing.redundancy import redundancies
+from ensemble.drawing.stream import streams
 from ensemble.drawing.surviving import survivors
 from landscape.drawing import drawings as surfaces
 from landscape.drawing.drawings import Drawing, check_options, drawn, key_of, listed
@@ -33,6 +34,7 @@ DRAWINGS: dict[Hashable, Drawing] = {  # see `landscape.drawing.drawings.DRAWING
     "paths": paths,
     "redundancy": redundancies,
     "reuse": reuse,
+    "stream": streams,
     frozenset({"lesion", "paths"}): survivors,
 }
 

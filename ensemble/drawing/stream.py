@@ -1,0 +1,310 @@
+"""Figures of the stream: its variance, what blocks add, what shortcuts carry, how gradients correlate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
+
+from ensemble.drawing.flow import MOMENTS, STATISTICS, lines_of, names_of, panels_of, rows_of
+from ensemble.drawing.measure import Z95
+from ensemble.flow.shattering import POINTS
+from landscape.drawing.style import LEGEND, NOTE, STYLE, Figure, abreast, check_width, looks_of, wrapped
+from landscape.engine.table import Results
+from landscape.errors import BadInput
+
+__all__ = ["REPORT", "SHOWN", "by_depth", "streams"]
+
+
+class Quantity(NamedTuple):
+    """How a variable is drawn: its label, a short one, what its band is, and whether on a logarithmic scale."""
+
+    label: str
+    short: str
+    band: str
+    log: bool = True
+
+
+MANY, ALL, ERROR = "90 % of examples", "all examples", "95 % intervals"
+BANDS = {MANY: "hold", ALL: "hold", ERROR: "are"}
+
+
+SHOWN = {
+    "norm": Quantity("norm of the stream", "norm", MANY),
+    "variance": Quantity("variance of the stream", "variance", ERROR),
+    "residual": Quantity("‖F(x)‖ / ‖x‖", "‖F(x)‖ / ‖x‖", MANY),
+    "correlation": Quantity("correlation of gradients", "correlation", ERROR),
+    "forward_gain": Quantity("gain of shortcuts from first block", "gains", ALL),
+    "backward_gain": Quantity("gain of shortcuts back from head", "gains", ALL),
+    "autocorrelation": Quantity("autocorrelation of gradients", "autocorrelation", ERROR, log=False),
+    "effect": Quantity("change of what a block adds", "effect", MANY),
+}
+REPORT = ("variance", "residual", "correlation", "forward_gain", "backward_gain", "autocorrelation")
+SPLITS = {"train": "training"}
+OF_SHORTCUTS = ("residual", "forward_gain", "backward_gain")
+LEAST, NARROW = 1.4, 0.8  # inches of a panel: with labels of its own, and where a row shares them
+
+
+def streams(
+    files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5, show: str = "report"
+) -> Figure:
+    """Draw what goes through networks from block to block: a panel for each quantity, depth and moment.
+
+    Parameters
+    ----------
+    files : one file of kind "stream"
+    titles : one a variant; by default the variants as they were typed
+    width : of the figure, in inches
+    show : "report" for those of `REPORT`, or one of `SHOWN`
+
+    Returns
+    -------
+    Figure
+        A line for each variant: means over seeds of the mean or of the median over examples (geometric ones where the
+        scale is logarithmic). Bands are 90 % of the examples, all of them, or 95 % intervals, of all seeds. The effect
+        is drawn as maps instead: the blocks that are left out from top to bottom, the later ones from left to right.
+    """
+    if len(files) != 1:
+        raise BadInput(f"a figure of streams shows one file, got {len(files)}; draw them apart")
+    (file,) = files
+    if show not in {"report", *SHOWN}:
+        raise BadInput(f"there is no {show!r} to show of a stream; use report, {', '.join(SHOWN)}")
+    variants = list(dict.fromkeys(file["variant"]))
+    names = list(titles or names_of(file, variants))
+    if len(names) != len(variants):
+        raise BadInput(f"{len(names)} titles for {len(variants)} variants; give one each")
+    called = dict(zip(variants, names, strict=True))
+    with matplotlib.rc_context(STYLE):
+        if show == "effect":
+            figure, notes = _maps(file, called, check_width(width))
+        else:
+            figure, notes = _lines(file, REPORT if show == "report" else (show,), called, check_width(width))
+        notes.append(_data(file))
+        figure.supxlabel(wrapped(" ".join(notes), width - 0.3), fontsize=NOTE)
+    return figure
+
+
+def _data(file: Results) -> str:
+    """What was measured on, and with which statistics; those of a network that has any."""
+    data, split = file.attributes.get("data"), file.attributes.get("split")
+    examples = f"{SPLITS.get(split, split)} split of {data}" if data and split else "examples that were given"
+    statistics = STATISTICS[file.attributes["batchnorm"]].replace("images", "examples")
+    return f"Measured on the {examples}. {statistics}."
+
+
+def by_depth(axes: Axes, file: Results, show: str, rows: np.ndarray, *, label: str, **look: Any) -> Axes:
+    """Draw one quantity of some networks of one kind and depth, over the depth or the lag.
+
+    Parameters
+    ----------
+    axes : Axes
+    file : of kind "stream"
+    show : one of `SHOWN`, but not the effect
+    rows : which networks, the seeds of one line
+    label : of the line
+    look : of the line, for matplotlib, with its colour
+
+    Returns
+    -------
+    Axes
+        The ones given.
+    """
+    low, middle, high = _band(file, show, rows)
+    x = file.coordinates["lag"] if show == "autocorrelation" else np.linspace(0, 1, len(middle))
+    style = {**look, "marker": look.get("marker") or "."}
+    axes.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
+    axes.plot(x, middle, label=label, markersize=2.5, **style)
+    return axes
+
+
+def _band(file: Results, show: str, rows: np.ndarray) -> np.ndarray:
+    """Lower end, line and upper end, shape (3, places), NaN where one is not finite or not on the scale."""
+    low, middle, high = (values[rows] for values in _three(file, show))  # each (seeds, places)
+    if show != "autocorrelation":
+        low, middle, high = (values[:, : file["boundaries"][rows][0]] for values in (low, middle, high))
+    shown = np.isfinite(np.stack([low, middle, high])).all(axis=(0, 1))
+    if show == "correlation":
+        shown &= (low > 0).all(axis=0)
+    if SHOWN[show].log:
+        shown &= (middle > 0).all(axis=0)
+        if SHOWN[show].band == ERROR:  # of the logarithm, to first order
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+                high = middle * np.exp((high - middle) / middle)
+                low = middle**2 / high
+    if show in ("forward_gain", "backward_gain") and shown.sum() < 2:  # nothing but that of no block
+        shown = np.zeros_like(shown)
+    low, middle, high = (np.where(shown, values, np.nan) for values in (low, middle, high))
+    mean = np.exp(np.log(middle).mean(axis=0)) if SHOWN[show].log else middle.mean(axis=0)
+    return np.stack([low.min(axis=0), mean, high.max(axis=0)])
+
+
+def _three(file: Results, show: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if "quantile" in file.dims[show]:
+        places = [int(np.flatnonzero(file.coordinates["quantile"] == part)[0]) for part in (0.05, 0.5, 0.95)]
+        low, middle, high = (file[show][:, place] for place in places)
+        return low, middle, high
+    if show == "forward_gain":
+        low, middle, high = (file[f"{show}{suffix}"][:, 0] for suffix in ("_min", "", "_max"))
+        return low, middle, high
+    if show == "backward_gain":
+        last = np.arange(len(file["boundaries"])), slice(None), file["boundaries"] - 1
+        low, middle, high = (file[f"{show}{suffix}"][last] for suffix in ("_min", "", "_max"))
+        return low, middle, high
+    error = Z95 * file[f"{show}_se"]
+    return file[show] - error, file[show], file[show] + error
+
+
+def _lines(
+    file: Results, quantities: Sequence[str], names: Mapping[str, str], width: float
+) -> tuple[Figure, list[str]]:
+    columns = _columns(file)
+    alone = len(columns) == 1  # then quantities stand beside each other, as many as there is room for
+    beside = min(len(quantities), int((width - 0.3) / LEAST), 3) if alone else len(columns)
+    shape = -(-len(quantities) // beside) if alone else len(quantities), beside
+    across = (width - 0.6) / beside
+    if across < NARROW:
+        raise BadInput(
+            f"{beside} depths and moments side by side need {0.6 + NARROW * beside:.1f} inches, and width is "
+            f"{width:g}; give more, or measure them apart"
+        )
+    titles = [fill(_title(column), int(14 * across)) for column in columns]
+    labels = len(names) // max(1, abreast([*names.values()], width, 3, LEGEND)) + 1
+    high = 1.0 if alone else 0.6 + 0.14 * (1 + max(map(lines_of, titles)))
+    figure = Figure((width, high + 0.15 * labels + (1.35 if alone else 1.15) * shape[0]), layout="constrained")
+    panels = figure.subplots(*shape, squeeze=False, sharey=False if alone else "row")
+    look = looks_of(list(names.values()))
+    by_quantity = panels.flat if alone else panels
+    seen = set()
+    for show, some in zip(quantities, by_quantity, strict=False):
+        for axes, (depth, moment) in zip([some] if alone else some, columns, strict=True):
+            for variant, name in names.items():
+                rows = rows_of(file, variant, depth, moment)
+                if rows.any() and np.isfinite(_band(file, show, rows)[1]).any():
+                    by_depth(axes, file, show, rows, label=name, **look[name])
+                    seen.add((show, name))
+            if alone or axes is some[0]:
+                axes.set_ylabel(fill(SHOWN[show].label, 20))
+            if alone or show in ("autocorrelation", _last(quantities)):
+                axes.set_xlabel(f"lag (of {POINTS} points)" if show == "autocorrelation" else "position")
+            else:
+                axes.tick_params(labelbottom=False)
+        for axes in [some] if alone else some:
+            _scales(axes, show)
+    for axes in panels.flat[len(quantities) * len(columns) :]:
+        axes.set_axis_off()
+    if alone:
+        figure.suptitle(titles[0], fontsize=STYLE["axes.titlesize"])
+    else:
+        for axes, title in zip(panels[0], titles, strict=True):
+            axes.set_title(title)
+    figure.align_ylabels(panels[:, 0])
+    handles = {
+        label: handle for axes in panels.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    ncols = abreast(list(handles), width, 3, LEGEND)
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=ncols)
+    return figure, _notes(file, quantities, seen, list(names.values()))
+
+
+def _columns(file: Results) -> list[tuple[int, str]]:
+    """The depths and moments that there are networks of."""
+    depths, moments = panels_of(file)
+    there = set(zip(file["depth"].tolist(), file["moment"].tolist(), strict=True))
+    return [(depth, moment) for depth in depths for moment in moments if (depth, moment) in there]
+
+
+def _title(column: tuple[int, str]) -> str:
+    return f"depth {column[0]}, {MOMENTS[column[1]]}"
+
+
+def _last(quantities: Sequence[str]) -> str:
+    """The last of those that are drawn over the position."""
+    return [show for show in ("", *quantities) if show != "autocorrelation"][-1]
+
+
+def _scales(axes: Axes, show: str) -> None:
+    if show == "autocorrelation":
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_locator(FixedLocator([1, 8, 64]))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
+    else:
+        axes.set_xlim(-0.05, 1.05)
+    if SHOWN[show].log:
+        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        if high < 100 * low:  # too few powers of ten
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _notes(file: Results, quantities: Sequence[str], seen: set[tuple[str, str]], names: Sequence[str]) -> list[str]:
+    """What lines and bands are, and what is not there."""
+    seeds = len(np.unique(file["seed"]))
+    of_seeds = f"means of {seeds} seeds, geometric ones on logarithmic scales" if seeds > 1 else "of one seed"
+    notes = [f"Lines are {of_seeds}."]
+    shown = [show for show in quantities if any(show == other for other, _ in seen)]
+    bands = {}
+    for band, verb in BANDS.items():
+        if several := list(dict.fromkeys(SHOWN[show].short for show in shown if SHOWN[show].band == band)):
+            bands[band] = f"{verb} {band} ({', '.join(several)})"
+    if bands:
+        notes.append(f"Bands {'; '.join(bands.values())}{'; each of all seeds' * (seeds > 1)}.")
+    if any(show != "autocorrelation" for show in quantities):
+        notes.append("Position 0 is the first block, 1 the head.")
+    lacking = [name for name in names if not any((show, name) in seen for show in OF_SHORTCUTS)]
+    if lacking and {*OF_SHORTCUTS} & {*quantities}:
+        notes.append("Without shortcuts nothing is carried and nothing added.")
+    if "correlation" in quantities:
+        notes.append("Correlations within the error of 0 are left out.")
+    return notes
+
+
+def _maps(file: Results, names: Mapping[str, str], width: float) -> tuple[Figure, list[str]]:
+    columns = _columns(file)
+    side = (width - 1.1) / max(2, len(columns))
+    if side < 0.6:
+        raise BadInput(
+            f"{len(columns)} depths and moments side by side need {1.1 + 0.6 * len(columns):.1f} inches, and width is "
+            f"{width:g}; give more, or measure them apart"
+        )
+    median = file["effect"][:, int(np.flatnonzero(file.coordinates["quantile"] == 0.5)[0])]
+    known = median[np.isfinite(median)]
+    most = float(np.quantile(known, 0.98)) if known.size else 1.0  # one block must not take all the colours
+    figure = Figure((width, 0.9 + (side + 0.1) * len(names)), layout="constrained")
+    panels = figure.subplots(len(names), len(columns), squeeze=False)
+    for line, (variant, name) in zip(panels, names.items(), strict=True):
+        for axes, column in zip(line, columns, strict=True):
+            rows = rows_of(file, variant, *column)
+            axes.set(xticks=[], yticks=[])
+            if not rows.any():
+                axes.set_axis_off()
+                continue
+            size = file["boundaries"][rows][0] - 1
+            values = median[rows].mean(axis=0)[:size, :size]
+            image = axes.imshow(values, vmin=0, vmax=most or 1.0, cmap="viridis")
+            axes.set(xticks=[0, size - 1], yticks=[0, size - 1])
+            axes.set_xticklabels([1, size])
+            axes.set_yticklabels([1, size])
+            if axes is line[0]:
+                axes.set_ylabel(f"{wrapped(name, side, STYLE['axes.labelsize'])}\nblock left out")
+            if line is panels[-1]:
+                axes.set_xlabel("later block")
+    for axes, column in zip(panels[0], columns, strict=True):
+        axes.set_title(fill(_title(column), int(14 * side)))
+    beyond = "max" if known.size and known.max() > most else "neither"
+    bar: dict[str, Any] = {"label": SHOWN["effect"].label, "extend": beyond, "aspect": 40, "pad": 0.02}
+    figure.colorbar(image, ax=list(panels.flat), **bar)
+    seeds = len(np.unique(file["seed"]))
+    notes = [
+        "‖ΔF‖/‖F‖ of each later block, median over examples" + (f", mean of {seeds} seeds." if seeds > 1 else "."),
+        "A block without a shortcut adds all that it gives; one that changes the shape cannot be left out.",
+    ]
+    return figure, notes
