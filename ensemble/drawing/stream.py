@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from textwrap import fill
 from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
 from ensemble.drawing.flow import MOMENTS, STATISTICS, lines_of, names_of, panels_of, rows_of
 from ensemble.drawing.measure import Z95
@@ -30,8 +31,7 @@ class Quantity(NamedTuple):
     log: bool = True
 
 
-MANY, ALL, ERROR = "90 % of examples", "all examples", "95 % intervals"
-BANDS = {MANY: "hold", ALL: "hold", ERROR: "are"}
+MANY, ALL, ERROR = BANDS = "90 % of examples", "all examples", "95 % intervals"
 
 
 SHOWN = {
@@ -39,14 +39,16 @@ SHOWN = {
     "variance": Quantity("variance of the stream", "variance", ERROR),
     "residual": Quantity("‖F(x)‖ / ‖x‖", "‖F(x)‖ / ‖x‖", MANY),
     "correlation": Quantity("correlation of gradients", "correlation", ERROR),
-    "forward_gain": Quantity("gain of shortcuts from first block", "gains", ALL),
-    "backward_gain": Quantity("gain of shortcuts back from head", "gains", ALL),
+    "forward_gain": Quantity("forward gain of shortcuts", "gains", ALL),
+    "backward_gain": Quantity("backward gain of shortcuts", "gains", ALL),
     "autocorrelation": Quantity("autocorrelation of gradients", "autocorrelation", ERROR, log=False),
     "effect": Quantity("change of what a block adds", "effect", MANY),
 }
 REPORT = ("variance", "residual", "correlation", "forward_gain", "backward_gain", "autocorrelation")
+WAYS = {"forward_gain": "from the first block on", "backward_gain": "from the head back"}
 SPLITS = {"train": "training"}
 OF_SHORTCUTS = ("residual", "forward_gain", "backward_gain")
+NOTES = 26.0  # inches of all that is written below
 LEAST, NARROW = 1.4, 0.8  # inches of a panel: with labels of its own, and where a row shares them
 
 
@@ -80,10 +82,13 @@ def streams(
         raise BadInput(f"{len(names)} titles for {len(variants)} variants; give one each")
     called = dict(zip(variants, names, strict=True))
     with matplotlib.rc_context(STYLE):
+        some = [each for each in (REPORT if show == "report" else (show,)) if _known(file, each)]
+        if not some:
+            raise BadInput(f"{file.source} has no finite {show} to draw; show something else")
         if show == "effect":
             figure, notes = _maps(file, called, check_width(width))
         else:
-            figure, notes = _lines(file, REPORT if show == "report" else (show,), called, check_width(width))
+            figure, notes = _lines(file, some, called, check_width(width))
         notes.append(_data(file))
         figure.supxlabel(wrapped(" ".join(notes), width - 0.3), fontsize=NOTE)
     return figure
@@ -172,9 +177,9 @@ def _lines(
             f"{beside} depths and moments side by side need {0.6 + NARROW * beside:.1f} inches, and width is "
             f"{width:g}; give more, or measure them apart"
         )
-    titles = [fill(_title(column), int(14 * across)) for column in columns]
+    titles = [_title(column, across) for column in columns]
     labels = len(names) // max(1, abreast([*names.values()], width, 3, LEGEND)) + 1
-    high = 1.0 if alone else 0.6 + 0.14 * (1 + max(map(lines_of, titles)))
+    high = (0.45 if alone else 0.15 * (1 + max(map(lines_of, titles)))) + 0.11 * int(NOTES / (width - 0.3))
     figure = Figure((width, high + 0.15 * labels + (1.35 if alone else 1.15) * shape[0]), layout="constrained")
     panels = figure.subplots(*shape, squeeze=False, sharey=False if alone else "row")
     look = looks_of(list(names.values()))
@@ -188,18 +193,16 @@ def _lines(
                     by_depth(axes, file, show, rows, label=name, **look[name])
                     seen.add((show, name))
             if alone or axes is some[0]:
-                axes.set_ylabel(fill(SHOWN[show].label, 20))
+                axes.set_ylabel(fill(SHOWN[show].label, 16))
             if alone or show in ("autocorrelation", _last(quantities)):
-                axes.set_xlabel(f"lag (of {POINTS} points)" if show == "autocorrelation" else "position")
+                axes.set_xlabel("lag" if show == "autocorrelation" else "position")
             else:
                 axes.tick_params(labelbottom=False)
         for axes in [some] if alone else some:
             _scales(axes, show)
     for axes in panels.flat[len(quantities) * len(columns) :]:
         axes.set_axis_off()
-    if alone:
-        figure.suptitle(titles[0], fontsize=STYLE["axes.titlesize"])
-    else:
+    if not alone:
         for axes, title in zip(panels[0], titles, strict=True):
             axes.set_title(title)
     figure.align_ylabels(panels[:, 0])
@@ -218,8 +221,27 @@ def _columns(file: Results) -> list[tuple[int, str]]:
     return [(depth, moment) for depth in depths for moment in moments if (depth, moment) in there]
 
 
-def _title(column: tuple[int, str]) -> str:
-    return f"depth {column[0]}, {MOMENTS[column[1]]}"
+def _only(file: Results) -> list[str]:
+    """The depth and the moment, where there is one."""
+    columns = _columns(file)
+    return [f"All of depth {columns[0][0]}, {MOMENTS[columns[0][1]]}."] if len(columns) == 1 else []
+
+
+def _title(column: tuple[int, str], width: float) -> str:
+    """What stands above a panel of so many inches."""
+    depth, moment = column
+    if width < 1.0:  # in which "at initialisation" has no room
+        return f"depth {depth}\n{moment if moment != 'given' else MOMENTS[moment]}"
+    return fill(f"depth {depth}, {MOMENTS[moment]}", int(14 * width))
+
+
+def _known(file: Results, show: str) -> bool:
+    """Whether there is anything to draw of a quantity."""
+    if show == "effect":
+        return bool(np.isfinite(file["effect"]).any())
+    lines = {*zip(file["variant"].tolist(), file["depth"].tolist(), file["moment"].tolist(), strict=True)}
+    rows = [rows_of(file, *line) for line in lines]
+    return any(mine.any() and bool(np.isfinite(_band(file, show, mine)[1]).any()) for mine in rows)
 
 
 def _last(quantities: Sequence[str]) -> str:
@@ -239,7 +261,11 @@ def _scales(axes: Axes, show: str) -> None:
     if SHOWN[show].log:
         axes.set_yscale("log")
         low, high = axes.get_ylim()
-        if high < 100 * low:  # too few powers of ten
+        if high < 5 * low:
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_locator(NullLocator())
+        elif high < 100 * low:  # too few powers of ten
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_locator(NullLocator())
@@ -249,16 +275,20 @@ def _notes(file: Results, quantities: Sequence[str], seen: set[tuple[str, str]],
     """What lines and bands are, and what is not there."""
     seeds = len(np.unique(file["seed"]))
     of_seeds = f"means of {seeds} seeds, geometric ones on logarithmic scales" if seeds > 1 else "of one seed"
-    notes = [f"Lines are {of_seeds}."]
+    notes = [*_only(file), f"Lines are {of_seeds}."]
     shown = [show for show in quantities if any(show == other for other, _ in seen)]
-    bands = {}
-    for band, verb in BANDS.items():
-        if several := list(dict.fromkeys(SHOWN[show].short for show in shown if SHOWN[show].band == band)):
-            bands[band] = f"{verb} {band} ({', '.join(several)})"
+    bands = []
+    for band in BANDS:
+        if several := dict.fromkeys(SHOWN[show].short for show in shown if SHOWN[show].band == band):
+            bands.append(f"{band} ({', '.join(several)})")
     if bands:
-        notes.append(f"Bands {'; '.join(bands.values())}{'; each of all seeds' * (seeds > 1)}.")
+        notes.append(f"Bands: {', '.join(bands)}{'; each of all seeds' * (seeds > 1)}.")
     if any(show != "autocorrelation" for show in quantities):
         notes.append("Position 0 is the first block, 1 the head.")
+    if gains := [way for name, way in WAYS.items() if name in shown]:
+        notes.append(f"Gains are of all shortcuts {' and '.join(gains)}.")
+    if "autocorrelation" in quantities:
+        notes.append(f"Lags are in steps of 1/{POINTS - 1} of the way between two examples.")
     lacking = [name for name in names if not any((show, name) in seen for show in OF_SHORTCUTS)]
     if lacking and {*OF_SHORTCUTS} & {*quantities}:
         notes.append("Without shortcuts nothing is carried and nothing added.")
@@ -269,42 +299,56 @@ def _notes(file: Results, quantities: Sequence[str], seen: set[tuple[str, str]],
 
 def _maps(file: Results, names: Mapping[str, str], width: float) -> tuple[Figure, list[str]]:
     columns = _columns(file)
-    side = (width - 1.1) / max(2, len(columns))
+    alone = len(columns) == 1  # then variants stand beside each other
+    beside = min(len(names), max(2, int((width - 1.1) / 1.1))) if alone else len(columns)
+    shape = -(-len(names) // beside) if alone else len(names), beside
+    side = (width - 1.1) / max(2, beside)
     if side < 0.6:
         raise BadInput(
-            f"{len(columns)} depths and moments side by side need {1.1 + 0.6 * len(columns):.1f} inches, and width is "
-            f"{width:g}; give more, or measure them apart"
+            f"{beside} depths and moments side by side need {1.1 + 0.6 * beside:.1f} inches, and width is {width:g}; "
+            "give more, or measure them apart"
         )
     median = file["effect"][:, int(np.flatnonzero(file.coordinates["quantile"] == 0.5)[0])]
     known = median[np.isfinite(median)]
     most = float(np.quantile(known, 0.98)) if known.size else 1.0  # one block must not take all the colours
-    figure = Figure((width, 0.9 + (side + 0.1) * len(names)), layout="constrained")
-    panels = figure.subplots(len(names), len(columns), squeeze=False)
-    for line, (variant, name) in zip(panels, names.items(), strict=True):
-        for axes, column in zip(line, columns, strict=True):
-            rows = rows_of(file, variant, *column)
-            axes.set(xticks=[], yticks=[])
-            if not rows.any():
-                axes.set_axis_off()
-                continue
-            size = file["boundaries"][rows][0] - 1
-            values = median[rows].mean(axis=0)[:size, :size]
-            image = axes.imshow(values, vmin=0, vmax=most or 1.0, cmap="viridis")
-            axes.set(xticks=[0, size - 1], yticks=[0, size - 1])
-            axes.set_xticklabels([1, size])
-            axes.set_yticklabels([1, size])
-            if axes is line[0]:
-                axes.set_ylabel(f"{wrapped(name, side, STYLE['axes.labelsize'])}\nblock left out")
-            if line is panels[-1]:
+    figure = Figure((width, 0.9 + (side + (0.35 if alone else 0.1)) * shape[0]), layout="constrained")
+    panels = figure.subplots(*shape, squeeze=False)
+    places = list(product(names, columns))
+    for axes, (variant, column) in zip(panels.flat, places, strict=False):
+        rows = rows_of(file, variant, *column)
+        if not rows.any():
+            axes.set_axis_off()
+            continue
+        size = file["boundaries"][rows][0] - 1
+        values = median[rows].mean(axis=0)[:size, :size]
+        image = axes.imshow(values, vmin=0, vmax=most or 1.0, cmap="viridis")
+        ends = sorted({0, size - 1})
+        axes.set_xticks(ends, [str(1 + end) for end in ends])
+        axes.set_yticks(ends, [str(1 + end) for end in ends])
+        if alone:
+            axes.set_title(wrapped(names[variant], side, STYLE["axes.titlesize"]))
+    for axes in panels.flat[len(places) :]:
+        axes.set_axis_off()
+    if alone:
+        for axes in panels[:, 0]:
+            axes.set_ylabel("block left out")
+        for place, axes in enumerate(panels.flat):
+            if place + beside >= len(places):
                 axes.set_xlabel("later block")
-    for axes, column in zip(panels[0], columns, strict=True):
-        axes.set_title(fill(_title(column), int(14 * side)))
+    else:
+        for axes, name in zip(panels[:, 0], names.values(), strict=True):
+            axes.set_ylabel(wrapped(name, side, STYLE["axes.labelsize"]))
+        for axes, column in zip(panels[0], columns, strict=True):
+            axes.set_title(_title(column, side))
     beyond = "max" if known.size and known.max() > most else "neither"
     bar: dict[str, Any] = {"label": SHOWN["effect"].label, "extend": beyond, "aspect": 40, "pad": 0.02}
     figure.colorbar(image, ax=list(panels.flat), **bar)
     seeds = len(np.unique(file["seed"]))
+    mean = f", mean of {seeds} seeds" if seeds > 1 else ""
+    way = "" if alone else ", from left to right, by the block left out, from top to bottom"
     notes = [
-        "‖ΔF‖/‖F‖ of each later block, median over examples" + (f", mean of {seeds} seeds." if seeds > 1 else "."),
+        *_only(file),
+        f"‖ΔF‖/‖F‖ of later blocks{way}; median over examples{mean}.",
         "A block without a shortcut adds all that it gives; one that changes the shape cannot be left out.",
     ]
     return figure, notes
