@@ -6,8 +6,9 @@ for the gradient g of the loss behind it. Identities have gain 1, n shortcuts sc
 1603.05027 §3), and what mixes streams has a range: Xie et al. 2025 (2512.24880) bound it by the largest absolute
 row and column sums of S, which is the gain of the worst x and g there could be. Here it is that of those there are.
 
-What follows a sum, such as a ReLU, belongs to S with the slopes that it has where the whole network runs, and so does
-what is no block, such as a pooling. Sᵀ g is what comes by the one path through no branch (`ensemble.paths.spectrum`).
+What follows a sum, such as a ReLU or a norm, belongs to S with the derivative that it has where the whole network runs,
+and so does what is no block, such as a pooling. A norm's has no part along its own input, so behind norms the gain of
+the stream is small. Sᵀ g is what comes by the one path through no branch (`ensemble.paths.spectrum`).
 """
 
 from __future__ import annotations

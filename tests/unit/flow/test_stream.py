@@ -7,10 +7,14 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from known_networks import InFloat64, known_network
+from known_networks import loss as known_loss
 from torch import nn
 from torch.func import jacrev, vmap
 
 from ensemble.blocks.blocks import blocks
+from ensemble.drawing.draw import draw
+from ensemble.drawing.stream import REPORT
 from ensemble.flow.effects import effects
 from ensemble.flow.gains import gains
 from ensemble.flow.gradients import flow, passes
@@ -387,6 +391,41 @@ def test_a_network_of_somebody_else_has_the_numbers_of_ours():
         np.testing.assert_allclose(theirs[name], numbers, rtol=1e-7, atol=1e-10, err_msg=name)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["GPT-2", "Llama", "T5's encoder", "Mamba", "ViT", "ResNet"])
+def test_in_known_networks_shortcuts_carry_all_and_effects_are_those_of_lesions(name):
+    network, inputs, targets, description = known_network(name)
+    network = network.double().eval()
+    inputs = inputs.double() if isinstance(inputs, torch.Tensor) and inputs.is_floating_point() else inputs
+    by_name = blocks(network, description)
+    at = parts(network, by_name)
+    (one,) = passes(network, [(inputs, targets)], lambda out, y: known_loss(getattr(out, "logits", out), y), at)
+    if name != "ResNet":
+        measured = gains(one.row.between, one.activations, one.gradients)
+        upper = np.triu_indices(len(by_name) + 1)
+        np.testing.assert_allclose(measured.forward[upper], 1, rtol=1e-12)
+        np.testing.assert_allclose(measured.backward[upper], 1, rtol=1e-12)
+    first, *_, last = by_name.values()
+    (end,) = last.branches
+    given = []
+
+    def kept(_, __, out):
+        given.append((out[0] if isinstance(out, tuple) else out).clone())  # sums are often taken in place
+
+    def nothing(_, __, out):
+        return (torch.zeros_like(out[0]), *out[1:]) if isinstance(out, tuple) else torch.zeros_like(out)
+
+    with end.register_forward_hook(kept), torch.no_grad(), InFloat64():
+        for ends in ((), first.branches):
+            with ExitStack() as stack:
+                for branch in ends:
+                    stack.callback(branch.register_forward_hook(nothing).remove)
+                network(**inputs) if isinstance(inputs, dict) else network(inputs)
+    before, after = (out.reshape(len(targets), -1) for out in given)
+    change = (after - before).norm(dim=1) / before.norm(dim=1)
+    np.testing.assert_allclose(effects(one.row.between, one.activations)[0, -1], change, rtol=1e-6)
+
+
 def test_networks_of_several_depths_are_in_one_file_and_it_goes_on(tmp_path):
     path = tmp_path / "stream.h5"
     results = stream(["plain", "resnet"], depth=[8, 14], seeds=1, **SMALL, out=path)
@@ -419,3 +458,67 @@ def test_the_network_comes_back_as_it_was():
 def test_statistics_of_each_batch_are_refused():
     with pytest.raises(BadInput, match="recalibrated, frozen"):
         stream("resnet", batchnorm="batch")
+
+
+# Figures
+
+
+@pytest.fixture(scope="module")
+def several():
+    return stream(["plain", "resnet:order=pre"], depth=[8, 14], seeds=2, **SMALL)
+
+
+def test_a_report_has_a_column_for_each_depth_and_a_row_for_each_quantity(several):
+    figure = draw(several)
+    assert len(figure.axes) == 2 * len(REPORT)
+    assert [axes.get_title() for axes in figure.axes[:2]] == [f"depth {depth}, at initialisation" for depth in (8, 14)]
+    (line,) = [line for line in figure.axes[1].get_lines() if line.get_label() == "plain"]
+    rows = (several["variant"] == "plain") & (several["depth"] == 14)
+    np.testing.assert_allclose(line.get_ydata(), np.exp(np.log(several["variance"][rows]).mean(axis=0)), rtol=1e-12)
+
+
+def test_the_band_of_gains_spans_all_examples(several):
+    axes = draw(several, show="forward_gain").axes[0]
+    (band,) = axes.collections  # that of plain networks is of nothing
+    rows = (several["variant"] != "plain") & (several["depth"] == 8)
+    corners = band.get_paths()[0].vertices[:, 1]
+    least = several["forward_gain_min"][rows][:, 0, :4].min()
+    np.testing.assert_allclose(corners.min(), least, rtol=1e-12)
+    assert corners.max() == 1
+    assert "all examples (gains)" in figure_note(axes.figure)
+
+
+def figure_note(figure):
+    return " ".join(figure._supxlabel.get_text().split())
+
+
+def test_a_report_says_what_is_not_there(several):
+    note = figure_note(draw(several))
+    assert "Without shortcuts nothing is carried and nothing added." in note
+    assert "training split of digits" in note
+
+
+def test_maps_have_the_block_left_out_from_top_to_bottom(several):
+    image = draw(several, show="effect").axes[2].images[0]  # depth 8 of the second
+    rows = (several["variant"] != "plain") & (several["depth"] == 8)
+    np.testing.assert_array_equal(image.get_array().filled(np.nan), several["effect"][rows][:, 2, :3, :3].mean(axis=0))
+    assert image.origin == "upper"
+
+
+def test_of_tokens_there_is_no_panel_of_inputs():
+    network = build("transformer", depth=1, width=8, heads=2, vocabulary=20, context=6)
+    tokens = torch.randint(20, (16, 6))
+    results = stream(Evaluator(network, [(tokens, tokens)]), batches=1, batch_size=16, quiet=True)
+    assert np.isnan(results["input_correlation"]).all() and np.isnan(results["autocorrelation"]).all()
+    assert len([axes for axes in draw(results).axes if axes.axison]) == len(REPORT) - 1
+    with pytest.raises(BadInput, match="has no finite autocorrelation to draw"):
+        draw(results, show="autocorrelation")
+
+
+def test_what_cannot_be_drawn_is_said(several):
+    with pytest.raises(BadInput, match="shows one file, got 2"):
+        draw([several, several])
+    with pytest.raises(BadInput, match="there is no 'gradient' to show of a stream; use report, norm"):
+        draw(several, show="gradient")
+    with pytest.raises(BadInput, match="1 titles for 2 variants"):
+        draw(several, titles=["one"])
