@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from textwrap import fill
 from typing import Any, NamedTuple
 
@@ -49,7 +48,8 @@ WAYS = {"forward_gain": "from the first block on", "backward_gain": "from the he
 SPLITS = {"train": "training"}
 OF_SHORTCUTS = ("residual", "forward_gain", "backward_gain")
 NOTES = 26.0  # inches of all that is written below
-LEAST, NARROW = 1.4, 0.8  # inches of a panel: with labels of its own, and where a row shares them
+# Inches of a panel: with labels of its own, where a row shares them, and of a map.
+LEAST, NARROW, LEAST_MAP = 1.4, 0.8, 0.55
 
 
 def streams(
@@ -299,25 +299,38 @@ def _notes(file: Results, quantities: Sequence[str], seen: set[tuple[str, str]],
 
 def _maps(file: Results, names: Mapping[str, str], width: float) -> tuple[Figure, list[str]]:
     columns = _columns(file)
-    alone = len(columns) == 1  # then variants stand beside each other
-    beside = min(len(names), max(2, int((width - 1.1) / 1.1))) if alone else len(columns)
-    shape = -(-len(names) // beside) if alone else len(names), beside
+    most_beside = int((width - 1.1) / LEAST_MAP)
+    turned = len(names) > len(columns) and (len(names) <= most_beside or len(columns) == 1)  # variants side by side
+    across: list[Any] = [*names] if turned else columns
+    beside = min(len(across), most_beside) if len(columns) == 1 else len(across)
     side = (width - 1.1) / max(2, beside)
-    if side < 0.6:
+    if side < LEAST_MAP:
         raise BadInput(
-            f"{beside} depths and moments side by side need {1.1 + 0.6 * beside:.1f} inches, and width is {width:g}; "
-            "give more, or measure them apart"
+            f"{beside} maps side by side need {1.1 + LEAST_MAP * beside:.1f} inches, and width is {width:g}; "
+            "give more, or measure networks apart"
         )
+    titled: dict[Any, str] = {column: _title(column, side) for column in columns}
+    titled |= {variant: wrapped(name, side, STYLE["axes.titlesize"]) for variant, name in names.items()}
+    places = [(variant, column) for variant in names for column in columns]
+    if turned:
+        places = [(variant, column) for column in columns for variant in names]
+    lines = -(-len(places) // beside)
     median = file["effect"][:, int(np.flatnonzero(file.coordinates["quantile"] == 0.5)[0])]
     known = median[np.isfinite(median)]
-    most = float(np.quantile(known, 0.98)) if known.size else 1.0  # one block must not take all the colours
-    figure = Figure((width, 0.9 + (side + (0.35 if alone else 0.1)) * shape[0]), layout="constrained")
-    panels = figure.subplots(*shape, squeeze=False)
-    places = list(product(names, columns))
-    for axes, (variant, column) in zip(panels.flat, places, strict=False):
+    most = float(np.quantile(known, 0.98))  # one block must not take all the colours
+    above = 0.15 * (1 + max(titled[each].count("\n") for each in across))
+    figure = Figure(
+        (width, 0.8 + (side + 0.15) * lines + above * (lines if len(columns) == 1 else 1)), layout="constrained"
+    )
+    panels = figure.subplots(lines, beside, squeeze=False)
+    for place, (axes, (variant, column)) in enumerate(zip(panels.flat, places, strict=False)):
+        if place < beside or len(columns) == 1:
+            axes.set_title(titled[variant if turned else column])
+        if place % beside == 0 and len(columns) > 1:
+            axes.set_ylabel(titled[column if turned else variant])
         rows = rows_of(file, variant, *column)
         if not rows.any():
-            axes.set_axis_off()
+            axes.set(xticks=[], yticks=[], frame_on=False)
             continue
         size = file["boundaries"][rows][0] - 1
         values = median[rows].mean(axis=0)[:size, :size]
@@ -325,30 +338,19 @@ def _maps(file: Results, names: Mapping[str, str], width: float) -> tuple[Figure
         ends = sorted({0, size - 1})
         axes.set_xticks(ends, [str(1 + end) for end in ends])
         axes.set_yticks(ends, [str(1 + end) for end in ends])
-        if alone:
-            axes.set_title(wrapped(names[variant], side, STYLE["axes.titlesize"]))
     for axes in panels.flat[len(places) :]:
         axes.set_axis_off()
-    if alone:
-        for axes in panels[:, 0]:
-            axes.set_ylabel("block left out")
-        for place, axes in enumerate(panels.flat):
-            if place + beside >= len(places):
-                axes.set_xlabel("later block")
-    else:
-        for axes, name in zip(panels[:, 0], names.values(), strict=True):
-            axes.set_ylabel(wrapped(name, side, STYLE["axes.labelsize"]))
-        for axes, column in zip(panels[0], columns, strict=True):
-            axes.set_title(_title(column, side))
-    beyond = "max" if known.size and known.max() > most else "neither"
-    bar: dict[str, Any] = {"label": SHOWN["effect"].label, "extend": beyond, "aspect": 40, "pad": 0.02}
-    figure.colorbar(image, ax=list(panels.flat), **bar)
+    bar: dict[str, Any] = {"label": SHOWN["effect"].label, "extend": "max" if known.max() > most else "neither"}
+    figure.colorbar(image, ax=list(panels.flat), aspect=30, pad=0.02, **bar)
     seeds = len(np.unique(file["seed"]))
     mean = f", mean of {seeds} seeds" if seeds > 1 else ""
-    way = "" if alone else ", from left to right, by the block left out, from top to bottom"
     notes = [
         *_only(file),
-        f"‖ΔF‖/‖F‖ of later blocks{way}; median over examples{mean}.",
-        "A block without a shortcut adds all that it gives; one that changes the shape cannot be left out.",
+        "‖ΔF‖/‖F‖ of later blocks, from left to right, by the block left out, from top to bottom; "
+        f"median over examples{mean}.",
     ]
+    if not np.isfinite(file["residual"]).any(axis=(1, 2)).all():
+        notes.append(
+            "A block without a shortcut adds all that it gives; one that changes the shape cannot be left out."
+        )
     return figure, notes
