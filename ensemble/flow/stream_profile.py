@@ -64,6 +64,7 @@ STREAM: dict[str, tuple] = {
 }
 
 
+@np.errstate(invalid="ignore", over="ignore", divide="ignore")  # a network that has diverged is measured too
 def stream_profile(
     network: nn.Module,
     batches: Batches,

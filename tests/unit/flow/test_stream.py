@@ -455,6 +455,18 @@ def test_the_network_comes_back_as_it_was():
     assert all(p.grad is None and p.requires_grad for p in network.parameters())
 
 
+@pytest.mark.parametrize("factor", [0.0, 1e38, math.nan])
+def test_a_network_that_has_diverged_is_a_result(factor, recwarn):
+    network = build("resnet", depth=8, width=4, channels=1).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(parameter * factor)
+    x, y = images()
+    measured = stream_profile(network, [(x.float(), y)], 4, batchnorm="frozen")
+    assert measured.keys() == STREAM.keys() and np.isnan(measured["correlation"][0])
+    assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
+
+
 def test_statistics_of_each_batch_are_refused():
     with pytest.raises(BadInput, match="recalibrated, frozen"):
         stream("resnet", batchnorm="batch")
