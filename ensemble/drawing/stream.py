@@ -98,7 +98,9 @@ def _data(file: Results) -> str:
     """What was measured on, and with which statistics; those of a network that has any."""
     data, split = file.attributes.get("data"), file.attributes.get("split")
     examples = f"{SPLITS.get(split, split)} split of {data}" if data and split else "examples that were given"
-    statistics = STATISTICS[file.attributes["batchnorm"]].replace("images", "examples")
+    statistics = (
+        STATISTICS[file.attributes["batchnorm"]].replace("images", "examples").replace(" takes", ", if any, takes")
+    )
     return f"Measured on the {examples}. {statistics}."
 
 
