@@ -9,6 +9,7 @@ from ensemble.drawing.draw import draw as draw
 from ensemble.flow.gradient_flow import gradient_flow as gradient_flow
 from ensemble.flow.redundancy import redundancy as redundancy
 from ensemble.flow.reuse import reuse as reuse
+from ensemble.flow.stream import stream as stream
 from ensemble.identity import identity as identity
 from ensemble.lesions.context import lesion as lesion
 from ensemble.lesions.trials import lesions as lesions

@@ -16,8 +16,8 @@ from landscape.errors import did_you_mean
 HERE = Path(__file__).parent
 # Those that take --ranks, which is to be known before torch is imported.
 MEASURING = (
-    *("claim", "curvature", "flow", "identity", "lesion", "paths", "redundancy", "reuse", "sharpness", "surface"),
-    *("trainings", "trajectory"),
+    *("claim", "curvature", "flow", "identity", "lesion", "paths", "redundancy", "reuse", "sharpness"),
+    *("stream", "surface", "trainings", "trajectory"),
 )
 
 

@@ -29,6 +29,7 @@ from typing import Any
 
 from ensemble.drawing.draw import draw, page
 from ensemble.drawing.flow import SHOWN
+from ensemble.drawing.stream import SHOWN as OF_STREAMS
 from landscape.commands.cli import Parser, run
 from landscape.drawing import FILMS, PARTS, Film, check_film, check_output, film, save, save_film
 from landscape.drawing.document import check_page, save_page
@@ -86,8 +87,14 @@ def parser() -> Parser:
         help="checkpoints shown per second (default: 5, or more where the film would last longer than 20 seconds)",
     )
     g.add_argument("--seconds", type=float, help="instead of --fps, how long the whole training takes")
-    g = p.add_argument_group("flows")
-    g.add_argument("--show", choices=SHOWN, help="what to draw from block to block (default: gradient)")
+    g = p.add_argument_group("flows and streams")
+    g.add_argument(
+        "--show",
+        choices=[*dict.fromkeys(["gradient", "report", *SHOWN, *OF_STREAMS])],
+        metavar="WHAT",
+        help=f"what to draw from block to block: of flows {', '.join(SHOWN)} (default: gradient); of streams report, "
+        f"{', '.join(OF_STREAMS)} (default: report)",
+    )
     g = p.add_argument_group("surfaces")
     g.add_argument("--vmin", type=float, metavar="LOSS", help="lower end of the scale (default: from the losses)")
     g.add_argument("--vmax", type=float, metavar="LOSS", help="upper end of the scale (default: from the losses)")

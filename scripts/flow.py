@@ -14,33 +14,17 @@ diverges is a result. Interrupted, the same command goes on where it stopped; fi
 """
 
 import argparse
-from pathlib import Path
 
 from ensemble.flow.gradient_flow import gradient_flow
 from ensemble.flow.gradients import BATCHNORM
 from landscape.commands.cli import Parser, chosen, run
-from landscape.commands.options import blocks_options, device_option, network_options, run_options, variant_options
+from landscape.commands.options import flow_options
 from landscape.engine.ranks import Communicator
 
 
 def parser() -> Parser:
     p = Parser(prog="flow.py", description=__doc__)
-    p.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write, or to resume")
-    p.add_argument(
-        "variants", metavar="VARIANT", nargs="*", default=(), help="plain, resnet, resnet:order=pre,norm=none, …"
-    )
-    p.add_argument(
-        "--checkpoints",
-        metavar="CHECKPOINT",
-        type=Path,
-        nargs="+",
-        default=(),
-        help="checkpoints of train to measure too; or one of another network: a folder that transformers wrote, or a "
-        "file of weights with --network",
-    )
-    variant_options(p, epochs=0, data=None)  # without epochs nothing is trained; by default checkpoints' own data
-    g = p.add_argument_group("what is measured")
-    g.add_argument("--batches", type=int, default=4, help="number of batches of training images")
+    g = flow_options(p)
     g.add_argument(
         "--batchnorm",
         choices=BATCHNORM,
@@ -52,12 +36,6 @@ def parser() -> Parser:
     g.add_argument(
         "--jacobians", action="store_true", help="also measure the extreme singular values of each block's Jacobian"
     )
-    g = p.add_argument_group("a network that is not skipscape's own")
-    network_options(g)
-    blocks_options(g)
-    g = p.add_argument_group("how")
-    device_option(g)
-    run_options(g)
     return p
 
 

@@ -16,6 +16,7 @@ from ensemble.drawing.lesions import blocks, lesions
 from ensemble.drawing.page import lesion_page
 from ensemble.drawing.paths import paths
 from ensemble.drawing.redundancy import redundancies
+from ensemble.drawing.stream import streams
 from ensemble.drawing.surviving import survivors
 from ensemble.drawing.verdicts import verdicts
 from landscape.drawing import drawings as surfaces
@@ -35,6 +36,7 @@ DRAWINGS: dict[Hashable, Drawing] = {  # see `landscape.drawing.drawings.DRAWING
     "paths": paths,
     "redundancy": redundancies,
     "reuse": reuse,
+    "stream": streams,
     frozenset({"lesion", "paths"}): survivors,
 }
 

@@ -18,7 +18,7 @@ from landscape.drawing.style import LEGEND, NOTE, STYLE, Figure, abreast, check_
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
-__all__ = ["SHOWN", "by_position", "flows"]
+__all__ = ["MOMENTS", "SHOWN", "STATISTICS", "by_position", "flows", "lines_of", "names_of", "panels_of", "rows_of"]
 
 MOMENTS = {"initial": "at initialisation", "trained": "trained", "given": "as given"}
 STATISTICS = {
@@ -77,7 +77,7 @@ def flows(
         cure = "measure it with --jacobians" if show in JACOBIANS else "show something else"
         raise BadInput(f"{file.source} has no {show}; {cure}")
     variants = list(dict.fromkeys(file["variant"]))
-    names = list(titles or _names_of(file, variants))
+    names = list(titles or names_of(file, variants))
     if len(names) != len(variants):
         raise BadInput(f"{len(names)} titles for {len(variants)} variants; give one each")
     called = dict(zip(variants, names, strict=True))
@@ -119,12 +119,12 @@ def by_position(axes: Axes, values: np.ndarray, *, label: str, log: bool, **look
 
 
 def _lines(file: Results, show: str, names: dict[str, str], width: float) -> Figure:
-    depths, moments = _panels(file)
+    depths, moments = panels_of(file)
     shape = len(depths), len(moments)
     across = (width - 0.6) / shape[1]  # inches of a panel
     titles = {key: fill(_moment(*key, ", "), int(14 * across)) for key in product(depths, moments)}
     position = fill("position (0: first block, 1: head)", int(16 * across))
-    more = 0.13 * (max(map(_lines_of, titles.values())) * shape[0] + _lines_of(position))
+    more = 0.13 * (max(map(lines_of, titles.values())) * shape[0] + lines_of(position))
     figure = Figure(
         (width, 0.75 + 0.15 * -(-len(set(names.values())) // 3) + 1.7 * shape[0] + more), layout="constrained"
     )
@@ -133,7 +133,7 @@ def _lines(file: Results, show: str, names: dict[str, str], width: float) -> Fig
     for line, depth in zip(panels, depths, strict=True):
         for axes, moment in zip(line, moments, strict=True):
             for variant in names:
-                rows = _rows(file, variant, depth, moment)
+                rows = rows_of(file, variant, depth, moment)
                 values = _values(file, show)[rows]
                 if np.isfinite(values).any():
                     by_position(
@@ -170,20 +170,20 @@ def _moment(depth: int, moment: str, between: str) -> str:
     return f"depth {depth}{between}{MOMENTS[moment]}" if depth else MOMENTS[moment]
 
 
-def _lines_of(text: str) -> int:
+def lines_of(text: str) -> int:
     """How many lines a text has beyond the first."""
     return text.count("\n")
 
 
 def _maps(file: Results, show: str, names: dict[str, str], width: float) -> Figure:
-    depths, moments = _panels(file)
+    depths, moments = panels_of(file)
     columns = [(depth, moment) for depth in depths for moment in moments]
     side = (width - 1.0) / max(2, len(columns))
     figure = Figure((width, 0.6 + (side + 0.1) * len(names)), layout="constrained")
     panels = figure.subplots(len(names), len(columns), squeeze=False)
     for place, (line, variant) in enumerate(zip(panels, names, strict=True)):
         for axes, (depth, moment) in zip(line, columns, strict=True):
-            rows = _rows(file, variant, depth, moment)
+            rows = rows_of(file, variant, depth, moment)
             axes.set(xticks=[], yticks=[])
             if not rows.any():
                 axes.set_axis_off()
@@ -198,7 +198,7 @@ def _maps(file: Results, show: str, names: dict[str, str], width: float) -> Figu
     return figure
 
 
-def _names_of(file: Results, variants: Sequence[str]) -> list[str]:
+def names_of(file: Results, variants: Sequence[str]) -> list[str]:
     """What variants are called: stored networks by their kind alone, as panels have their depths, unless two are alike.
 
     A checkpoint is named by its file, such as resnet-56-0: a kind, a depth and a seed.
@@ -228,11 +228,12 @@ def _missing(file: Results, show: str) -> list[str]:
     return list(dict.fromkeys(reasons))
 
 
-def _panels(file: Results) -> tuple[list[int], list[str]]:
+def panels_of(file: Results) -> tuple[list[int], list[str]]:
+    """The depths and the moments that a file has networks of."""
     return sorted(set(file["depth"].tolist())), [moment for moment in MOMENTS if moment in file["moment"]]
 
 
-def _rows(file: Results, variant: str, depth: int, moment: str) -> np.ndarray:
+def rows_of(file: Results, variant: str, depth: int, moment: str) -> np.ndarray:
     """Which rows are the seeds of one line, and measured."""
     mine = (file["variant"] == variant) & (file["depth"] == depth) & (file["moment"] == moment)
     return mine & file["done"]

@@ -36,6 +36,9 @@ class Part:
     weights : its parameters in that, for which gradients can be taken
     added : what is carried around its branch, and what the branch adds to it; None where there is no such thing
     skip : what it makes of its input without its branch; None where it cannot be left out
+    around : the same as `run`, but with the derivative that there is around the branch alone: of the shortcut where the
+        branch is 0, and of what follows the sum, a ReLU's mask say, where the network runs; of what is no block, the
+        whole; None of a block without a shortcut
     channels : the dimension of channels in its input; by default the second of four, or else the last
     """
 
@@ -43,6 +46,7 @@ class Part:
     weights: list[Tensor]
     added: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
     skip: Callable[[Tensor], Tensor] | None = None
+    around: Callable[[Tensor], Tensor] | None = None
     channels: int | None = None
 
 
@@ -114,13 +118,24 @@ def _own(module: nn.Module) -> Part:
     weights = {name: p.detach().requires_grad_() for name, p in module.named_parameters()}
     adds = partial(added, module) if isinstance(module, Block) and module.shortcut is not None else None
     skip = (module.skip if module.removable else None) if isinstance(module, Block) else module
-    return Part(lambda x: functional_call(module, weights, (x,)), list(weights.values()), adds, skip)
+    around: Callable[[Tensor], Tensor] | None = module
+    if isinstance(module, Block):
+        around = None if module.shortcut is None else partial(_around, module)
+    return Part(lambda x: functional_call(module, weights, (x,)), list(weights.values()), adds, skip, around)
+
+
+def _around(block: Block, x: Tensor) -> Tensor:
+    carried, more = added(block, x)
+    return block.after(carried + more.detach())
 
 
 def _of_links(network: nn.Module, inputs: Nested, blocks: Mapping[str, Block | Foreign]) -> Parts:
     row = links(network, inputs, blocks, weighed=True)
 
     def part(link: Link) -> Part:
-        return Part(link.whole, link.weights, link.added, link.skip, -1 if link.channels_last else 1)
+        def around(x: Tensor) -> Tensor:
+            return link.after(link.carry(x), link.branch(x).detach())
+
+        return Part(link.whole, link.weights, link.added, link.skip, around, -1 if link.channels_last else 1)
 
     return Parts(lambda _: row.start, [part(link) for link in row.blocks], Part(row.head, row.weights))

@@ -17,7 +17,7 @@ from landscape.evaluation.measure import LOSSES, Batches, Loss
 from landscape.nested import Nested, mapped, take
 from landscape.networks.network import Network
 
-__all__ = ["JACOBIANS", "PROFILE", "QUANTILES", "profile"]
+__all__ = ["JACOBIANS", "PROFILE", "QUANTILES", "padded", "profile", "quantiles"]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -102,9 +102,9 @@ def profile(
     outs = exits(network, batches, loss, held, at)
     cosine, cosine_se = _means(does.cosine)
     numbers = {
-        "gradient": _quantiles(relative(flows.gradient)),
+        "gradient": quantiles(relative(flows.gradient)),
         "parameter_gradient": flows.parameters,
-        "residual": _quantiles(does.residual),
+        "residual": quantiles(does.residual),
         "share": does.share,
         "cosine": cosine,
         "cosine_se": cosine_se,
@@ -117,7 +117,7 @@ def profile(
             ends = _ends(network, take(batches[0][0], slice(1)), blocks)
         numbers |= {f"sigma_{end}": np.array([*values, NAN]) for end, values in zip(("min", "max"), ends, strict=True)}
     filled: dict[str, float | np.ndarray]
-    filled = {name: _filled(value, (PROFILE | JACOBIANS)[name][3], boundaries) for name, value in numbers.items()}
+    filled = {name: padded(value, (PROFILE | JACOBIANS)[name][3], boundaries) for name, value in numbers.items()}
     filled["gradient_last"] = float(np.median(flows.gradient[-1]))
     return filled | {name: (outs[-1] or {}).get(name, NAN) for name in ("loss", "accuracy", "examples")}
 
@@ -142,8 +142,8 @@ def _ends(network: nn.Module, inputs: Nested, blocks: Blocks) -> tuple[list[floa
     return list(low), list(high)
 
 
-def _quantiles(values: np.ndarray) -> np.ndarray:
-    """(boundaries, examples) -> (quantiles, boundaries); NaN where an example is."""
+def quantiles(values: np.ndarray) -> np.ndarray:
+    """`QUANTILES` over examples, (boundaries, examples) -> (quantiles, boundaries); NaN where an example is."""
     if not values.shape[1]:
         return np.full((len(QUANTILES), len(values)), np.nan)
     with np.errstate(invalid="ignore"):  # between two infinities
@@ -160,7 +160,7 @@ def _means(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return mean, np.sqrt(squares.sum(axis=1) / (n - 1) / n)
 
 
-def _filled(value: np.ndarray, dims: Sequence[str], boundaries: int) -> np.ndarray:
-    """Filled up with NaN along the boundaries."""
+def padded(value: np.ndarray, dims: Sequence[str], boundaries: int) -> np.ndarray:
+    """Filled up with NaN along the dimensions of boundaries, which are all but that of quantiles."""
     room = [(0, 0 if dim == "quantile" else boundaries - size) for dim, size in zip(dims, value.shape, strict=True)]
     return np.pad(value, room, constant_values=np.nan)

@@ -21,7 +21,7 @@ from ensemble.flow.gradients import normalised, norms, passes
 from ensemble.flow.parts import At, Part, parts
 from landscape.evaluation.measure import LOSSES, Batches, Loss, score
 
-__all__ = ["Refinement", "exits", "refinement"]
+__all__ = ["Refinement", "deviations", "exits", "refinement", "variance"]
 
 
 class Refinement(NamedTuple):
@@ -134,17 +134,37 @@ def _of(part: Part, x: Tensor, gradient: Tensor) -> tuple[np.ndarray, np.ndarray
         return nothing, nothing, np.full(2, np.nan)
     with torch.no_grad():
         carried, more = part.added(x)
-        variance = np.array([_variance(more, part.channels), _variance(carried, part.channels)])
+        variances = np.array([variance(more, part.channels), variance(carried, part.channels)])
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             residual = norms(more) / norms(carried)
             if more.shape != x.shape:
-                return nothing, residual, variance
+                return nothing, residual, variances
             product = (more.double() * gradient.double()).cpu().flatten(1).numpy().sum(axis=1)
-            return product / (norms(more) * norms(gradient)), residual, variance
+            return product / (norms(more) * norms(gradient)), residual, variances
 
 
-def _variance(x: Tensor, channels: int | None) -> float:
-    """Over examples and positions, summed over channels: (N, C, H, W), (N, T, C), (N, C)."""
+def variance(x: Tensor, channels: int | None = None) -> float:
+    """Over examples and positions, summed over channels: (N, C, H, W), (N, T, C), (N, C).
+
+    Parameters
+    ----------
+    x : Tensor
+        Of a batch.
+    channels : int, optional
+        Their dimension; by default the second of four, or else the last.
+    """
+    axes, x64 = _others(x, channels)
+    return float(x64.var(axis=axes).sum())
+
+
+def deviations(x: Tensor, channels: int | None = None) -> np.ndarray:
+    """What each example has of `variance`, which is their mean: float64 (N,)."""
+    axes, x64 = _others(x, channels)
+    squares = (x64 - x64.mean(axis=axes, keepdims=True)) ** 2
+    return squares.mean(axis=axes[1:], keepdims=True).reshape(len(x), -1).sum(axis=1)
+
+
+def _others(x: Tensor, channels: int | None) -> tuple[tuple[int, ...], np.ndarray]:
+    """The axes that are not that of the channels, examples first; and the numbers in float64."""
     channels = (1 if x.ndim == 4 else -1) if channels is None else channels
-    axes = tuple(axis for axis in range(x.ndim) if axis != channels % x.ndim)
-    return float(x.cpu().double().numpy().var(axis=axes).sum())
+    return tuple(axis for axis in range(x.ndim) if axis != channels % x.ndim), x.cpu().double().numpy()

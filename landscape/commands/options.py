@@ -21,6 +21,7 @@ from landscape.training.loop import RECIPES
 __all__ = [
     "blocks_options",
     "evaluator_options",
+    "flow_options",
     "input_options",
     "parameter_options",
     "plane_options",
@@ -285,6 +286,33 @@ def blocks_options(group: Any, part: str = "") -> None:
     )
     if part:
         group.add_argument("--part", metavar="PART", help=part)
+
+
+def flow_options(parser: Parser) -> Any:
+    """Those of `ensemble.flow.networks.of_networks`; returns the group of what is measured, for others."""
+    parser.add_argument("out", metavar="OUT.h5", type=Path, help="the results file to write, or to resume")
+    parser.add_argument(
+        "variants", metavar="VARIANT", nargs="*", default=(), help="plain, resnet, resnet:order=pre,norm=none, …"
+    )
+    parser.add_argument(
+        "--checkpoints",
+        metavar="CHECKPOINT",
+        type=Path,
+        nargs="+",
+        default=(),
+        help="checkpoints of train to measure too; or one of another network: a folder that transformers wrote, or a "
+        "file of weights with --network",
+    )
+    variant_options(parser, epochs=0, data=None)  # without epochs nothing is trained; by default checkpoints' own data
+    measured = parser.add_argument_group("what is measured")
+    measured.add_argument("--batches", type=int, default=4, help="number of batches of training images")
+    group = parser.add_argument_group("a network that is not skipscape's own")
+    network_options(group)
+    blocks_options(group)
+    group = parser.add_argument_group("how")
+    device_option(group)
+    run_options(group)
+    return measured
 
 
 def variant_options(parser: Parser, epochs: int, data: str | None) -> None:

@@ -28,6 +28,10 @@ for what in "repeat 1" parallel; do
     measure lesion "$out/resnet.pt" "$out/${what%% *}.h5" --$what
 done
 measure lesion "$out/resnet.pt" "$out/mean.h5" --delete 1 --replace mean
+measure stream "$out/stream.h5" plain resnet resnet:order=pre resnet:join=scale,order=pre --depth 20 --width 8 \
+    --seeds 2 --epochs 8 --batches 2 --batch-size 64 --data digits
+measure stream "$out/stream-transformer.h5" transformer transformer:join=scale --depth 4 --width 32 \
+    --seeds 2 --epochs 1 --examples 400 --batches 2 --batch-size 32 --data stdlib --window 32
 
 # Surfaces
 draw planes "$out/plane-plain.h5" "$out/plane-resnet.h5"
@@ -74,6 +78,9 @@ draw surviving $lesions/paths-resnet-56-0.h5 $lesions/random-resnet-56-0.h5 --ti
 for show in gradient cosine residual; do
     draw flow-$show $lesions/flow.h5 --show $show
 done
+draw stream "$out/stream.h5"
+draw stream-effect "$out/stream.h5" --show effect
+draw stream-transformer "$out/stream-transformer.h5"
 draw identity $lesions/identity.h5
 draw reuse $lesions/reuse.h5
 draw degradation results/training/degradation.h5

@@ -79,8 +79,8 @@ def test_what_was_interrupted_goes_on_and_what_is_finished_is_told_again(mine, t
 def test_claims_are_listed_and_told_without_training_anything(tmp_path):
     listed = command("claim", cwd=tmp_path).stdout
     assert "one-block-can-go" in listed and len(listed.splitlines()) > 45
-    told = command("claim", "one-block-can-go", "--scale", "published", cwd=tmp_path).stdout
-    assert "Veit et al. 2016" in told and "depth 110" in told and "it holds if" in told
+    shown = command("claim", "one-block-can-go", "--scale", "published", cwd=tmp_path).stdout
+    assert "Veit et al. 2016" in shown and "depth 110" in shown and "it holds if" in shown
     assert not list(tmp_path.iterdir())
 
 

@@ -93,7 +93,7 @@ def test_a_network_is_that_of_its_name_with_changes_on_top(tmp_path):
 
 
 def test_networks_of_the_same_settings_are_one(tmp_path):
-    text = SMALL.format(more="epochs = 20")
+    text = SMALL.format(more="epochs = 15")
     one, other = claim_named(written(tmp_path, text)), claim_named("resilience-grows-with-depth")
     assert one.networks["net"].key == other.networks["shallow"].key
 

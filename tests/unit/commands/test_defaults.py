@@ -9,6 +9,7 @@ from files import ROOT
 from ensemble.flow.gradient_flow import gradient_flow
 from ensemble.flow.redundancy import redundancy
 from ensemble.flow.reuse import reuse
+from ensemble.flow.stream import stream
 from ensemble.identity import identity
 from ensemble.lesions.kinds import KINDS
 from ensemble.lesions.trials import lesions
@@ -33,6 +34,7 @@ CALLED = {
     "redundancy": (redundancy, Evaluator.from_checkpoint),
     "reuse": (reuse,),
     "sharpness": (sharpness, Evaluator.from_checkpoint),
+    "stream": (stream,),
     "surface": (surface, Evaluator.from_checkpoint),
     "train": (train,),
     "trainings": (trainings,),

@@ -160,6 +160,7 @@ READS = {
     "trajectory": ("{}", "out.h5", "--snapshots", "resnet.pt"),
     "trajectory snapshots": ("resnet.pt", "out.h5", "--snapshots", "{}"),
     "flow": ("out.h5", "--checkpoints", "{}"),
+    "stream": ("out.h5", "--checkpoints", "{}"),
     "check": ("{}",),
     "check checkpoint": ("surface.h5", "--checkpoint", "{}"),
     "compare": ("{}",),

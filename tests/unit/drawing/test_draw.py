@@ -67,6 +67,7 @@ CHOICES = {
     "survivors": [[stub("paths"), LESIONS], [PAIRS, stub("paths"), LESIONS]],
     "paths": [[stub("paths")]],
     "flows": [[stub("flow", "network")]],
+    "streams": [[stub("stream", "network")]],
     "identity": [[stub("identity")]],
     "reuse": [[stub("reuse")]],
     "redundancies": [[stub("redundancy", "block")]],

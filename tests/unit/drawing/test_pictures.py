@@ -48,6 +48,8 @@ KINDS = {  # files, options
     "surviving": ([LESIONS / "paths-resnet-56-0.h5", LESIONS / "random-resnet-56-0.h5"], {}),
     "flow": ([LESIONS / "flow.h5"], {}),
     "cosines": ([LESIONS / "flow.h5"], {"show": "cosine"}),
+    "stream": ([OTHERS / "stream.h5"], {}),
+    "effects": ([OTHERS / "stream.h5"], {"show": "effect"}),
     "identity": ([LESIONS / "identity.h5"], {}),
     "reuse": ([LESIONS / "reuse.h5"], {}),
     "trainings": ([ROOT / "results" / "training" / "degradation.h5"], {}),
