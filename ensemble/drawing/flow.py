@@ -18,7 +18,18 @@ from landscape.drawing.style import LEGEND, NOTE, STYLE, Figure, abreast, check_
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
-__all__ = ["MOMENTS", "SHOWN", "STATISTICS", "by_position", "flows", "lines_of", "names_of", "panels_of", "rows_of"]
+__all__ = [
+    "MOMENTS",
+    "SHOWN",
+    "STATISTICS",
+    "by_position",
+    "flows",
+    "lines_of",
+    "moment_of",
+    "names_of",
+    "panels_of",
+    "rows_of",
+]
 
 MOMENTS = {"initial": "at initialisation", "trained": "trained", "given": "as given"}
 STATISTICS = {
@@ -122,7 +133,7 @@ def _lines(file: Results, show: str, names: dict[str, str], width: float) -> Fig
     depths, moments = panels_of(file)
     shape = len(depths), len(moments)
     across = (width - 0.6) / shape[1]  # inches of a panel
-    titles = {key: fill(_moment(*key, ", "), int(14 * across)) for key in product(depths, moments)}
+    titles = {key: fill(moment_of(*key, ", "), int(14 * across)) for key in product(depths, moments)}
     position = fill("position (0: first block, 1: head)", int(16 * across))
     more = 0.13 * (max(map(lines_of, titles.values())) * shape[0] + lines_of(position))
     figure = Figure(
@@ -165,7 +176,7 @@ def _lines(file: Results, show: str, names: dict[str, str], width: float) -> Fig
     return figure
 
 
-def _moment(depth: int, moment: str, between: str) -> str:
+def moment_of(depth: int, moment: str, between: str) -> str:
     """What a panel shows: of which depth, if that is known, and when."""
     return f"depth {depth}{between}{MOMENTS[moment]}" if depth else MOMENTS[moment]
 
@@ -192,7 +203,7 @@ def _maps(file: Results, show: str, names: dict[str, str], width: float) -> Figu
             values = file[show][rows].mean(axis=0)[:size, :size]
             drawn = axes.imshow(values, vmin=0, vmax=1, cmap="viridis", origin="lower")
             if place == 0:
-                axes.set_title(_moment(depth, moment, ",\n"))
+                axes.set_title(moment_of(depth, moment, ",\n"))
         line[0].set_ylabel(names[variant], fontsize=NOTE)
     figure.colorbar(drawn, ax=list(panels.flat), label=SHOWN[show].label, aspect=40, pad=0.02)
     return figure

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
-from ensemble.drawing.flow import MOMENTS, STATISTICS, lines_of, names_of, panels_of, rows_of
+from ensemble.drawing.flow import MOMENTS, STATISTICS, lines_of, moment_of, names_of, panels_of, rows_of
 from ensemble.drawing.measure import Z95
 from ensemble.flow.shattering import POINTS
 from landscape.drawing.style import LEGEND, NOTE, STYLE, Figure, abreast, check_width, looks_of, wrapped
@@ -226,7 +226,7 @@ def _columns(file: Results) -> list[tuple[int, str]]:
 def _only(file: Results) -> list[str]:
     """The depth and the moment, where there is one."""
     columns = _columns(file)
-    return [f"All of depth {columns[0][0]}, {MOMENTS[columns[0][1]]}."] if len(columns) == 1 else []
+    return [f"All of depth {columns[0][0]}, {MOMENTS[columns[0][1]]}."] if len(columns) == 1 and columns[0][0] else []
 
 
 def _title(column: tuple[int, str], width: float) -> str:
@@ -234,7 +234,7 @@ def _title(column: tuple[int, str], width: float) -> str:
     depth, moment = column
     if width < 1.0:  # in which "at initialisation" has no room
         return f"depth {depth}\n{moment if moment != 'given' else MOMENTS[moment]}"
-    return fill(f"depth {depth}, {MOMENTS[moment]}", int(14 * width))
+    return fill(moment_of(depth, moment, ", "), int(14 * width))
 
 
 def _known(file: Results, show: str) -> bool:

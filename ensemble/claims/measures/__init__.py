@@ -20,6 +20,7 @@ from ensemble.claims.measures.planes import (
     surface_number,
 )
 from ensemble.claims.measures.scores import score_correlation
+from ensemble.claims.measures.streams import autocorrelation, later_effect, variance_growth
 from ensemble.claims.measures.trainings import error, identity_error, loss
 from ensemble.claims.verdict import Number
 
@@ -30,6 +31,7 @@ Measure = Callable[..., Number]
 MEASURES: dict[str, Measure] = {
     measure.__name__: measure
     for measure in (
+        autocorrelation,
         binomial_share,
         curvature_ratio,
         deletions,
@@ -39,6 +41,7 @@ MEASURES: dict[str, Measure] = {
         interacting_pairs,
         interpolation,
         jumps,
+        later_effect,
         loss,
         overestimate,
         path_share,
@@ -51,5 +54,6 @@ MEASURES: dict[str, Measure] = {
         sharpness_rise,
         surface_number,
         trend,
+        variance_growth,
     )
 }

@@ -16,6 +16,7 @@ from ensemble.claims.trial import claim, claims
 from ensemble.claims.verdict import VERDICTS
 from ensemble.claims.workbench import Workbench
 from ensemble.drawing.verdicts import sides, verdicts
+from ensemble.flow.stream import stream
 from ensemble.lesions.trials import lesions
 from landscape.checkpoints.checkpoint import Checkpoint, load
 from landscape.engine.ranks import SerialComm
@@ -138,6 +139,19 @@ def test_the_first_gradient_is_a_power_of_what_a_layer_makes_of_it(bench):
     case = bench.case(Network({**SMALL, "epochs": 0}), 0)
     whole, layer = (MEASURES["relative_gradient"](case, per_layer=each).value for each in (False, True))
     assert layer**6 == pytest.approx(whole)
+
+
+def test_numbers_of_the_stream_are_those_of_the_librarys_call(bench):
+    case = bench.case(Network(SMALL), 0)
+    evaluate = Evaluator.from_checkpoint(case.path, split="train", examples=128)
+    results = stream(evaluate, batches=1, batch_size=128, quiet=True)
+    growth = MEASURES["variance_growth"](case)
+    assert growth.value == pytest.approx(results["variance"][0, 3] / results["variance"][0, 0])
+    effect = results["effect"][0, list(results.coordinates["quantile"]).index(0.5)]
+    first, second = (MEASURES["later_effect"](case, half=half, layers=False).value for half in ("first", "second"))
+    assert first == pytest.approx(np.nanmean(effect[0])) and second == pytest.approx(np.nanmean(effect[1:3]))
+    alike = MEASURES["autocorrelation"](case)
+    assert (alike.value, alike.se) == (results["autocorrelation"][0, 0], results["autocorrelation_se"][0, 0])
 
 
 def test_a_training_that_diverges_has_the_error_of_guessing(folder):
