@@ -28,8 +28,8 @@ FLOATS = (torch.float32, torch.float64)
 class TwiceDifferentiated(TorchFunctionMode):
     """Within a ``with``, convolutions and BatchNorm in evaluation mode are computed so as to be differentiated twice.
 
-    What has another form (transposed convolutions, padding by name, a batch of no dimension, reduced types) is
-    computed as ever.
+    What has another form (transposed convolutions, padding by name, a batch of no dimension, reduced types,
+    autocast) is computed as ever.
 
     Examples
     --------
@@ -82,7 +82,9 @@ def _convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor | None:
-    if isinstance(padding, str) or input.ndim != dimensions + 2 or not _floats(input, weight):
+    if isinstance(padding, str) or input.ndim != dimensions + 2:
+        return None
+    if not _floats(input, weight) or _autocast(input.device.type):
         return None
     each = [_for_each(dimensions, number) for number in (stride, padding, dilation)]
     return _Convolution.apply(input, weight, bias, (*each, False, [0] * dimensions, groups))
@@ -90,6 +92,14 @@ def _convolution(
 
 def _floats(one: Tensor, other: Tensor) -> bool:
     return one.dtype == other.dtype and one.dtype in FLOATS
+
+
+def _autocast(device: str) -> bool:
+    """Whether the network casts what it convolves, to a type that slopes would have to be in as well."""
+    try:
+        return torch.is_autocast_enabled(device)
+    except TypeError:  # before torch 2.4
+        return torch.is_autocast_enabled() or torch.is_autocast_cpu_enabled()
 
 
 def _for_each(dimensions: int, number: Any) -> list[int]:

@@ -96,7 +96,7 @@ def test_no_product_convolves_with_a_kernel_as_large_as_the_image():
 
 def test_what_has_another_form_is_computed_as_ever_to_the_bit():
     x, weight = random(3, 4, 9).float(), random(4, 4, 3, seed=1).float()
-    mean, variance = torch.randn(4), torch.rand(4)
+    mean, variance = random(4, seed=2).float(), random(4, seed=3).float().square()
     for call in (
         lambda: F.conv1d(x, weight, padding="same"),
         lambda: F.conv1d(x[0], weight),
@@ -128,3 +128,21 @@ def test_a_network_that_maps_and_differentiates_itself_still_does():
     assert ours.detach() == pytest.approx(own.detach(), abs=1e-14)
     (one,), (other,) = (torch.autograd.grad(f.square().sum(), [weight]) for f in (ours, own))
     assert one == pytest.approx(other, abs=1e-12)
+
+
+class Casting(nn.Conv1d):
+    """A network that computes in bfloat16 by itself."""
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(x).tanh().float().mean(2)
+
+
+def test_a_network_that_casts_by_itself_has_the_products_that_it_had():
+    torch.manual_seed(0)
+    network, x, targets = Casting(2, 3, 3), random(4, 2, 9).float(), torch.arange(4) % 3
+    weights = dict(network.named_parameters())
+    slopes = torch.autograd.grad(F.cross_entropy(network(x), targets), weights.values(), create_graph=True)
+    true = torch.autograd.grad(slopes, weights.values(), [w.detach() for w in weights.values()])
+    for part, own in zip(hessian_product(network, [(x, targets)], weights).values(), true, strict=True):
+        assert part.numpy() == pytest.approx(own.numpy(), rel=1e-4, abs=1e-6)
