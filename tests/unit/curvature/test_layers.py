@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 
 from landscape.curvature.hessian import hessian_product
 from landscape.curvature.layers import TwiceDifferentiated
@@ -146,3 +147,19 @@ def test_a_network_that_casts_by_itself_has_the_products_that_it_had():
     true = torch.autograd.grad(slopes, weights.values(), [w.detach() for w in weights.values()])
     for part, own in zip(hessian_product(network, [(x, targets)], weights).values(), true, strict=True):
         assert part.numpy() == pytest.approx(own.numpy(), rel=1e-4, abs=1e-6)
+
+
+class Recomputing(nn.Sequential):
+    """A network that saves memory: activations are computed again where slopes need them."""
+
+    def forward(self, x):
+        return checkpoint(super().forward, x, use_reentrant=False)
+
+
+def test_a_network_that_computes_activations_again_has_the_products_of_one_that_keeps_them():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv1d(2, 3, 3), nn.BatchNorm1d(3), nn.Tanh(), nn.Flatten(), nn.Linear(21, 3)).double()
+    batch, direction = (random(4, 2, 9), torch.arange(4) % 3), dict(network.named_parameters())
+    kept, again = (hessian_product(net, [batch], direction) for net in (network, Recomputing(*network)))
+    for name, part in kept.items():
+        assert (again[name] - part).abs().max() <= 1e-13 * part.abs().max()
