@@ -57,7 +57,7 @@ def hessian_product(
 ) -> Weights:
     """The Hessian's product with a direction, by double backpropagation (Pearlmutter 1994).
 
-    Convolutions and BatchNorm are differentiated as `landscape.curvature.layers` has them, in half the time.
+    Convolutions and BatchNorm are differentiated as `landscape.curvature.layers` has them.
 
     Parameters
     ----------
