@@ -14,12 +14,15 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointError
 
+from landscape.curvature.layers import TwiceDifferentiated
 from landscape.errors import BadInput
 from landscape.evaluation.calling import functional
 from landscape.evaluation.measure import LOSSES, Batches, Loss, each_of, evaluating
@@ -41,6 +44,10 @@ __all__ = [
 ]
 
 
+# Networks with checkpoints of activations, as far as they have been met: they are differentiated as PyTorch does.
+RECOMPUTING: WeakSet[nn.Module] = WeakSet()
+
+
 class NotFinite(BadInput):
     """A product with the Hessian is not finite where the network is."""
 
@@ -49,6 +56,8 @@ def hessian_product(
     network: nn.Module, batches: Batches, direction: Weights, loss: Loss = LOSSES["cross_entropy"]
 ) -> Weights:
     """The Hessian's product with a direction, by double backpropagation (Pearlmutter 1994).
+
+    Convolutions and BatchNorm are differentiated as `landscape.curvature.layers` has them.
 
     Parameters
     ----------
@@ -78,6 +87,19 @@ def hessian_product(
 
 def _product(network: nn.Module, batches: Batches, direction: Weights, loss: Loss, kept: list | None = None) -> Weights:
     """`hessian_product`; a list for `kept` takes the slopes of a single batch, which the next product reads there."""
+    try:
+        return _with_layers(network, batches, direction, loss, kept)
+    except CheckpointError:  # where activations are computed again, its layers are PyTorch's
+        if network in RECOMPUTING:
+            raise
+        RECOMPUTING.add(network)
+        return _with_layers(network, batches, direction, loss, kept)
+
+
+def _with_layers(
+    network: nn.Module, batches: Batches, direction: Weights, loss: Loss, kept: list | None = None
+) -> Weights:
+    """`_product` with the layers that suit the network."""
     examples = sum(length(inputs) for inputs, _ in batches)
     if not examples:
         raise BadInput("there are no examples to take the loss of; give a batch or more")
@@ -91,7 +113,9 @@ def _product(network: nn.Module, batches: Batches, direction: Weights, loss: Los
         for inputs, targets in batches:
             if not kept:
                 moved = [parameters[name].requires_grad_() for name in direction]
-                each = each_of(loss, functional(network, parameters, inputs), targets)
+                with contextlib.nullcontext() if network in RECOMPUTING else TwiceDifferentiated():
+                    outputs = functional(network, parameters, inputs)
+                each = each_of(loss, outputs, targets)
                 slopes = _slopes(each.sum() / examples, moved)
                 if kept is not None:
                     kept[:] = moved, slopes
