@@ -101,6 +101,12 @@ def parser() -> Parser:
     )
     device_option(p)
     p.add_argument(
+        "--threads",
+        type=int,
+        help="number of threads on a processor, on which the last bits of the weights depend (default: its cores, or "
+        "OMP_NUM_THREADS)",
+    )
+    p.add_argument(
         "--save-every",
         type=float,
         default=10,

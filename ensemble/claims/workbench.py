@@ -94,7 +94,6 @@ class Workbench:
             for (row,) in rows:
                 network, seed = made[int(row)]
                 with restored(), silently():
-                    torch.set_num_threads(1)
                     yield {"trained": float(self._train(network, seed))}
 
         with silently():
@@ -128,7 +127,8 @@ class Workbench:
         if settings.pop("snapshots", False):
             settings["snapshots"] = _snapshots(path)
         try:
-            checkpoint = train(path, **settings, seed=seed, device=self.device, comm=SerialComm(), quiet=True)
+            how: dict[str, Any] = {"device": self.device, "threads": 1, "comm": SerialComm(), "quiet": True}
+            checkpoint = train(path, **settings, seed=seed, **how)
             reason = "" if math.isfinite(checkpoint.final["train"]["loss"]) else "training diverged in the last step"
         except BadInput as error:
             if "diverged" not in str(error):

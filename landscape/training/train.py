@@ -72,6 +72,7 @@ def train(
     snapshots: str | os.PathLike | None = None,
     save_every: float = 10.0,
     device: str = "auto",
+    threads: int | None = None,
     comm: Communicator | None = None,
     quiet: bool = False,
 ) -> Checkpoint:
@@ -115,6 +116,9 @@ def train(
     save_every : float
         Seconds between two checkpoints in `out`.
     device : {"auto", "cpu", "cuda"}
+    threads : int, optional
+        Number of threads on a processor, on which the last bits of the weights depend; by default its cores, or
+        OMP_NUM_THREADS.
     comm : communicator, optional
         Of which rank 0 trains; by default all ranks that mpiexec has started.
     quiet : bool
@@ -141,7 +145,8 @@ def train(
     if comm.size > 1:
         return _on_one_rank(comm, options)
     out = None if out is None else Path(out)
-    _check(recipe, seed, {"epochs": epochs, "batch_size": batch_size, "micro_batch": micro_batch})
+    counts = {"epochs": epochs, "batch_size": batch_size, "micro_batch": micro_batch, "threads": threads}
+    _check(recipe, seed, counts)
     if out is not None and not out.parent.is_dir():
         raise BadInput(f"output folder {out.parent} does not exist; mkdir -p {out.parent}")
     begun = checkpoints.load(out) if out is not None and out.exists() else None
@@ -180,6 +185,8 @@ def train(
     )
     with restored():
         on = choose_device(comm, device)
+        if threads is not None:
+            torch.set_num_threads(threads)
         torch.manual_seed(seed)
         module = build(network, **built)
         if begun and out is not None:

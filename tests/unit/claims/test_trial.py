@@ -150,8 +150,8 @@ def test_numbers_of_the_stream_are_those_of_the_librarys_call(bench):
     effect = results["effect"][0, list(results.coordinates["quantile"]).index(0.5)]
     first, second = (MEASURES["later_effect"](case, half=half, layers=False).value for half in ("first", "second"))
     assert first == pytest.approx(np.nanmean(effect[0])) and second == pytest.approx(np.nanmean(effect[1:3]))
-    alike = MEASURES["autocorrelation"](case)
-    assert (alike.value, alike.se) == (results["autocorrelation"][0, 0], results["autocorrelation_se"][0, 0])
+    shattered = MEASURES["autocorrelation"](case)
+    assert (shattered.value, shattered.se) == (results["autocorrelation"][0, 0], results["autocorrelation_se"][0, 0])
 
 
 def test_a_training_that_diverges_has_the_error_of_guessing(folder):
@@ -203,7 +203,8 @@ def test_networks_of_ones_own_take_the_place_of_those_that_would_be_trained(mine
 
 
 def test_a_training_that_diverges_in_its_last_step_is_none_to_measure(folder, monkeypatch):
-    def last_step(out, **_):
+    def last_step(out, threads, **_):
+        assert threads == 1  # so that networks are those of any number of ranks and cores
         out.write_text("")
         return Checkpoint("resnet", {}, {}, final={"train": {"loss": math.nan}})
 
