@@ -27,7 +27,7 @@ from landscape.networks.joins import Add
 from landscape.networks.network import Network
 from landscape.validate import different, numbers, one_of, real, whole
 
-__all__ = ["KINDS", "identity", "identity_network", "regress"]
+__all__ = ["KINDS", "best", "identity", "identity_network", "regress"]
 
 KINDS = ("plain", "plain, BatchNorm", "residual", "residual, BatchNorm")
 INPUTS = 16
@@ -119,6 +119,16 @@ def identity(
             quiet=quiet,
             dry_run=dry_run,
         )
+
+
+def best(error: np.ndarray) -> np.ndarray:
+    """Errors (…, learning rates, seeds) at the rate whose mean over seeds is least: (…, seeds).
+
+    A mean that is not finite is never least, unless all are.
+    """
+    mean = error.mean(axis=-1)
+    chosen = np.where(np.isfinite(mean), mean, np.inf).argmin(axis=-1)
+    return np.take_along_axis(error, chosen[..., None, None], axis=-2).squeeze(-2)
 
 
 def identity_network(kind: str, depth: int) -> Network:

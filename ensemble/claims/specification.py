@@ -38,7 +38,7 @@ from typing import Any
 
 from landscape.errors import BadInput, did_you_mean
 
-__all__ = ["SCALES", "Claim", "Criterion", "Network", "Quantity", "claim_named", "names", "scale_named"]
+__all__ = ["SCALES", "Claim", "Criterion", "Network", "Quantity", "claim_named", "names", "scale_named", "year_of"]
 
 HERE = Path(__file__).parent
 LIBRARY = HERE / "library"
@@ -170,7 +170,9 @@ class Claim:
 def names() -> list[str]:
     """All claims that there are, in order of their sources."""
     claims = {path.stem: _read(path) for path in LIBRARY.glob("*.toml")}
-    return sorted(claims, key=lambda name: (_year(claims[name]), str(claims[name].get("source")), name))
+    return sorted(
+        claims, key=lambda name: (year_of(str(claims[name].get("source"))), str(claims[name].get("source")), name)
+    )
 
 
 def claim_named(name: str | os.PathLike, scale: str = "digits") -> Claim:
@@ -384,7 +386,13 @@ def _criterion(value: object, quantities: Mapping[str, Quantity], wrong: Any) ->
     return Criterion(**value)
 
 
-def _year(content: dict) -> str:
-    """The first four digits in a row of the source; claims are listed by them."""
-    words = str(content.get("source", "")).replace(",", " ").split()
+def year_of(source: str) -> str:
+    """The first four digits in a row of a source, by which claims are listed.
+
+    Examples
+    --------
+    >>> year_of("Veit et al. 2016, 1605.06431, §5")
+    '2016'
+    """
+    words = source.replace(",", " ").split()
     return next((word for word in words if len(word) == 4 and word.isdigit()), "9999")

@@ -9,13 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ensemble.drawing.attribution import interactions, values
-from ensemble.drawing.claims import identity, reuse
 from ensemble.drawing.depth import resilience
 from ensemble.drawing.flow import flows
+from ensemble.drawing.identity import identity
 from ensemble.drawing.lesions import blocks, lesions
 from ensemble.drawing.page import lesion_page
 from ensemble.drawing.paths import paths
 from ensemble.drawing.redundancy import redundancies
+from ensemble.drawing.reuse import reuse
 from ensemble.drawing.stream import streams
 from ensemble.drawing.surviving import survivors
 from ensemble.drawing.verdicts import verdicts

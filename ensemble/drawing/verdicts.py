@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.lines import Line2D
 
+from ensemble.claims.specification import year_of
 from ensemble.claims.verdict import VERDICTS
 from landscape.drawing.style import COLORS, LEGEND, STYLE, Figure, check_width, width_of, wrapped
 from landscape.engine.table import Results
@@ -29,10 +30,12 @@ def verdicts(files: Sequence[Results], *, titles: Sequence[str] | None = None, w
 
     Parameters
     ----------
-    files : of kind "claim", in the order in which they are drawn
-    titles : one a claim; by default their own
+    files : of kind "claim"
+    titles : one a claim, in the order in which they are drawn; by default their own, by the years of their sources
     width : of the figure, in inches
     """
+    if titles is None:
+        files = sorted(files, key=lambda file: (year_of(str(file.attributes["source"])), file.attributes["source"]))
     names = [str(file.attributes["title"]) for file in files] if titles is None else list(titles)
     if len(names) != len(files):
         raise BadInput(f"{len(names)} titles for {len(files)} claims; give one each")

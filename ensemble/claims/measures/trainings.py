@@ -8,8 +8,7 @@ import numpy as np
 
 from ensemble.claims.verdict import Number
 from ensemble.claims.workbench import Case
-from ensemble.drawing.claims import best
-from ensemble.identity import identity
+from ensemble.identity import best, identity
 
 __all__ = ["error", "identity_error", "loss"]
 

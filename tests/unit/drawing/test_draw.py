@@ -288,7 +288,7 @@ def test_a_notebook_shows_a_figure_without_pyplot(tmp_path):
     figure = draw(surface())
     save(figure, tmp_path / "a.png", dpi=150)
     with Image.open(io.BytesIO(figure._repr_png_())) as shown, Image.open(tmp_path / "a.png") as saved:
-        np.testing.assert_array_equal(np.asarray(shown), np.asarray(saved))
+        np.testing.assert_array_equal(np.asarray(shown.convert("RGB")), np.asarray(saved.convert("RGB")))
 
 
 @pytest.mark.parametrize("inline", [False, True])

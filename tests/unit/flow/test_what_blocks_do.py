@@ -8,13 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ensemble.drawing import claims as drawing
-from ensemble.drawing.claims import best
+from ensemble.drawing import reuse as reuse_drawing
 from ensemble.flow.parts import stages
 from ensemble.flow.refinement import exits, refinement
 from ensemble.flow.reuse import reuse
 from ensemble.flow.similarity import alignment, covariances, similarity, source_weights
-from ensemble.identity import KINDS, identity, identity_network, regress
+from ensemble.identity import KINDS, best, identity, identity_network, regress
 from landscape.data import load
 from landscape.errors import BadInput
 from landscape.evaluation.measure import measure
@@ -285,7 +284,7 @@ def test_the_last_reader_has_a_part_of_the_scale_where_its_weights_are_less_than
     weight = np.full((3, 3), np.nan)
     for target, sources in enumerate(([1.0], [1.1, 1.3], [last, last + 0.02, last + 0.01])):
         weight[target, : target + 1] = sources
-    norm = drawing._norm(weight)
+    norm = reuse_drawing._norm(weight)
     below = norm(1.0) - norm(last + 0.02)
     assert (below > 0 and norm(1.3) - norm(1.0) > 0.5) == lower
     np.testing.assert_allclose(norm(np.nanmin(weight)), 0)

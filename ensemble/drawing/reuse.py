@@ -1,78 +1,24 @@
-"""Figures of how hard the identity is to learn, and of what the layers of a DenseNet use."""
+"""Figure of what the layers of a DenseNet use."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import FuncNorm, Normalize
 from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator
 
+from ensemble.drawing.identity import only
 from landscape.drawing.maps import sheet
-from landscape.drawing.style import DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, looks_of, wrapped
+from landscape.drawing.style import NOTE, STYLE, Figure, check_width, wrapped
 from landscape.engine.table import Results
-from landscape.errors import BadInput
 
-__all__ = ["best", "identity", "reuse"]
-
+__all__ = ["reuse"]
 
 PARTS = (0.0, 0.35, 0.45, 1.0)  # of a scale: ends of what reads last, and of the layers
-
-
-def best(error: np.ndarray) -> np.ndarray:
-    """Errors (…, learning rates, seeds) at the rate whose mean over seeds is least: (…, seeds).
-
-    A mean that is not finite is never least, unless all are.
-    """
-    mean = error.mean(axis=-1)
-    chosen = np.where(np.isfinite(mean), mean, np.inf).argmin(axis=-1)
-    return np.take_along_axis(error, chosen[..., None, None], axis=-2).squeeze(-2)
-
-
-def identity(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:
-    """Draw the error of networks that regress their input, over their depth, each at its best learning rate.
-
-    Parameters
-    ----------
-    files : one file of kind "identity"
-    titles : one a kind of network; by default their names
-    width : of the figure, in inches
-    """
-    file = _only(files)
-    names = list(titles or file.coordinates["network"])
-    if len(names) != len(file.coordinates["network"]):
-        raise BadInput(f"{len(names)} titles for {len(file.coordinates['network'])} kinds of network; give one each")
-    error = best(np.where(file["done"], file["error"], np.nan))  # (network, depth, seed)
-    depth = file.coordinates["depth"]
-    with matplotlib.rc_context(STYLE):
-        figure = Figure((check_width(width), 2.5), layout="constrained")
-        axes = figure.subplots()
-        for name, values in zip(names, error, strict=True):
-            color = looks_of(names)[name]["color"]
-            plain = name.startswith("plain")
-            line: dict[str, Any] = {"dashes": DASHES} if plain else {}
-            axes.plot(depth, np.exp(np.log(values).mean(axis=1)), color=color, label=name, **line)
-            axes.plot(
-                np.repeat(depth, values.shape[1]), values.ravel(), "o", color=color, markersize=2.6, mew=0, alpha=0.6
-            )
-        axes.axhline(1, color="0.3", linewidth=0.8, linestyle=":", zorder=0, label="an output of 0")
-        axes.set(xscale="log", yscale="log", xlabel="depth (blocks)", ylabel="squared error, relative")
-        axes.set_xticks(depth)
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.minorticks_off()
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=abreast(labels, width, 3, LEGEND))
-        rates = len(file.coordinates["learning_rate"])
-        note = (
-            f"Networks are trained by {file.attributes['steps']} steps of Adam, at the best of {rates} learning rates. "
-            "Points are seeds, lines their geometric means."
-        )
-        figure.supxlabel(wrapped(note, width - 0.3), fontsize=NOTE)
-    return figure
 
 
 def reuse(files: Sequence[Results], *, width: float = 5.5) -> Figure:
@@ -81,7 +27,7 @@ def reuse(files: Sequence[Results], *, width: float = 5.5) -> Figure:
     Where the last reader, which is no layer, has less weight throughout than any layer has, the lower part of the
     scale is its own: else it would leave few colours to the layers.
     """
-    file = _only(files)
+    file = only(files)
     stages = file.coordinates["stage"]
     note = (
         "A layer reads from those before it; what reads last in a stage is the transition or classifier that follows. "
@@ -140,9 +86,3 @@ def _norm(weight: np.ndarray) -> Normalize:
         return Normalize(np.nanmin(weight), np.nanmax(weight))
     there = (lambda values: np.interp(values, knots, PARTS), lambda colors: np.interp(colors, PARTS, knots))
     return FuncNorm(there, knots[0], knots[-1])
-
-
-def _only(files: Sequence[Results]) -> Results:
-    if len(files) != 1:
-        raise BadInput(f"a figure of {files[0].kind} shows one file, got {len(files)}; draw them apart")
-    return files[0]
