@@ -102,9 +102,9 @@ def _quantities(results: Results) -> list[tuple[str, str, str]]:
             label = str(results[f"{which}_label"][n])
             if label and label not in rows:
                 unit = str(results["first_unit"][n])
-                numbers = [
-                    Number(value, se) for value, se in zip(results[which][n], results[f"{which}_se"][n], strict=True)
-                ]
+                ends = float(results[f"{which}_least"][n]), float(results[f"{which}_most"][n])
+                both = zip(results[which][n], results[f"{which}_se"][n], strict=True)
+                numbers = [Number(value, se, "", *ends) for value, se in both]
                 rows[label] = (label, str(results[f"{which}_published"][n]), _here(numbers, unit))
     return list(rows.values())
 
@@ -112,7 +112,7 @@ def _quantities(results: Results) -> list[tuple[str, str, str]]:
 def _here(numbers: Sequence[Number], unit: str) -> str:
     known = [number for number in numbers if math.isfinite(number.value)]
     if not known:
-        return "not measured: the trainings diverged"
+        return "no number"
     result = estimate(numbers)
     lost = len(numbers) - len(known)
     text = (
@@ -120,7 +120,7 @@ def _here(numbers: Sequence[Number], unit: str) -> str:
         + (f" [{_number(result.low)}, {_number(result.high)}]" if math.isfinite(result.low) else "")
         + (f" {unit}" if unit else "")
     )
-    return text + (f" ({lost} of {len(numbers)} diverged)" if lost else "")
+    return text + (f" ({lost} of {len(numbers)} without)" if lost else "")
 
 
 def _contrast(results: Results, n: int) -> str:

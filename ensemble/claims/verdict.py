@@ -31,11 +31,15 @@ class Number(NamedTuple):
         Its standard error; NaN where it has none.
     over : str
         What the standard error is over: "images", "directions".
+    least, most : float
+        Ends of what such a number can be, beyond which no interval reaches.
     """
 
     value: float
     se: float = math.nan
     over: str = ""
+    least: float = -math.inf
+    most: float = math.inf
 
 
 def of_ranks(rho: float, number: int, over: str) -> Number:
@@ -47,8 +51,8 @@ def of_ranks(rho: float, number: int, over: str) -> Number:
     0.159
     """
     if number <= 3:
-        return Number(rho)
-    return Number(rho, (1 - rho**2) * math.sqrt((1 + rho**2 / 2) / (number - 3)), over)
+        return Number(rho, least=-1, most=1)
+    return Number(rho, (1 - rho**2) * math.sqrt((1 + rho**2 / 2) / (number - 3)), over, -1, 1)
 
 
 def estimate(numbers: Sequence[Number]) -> Interval:
@@ -66,9 +70,14 @@ def estimate(numbers: Sequence[Number]) -> Interval:
     """
     known = [number for number in numbers if math.isfinite(number.value)]
     if len(known) == 1:
-        value, se, _ = known[0]
-        return Interval(value, value - NORMAL * se, value + NORMAL * se, 1)
-    return interval([number.value for number in known])
+        value, se = known[0][:2]
+        result = Interval(value, value - NORMAL * se, value + NORMAL * se, 1)
+    else:
+        result = interval([number.value for number in known])
+    least, most = max((n.least for n in known), default=-math.inf), min((n.most for n in known), default=math.inf)
+    # Comparisons with NaN are False: what has no bounds gets none.
+    low = least if result.low < least else result.low
+    return result._replace(low=low, high=most if result.high > most else result.high)
 
 
 def contrast(first: Sequence[Number], second: Sequence[Number], *, ratio: bool, paired: bool) -> Interval:

@@ -216,14 +216,15 @@ class Case:
         *arguments, **options
             The function's own. Options name the file; what else it depends on are the network and the seed.
         """
-        words = json.dumps(options, sort_keys=True, default=str)
+        of = next((each for each in arguments if isinstance(each, Evaluator)), None)
+        metrics = sorted(of.metrics) if of is not None else []
+        words = json.dumps(options | ({"metrics": metrics} if metrics else {}), sort_keys=True, default=str)
         tag = hashlib.sha256(words.encode()).hexdigest()[:8]
         folder = self.bench.folder / "measurements"
         with collective_errors(self.bench.comm):
             if self.bench.comm.rank == 0:
                 folder.mkdir(parents=True, exist_ok=True)
         # An evaluator names more: its split, its examples.
-        of = next((each for each in arguments if isinstance(each, Evaluator)), None)
         if of is not None:
             source = of.sources[0]
             number = sum(len(targets) for _, targets in source.batches) if of._data is None else of._data[2]["examples"]

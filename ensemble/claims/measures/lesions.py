@@ -26,6 +26,7 @@ STATISTICS: dict[str, Callable[[np.ndarray], float]] = {
     "least": np.min,
     "most": np.max,
 }
+ENDS = {"error": (0, 100), "agreement": (0, 100), "loss": (0,)}  # of what the numbers can be
 PLACES = ("all", "first", "last", "ends", "middle", "transitions", "others")
 
 
@@ -61,14 +62,14 @@ def deletions(
     rows = np.flatnonzero(number > 0)
     if statistic == "intact":
         rows = np.flatnonzero(number == 0)[:1]
-        return Number(float(values[rows[0]]), float(se[rows[0]]), "images")
+        return Number(float(values[rows[0]]), float(se[rows[0]]), "images", *ENDS.get(of, ()))
     if where != "all":
         rows = rows[_chosen(case, results, rows, where)]
     if statistic not in STATISTICS or not len(rows):
         raise BadInput(f"there is no statistic {statistic!r} of the {len(rows)} lesions where={where!r}")
     value = float(STATISTICS[statistic](values[rows]))
     # The lesions are all that there are, or drawn; their images are the same, so errors do not average out.
-    return Number(value, float(np.mean(se[rows])), "images")
+    return Number(value, float(np.mean(se[rows])), "images", *ENDS.get(of, ()))
 
 
 def trend(case: Case, of: str = "error", split: str = "test", examples: int | None = None, **kind: Any) -> Number:
@@ -131,7 +132,7 @@ def interacting_pairs(
     matrix = interactions(results, loss=True)
     upper = np.triu_indices(len(matrix.value), 1)
     if of == "share":
-        return Number(100 * float(np.mean(matrix.significant[upper])))
+        return Number(100 * float(np.mean(matrix.significant[upper])), least=0, most=100)
     alone = np.diag(matrix.value)
     both = np.abs(alone[upper[0]] + alone[upper[1]])
     return Number(float(np.median(np.abs(matrix.value[upper])) / np.median(both)))

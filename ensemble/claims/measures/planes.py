@@ -106,7 +106,7 @@ def explained(case: Case, of: str = "explained") -> Number:
     if not case.settings.get("snapshots"):
         raise BadInput("the path of a training is kept in snapshots; give its network snapshots = true")
     results = case.measured(trajectory, case.evaluator(split="train", examples=200), case.snapshots)
-    return Number(100 * float(np.sum(results[of][:2])))
+    return Number(100 * float(np.sum(results[of][:2])), least=0, most=100)
 
 
 def interpolation(
@@ -164,5 +164,5 @@ def _over_repeats(row: Row, over: str) -> Number:
     if row.geometric and (values > 0).all():
         mean = float(np.exp(np.log(values).mean()))
         se = mean * float(stats.sem(np.log(values))) if len(values) > 1 else math.nan
-        return Number(mean, se, over)
-    return Number(float(values.mean()), se, over)
+        return Number(mean, se, over, row.least, row.most)
+    return Number(float(values.mean()), se, over, row.least, row.most)

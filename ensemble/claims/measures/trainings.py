@@ -19,10 +19,10 @@ def error(case: Case, split: str = "test") -> Number:
     """The error on a split, in percent; of a training that diverged that of guessing."""
     if case.diverged:
         classes = float(case.settings.get("arguments", {}).get("classes", 10))
-        return Number(PERCENT * (1 - 1 / classes), math.nan, "images")
+        return Number(PERCENT * (1 - 1 / classes), math.nan, "images", 0, PERCENT)
     final = case.checkpoint().final[split]
     wrong, n = 1 - final["accuracy"], final["examples"]
-    return Number(PERCENT * wrong, PERCENT * math.sqrt(wrong * (1 - wrong) / n), "images")
+    return Number(PERCENT * wrong, PERCENT * math.sqrt(wrong * (1 - wrong) / n), "images", 0, PERCENT)
 
 
 def loss(case: Case, split: str = "train") -> Number:
@@ -30,7 +30,7 @@ def loss(case: Case, split: str = "train") -> Number:
     if case.diverged:
         return Number(math.nan)
     final = case.checkpoint().final[split]
-    return Number(final["loss"], final.get("loss_se", math.nan), "images")
+    return Number(final["loss"], final.get("loss_se", math.nan), "images", 0)
 
 
 def identity_error(

@@ -112,6 +112,13 @@ def test_errors_after_deletions_are_those_of_the_librarys_call(bench):
     assert rise.value == pytest.approx(error[1:].mean() - error[0])
 
 
+def test_measurements_of_one_network_with_and_without_metrics_have_files_of_their_own(bench):
+    case = bench.case(Network(SMALL), 0)
+    kept = MEASURES["deletions"](case, of="agreement", statistic="mean", examples=60)
+    error = MEASURES["deletions"](case, of="error", statistic="mean", examples=60)
+    assert 0 <= kept.value <= 100 and math.isfinite(error.value)
+
+
 def test_deletions_are_chosen_by_place(bench):
     case = bench.case(Network(SMALL), 0)  # of three blocks the second and the third change the resolution
     study = lesions(Evaluator.from_checkpoint(case.path, split="test", examples=60), delete=1, quiet=True)

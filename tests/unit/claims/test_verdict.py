@@ -31,6 +31,13 @@ def test_one_training_without_an_error_has_no_interval():
     assert np.isnan(estimate([Number(5.0)]).low)
 
 
+def test_no_interval_reaches_beyond_what_the_number_can_be():
+    shares = [Number(95.0, least=0, most=100), Number(99.0, least=0, most=100), Number(91.0, least=0, most=100)]
+    assert estimate(shares).high == 100 and estimate(shares).low > 0
+    assert estimate([Number(2.0, 5.0, "images", 0, 100)]).low == 0
+    assert np.isnan(estimate([Number(2.0, math.nan, "", 0, 100)]).low)
+
+
 def test_networks_that_were_trained_apart_are_compared_by_welch():
     theirs = stats.ttest_ind(values(A), values(B), equal_var=False).confidence_interval()
     ours = contrast(A, B, ratio=False, paired=False)
