@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ensemble.claims.specification import Claim
-from ensemble.claims.verdict import VERDICTS, Number, estimate
+from ensemble.claims.verdict import VERDICTS, Number, estimate, overall
 from landscape.engine.results import Results
 
-__all__ = ["Verdicts", "described", "listed", "report"]
+__all__ = ["Verdicts", "described", "listed", "overall_of", "report"]
 
 WIDTH = 110
 
@@ -27,10 +27,15 @@ class Verdicts(list[Results]):
         return _markdown(self)
 
 
+def overall_of(results: Results) -> str:
+    """The verdict on a claim that was tried."""
+    return overall([VERDICTS[int(code)] for code in results["verdict"]])
+
+
 def report(results: Results) -> str:
     """What was claimed, what was measured, and the verdict on each criterion, as lines."""
     a = results.attributes
-    lines = [f"{a['title']}: {a['overall']}", f"  {a['statement']}", f"  {a['source']}", ""]
+    lines = [f"{a['title']}: {overall_of(results)}", f"  {a['statement']}", f"  {a['source']}", ""]
     rows = [("", "published", "here (95 %)", "")]
     for quantity in _quantities(results):
         rows.append((quantity[0], quantity[1] or "–", quantity[2], ""))
@@ -83,7 +88,7 @@ def _markdown(tried: Sequence[Results]) -> str:
                 if results[f"{which}_published"][n]
             )
             cells = [
-                f"**{a['title']}**: {a['overall']}" if n == 0 else "",
+                f"**{a['title']}**: {overall_of(results)}" if n == 0 else "",
                 a["source"] if n == 0 else "",
                 says,
                 published or "–",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ensemble.claims.measures import MEASURES
-from ensemble.claims.report import Verdicts, report
+from ensemble.claims.report import Verdicts, overall_of, report
 from ensemble.claims.specification import Claim, Criterion, Network, Quantity, claim_named, names
-from ensemble.claims.verdict import VERDICTS, Number, contrast, estimate, overall, verdict
+from ensemble.claims.verdict import VERDICTS, Number, contrast, estimate, verdict
 from ensemble.claims.workbench import Workbench, silently
 from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.results import Results
@@ -95,7 +97,7 @@ def claim(
     --------
     >>> import tempfile
     >>> results, = claim("most-paths-are-of-middling-length", out=tempfile.mkdtemp(), quiet=True)
-    >>> results.attributes["overall"]
+    >>> overall_of(results)
     'holds'
     """
     comm = communicator(comm)
@@ -114,7 +116,7 @@ def claim(
         results.append(tried)
         say(comm, report(tried), level=ANSWER)
     if len(results) > 1:
-        counts = [sum(each.attributes["overall"] == word for each in results) for word in VERDICTS]
+        counts = [sum(overall_of(each) == word for each in results) for word in VERDICTS]
         said = ", ".join(f"{number} {word}" for number, word in zip(counts, VERDICTS, strict=True))
         say(comm, f"{len(results)} claims: {said}", level=ANSWER)
     return results
@@ -204,16 +206,13 @@ def _used(of: Claim) -> list[Network]:
 
 def _tried(of: Claim, bench: Workbench) -> Results:
     """The verdicts on a claim whose networks are trained."""
-    numbers = {name: _measured(of, each, bench) for name, each in of.quantities.items()}
-    judged = [_judged(of, each, numbers) for each in of.criteria]
-    rows = [row for row, _ in judged]
     quantities = [(of.quantities[each.quantity], _other(of, each)) for each in of.criteria]
     cases = {role: [bench.case(network, seed) for seed in range(of.seeds)] for role, network in of.networks.items()}
     settings = {
         role: ", ".join(bench.given[n.key, s].name for s in range(of.seeds)) if (n.key, 0) in bench.given else n.key
         for role, n in of.networks.items()
     }
-    criteria = np.arange(len(rows))
+    criteria = np.arange(len(of.criteria))
     bounds = np.array([each.region for each in of.criteria])
 
     def texts(values: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
@@ -224,11 +223,17 @@ def _tried(of: Claim, bench: Workbench) -> Results:
             bench.folder.mkdir(parents=True, exist_ok=True)
     out = bench.folder / f"{of.name}.h5"
 
+    rows: list[dict] = []
+
+    def begin() -> None:
+        numbers = {name: _measured(of, each, bench) for name, each in of.quantities.items()}
+        rows.extend(_judged(of, each, numbers) for each in of.criteria)
+
     def function(points: np.ndarray) -> Iterator[dict]:
         for (row,) in points:
             yield rows[int(row)]
 
-    with silently():
+    with silently(), _kept_if_measured(out, rows, bench.comm):
         results = run(
             function,
             criteria,
@@ -259,15 +264,31 @@ def _tried(of: Claim, bench: Workbench) -> Results:
                 "data": ", ".join(dict.fromkeys(str(n.settings.get("data", "")) for n in of.networks.values())),
                 "networks": "; ".join(f"{role}: {key}" for role, key in settings.items()),
                 "checkpoint": " ".join(case.digest or "diverged" for each in cases.values() for case in each),
-                "overall": overall([word for _, word in judged]),
+                "quantities": "; ".join(
+                    f"{q.name}: {q.measure} {json.dumps(q.settings, sort_keys=True)} of {q.network}, {q.other}"
+                    for q in of.quantities.values()
+                ),
                 "network": of.title,
             },
+            begin=begin,
             out=out,
             comm=bench.comm,
             quiet=True,
         )
     assert isinstance(results, Results)  # and no report, which a dry run would give
     return results
+
+
+@contextlib.contextmanager
+def _kept_if_measured(path: Path, rows: Sequence, comm: Communicator) -> Iterator[None]:
+    """Take a new file away again if nothing could be measured for it: what was wrong with the claim can be mended."""
+    there = path.exists()
+    try:
+        yield
+    except BadInput:
+        if comm.rank == 0 and not there and not rows:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _measured(of: Claim, quantity: Quantity, bench: Workbench) -> list[Number]:
@@ -296,7 +317,7 @@ def _other(of: Claim, criterion: Criterion) -> Quantity | None:
     return None if second is None else of.quantities[second]
 
 
-def _judged(of: Claim, criterion: Criterion, numbers: Mapping[str, list[Number]]) -> tuple[dict, str]:
+def _judged(of: Claim, criterion: Criterion, numbers: Mapping[str, list[Number]]) -> dict:
     first, other = numbers[criterion.quantity], _other(of, criterion)
     second = [] if other is None else numbers[other.name]
     if other is None:
@@ -304,13 +325,12 @@ def _judged(of: Claim, criterion: Criterion, numbers: Mapping[str, list[Number]]
     else:
         paired = of.quantities[criterion.quantity].network == other.network
         result = contrast(first, second, ratio=criterion.over is not None, paired=paired)
-    word = verdict(result, criterion.region)
     blank = [Number(NAN)] * len(first)
     return {
         "estimate": result.mean,
         "low": result.low,
         "high": result.high,
-        "verdict": VERDICTS.index(word),
+        "verdict": VERDICTS.index(verdict(result, criterion.region)),
         "first_least": max(n.least for n in first),
         "first_most": min(n.most for n in first),
         "second_least": max(n.least for n in second or blank),
@@ -319,4 +339,4 @@ def _judged(of: Claim, criterion: Criterion, numbers: Mapping[str, list[Number]]
         "second": np.array([n.value for n in second or blank]),
         "first_se": np.array([n.se for n in first]),
         "second_se": np.array([n.se for n in second or blank]),
-    }, word
+    }

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.lines import Line2D
 
+from ensemble.claims.report import overall_of
 from ensemble.claims.specification import year_of
 from ensemble.claims.verdict import VERDICTS
 from landscape.drawing.style import COLORS, LEGEND, STYLE, Figure, check_width, width_of, wrapped
@@ -39,7 +40,7 @@ def verdicts(files: Sequence[Results], *, titles: Sequence[str] | None = None, w
     names = [str(file.attributes["title"]) for file in files] if titles is None else list(titles)
     if len(names) != len(files):
         raise BadInput(f"{len(names)} titles for {len(files)} claims; give one each")
-    words = [str(file.attributes["overall"]) for file in files]
+    words = [overall_of(file) for file in files]
     label, word = (max(width_of(each, 7) for each in column) for column in (names, words))
     height = ROW * len(files) + 0.85
     with matplotlib.rc_context(STYLE):
@@ -62,7 +63,7 @@ def verdicts(files: Sequence[Results], *, titles: Sequence[str] | None = None, w
                     row + place,
                     marker,
                     color=color,
-                    markersize=4,
+                    markersize=4 if marker == "o" else 5,
                     mew=0.8,
                     clip_on=False,
                     markerfacecolor=color if filled else "white",
@@ -97,7 +98,7 @@ def verdicts(files: Sequence[Results], *, titles: Sequence[str] | None = None, w
                 marker=marker,
                 linestyle="",
                 color=color,
-                markersize=4,
+                markersize=4 if marker == "o" else 5,
                 mew=0.8,
                 markerfacecolor=color if filled else "white",
                 label=f"a criterion {verdict}".replace("a criterion cannot tell", "cannot be told"),

@@ -5,6 +5,7 @@ import pytest
 from files import same
 from processes import command
 
+from ensemble.claims.report import overall_of
 from ensemble.claims.trial import claim
 from landscape.training.train import train
 
@@ -58,7 +59,7 @@ def test_a_claim_is_tried_alike_on_any_number_of_ranks(mine, tmp_path, ranks):
     for folder in ("networks", "measurements"):
         names = [sorted(path.name for path in (tmp_path / which / folder).iterdir()) for which in ("alone", "many")]
         assert names[0] == names[1]
-    assert "Deletions cost: " + alone.attributes["overall"] in done.stdout
+    assert "Deletions cost: " + overall_of(alone) in done.stdout
     assert (tmp_path / "table.md").read_text().count("\n") == 4
     command("figure", tmp_path / "verdicts.pdf", tmp_path / "many" / "mine.h5")
 

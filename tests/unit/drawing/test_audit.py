@@ -36,6 +36,7 @@ COMMANDS = dict(re.findall(r"python scripts/figure\.py ([\w-]+)\.png (.*)", GALL
     "pooled gate": "{T}pooled-gate-56.h5",
     "language parts": "{L}parts.h5 --variable perplexity",
     "language layers": "{L}layers.h5 {L}neighbours.h5 --variable agreement",
+    "claims": "results/claims/*.h5",
     "language redundancy": "{L}redundancy-parts.h5 {L}redundancy-layers.h5",
 }
 WIDTHS = {"whole": {}, "column": {"width": COLUMN}}
