@@ -107,7 +107,7 @@ def claim(
             raise BadInput(f"{folder} is a file; name a folder, in which networks and measurements are kept")
         chosen = [_changed(each, data, seeds, epochs) for each in _named(name, scale)]
         given = _given(chosen, checkpoints or {})
-    bench = Workbench(folder, comm, device, quiet, given)
+    bench = Workbench(folder, comm, device, quiet, given, data)
     trainings = [(network, seed) for each in chosen for network in _used(each) for seed in range(each.seeds)]
     bench.train(each for each in trainings if (each[0].key, each[1]) not in given)
     results = Verdicts()
@@ -261,7 +261,7 @@ def _tried(of: Claim, bench: Workbench) -> Results:
                 "differs": of.differs,
                 "scale": of.scale,
                 "seeds": of.seeds,
-                "data": ", ".join(dict.fromkeys(str(n.settings.get("data", "")) for n in of.networks.values())),
+                "data": ", ".join(dict.fromkeys(case.data for each in cases.values() for case in each)),
                 "networks": "; ".join(f"{role}: {key}" for role, key in settings.items()),
                 "checkpoint": " ".join(case.digest or "diverged" for each in cases.values() for case in each),
                 "quantities": "; ".join(

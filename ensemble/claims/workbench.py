@@ -54,6 +54,8 @@ class Workbench:
         Whether to show no progress.
     given : dict
         Paths of networks of a user, by the key of the network and the seed in whose place they are measured.
+    data : str, optional
+        What these are measured on; by default their own.
     """
 
     folder: Path
@@ -61,6 +63,7 @@ class Workbench:
     device: str = "auto"
     quiet: bool = False
     given: Mapping[tuple[str, int], Path] = field(default_factory=dict)
+    data: str | None = None
 
     def path(self, network: Network, seed: int) -> Path:
         """Of the checkpoint of a network."""
@@ -168,8 +171,34 @@ class Case:
         return self.network is not None and not self.path.exists() and _mark(self.path).exists()
 
     @property
+    def is_given(self) -> bool:
+        """Whether it is a user's, whose settings are its own."""
+        return self.network is not None and (self.network.key, self.seed) in self.bench.given
+
+    @property
+    def depth(self) -> int:
+        """Its number of layers with weights, as it was built with.
+
+        Raises
+        ------
+        BadInput
+            Nobody knows.
+        """
+        depth = self.checkpoint().arguments.get("depth")
+        if not isinstance(depth, int):
+            raise BadInput(f"{self.path} does not say how deep its network is; give a checkpoint of train with a depth")
+        return depth
+
+    @property
+    def data(self) -> str:
+        """The name of its data, for the record."""
+        if self.is_given:
+            return self.bench.data or str(self.checkpoint().data.get("name", ""))
+        return str(self.settings.get("data", ""))
+
+    @property
     def settings(self) -> Mapping[str, Any]:
-        """Of its training."""
+        """Of its training, where it is trained here."""
         assert self.network is not None
         return self.network.settings
 
@@ -183,8 +212,7 @@ class Case:
         """A name for files of what is measured of it, one for each checkpoint."""
         if self.network is None:
             return str(self.seed)
-        given = (self.network.key, self.seed) in self.bench.given
-        return f"{self.path.stem}-{self.digest[:8]}" if given else self.path.stem
+        return f"{self.path.stem}-{self.digest[:8]}" if self.is_given else self.path.stem
 
     @property
     def snapshots(self) -> Path:
@@ -201,8 +229,10 @@ class Case:
 
     def evaluator(self, **options: Any) -> Evaluator:
         """The network on its data; options are those of `Evaluator.from_checkpoint`."""
-        known = {name: self.settings[name] for name in ("root", "size", "window") if name in self.settings}
-        known |= {"data": self.settings.get("data"), "device": self.bench.device, "comm": self.bench.comm}
+        known: dict[str, Any] = {"data": self.bench.data}
+        if not self.is_given:
+            known = {name: self.settings[name] for name in ("data", "root", "size", "window") if name in self.settings}
+        known |= {"device": self.bench.device, "comm": self.bench.comm}
         with silently():
             return Evaluator.from_checkpoint(self.path, **known | options)
 

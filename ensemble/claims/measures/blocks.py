@@ -34,7 +34,7 @@ def relative_gradient(case: Case, batchnorm: str = "batch", per_layer: bool = Fa
     n = max(float(results["examples"][0]), 1.0)
     se = math.sqrt(math.pi / 2 / n) * (high - low) / (stats.norm.ppf(0.75) - stats.norm.ppf(0.25))
     if per_layer:
-        root = 1 / (case.settings["depth"] - 2)
+        root = 1 / (case.depth - 2)
         return Number(median**root, root * median ** (root - 1) * se, "images")
     return Number(median, se, "images")
 

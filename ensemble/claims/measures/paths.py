@@ -18,8 +18,7 @@ __all__ = ["binomial_share", "overestimate", "path_share"]
 def binomial_share(case: Case, low: int, high: int, blocks: int | None = None) -> Number:
     """The share of all paths whose length is from `low` to `high`, in percent: n choose k of 2^n."""
     if blocks is None:
-        settings = case.settings
-        blocks = (settings["depth"] - 2) // 2
+        blocks = (case.depth - 2) // 2
     return Number(100 * float(stats.binom.cdf(high, blocks, 0.5) - stats.binom.cdf(low - 1, blocks, 0.5)), 0.0)
 
 

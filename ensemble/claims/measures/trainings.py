@@ -9,6 +9,7 @@ import numpy as np
 from ensemble.claims.verdict import Number
 from ensemble.claims.workbench import Case
 from ensemble.identity import best, identity
+from landscape.errors import BadInput
 
 __all__ = ["error", "identity_error", "loss"]
 
@@ -20,7 +21,7 @@ def error(case: Case, split: str = "test") -> Number:
     if case.diverged:
         classes = float(case.settings.get("arguments", {}).get("classes", 10))
         return Number(PERCENT * (1 - 1 / classes), math.nan, "images", 0, PERCENT)
-    final = case.checkpoint().final[split]
+    final = _final(case, split)
     wrong, n = 1 - final["accuracy"], final["examples"]
     return Number(PERCENT * wrong, PERCENT * math.sqrt(wrong * (1 - wrong) / n), "images", 0, PERCENT)
 
@@ -29,8 +30,16 @@ def loss(case: Case, split: str = "train") -> Number:
     """The loss on a split, in nats; none of a training that diverged."""
     if case.diverged:
         return Number(math.nan)
-    final = case.checkpoint().final[split]
+    final = _final(case, split)
     return Number(final["loss"], final.get("loss_se", math.nan), "images", 0)
+
+
+def _final(case: Case, split: str) -> dict:
+    """What was measured at the end of the training."""
+    final = case.checkpoint().final
+    if split not in final:
+        raise BadInput(f"{case.path} does not say what its training reached; give a checkpoint of train")
+    return final[split]
 
 
 def identity_error(

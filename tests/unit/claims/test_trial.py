@@ -221,6 +221,31 @@ def test_a_training_that_diverges_in_its_last_step_is_none_to_measure(folder, mo
     assert bench.case(other, 0).diverged
 
 
+def test_networks_of_ones_own_are_measured_on_their_data_and_at_their_depth(tmp_path):
+    draws = np.random.default_rng(0)
+    split = {"images": draws.random((60, 1, 8, 8), np.float32), "labels": np.arange(60) % 3}
+    data = tmp_path / "own.npz"
+    np.savez(data, **{f"{part}_{name}": each for part in ("train", "test") for name, each in split.items()})
+    train(tmp_path / "own.pt", depth=14, width=4, epochs=1, data=str(data), quiet=True)
+    given = {(Network(SMALL).key, 0): tmp_path / "own.pt"}
+    case = Workbench(tmp_path, SerialComm(), quiet=True, given=given, data=str(data)).case(Network(SMALL), 0)
+    assert case.depth == 14 and case.data == str(data)
+    evaluate = Evaluator.from_checkpoint(tmp_path / "own.pt", data=str(data), examples=60)
+    assert MEASURES["deletions"](case, statistic="intact").value == pytest.approx(100 * (1 - evaluate()["accuracy"]))
+    elsewhere = Workbench(tmp_path, SerialComm(), quiet=True, given=given).case(Network(SMALL), 0)
+    with pytest.raises(BadInput, match="data"):  # and not on those of the claim, without a word
+        MEASURES["deletions"](elsewhere)
+
+
+def test_the_factor_of_a_layer_is_one_of_the_layers_that_are_there(bench, tmp_path):
+    train(tmp_path / "own.pt", **{**SMALL, "depth": 14}, quiet=True)
+    own = Workbench(tmp_path, SerialComm(), quiet=True, given={(Network(SMALL).key, 0): tmp_path / "own.pt"})
+    whole, layer = (
+        MEASURES["relative_gradient"](own.case(Network(SMALL), 0), per_layer=each).value for each in (False, True)
+    )
+    assert layer**12 == pytest.approx(whole)  # of 14 layers, and not of the claim's 8
+
+
 def test_networks_of_ones_own_need_a_role_and_a_training_each(mine, folder, tmp_path):
     path = folder / "own.pt"
     train(path, **{**SMALL, "depth": 14}, quiet=True)
