@@ -155,6 +155,6 @@ def _number(value: float) -> str:
         return str(value)
     if value != 0 and not 1e-3 <= abs(value) < 1e5:
         mantissa, _, power = f"{value:.1e}".partition("e")
-        return f"{mantissa}·10^{int(power)}"
+        return f"{mantissa}·10^{int(power)}".replace("-", "−")
     digits = max(0, 2 - int(np.floor(np.log10(abs(value))))) if value else 0
     return f"{value:.{digits}f}".replace("-", "−")

@@ -208,9 +208,9 @@ def _tried(of: Claim, bench: Workbench) -> Results:
     """The verdicts on a claim whose networks are trained."""
     quantities = [(of.quantities[each.quantity], _other(of, each)) for each in of.criteria]
     cases = {role: [bench.case(network, seed) for seed in range(of.seeds)] for role, network in of.networks.items()}
-    settings = {
-        role: ", ".join(bench.given[n.key, s].name for s in range(of.seeds)) if (n.key, 0) in bench.given else n.key
-        for role, n in of.networks.items()
+    trained = {role: network.key for role, network in of.networks.items()}
+    settings = trained | {
+        role: " ".join(case.path.name for case in each) for role, each in cases.items() if each[0].is_given
     }
     criteria = np.arange(len(of.criteria))
     bounds = np.array([each.region for each in of.criteria])
@@ -258,7 +258,10 @@ def _tried(of: Claim, bench: Workbench) -> Results:
                 "title": of.title,
                 "statement": of.statement,
                 "source": of.source,
-                "differs": of.differs,
+                "differs": of.differs
+                if settings == trained
+                else "networks given: "
+                + ", ".join(f"{role}: {said}" for role, said in settings.items() if said != trained[role]),
                 "scale": of.scale,
                 "seeds": of.seeds,
                 "data": ", ".join(dict.fromkeys(case.data for each in cases.values() for case in each)),

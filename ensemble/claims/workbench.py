@@ -228,13 +228,21 @@ class Case:
         return self.checkpoint().restore()
 
     def evaluator(self, **options: Any) -> Evaluator:
-        """The network on its data; options are those of `Evaluator.from_checkpoint`."""
+        """The network on its data; options are those of `Evaluator.from_checkpoint`.
+
+        Of a user's data that hold fewer examples than are asked for all are taken.
+        """
         known: dict[str, Any] = {"data": self.bench.data}
         if not self.is_given:
             known = {name: self.settings[name] for name in ("data", "root", "size", "window") if name in self.settings}
         known |= {"device": self.bench.device, "comm": self.bench.comm}
         with silently():
-            return Evaluator.from_checkpoint(self.path, **known | options)
+            try:
+                return Evaluator.from_checkpoint(self.path, **known | options)
+            except BadInput:
+                if not self.is_given or options.get("examples") is None:
+                    raise
+                return Evaluator.from_checkpoint(self.path, **known | options | {"examples": None})
 
     def measured(self, function: Any, *arguments: Any, **options: Any) -> Any:
         """What a function of the library measures, kept in a file of the folder and read from there the next time.

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from files import same
+from folders import TEXT, causal, saved_tokenizer
 from processes import command
 
 from ensemble.claims.report import overall_of
 from ensemble.claims.trial import claim
+from landscape.engine import results
 from landscape.training.train import train
 
 CLAIM = """
@@ -88,8 +90,24 @@ def test_claims_are_listed_and_told_without_training_anything(tmp_path):
 def test_a_network_of_ones_own_is_tried(mine, tmp_path):
     train(tmp_path / "own.pt", depth=14, width=4, epochs=1, examples=100, quiet=True)
     words = ("--out", tmp_path / "out", "--seeds", 1, "--checkpoint", f"net={tmp_path / 'own.pt'}")
-    assert "own.pt" not in command("claim", mine, *words).stdout
+    assert "networks given: net: own.pt" in command("claim", mine, *words).stdout
     assert [path.name.partition("-")[0] for path in (tmp_path / "out" / "networks").iterdir()] == ["plain"]
+
+
+def test_a_model_folder_is_tried(tmp_path):
+    pytest.importorskip("transformers")
+    causal(tmp_path / "gpt", n_layer=4)
+    saved_tokenizer(tmp_path / "gpt")
+    (tmp_path / "book.txt").write_text(TEXT, encoding="utf-8")
+    words = ("--out", tmp_path / "out", "--seeds", 1, "--checkpoint", f"model={tmp_path / 'gpt'}")
+    data = ("--data", f"text:{tmp_path / 'book.txt'}")
+    done = command("claim", "layers-of-language-models-can-go", *words, *data)
+    assert "networks given: model: gpt" in done.stdout and "at least 72 %" in done.stdout
+    kept = results.read(tmp_path / "out" / "layers-of-language-models-can-go.h5")["first"][0, 0]
+    (study,) = (tmp_path / "out" / "measurements").iterdir()
+    assert kept == pytest.approx(100 * results.read(study)["agreement"][2:4].mean())  # of layers 2 and 3 of 4
+    refused = command("claim", "layers-of-language-models-can-go", "--out", tmp_path / "b", *words[2:], check=False)
+    assert refused.returncode == 2 and "--data" in refused.stderr and not refused.stderr.count("\n") > 1
 
 
 WRONG = {
