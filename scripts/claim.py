@@ -47,10 +47,9 @@ def parser() -> Parser:
     g.add_argument("--epochs", type=int, help="passes over the training data, of networks of images")
     g.add_argument(
         "--checkpoint",
-        dest="given",
+        dest="checkpoints",
         nargs="+",
         metavar="ROLE=FILE",
-        default=[],
         help="measure networks of your own in place of one that would be trained; several of one role, several times",
     )
     p.add_argument("--markdown", metavar="OUT.md", type=Path, help="also write the verdicts as a table")
@@ -62,20 +61,20 @@ def parser() -> Parser:
     return p
 
 
-def checkpoints(words: list[str]) -> dict[str, list[str]]:
+def by_role(words: list[str]) -> dict[str, list[str]]:
     """Paths by role, from ROLE=FILE words."""
-    by_role: dict[str, list[str]] = {}
+    paths: dict[str, list[str]] = {}
     for word in words:
         role, equals, path = word.partition("=")
         if not (role and equals and path):
             raise BadInput(f"--checkpoint takes ROLE=FILE, got {word!r}")
-        by_role.setdefault(role, []).append(path)
-    return by_role
+        paths.setdefault(role, []).append(path)
+    return paths
 
 
 def main(arguments: argparse.Namespace, comm: Communicator) -> None:
     with collective_errors(comm):
-        given = checkpoints(arguments.given)
+        arguments.checkpoints = by_role(arguments.checkpoints or [])
         table = arguments.markdown
         if table is not None and (table.suffix != ".md" or arguments.out is None):
             raise BadInput(
@@ -90,7 +89,7 @@ def main(arguments: argparse.Namespace, comm: Communicator) -> None:
             return
         if not arguments.name:
             raise BadInput("which claim? Give its name, or all; without --out they are listed")
-    tried = claim(**chosen(arguments, claim), checkpoints=given, comm=comm)
+    tried = claim(**chosen(arguments, claim), comm=comm)
     with collective_errors(comm):
         if table is not None and comm.rank == 0:
             with write_atomically(table) as file:

@@ -23,19 +23,28 @@ def test_the_changes_begin_with_what_is_not_released_and_then_the_newest_version
     assert ".".join(map(str, versions[0])) == landscape.__version__
 
 
+def data(package):
+    """Files in folders of a package that are no packages; scripts beside the commands are not for users."""
+    if package == ROOT / "scripts":
+        return []
+    folders = [each for each in package.iterdir() if each.is_dir() and each.name != "__pycache__"]
+    return [path for each in folders if not (each / "__init__.py").exists() for path in each.iterdir()]
+
+
 def test_every_file_of_the_packages_that_is_no_module_is_shipped():
     setup = configparser.ConfigParser(inline_comment_prefixes="#")
     setup.read(ROOT / "setup.cfg")
     for package, patterns in setup["options.package_data"].items():
         folder = ROOT / ("scripts" if package == "skipscape" else package.replace(".", "/"))
         shipped = {path for pattern in patterns.split(",") for path in folder.glob(pattern.strip())}
-        there = {path for path in folder.iterdir() if path.is_file() and path.suffix != ".py"}
+        there = {path for path in [*folder.iterdir(), *data(folder)] if path.is_file() and path.suffix != ".py"}
         assert shipped == there, package
     others = {
         path.parent for wing in ("landscape", "ensemble") for path in (ROOT / wing).rglob("*.[!p]*") if path.is_file()
     }
     packages = {ROOT / package.replace(".", "/") for package in setup["options.package_data"]}
-    assert {folder for folder in others if folder.name != "__pycache__"} <= packages | {ROOT / "scripts"}
+    within = {path.parent for package in packages for path in data(package)}
+    assert {folder for folder in others if folder.name != "__pycache__"} <= packages | within | {ROOT / "scripts"}
 
 
 def test_the_paper_cites_what_its_bibliography_has():

@@ -6,6 +6,7 @@ import runpy
 import pytest
 from files import ROOT
 
+from ensemble.claims.trial import claim
 from ensemble.flow.gradient_flow import gradient_flow
 from ensemble.flow.redundancy import redundancy
 from ensemble.flow.reuse import reuse
@@ -25,6 +26,7 @@ from landscape.training.trainings import trainings
 
 # Script: the functions that it calls, the measurement first.
 CALLED = {
+    "claim": (claim,),
     "compare": (compare,),
     "curvature": (curvature, Evaluator.from_checkpoint),
     "flow": (gradient_flow,),
@@ -41,10 +43,12 @@ CALLED = {
     "trajectory": (trajectory, Evaluator.from_checkpoint),
 }
 # What is said and written besides; and --ranks, which starts processes: a call takes part in those that there are.
-OF_COMMANDS = {"help", "verbose", "csv", "latex", "mpi_ranks"}
+OF_COMMANDS = {"help", "verbose", "csv", "latex", "markdown", "mpi_ranks"}
 OF_CALLS = {"comm", "evaluate", "plane"}  # objects
 # Of the evaluator: networks are trained on the other split.
 OTHERWISE = {(name, "split") for name in ("lesion", "paths", "redundancy")}
+# Without them claims are listed, and told.
+OTHERWISE |= {("claim", "name"), ("claim", "out")}
 
 
 def options(name):
