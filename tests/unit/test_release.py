@@ -25,7 +25,7 @@ def test_the_changes_begin_with_what_is_not_released_and_then_the_newest_version
 
 def data(package):
     """Files in folders of a package that are no packages; scripts beside the commands are not for users."""
-    if package == ROOT / "scripts":
+    if package in (ROOT / "scripts", ROOT / "skipscape"):
         return []
     folders = [each for each in package.iterdir() if each.is_dir() and each.name != "__pycache__"]
     return [path for each in folders if not (each / "__init__.py").exists() for path in each.iterdir()]
