@@ -55,9 +55,7 @@ def parser() -> Parser:
     p.add_argument("--markdown", metavar="OUT.md", type=Path, help="also write the verdicts as a table")
     device_option(p)
     ranks_option(p)
-    saying = p.add_mutually_exclusive_group()
-    saying.add_argument("-v", "--verbose", action="store_true", help="report each measurement")
-    saying.add_argument("--quiet", action="store_true", help="print only verdicts and errors")
+    p.add_argument("--quiet", action="store_true", help="print only verdicts and errors")
     return p
 
 
@@ -80,6 +78,8 @@ def main(arguments: argparse.Namespace, comm: Communicator) -> None:
             raise BadInput(
                 f"{table} is to be a table of verdicts; name it .md, and give --out, a folder to try claims in"
             )
+        if table is not None and not table.parent.is_dir():
+            raise BadInput(f"output folder {table.parent} does not exist; create it: mkdir -p {table.parent}")
         if arguments.out is None:
             if not arguments.name or arguments.name == ["all"]:
                 say(comm, listed(claims(arguments.scale)), level=ANSWER)

@@ -13,8 +13,6 @@ from landscape.engine.results import Results
 
 __all__ = ["Verdicts", "described", "listed", "overall_of", "report"]
 
-WIDTH = 110
-
 
 class Verdicts(list[Results]):
     """Results of claims that were tried, one each; shown as their reports."""
@@ -36,12 +34,10 @@ def report(results: Results) -> str:
     """What was claimed, what was measured, and the verdict on each criterion, as lines."""
     a = results.attributes
     lines = [f"{a['title']}: {overall_of(results)}", f"  {a['statement']}", f"  {a['source']}", ""]
-    rows = [("", "published", "here (95 %)", "")]
-    for quantity in _quantities(results):
-        rows.append((quantity[0], quantity[1] or "–", quantity[2], ""))
+    rows = [("", "published", "here (95 %)"), *_quantities(results)]
     widths = [max(len(row[n]) for row in rows) for n in range(3)]
     lines += [
-        "  " + "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows
+        "  " + "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     lines.append("")
     for n, says in enumerate(results["says"]):
@@ -110,7 +106,7 @@ def _quantities(results: Results) -> list[tuple[str, str, str]]:
                 ends = float(results[f"{which}_least"][n]), float(results[f"{which}_most"][n])
                 both = zip(results[which][n], results[f"{which}_se"][n], strict=True)
                 numbers = [Number(value, se, "", *ends) for value, se in both]
-                rows[label] = (label, str(results[f"{which}_published"][n]), _here(numbers, unit))
+                rows[label] = (label, str(results[f"{which}_published"][n]) or "–", _here(numbers, unit))
     return list(rows.values())
 
 

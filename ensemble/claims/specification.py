@@ -30,7 +30,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -253,10 +253,9 @@ def _claim(path: Path, content: dict, scale: str, shared: dict) -> Claim:
     def wrong(what: str) -> BadInput:
         return BadInput(f"{path}: {what}; see docs/claims.md for what a claim looks like")
 
-    known = {field.name for field in fields(Claim)} - {"name", "scale"}
-    if unknown := content.keys() - known:
-        word = min(unknown)
-        raise wrong(f"there is no {word}{did_you_mean(word, known)}")
+    _only_known(content, {field.name for field in fields(Claim)} - {"name", "scale"}, wrong, "a claim")
+    if odd := next(_dates(content), None):
+        raise wrong(f"{odd} is a date, and a claim has texts and numbers")
     for name in ("title", "statement", "source"):
         if not isinstance(content.get(name), str) or not content[name].strip():
             raise wrong(f"it needs a {name}, a text")
@@ -301,27 +300,43 @@ def _network(spec: object, scale: str, shared: dict, wrong: Any, role: str) -> N
     own: dict[str, Any] = {"like": spec} if isinstance(spec, str) else dict(spec) if isinstance(spec, dict) else {}
     if not own:
         raise wrong(f"the network {role} is a name in networks.toml, or a table of settings")
-    like, base = own.pop("like", None), {}
-    if like is not None:
+    base: dict[str, Any] = {}
+    if (like := own.pop("like", None)) is not None:
         shared_networks = _known_networks()
-        if like not in shared_networks:
+        if not isinstance(like, str) or like not in shared_networks:
             meant = did_you_mean(str(like), shared_networks)
             raise wrong(f"there is no network {like!r} in networks.toml{meant}")
         base = _at(shared_networks[like], scale)
     settings = _merged(base, own)
     kind = settings.pop("kind", "images")  # which of the scale's settings it shares
-    if kind not in shared:
+    if not isinstance(kind, str) or not isinstance(shared.get(kind), dict):
         raise wrong(f"the scale {scale} has no settings for {kind!r}")
     settings = _merged(shared[kind], settings)
     settings = {name: _none(value) for name, value in settings.items() if value is not None}
     if not isinstance(settings.get("network"), str):
         raise wrong(f"the network {role} needs a network, such as resnet")
-    known = frozenset(TRAINABLE.split())
-    unknown = settings.keys() - known
-    if unknown:
-        word = min(unknown)
-        raise wrong(f"the network {role} has no setting {word}{did_you_mean(word, known)}")
+    _only_known(settings, set(TRAINABLE.split()), wrong, f"the network {role}")
+    if not isinstance(settings.get("arguments", {}), dict):
+        raise wrong(f"the arguments of the network {role} are a table")
+    for name in ("depth", "width", "epochs"):
+        if not isinstance(settings.get(name, 1), int):
+            raise wrong(f"the {name} of the network {role} is {settings[name]!r}, and it is a whole number")
     return Network(settings)
+
+
+def _only_known(table: Mapping[str, Any], known: set[str], wrong: Any, what: str) -> None:
+    if unknown := table.keys() - known:
+        word = min(unknown)
+        raise wrong(f"{what} has no {word}{did_you_mean(word, known)}")
+
+
+def _dates(value: Any) -> Iterator[Any]:
+    """What TOML has besides texts, numbers, truths, lists and tables."""
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _dates(each)
+    elif not isinstance(value, str | int | float | None):
+        yield value
 
 
 def _none(value: Any) -> Any:
@@ -345,29 +360,25 @@ def _merged(below: dict, above: dict) -> dict:
 def _quantity(name: str, value: object, roles: Mapping[str, Network], wrong: Any) -> Quantity:
     if not isinstance(value, dict):
         raise wrong(f"the quantity {name} is a table")
-    known = {field.name for field in fields(Quantity)} - {"name"}
-    if unknown := value.keys() - known:
-        word = min(unknown)
-        raise wrong(f"the quantity {name} has no {word}{did_you_mean(word, known)}")
-    for needed in ("label", "measure"):
-        if not isinstance(value.get(needed), str):
-            raise wrong(f"the quantity {name} needs a {needed}, a text")
+    _only_known(value, {field.name for field in fields(Quantity)} - {"name"}, wrong, f"the quantity {name}")
+    for text, empty in {"label": None, "measure": None, "unit": ""}.items():
+        if not isinstance(value.get(text, empty), str):
+            raise wrong(f"the quantity {name} needs a {text}, a text")
     for role in ("network", "other"):
-        if role in value and value[role] not in roles:
+        if role in value and value[role] not in [*roles]:
             raise wrong(f"the quantity {name} is of the network {value[role]!r}, which is none of {', '.join(roles)}")
-    settings = {name: each for name, each in dict(value.get("settings", {})).items() if each is not None}
+    if not isinstance(value.get("settings", {}), dict):
+        raise wrong(f"the settings of the quantity {name} are a table")
+    settings = {name: each for name, each in value.get("settings", {}).items() if each is not None}
     return Quantity(name, **(value | {"settings": settings, "published": str(value.get("published", ""))}))
 
 
 def _criterion(value: object, quantities: Mapping[str, Quantity], wrong: Any) -> Criterion:
     if not isinstance(value, dict) or not isinstance(value.get("says"), str):
         raise wrong("a criterion says in words what it asks for: says = …")
-    known = {field.name for field in fields(Criterion)}
-    if unknown := value.keys() - known:
-        word = min(unknown)
-        raise wrong(f"a criterion has no {word}{did_you_mean(word, known)}")
+    _only_known(value, {field.name for field in fields(Criterion)}, wrong, "a criterion")
     for part in ("quantity", "minus", "over"):
-        if (part == "quantity" or part in value) and value.get(part) not in quantities:
+        if (part == "quantity" or part in value) and value.get(part) not in [*quantities]:
             raise wrong(f"a criterion reads {value.get(part)!r}, which is none of {', '.join(quantities)}")
     if "minus" in value and "over" in value:
         raise wrong("a criterion takes a difference (minus) or a ratio (over), not both")

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
-from ensemble.claims.measures import MEASURES
+from ensemble.claims.measures import check_measure, measured
 from ensemble.claims.report import Verdicts, overall_of, report
 from ensemble.claims.specification import Claim, Criterion, Network, Quantity, claim_named, names
 from ensemble.claims.verdict import VERDICTS, Number, contrast, estimate, verdict
 from ensemble.claims.workbench import Workbench, silently
+from landscape.engine.progress import bar
 from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.results import Results
 from landscape.engine.run import run
@@ -106,6 +108,8 @@ def claim(
         if folder.exists() and not folder.is_dir():
             raise BadInput(f"{folder} is a file; name a folder, in which networks and measurements are kept")
         chosen = [_changed(each, data, seeds, epochs) for each in _named(name, scale)]
+        for each in chosen:
+            check_measure(each)
         given = _given(chosen, checkpoints or {})
     bench = Workbench(folder, comm, device, quiet, given, data)
     trainings = [(network, seed) for each in chosen for network in _used(each) for seed in range(each.seeds)]
@@ -226,7 +230,9 @@ def _tried(of: Claim, bench: Workbench) -> Results:
     rows: list[dict] = []
 
     def begin() -> None:
-        numbers = {name: _measured(of, each, bench) for name, each in of.quantities.items()}
+        quiet = bench.quiet or bench.comm.rank > 0
+        with bar(of.seeds * len(of.quantities), "measurements", quiet=quiet, note=of.title) as progress:
+            numbers = {name: _measured(of, each, bench, progress) for name, each in of.quantities.items()}
         rows.extend(_judged(of, each, numbers) for each in of.criteria)
 
     def function(points: np.ndarray) -> Iterator[dict]:
@@ -294,24 +300,16 @@ def _kept_if_measured(path: Path, rows: Sequence, comm: Communicator) -> Iterato
         raise
 
 
-def _measured(of: Claim, quantity: Quantity, bench: Workbench) -> list[Number]:
+def _measured(of: Claim, quantity: Quantity, bench: Workbench, progress: tqdm) -> list[Number]:
     """A quantity in every training."""
-    if quantity.measure not in MEASURES:
-        raise BadInput(
-            f"{of.name}: there is no measure {quantity.measure}; use one of {', '.join(sorted(MEASURES))}"
-            f"{did_you_mean(quantity.measure, MEASURES)}"
-        )
-    measure, numbers = MEASURES[quantity.measure], []
+    numbers = []
     for seed in range(of.seeds):
-        case = bench.case(None if quantity.network is None else of.networks[quantity.network], seed)
-        more = {} if quantity.other is None else {"other": bench.case(of.networks[quantity.other], seed)}
-        try:
-            with collective_errors(bench.comm):
-                numbers.append(measure(case, **more, **quantity.settings))
-        except TypeError as error:
-            if "argument" not in str(error):
-                raise
-            raise BadInput(f"{of.name}: the quantity {quantity.name} has settings that do not fit: {error}") from error
+        network = None if quantity.network is None else of.networks[quantity.network]
+        case = bench.case(network, seed, of.seeds)
+        other = None if quantity.other is None else bench.case(of.networks[quantity.other], seed)
+        with collective_errors(bench.comm):
+            numbers.append(measured(quantity.measure, case, other, quantity.settings))
+        progress.update()
     return numbers
 
 

@@ -69,9 +69,9 @@ class Workbench:
         """Of the checkpoint of a network."""
         return self.given.get((network.key, seed)) or self.folder / "networks" / f"{_stem(network)}-{seed}.pt"
 
-    def case(self, network: Network | None, seed: int) -> Case:
-        """A network that is trained, or none, ready to be measured."""
-        return Case(self, network, seed)
+    def case(self, network: Network | None, seed: int, seeds: int = 1) -> Case:
+        """A network that is trained, or none, ready to be measured, as one of so many trainings."""
+        return Case(self, network, seed, seeds)
 
     def train(self, networks: Iterable[tuple[Network, int]]) -> None:
         """Train each network, with its seed, that is not trained yet. Collective.
@@ -153,11 +153,14 @@ class Case:
     bench : Workbench
     network : Network, optional
     seed : int
+    seeds : int
+        Number of trainings of which it is one.
     """
 
     bench: Workbench
     network: Network | None
     seed: int
+    seeds: int = 1
 
     @property
     def path(self) -> Path:

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from ensemble.flow.profile import JACOBIANS
 from landscape.analysis.labels import network_label
 from landscape.drawing.style import LEGEND, NOTE, STYLE, Figure, abreast, check_width, looks_of, wrapped
+from landscape.drawing.views import only
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
@@ -79,9 +80,7 @@ def flows(
         span the seeds. The similarity is drawn as maps instead, a row for each variant, from the first boundary at the
         bottom left to the head at the top right.
     """
-    if len(files) != 1:
-        raise BadInput(f"a figure of flows shows one file, got {len(files)}; draw them apart")
-    (file,) = files
+    file = only(files)
     if show not in SHOWN:
         raise BadInput(f"there is no {show!r} to show; use {', '.join(SHOWN)}")
     if show not in file.variables:

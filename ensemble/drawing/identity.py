@@ -11,10 +11,11 @@ from matplotlib.ticker import ScalarFormatter
 
 from ensemble.identity import best
 from landscape.drawing.style import DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, looks_of, wrapped
+from landscape.drawing.views import only
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
-__all__ = ["identity", "only"]
+__all__ = ["identity"]
 
 
 def identity(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:
@@ -57,10 +58,3 @@ def identity(files: Sequence[Results], *, titles: Sequence[str] | None = None, w
         )
         figure.supxlabel(wrapped(note, width - 0.3), fontsize=NOTE)
     return figure
-
-
-def only(files: Sequence[Results]) -> Results:
-    """The one file of a figure that shows one."""
-    if len(files) != 1:
-        raise BadInput(f"a figure of {files[0].kind} shows one file, got {len(files)}; draw them apart")
-    return files[0]

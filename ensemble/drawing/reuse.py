@@ -11,9 +11,9 @@ from matplotlib.colors import FuncNorm, Normalize
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from ensemble.drawing.identity import only
 from landscape.drawing.maps import sheet
 from landscape.drawing.style import NOTE, STYLE, Figure, check_width, wrapped
+from landscape.drawing.views import only
 from landscape.engine.table import Results
 
 __all__ = ["reuse"]

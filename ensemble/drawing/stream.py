@@ -15,6 +15,7 @@ from ensemble.drawing.flow import MOMENTS, STATISTICS, lines_of, moment_of, name
 from ensemble.drawing.measure import Z95
 from ensemble.flow.shattering import POINTS
 from landscape.drawing.style import LEGEND, NOTE, STYLE, Figure, abreast, check_width, looks_of, wrapped
+from landscape.drawing.views import only
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
@@ -71,9 +72,7 @@ def streams(
         scale is logarithmic). Bands are 90 % of the examples, all of them, or 95 % intervals, of all seeds. The effect
         is drawn as maps instead: the blocks that are left out from top to bottom, the later ones from left to right.
     """
-    if len(files) != 1:
-        raise BadInput(f"a figure of streams shows one file, got {len(files)}; draw them apart")
-    (file,) = files
+    file = only(files)
     if show not in {"report", *SHOWN}:
         raise BadInput(f"there is no {show!r} to show of a stream; use report, {', '.join(SHOWN)}")
     variants = list(dict.fromkeys(file["variant"]))

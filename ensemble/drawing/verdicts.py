@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -19,11 +20,12 @@ __all__ = ["sides", "verdicts"]
 
 ROW = 0.17  # inches of height
 END = 100.0  # where the axis ends; numbers that are farther out stand there
-LOOKS = {  # marker, colour, filled
-    "holds": ("o", COLORS[0], True),
-    "does not hold": ("X", COLORS[1], True),
-    "cannot tell": ("o", "0.45", False),
+LOOKS: dict[str, dict[str, Any]] = {
+    "holds": {"marker": "o", "color": COLORS[0], "markersize": 3.2},
+    "does not hold": {"marker": "X", "color": COLORS[1], "markersize": 4.5},
+    "cannot tell": {"marker": "o", "color": "0.45", "markersize": 4, "markerfacecolor": "white"},
 }
+CALLED = {"holds": "a criterion holds", "does not hold": "it does not", "cannot tell": "it cannot be told"}
 
 
 def verdicts(files: Sequence[Results], *, titles: Sequence[str] | None = None, width: float = 5.5) -> Figure:
@@ -56,19 +58,9 @@ def verdicts(files: Sequence[Results], *, titles: Sequence[str] | None = None, w
             judged = [VERDICTS[int(code)] for code in file["verdict"]]
             places = np.linspace(-0.22, 0.22, len(judged)) if len(judged) > 1 else [0.0]
             for side, verdict, place in zip(sides(file), judged, places, strict=True):
-                marker, color, filled = LOOKS[verdict]
                 x = 0.0 if np.isnan(side) else float(np.clip(side, -END, END))
-                axes.plot(
-                    x,
-                    row + place,
-                    marker,
-                    color=color,
-                    markersize=4 if marker == "o" else 5,
-                    mew=0.8,
-                    clip_on=False,
-                    markerfacecolor=color if filled else "white",
-                    markeredgecolor=color if not filled else "white",
-                )
+                axes.plot(x, row + place, linestyle="", clip_on=False, **LOOKS[verdict])
+        drawn = {VERDICTS[int(code)] for file in files for code in file["verdict"]}
         axes.axvspan(-1, 1, color="0.93", lw=0, zorder=0)
         axes.axvline(0, color="0.6", lw=0.5, zorder=0.5)
         axes.set_xscale("symlog", linthresh=1, linscale=0.6)
@@ -92,18 +84,7 @@ def verdicts(files: Sequence[Results], *, titles: Sequence[str] | None = None, w
             )
         axes.set_xlabel(wrapped("distance from the bound, in half intervals", float(room), 8))
         handles = [
-            Line2D(
-                [],
-                [],
-                marker=marker,
-                linestyle="",
-                color=color,
-                markersize=4 if marker == "o" else 5,
-                mew=0.8,
-                markerfacecolor=color if filled else "white",
-                label=f"a criterion {verdict}".replace("a criterion cannot tell", "cannot be told"),
-            )
-            for verdict, (marker, color, filled) in LOOKS.items()
+            Line2D([], [], linestyle="", label=CALLED[word], **look) for word, look in LOOKS.items() if word in drawn
         ]
         figure.legend(
             handles=handles,

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from landscape.analysis.labels import network_label
 from landscape.drawing.style import COLORS, LEGEND, LETTER, NOTE, STYLE, Figure, abreast, check_width, looks_of
+from landscape.drawing.views import only
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
@@ -30,9 +31,7 @@ def trainings(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
     Figure
         Errors over depth if there are several depths, else over variants.
     """
-    if len(files) != 1:
-        raise BadInput(f"a figure of trainings shows one file, got {len(files)}; draw them apart")
-    (file,) = files
+    file = only(files)
     if not file.has_accuracy:
         raise BadInput(f"{file.source} has no accuracy, and figures of trainings show errors; read its losses instead")
     names = list(titles or map(network_label, file.coordinates["variant"]))

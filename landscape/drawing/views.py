@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,15 @@ import numpy as np
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
-__all__ = ["averaged", "metrics_of", "shown", "slices"]
+__all__ = ["averaged", "metrics_of", "only", "shown", "slices"]
+
+
+def only(files: Sequence[Results]) -> Results:
+    """The one file of a figure that shows one; `BadInput` for several."""
+    if len(files) != 1:
+        raise BadInput(f"a figure of {files[0].kind} shows one file, got {len(files)}; draw them apart")
+    return files[0]
+
 
 NAMES = {"objective": "loss + weight decay", "penalty": "weight decay"}
 

@@ -106,8 +106,21 @@ def test_a_model_folder_is_tried(tmp_path):
     kept = results.read(tmp_path / "out" / "layers-of-language-models-can-go.h5")["first"][0, 0]
     (study,) = (tmp_path / "out" / "measurements").iterdir()
     assert kept == pytest.approx(100 * results.read(study)["agreement"][2:4].mean())  # of layers 2 and 3 of 4
+    where = command(
+        "claim",
+        "changes-of-resolution-matter-most",
+        "--out",
+        tmp_path / "c",
+        "--seeds",
+        1,
+        "--checkpoint",
+        f"residual={tmp_path / 'gpt'}",
+        *data,
+        check=False,
+    )
+    assert where.returncode == 2 and "own networks" in where.stderr and "Traceback" not in where.stderr
     refused = command("claim", "layers-of-language-models-can-go", "--out", tmp_path / "b", *words[2:], check=False)
-    assert refused.returncode == 2 and "--data" in refused.stderr and not refused.stderr.count("\n") > 1
+    assert refused.returncode == 2 and "--data" in refused.stderr and refused.stderr.count("error:") == 1
 
 
 WRONG = {
@@ -115,6 +128,7 @@ WRONG = {
     "nothing to try": (["--out", "{}/out"], "which claim"),
     "a table without a trial": (["one-block-can-go", "--markdown", "{}/t.md"], "give --out"),
     "a table of another kind": (["one-block-can-go", "--out", "{}/out", "--markdown", "{}/t.txt"], "name it .md"),
+    "a table in no folder": (["one-block-can-go", "--out", "{}/out", "--markdown", "{}/no/t.md"], "mkdir -p"),
     "a checkpoint without a role": (["{}/mine.toml", "--out", "{}/out", "--checkpoint", "a.pt"], "ROLE=FILE"),
     "a role that is none": (["{}/mine.toml", "--out", "{}/out", "--checkpoint", "nev=a.pt"], "did you mean new"),
     "an output that is a file": (["{}/mine.toml", "--out", "{}/mine.toml"], "is a file; name a folder"),

@@ -7,7 +7,10 @@ training that diverged has an error of guessing and no other number. A new measu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ensemble.claims.measures.blocks import refinement, relative_gradient, responses, reuse_spread
 from ensemble.claims.measures.lesions import deletions, interacting_pairs, jumps, reorderings, trend
@@ -22,9 +25,12 @@ from ensemble.claims.measures.planes import (
 from ensemble.claims.measures.scores import score_correlation
 from ensemble.claims.measures.streams import autocorrelation, later_effect, variance_growth
 from ensemble.claims.measures.trainings import error, identity_error, loss
+from ensemble.claims.specification import Claim
 from ensemble.claims.verdict import Number
+from ensemble.claims.workbench import Case
+from landscape.errors import BadInput, did_you_mean
 
-__all__ = ["MEASURES", "Measure"]
+__all__ = ["MEASURES", "Measure", "check_measure", "measured"]
 
 Measure = Callable[..., Number]
 
@@ -57,3 +63,31 @@ MEASURES: dict[str, Measure] = {
         variance_growth,
     )
 }
+
+
+def check_measure(claim: Claim) -> None:
+    """See that what a claim is measured by exists and has such settings, before anything is trained.
+
+    Raises
+    ------
+    BadInput
+        It does not.
+    """
+    for quantity in claim.quantities.values():
+        if quantity.measure not in MEASURES:
+            raise BadInput(
+                f"{claim.name}: there is no measure {quantity.measure}; use one of {', '.join(sorted(MEASURES))}"
+                f"{did_you_mean(quantity.measure, MEASURES)}"
+            )
+        other = {} if quantity.other is None else {"other": None}
+        try:
+            inspect.signature(MEASURES[quantity.measure]).bind(None, **other, **quantity.settings)
+        except TypeError as error:
+            raise BadInput(f"{claim.name}: {quantity.measure}, of the quantity {quantity.name}: {error}") from error
+
+
+def measured(measure: str, case: Case, other: Case | None, settings: Mapping[str, Any]) -> Number:
+    """What a measure says of a network; of one whose training diverged nothing but its error."""
+    if measure != error.__name__ and (case.diverged or (other is not None and other.diverged)):
+        return Number(math.nan)
+    return MEASURES[measure](case, **({} if other is None else {"other": other}), **settings)

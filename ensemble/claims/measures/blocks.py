@@ -26,8 +26,6 @@ def relative_gradient(case: Case, batchnorm: str = "batch", per_layer: bool = Fa
     per_layer : bool
         Whether to take its root of the number of layers with weights in between: the factor of one layer.
     """
-    if case.diverged:
-        return Number(math.nan)
     results = _measured(case, batchnorm)
     low, median, high = (_quantile(results, "gradient", part)[0] for part in (0.25, 0.5, 0.75))
     # Of a median, if its sample is normal with these quartiles.
@@ -48,8 +46,6 @@ def responses(case: Case, of: str = "residual") -> Number:
         The ratio of norms, the median over examples; the share of the variance; or that times l + 1 for block l = 1, 2,
         …, which is 1 where each branch has the variance of the first (De & Smith 2020, 2002.10444 §2).
     """
-    if case.diverged:
-        return Number(math.nan)
     results = _measured(case, "recalibrated")
     if of.startswith("share"):
         each = results["share"][0]
@@ -68,8 +64,6 @@ def refinement(case: Case, of: str = "cosine") -> Number:
     ----------
     of : {"cosine", "downhill"}
     """
-    if case.diverged:
-        return Number(math.nan)
     results = _measured(case, "recalibrated")
     cosine, se = results["cosine"][0], results["cosine_se"][0]
     known = np.isfinite(cosine)
@@ -85,8 +79,6 @@ def reuse_spread(case: Case) -> Number:
     The effective number of mean absolute weights is the exponential of their entropy; 1 over the number of sources for
     a layer that reads one, 1 for one that reads all alike. Layers with one source are left out.
     """
-    if case.diverged:
-        return Number(math.nan)
     weight = case.measured(reuse, case.path)["weight"]
     each = []
     for row in weight.reshape(-1, weight.shape[-1]):

@@ -11,12 +11,14 @@ import numpy as np
 from scipy import stats
 
 from ensemble.attribution.interaction import interactions
+from ensemble.blocks.blocks import blocks
 from ensemble.claims.verdict import Number, of_ranks
 from ensemble.claims.workbench import Case
 from ensemble.lesions.trials import lesions
 from landscape.analysis.numbers import changed
 from landscape.engine.results import Results
 from landscape.errors import BadInput
+from landscape.networks import Block
 
 __all__ = ["deletions", "interacting_pairs", "jumps", "largest_step", "reorderings", "trend"]
 
@@ -54,8 +56,6 @@ def deletions(
     **kind
         Of the lesion, as of `ensemble.lesions.trials.lesions`; by default ``delete=1``.
     """
-    if case.diverged:
-        return Number(math.nan)
     results = _measured(case, split, examples, _kind(kind), agreement=of == "agreement")
     values, se = _values(results, of)
     number, _ = changed(results)
@@ -74,8 +74,6 @@ def deletions(
 
 def trend(case: Case, of: str = "error", split: str = "test", examples: int | None = None, **kind: Any) -> Number:
     """Spearman's rank correlation of the number of blocks that are changed with what that leaves."""
-    if case.diverged:
-        return Number(math.nan)
     results = _measured(case, split, examples, kind)
     values, _ = _values(results, of)
     number, _ = changed(results)
@@ -84,8 +82,6 @@ def trend(case: Case, of: str = "error", split: str = "test", examples: int | No
 
 def jumps(case: Case, of: str = "error", split: str = "test", examples: int | None = None, **kind: Any) -> Number:
     """The largest step between the means of successive numbers of changed blocks, as a part of the whole rise."""
-    if case.diverged:
-        return Number(math.nan)
     results = _measured(case, split, examples, kind)
     values, _ = _values(results, of)
     number, _ = changed(results)
@@ -109,8 +105,6 @@ def reorderings(
     case: Case, split: str = "test", examples: int | None = None, swap: list[int] | int = 1, trials: int = 20
 ) -> Number:
     """Spearman's rank correlation of Kendall's τ of the order of blocks with the error."""
-    if case.diverged:
-        return Number(math.nan)
     results = _measured(case, split, examples, {"swap": swap, "trials": trials})
     return _correlation(results["kendall_tau"], _values(results, "error")[0])
 
@@ -126,8 +120,6 @@ def interacting_pairs(
         The share of pairs that differ from 0, at a false discovery rate of 5 %, in percent; or the median size of what
         is beyond, as a part of the median sum of both.
     """
-    if case.diverged:
-        return Number(math.nan)
     results = _measured(case, split, examples, {"delete": [1, 2], **options})
     matrix = interactions(results, loss=True)
     upper = np.triu_indices(len(matrix.value), 1)
@@ -179,8 +171,11 @@ def _chosen(case: Case, results: Results, rows: np.ndarray, where: str) -> np.nd
         return first if where == "first" else last
     if where in ("ends", "middle"):
         return (first | last) if where == "ends" else ~(first | last)
-    module = case.module()
-    changes = np.array([not module.get_submodule(name).keeps_shape for name in results.coordinates["block"]])
+    known = blocks(case.module())
+    each = [known.get(name) for name in results.coordinates["block"]]
+    if not all(isinstance(block, Block) for block in each):
+        raise BadInput(f"{case.path}: only blocks of skipscape's own networks say whether they change the resolution")
+    changes = np.array([not block.keeps_shape for block in each if isinstance(block, Block)])
     at = (deleted & changes).any(axis=1)
     return at if where == "transitions" else ~at
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from scipy import stats
 
@@ -27,8 +25,6 @@ def path_share(case: Case, shorter: float = 0.5, examples: int = 32, draws: int 
 
     The sum of the signed shares of these lengths; those of all sum to 100 %.
     """
-    if case.diverged:
-        return Number(math.nan)
     results = _measured(case, examples, draws)
     few = results.coordinates["length"] < shorter * results.coordinates["length"].max()
     each = 100 * results["share_each"][few].sum(axis=0)
@@ -37,8 +33,6 @@ def path_share(case: Case, shorter: float = 0.5, examples: int = 32, draws: int 
 
 def overestimate(case: Case, examples: int = 32, draws: int = 100) -> Number:
     """How many times the number of paths times their mean norm exceeds the exact norm, at its largest over lengths."""
-    if case.diverged:
-        return Number(math.nan)
     results = _measured(case, examples, draws)
     with np.errstate(invalid="ignore", divide="ignore"):
         return Number(float(np.nanmax(results["sampled_norm"] / results["norm"])))

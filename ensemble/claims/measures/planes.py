@@ -10,7 +10,7 @@ from scipy import stats
 
 from ensemble.claims.verdict import Number
 from ensemble.claims.workbench import Case
-from landscape.analysis.geometry import convex
+from landscape.analysis.geometry import basin, convex
 from landscape.analysis.hessian_files import ratio
 from landscape.analysis.numbers import KINDS, Levels, Row
 from landscape.curvature.maps import curvature
@@ -52,8 +52,6 @@ def surface_number(
     **options
         Of `skipscape.surface`.
     """
-    if case.diverged:
-        return Number(math.nan)
     axis = (-reach, reach, points)
     axes = {"x": axis} if lines else {"x": axis, "y": axis}
     evaluate = case.evaluator(split="train", examples=examples, seed=case.seed)
@@ -65,8 +63,6 @@ def sharpness_rise(
     case: Case, kind: str = "ascent", rho: float = 0.01, trials: int = 5, steps: int = 10, examples: int | None = None
 ) -> Number:
     """How far the loss rises in a ball around the weights, in nats; see `landscape.curvature.sharpness.sharpness`."""
-    if case.diverged:
-        return Number(math.nan)
     evaluate = case.evaluator(split="train", examples=examples, seed=case.seed)
     results = case.measured(sharpness, evaluate, rho=rho, trials=trials, steps=steps)
     each = results["rise"][list(results.coordinates["kind"]).index(kind), 0]
@@ -80,8 +76,6 @@ def curvature_ratio(
 
     Whether it is convex at a point is told by the loss on the same grid.
     """
-    if case.diverged:
-        return Number(math.nan)
     axes = {"x": (-reach, reach, points), "y": (-reach, reach, points)}
     evaluate = case.evaluator(split="train", examples=examples, seed=case.seed)
     results = case.measured(curvature, evaluate, **axes, precision=precision)
@@ -101,50 +95,30 @@ def explained(case: Case, of: str = "explained") -> Number:
     of : {"explained", "explained_random_walk"}
         Of the path, or of a random walk with steps of the same lengths.
     """
-    if case.diverged:
-        return Number(math.nan)
     if not case.settings.get("snapshots"):
         raise BadInput("the path of a training is kept in snapshots; give its network snapshots = true")
     results = case.measured(trajectory, case.evaluator(split="train", examples=200), case.snapshots)
     return Number(100 * float(np.sum(results[of][:2])), least=0, most=100)
 
 
-def interpolation(
-    case: Case, other: Case, of: str = "width ratio", points: int = 25, rise: float = 0.5, **options: Any
-) -> Number:
-    """Two solutions and the straight line between them.
+def interpolation(case: Case, other: Case, points: int = 25, rise: float = 0.5, **options: Any) -> Number:
+    """How many times as wide the basin of this network is as that of another, on the straight line between them.
 
     Parameters
     ----------
-    of : {"width ratio", "barrier"}
-        How many times as far the loss stays within `rise` of its end around this network as around the other, along
-        the line; or the height of the barrier, over the mean of the ends, in nats.
+    points : int
+        On the line, from half its length before this network to half its length behind the other.
+    rise : float
+        A basin is where the loss is less than this above that of its network, in nats.
+    **options
+        Of `skipscape.surface`.
     """
-    if case.diverged or other.diverged:
-        return Number(math.nan)
     evaluate = case.evaluator(split="train", seed=case.seed)
     results = case.measured(surface, evaluate, x=(-0.5, 1.5, points), to=str(other.path), **options)
-    if of == "barrier":
-        x = results.coordinates["x"]
-        loss = results["loss"][(x >= -1e-9) & (x <= 1 + 1e-9)]
-        return Number(float(loss.max() - (loss[0] + loss[-1]) / 2))
     x, loss = results.coordinates["x"], results["loss"]
-    widths = [_width(x, loss, int(np.argmin(np.abs(x - end))), rise) for end in (0.0, 1.0)]
-    return Number(widths[0] / widths[1])
-
-
-def _width(x: np.ndarray, loss: np.ndarray, start: int, rise: float) -> float:
-    """How far, on both sides, the loss stays below that at `start` plus a rise; straight lines between points."""
-    level, width = loss[start] + rise, 0.0
-    for step in (-1, 1):
-        i = start
-        while 0 <= i + step < len(x) and loss[i + step] < level:
-            i += step
-        end = float(x[i])
-        if 0 <= i + step < len(x):
-            end += float((level - loss[i]) / (loss[i + step] - loss[i]) * (x[i + step] - x[i]))
-        width += abs(end - float(x[start]))
-    return width
+    ends = [int(np.argmin(np.abs(x - end))) for end in (0.0, 1.0)]
+    one, another = (basin(loss, loss[end] + rise, x - x[end]).size for end in ends)
+    return Number(one / another)
 
 
 def _row(results: Results, name: str, levels: Levels) -> Row:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ensemble.claims.verdict import Number, of_ranks
@@ -24,8 +23,6 @@ def score_correlation(case: Case, score: str = "influence", examples: int | None
     **options
         Of `ensemble.flow.redundancy.redundancy`, such as ``layers=True``.
     """
-    if case.diverged:
-        return Number(math.nan)
     evaluate = case.evaluator(split="test", examples=examples, seed=case.seed)
     results = case.measured(redundancy, evaluate, **options)
     rho, _, blocks = association(results[score], results["rise"])

@@ -19,8 +19,6 @@ def autocorrelation(case: Case) -> Number:
 
     Balduzzi et al. 2017, 1702.08591 §2; see `ensemble.flow.shattering`.
     """
-    if case.diverged:
-        return Number(math.nan)
     results = _measured(case)
     lag = list(results.coordinates["lag"]).index(1)
     return Number(float(results["autocorrelation"][0, lag]), float(results["autocorrelation_se"][0, lag]), "lines")
@@ -28,8 +26,6 @@ def autocorrelation(case: Case) -> Number:
 
 def variance_growth(case: Case, layers: bool = False) -> Number:
     """The variance of the stream at the head over that behind the stem."""
-    if case.diverged:
-        return Number(math.nan)
     results = _measured(case, layers)
     last = int(results["boundaries"][0]) - 1
     (first, first_se), (end, end_se) = (
@@ -50,8 +46,6 @@ def later_effect(case: Case, half: str = "first", layers: bool = True) -> Number
     half : {"first", "second"}
         Of the blocks by depth.
     """
-    if case.diverged:
-        return Number(math.nan)
     results = _measured(case, layers)
     median = list(results.coordinates["quantile"]).index(0.5)
     number = int(results["boundaries"][0]) - 1

@@ -28,8 +28,6 @@ def error(case: Case, split: str = "test") -> Number:
 
 def loss(case: Case, split: str = "train") -> Number:
     """The loss on a split, in nats; none of a training that diverged."""
-    if case.diverged:
-        return Number(math.nan)
     final = _final(case, split)
     return Number(final["loss"], final.get("loss_se", math.nan), "images", 0)
 
@@ -37,8 +35,8 @@ def loss(case: Case, split: str = "train") -> Number:
 def _final(case: Case, split: str) -> dict:
     """What was measured at the end of the training."""
     final = case.checkpoint().final
-    if split not in final:
-        raise BadInput(f"{case.path} does not say what its training reached; give a checkpoint of train")
+    if "accuracy" not in final.get(split, {}):
+        raise BadInput(f"{case.path} does not say which errors its training reached; give a checkpoint of train")
     return final[split]
 
 
@@ -47,9 +45,9 @@ def identity_error(
 ) -> Number:
     """The relative squared error of a network that regresses its own input, at its best learning rate.
 
-    See `ensemble.identity.identity`. Each seed is a training; the learning rate is the best of all seeds so far.
+    See `ensemble.identity.identity`. Each seed is a training; the learning rate is the best over all of them.
     """
-    options = {"kinds": [kind], "depth": depth, "seeds": case.seed + 1, "steps": steps}
+    options = {"kinds": [kind], "depth": depth, "seeds": case.seeds, "steps": steps}
     rates = [1e-3, 1e-2] if learning_rate is None else learning_rate
     results = case.measured(identity, learning_rate=rates, **options)
     error, se = results["error"], results["error_se"]  # (network, depth, learning rate, seed)

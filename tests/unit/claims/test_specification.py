@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from ensemble.claims.measures import MEASURES
+from ensemble.claims.measures import MEASURES, check_measure
 from ensemble.claims.specification import LIBRARY, SCALES, claim_named, names
 from landscape.errors import BadInput
 from landscape.networks import build
@@ -144,6 +144,22 @@ def test_a_file_that_is_wrong_is_refused_in_a_line(what, tmp_path):
     with pytest.raises(BadInput) as refused:
         claim_named(written(tmp_path, text))
     assert said in str(refused.value) and "mine.toml" in str(refused.value) and "\n" not in str(refused.value)
+
+
+ODD = ("3", "-1.5", "'x'", "true", "[]", "[1]", "{ a = 1 }", "nan", "1979-05-27", "[[{ b = 2 }]]")
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_any_value_in_the_place_of_any_other_is_a_claim_or_refused_in_a_line(value, tmp_path):
+    lines = (WHOLE + "unit = '%'").splitlines()
+    for number, line in enumerate(lines):
+        name, equals, _ = line.partition(" = ")
+        for words in [f"{name} = {value}"] * bool(equals) + [f"{line}\nsettings = {value}", f"{line}\nmore = {value}"]:
+            text = "\n".join([*lines[:number], words, *lines[number + 1 :]])
+            try:
+                check_measure(claim_named(written(tmp_path, text)))
+            except BadInput as error:
+                assert "\n" not in str(error)
 
 
 def test_a_file_that_is_not_utf8_is_refused(tmp_path):

@@ -8,7 +8,7 @@ from scipy import stats
 
 import scripts
 from ensemble.claims import workbench
-from ensemble.claims.measures import MEASURES
+from ensemble.claims.measures import MEASURES, measured
 from ensemble.claims.measures.paths import binomial_share
 from ensemble.claims.report import Verdicts, described, listed, report
 from ensemble.claims.specification import Network, claim_named
@@ -17,11 +17,13 @@ from ensemble.claims.verdict import VERDICTS
 from ensemble.claims.workbench import Workbench
 from ensemble.drawing.verdicts import sides, verdicts
 from ensemble.flow.stream import stream
+from ensemble.identity import identity
 from ensemble.lesions.trials import lesions
 from landscape.checkpoints.checkpoint import Checkpoint, load
 from landscape.engine.ranks import SerialComm
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
+from landscape.planes.surface import surface
 from landscape.training.train import train
 
 SMALL = {"network": "resnet", "depth": 8, "width": 4, "data": "digits", "examples": 100, "epochs": 1}
@@ -161,14 +163,38 @@ def test_numbers_of_the_stream_are_those_of_the_librarys_call(bench):
     assert (shattered.value, shattered.se) == (results["autocorrelation"][0, 0], results["autocorrelation_se"][0, 0])
 
 
+def test_the_identity_is_learnt_at_the_rate_that_is_best_over_all_trainings(bench):
+    options = {"kind": "residual", "depth": 2, "steps": 20}
+    each = [MEASURES["identity_error"](bench.case(None, seed, 2), **options).value for seed in (0, 1)]
+    results = identity(kinds=["residual"], depth=2, steps=20, seeds=2, learning_rate=[1e-3, 1e-2], quiet=True)
+    assert each == results["error"][0, 0, results["error"][0, 0].mean(axis=1).argmin()].tolist()
+
+
+def test_a_basin_on_the_line_between_two_is_as_wide_as_the_library_says(bench):
+    one, other = bench.case(Network(SMALL), 0), bench.case(Network({**SMALL, "epochs": 0}), 0)
+    ratio = MEASURES["interpolation"](one, other, points=9, rise=0.2)
+    evaluate = Evaluator.from_checkpoint(one.path, split="train")
+    line = surface(evaluate, x=(-0.5, 1.5, 9), to=str(other.path), quiet=True)
+    loss = line["loss"]
+    assert loss[2] == pytest.approx(one.evaluator(split="train")()["loss"])
+    fine = np.linspace(-0.5, 1.5, 100_001)
+    high = np.interp(fine, line.coordinates["x"], loss)
+    widths = []
+    for end in (0, 1):
+        above = fine[high >= np.interp(end, fine, high) + 0.2]
+        low, top = above[above < end].max(initial=-0.5), above[above > end].min(initial=1.5)
+        widths.append(top - low)
+    assert ratio.value == pytest.approx(widths[0] / widths[1], rel=1e-3)
+
+
 def test_a_training_that_diverges_has_the_error_of_guessing(folder):
     wild = Network({**SMALL, "epochs": 2, "learning_rate": 1e30})
     bench = Workbench(folder / "wild", SerialComm(), quiet=True)
     bench.train([(wild, 0)])
     case = bench.case(wild, 0)
     assert case.diverged and not case.path.exists()
-    assert MEASURES["error"](case).value == pytest.approx(90)
-    assert math.isnan(MEASURES["deletions"](case).value)
+    assert measured("error", case, None, {}).value == pytest.approx(90)
+    assert math.isnan(measured("deletions", case, None, {}).value)
     assert bench._finished(wild, 0)  # and is not trained again
 
 
@@ -266,6 +292,10 @@ def test_what_cannot_be_tried_is_refused(mine, tmp_path):
     odd = tmp_path / "odd.toml"
     odd.write_text(CLAIM.replace('"deletions"', '"deletion"'), encoding="utf-8")
     with pytest.raises(BadInput, match="did you mean deletions"):
+        claim(odd, out=tmp_path, quiet=True)
+    assert not list(tmp_path.glob("*/*.pt"))  # it is said before anything is trained
+    odd.write_text(CLAIM.replace('statistic = "mean"', 'statistics = "mean"'), encoding="utf-8")
+    with pytest.raises(BadInput, match="statistics"):
         claim(odd, out=tmp_path, quiet=True)
     odd.write_text(CLAIM.replace('statistic = "mean"', 'statistic = "modus"'), encoding="utf-8")
     with pytest.raises(BadInput, match="there is no statistic 'modus'"):
