@@ -75,8 +75,9 @@ draw redundancy $lesions/redundancy-resnet-20-0.h5 $lesions/redundancy-resnet-56
 # Paths, gradients, and other claims
 draw paths $lesions/paths-resnet-56-0.h5 --titles "ResNet-56, pre-activation"
 draw surviving $lesions/paths-resnet-56-0.h5 $lesions/random-resnet-56-0.h5 --titles "ResNet-56, pre-activation"
-for show in gradient cosine residual; do
-    draw flow-$show $lesions/flow.h5 --show $show
+draw flow-gradient results/study/flow-new.h5 --show gradient
+for show in cosine residual; do
+    draw flow-$show results/study/flow-trained.h5 --show $show
 done
 draw stream "$out/stream.h5"
 draw stream-effect "$out/stream.h5" --show effect
