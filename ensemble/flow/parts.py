@@ -19,9 +19,10 @@ from ensemble.blocks.blocks import blocks as blocks_of
 from ensemble.paths.links import Link, links, same
 from landscape.nested import Nested
 from landscape.networks import Block
+from landscape.networks.hyper_connections import StreamMix
 from landscape.networks.network import Network
 
-__all__ = ["At", "Blocks", "Part", "Parts", "added", "boundaries", "parts", "stages"]
+__all__ = ["At", "Blocks", "Part", "Parts", "added", "boundaries", "channels_of", "parts", "stages"]
 
 Blocks = Mapping[str, Block | Foreign] | None
 
@@ -40,6 +41,7 @@ class Part:
         branch is 0, and of what follows the sum, a ReLU's mask say, where the network runs; of what is no block, the
         whole; None of a block without a shortcut
     channels : the dimension of channels in its input; by default the second of four, or else the last
+    mixing : by what it mixes several streams, given these: a matrix, or one for each example or token; None of one stream
     """
 
     run: Callable[[Tensor], Any]
@@ -48,6 +50,7 @@ class Part:
     skip: Callable[[Tensor], Tensor] | None = None
     around: Callable[[Tensor], Tensor] | None = None
     channels: int | None = None
+    mixing: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,20 @@ def _own(module: nn.Module) -> Part:
     adds = partial(added, module) if isinstance(module, Block) and module.shortcut is not None else None
     skip = (module.skip if module.removable else None) if isinstance(module, Block) else module
     around: Callable[[Tensor], Tensor] | None = module
+    channels = mixing = None
     if isinstance(module, Block):
         around = None if module.shortcut is None else partial(_around, module)
-    return Part(lambda x: functional_call(module, weights, (x,)), list(weights.values()), adds, skip, around)
+        channels = channels_of(module)
+        mixing = module.shortcut.numbers if isinstance(module.shortcut, StreamMix) else None
+    run = lambda x: functional_call(module, weights, (x,))  # noqa: E731
+    return Part(run, list(weights.values()), adds, skip, around, channels, mixing)
+
+
+def channels_of(block: Block) -> int | None:
+    """The dimension of channels in several streams, (N, n, C, H, W) or (N, n, T, C); None of one stream."""
+    if isinstance(block.shortcut, StreamMix):
+        return 2 if block.shortcut.images else -1
+    return None
 
 
 def _around(block: Block, x: Tensor) -> Tensor:

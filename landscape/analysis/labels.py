@@ -34,6 +34,9 @@ SAID = {
     "shortcut=None": "no shortcuts",
     "shortcut=None,identity": "no shortcut around attention",
     "shortcut=identity,None": "no shortcut around the MLP",
+    "dynamic=True": "dynamic",
+    "shortcut=hyper": "hyper-connections",
+    "shortcut=mhc": "manifold-constrained hyper-connections",
     "shortcut=projection": "projections",
     "shortcut=projection-everywhere": "projections everywhere",
     "shortcut=zero-pad-average": "averaging shortcuts",
@@ -45,6 +48,7 @@ FORMS = {
     "survival": "stochastic depth {}",
     "keep": "{} blocks a batch",
     "heads": "{} heads",
+    "streams": "{} streams",
 }
 
 

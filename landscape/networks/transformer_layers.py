@@ -13,10 +13,22 @@ from torch.nn import functional as F
 from landscape.errors import BadInput
 from landscape.networks.block import Block
 from landscape.networks.checks import pick, scalings, whole
+from landscape.networks.connections import CONNECTIONS, connections_of
+from landscape.networks.hyper_connections import Connections
 from landscape.networks.joins import JOINS, make_join
 from landscape.networks.network import Network
 
-__all__ = ["Attention", "Layer", "Layered", "check_layers", "initialise", "make_layers", "make_readout"]
+__all__ = [
+    "Attention",
+    "Layer",
+    "Layered",
+    "check_layers",
+    "connections_of_layers",
+    "initialise",
+    "make_layers",
+    "make_readout",
+    "with_streams",
+]
 
 PARTS = ("attention", "mlp")
 NORMS = ("pre", "post")
@@ -91,7 +103,10 @@ def check_layers(
     if width % heads:
         raise BadInput(f"width is {width}, and heads is {heads}; give a width that the number of heads divides")
     pick("norm", norm, NORMS)
-    shortcuts, joins = _of_parts("shortcut", shortcut, SHORTCUTS), _of_parts("join", join, POSITIONWISE)
+    shortcuts, joins = (
+        _of_parts("shortcut", shortcut, (*SHORTCUTS, *CONNECTIONS)),
+        _of_parts("join", join, POSITIONWISE),
+    )
     if shortcuts == (None, None) and zero_init:
         raise BadInput("without a shortcut, zero_init would make every output the same; leave it out")
     for part, around, joined in zip(PARTS, shortcuts, joins, strict=True):
@@ -99,6 +114,13 @@ def check_layers(
             raise BadInput(f"there is no shortcut around {part}, so nothing is joined by {joined}; leave out one")
     scalings(scales)
     return shortcuts, joins
+
+
+def connections_of_layers(shortcuts: tuple, joins: tuple, streams: int, dynamic: bool) -> Connections | None:
+    """The connections of layers, see `landscape.networks.connections.connections_of`."""
+    if any(shortcut in CONNECTIONS for shortcut in shortcuts) and len({*shortcuts}) > 1:
+        raise BadInput(f"hyper-connections lead around attention and MLP alike; give shortcut={shortcuts[0]!r} alone")
+    return connections_of(shortcuts[0], next((j for j in joins if j != "add"), "add"), streams, dynamic, images=False)
 
 
 def make_layers(
@@ -113,10 +135,11 @@ def make_layers(
     dropout: float,
     zero_init: bool,
     causal: bool,
+    connections: Connections | None = None,
 ) -> list[Layer]:
     """Layers of two blocks each, of what `check_layers` has let pass; weights are drawn as in GPT-2."""
 
-    def block(part: str, around: str | None, joined: str) -> Block:
+    def block(number: int, part: str, around: str | None, joined: str) -> Block:
         if part == "attention":
             last: nn.Module = Attention(width, heads, causal)
             layers = [last]
@@ -128,17 +151,35 @@ def make_layers(
             end = last.out if isinstance(last, Attention) else last
             with torch.no_grad():
                 end.get_parameter("weight").mul_(0 if zero_init else (2 * depth) ** -0.5)
+        branch: nn.Module = nn.Sequential(*([nn.LayerNorm(width)] if norm == "pre" else []), *layers)
+        shortcut: nn.Module | None = None if around is None else nn.Identity()
+        if connections is not None and shortcut is not None:
+            branch, shortcut = connections.around(branch, shortcut, width, number)
         return Block(
-            nn.Sequential(*([nn.LayerNorm(width)] if norm == "pre" else []), *layers),
-            None if around is None else nn.Identity(),
+            branch,
+            shortcut,
             None if around is None else make_join(joined, width, scales, gate_bias, dropout, positions=0),
             nn.LayerNorm(width) if norm == "post" else None,
         )
 
     return [
-        Layer(OrderedDict((part, block(part, *how)) for part, *how in zip(PARTS, shortcuts, joins, strict=True)))
-        for _ in range(depth)
+        Layer(
+            OrderedDict(
+                (part, block(len(PARTS) * layer + place, part, *how))
+                for place, (part, *how) in enumerate(zip(PARTS, shortcuts, joins, strict=True))
+            )
+        )
+        for layer in range(depth)
     ]
+
+
+def with_streams(
+    stem: nn.Module, layers: list[Layer], head: nn.Module, connections: Connections | None, width: int
+) -> tuple[nn.Module, list[Layer], nn.Module]:
+    """Stem, layers and head, with what makes several streams before the layers, and one behind them."""
+    if connections is None:
+        return stem, layers, head
+    return nn.Sequential(stem, connections.before()), layers, nn.Sequential(connections.behind(width), head)
 
 
 def make_readout(width: int, outputs: int, norm: str, *before: nn.Module) -> nn.Sequential:
