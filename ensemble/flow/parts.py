@@ -22,7 +22,7 @@ from landscape.networks import Block
 from landscape.networks.hyper_connections import StreamMix
 from landscape.networks.network import Network
 
-__all__ = ["At", "Blocks", "Part", "Parts", "added", "boundaries", "channels_of", "parts", "stages"]
+__all__ = ["At", "Blocks", "Part", "Parts", "added", "boundaries", "parts", "stages"]
 
 Blocks = Mapping[str, Block | Foreign] | None
 
@@ -41,7 +41,8 @@ class Part:
         branch is 0, and of what follows the sum, a ReLU's mask say, where the network runs; of what is no block, the
         whole; None of a block without a shortcut
     channels : the dimension of channels in its input; by default the second of four, or else the last
-    mixing : by what it mixes several streams, given these: a matrix, or one for each example or token; None of one stream
+    mixing : by what it mixes several streams, given these: a matrix, or one for each example or token; None where it
+        does not mix them
     """
 
     run: Callable[[Tensor], Any]
@@ -125,17 +126,10 @@ def _own(module: nn.Module) -> Part:
     channels = mixing = None
     if isinstance(module, Block):
         around = None if module.shortcut is None else partial(_around, module)
-        channels = channels_of(module)
+        channels = module.channels
         mixing = module.shortcut.numbers if isinstance(module.shortcut, StreamMix) else None
     run = lambda x: functional_call(module, weights, (x,))  # noqa: E731
     return Part(run, list(weights.values()), adds, skip, around, channels, mixing)
-
-
-def channels_of(block: Block) -> int | None:
-    """The dimension of channels in several streams, (N, n, C, H, W) or (N, n, T, C); None of one stream."""
-    if isinstance(block.shortcut, StreamMix):
-        return 2 if block.shortcut.images else -1
-    return None
 
 
 def _around(block: Block, x: Tensor) -> Tensor:

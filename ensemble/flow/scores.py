@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from ensemble.attribution.paired import mean_of
 from ensemble.blocks.blocks import Foreign, check, layers_of
 from ensemble.blocks.streams import first, stream
-from ensemble.flow.parts import added, channels_of
+from ensemble.flow.parts import added
 from landscape.evaluation.calling import predict
 from landscape.evaluation.measure import Batches, evaluating
 from landscape.nested import length, take
@@ -184,9 +184,8 @@ def _watched(module: nn.Module, ends: Sequence[nn.Module], report: Callable) -> 
 
 
 def _of_block(block: Block, _module: nn.Module, x: Tensor, y: Tensor, *_: Any) -> _Seen:
-    channels = channels_of(block)
     both = (None, None) if block.shortcut is None else added(block, x)
-    return _Seen(x, y, *both, 1 if channels is None else channels)
+    return _Seen(x, y, *both, 1 if block.channels is None else block.channels)
 
 
 def _of_layer(parts: _Parts, module: nn.Module, x: Tensor, y: Tensor, outs: list[Tensor], norms: list) -> list[_Seen]:

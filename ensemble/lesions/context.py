@@ -81,8 +81,8 @@ def lesion(network: nn.Module, deleted: Iterable[str]) -> Iterator[nn.Module]:
     Notes
     -----
     A deleted residual block becomes its shortcut, y = x + F(x) → y = x (Veit et al. 2016, §4.1); at
-    a stage's first block the projection or padding stays. Of hyper-connections the mixing stays, X → M X, and nothing is
-    written. A block without a shortcut is taken out.
+    a stage's first block the projection or padding stays. Of hyper-connections the mixing stays, X → M X, and nothing
+    is written. A block without a shortcut is taken out.
 
     Examples
     --------

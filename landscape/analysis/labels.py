@@ -35,6 +35,7 @@ SAID = {
     "shortcut=None,identity": "no shortcut around attention",
     "shortcut=identity,None": "no shortcut around the MLP",
     "dynamic=True": "dynamic",
+    "shortcut=delta": "delta shortcuts",
     "shortcut=hyper": "hyper-connections",
     "shortcut=mhc": "manifold-constrained hyper-connections",
     "shortcut=projection": "projections",

@@ -4,15 +4,15 @@ Of a block F, with the streams X = (x₁, …, xₙ) for rows (Zhu et al. 2024, 
 
     X ← M X + w F(rᵀ X),
 
-with r (n), what is read, M (n, n), the mixing, and w (n), what is written. Their A_m is r, their A_r is Mᵀ, their B is w.
-Before the first block all streams are the same; behind the last one the network goes on with their mean. They take the
-sum, which is the same to a norm that comes next. With the mean the network equals, at initialisation and whatever comes
-next, the ordinary residual network with its weights: block k then reads stream k mod n, M is the identity, and w is 1
-(their §2.3). They also draw the last weights of branches larger by √n, which is not done here.
+with r (n), what is read, M (n, n), the mixing, and w (n), what is written. Their A_m is r, their A_r is Mᵀ, their B
+is w. Before the first block all streams are the same; behind the last one the network goes on with their mean. They
+take the sum, which is the same to a norm that comes next. With the mean the network equals, at initialisation and
+whatever comes next, the ordinary residual network with its weights: block k then reads stream k mod n, M is the
+identity, and w is 1 (their §2.3). They also draw the last weights of branches larger by √n, which is not done here.
 
     "hyper"  r, M and w are parameters, and may be anything
-    "mhc"    manifold-constrained (Xie et al. 2025, 2512.24880 §4.1, 4.2): r = σ(·), w = 2σ(·), and M is doubly stochastic, all
-             of its entries ≥ 0 and all rows and columns summing to 1, as are then all products of several
+    "mhc"    manifold-constrained (Xie et al. 2025, 2512.24880 §4.1, 4.2): r = σ(·), w = 2σ(·), and M is doubly
+             stochastic, with entries ≥ 0 and rows and columns summing to 1, as is then the product of several
 
 Dynamic, they depend on the streams: to the parameters is added a small map of them, position by position in tokens, and
 of the mean over positions in images, whose mixing would else be of another resolution than what it mixes.
@@ -22,9 +22,9 @@ of the mean over positions in images, whose mixing would else be of another reso
 
 W starts at 0 and s, of which there is one for each of r, M and w, at 0.01. The norms have no weights of their own.
 
-Conventions: the streams of images are (N, n, C, H, W), those of tokens (N, n, T, C), so that examples come first. A block
-whose output has another shape than its input leads each of its streams through the same shortcut, zero-padding, and
-mixes what comes out.
+Conventions: the streams of images are (N, n, C, H, W), those of tokens (N, n, T, C), so that examples come first. A
+block whose output has another shape than its input leads each of its streams through the same shortcut, zero-padding,
+and mixes what comes out.
 """
 
 from typing import NamedTuple
@@ -44,6 +44,7 @@ __all__ = [
     "StreamWrite",
     "Through",
     "sinkhorn",
+    "with_rms_1",
 ]
 
 HYPER = ("hyper", "mhc")
@@ -78,21 +79,23 @@ class Connections(NamedTuple):
         """What makes one of them, for the head."""
         return Mean()
 
-    def around(self, branch: nn.Module, shortcut: nn.Module, width: int, number: int) -> tuple[nn.Module, nn.Module]:
+    def around(
+        self, branch: nn.Module, shortcut: nn.Module, inputs: int, outputs: int, number: int
+    ) -> tuple[nn.Module, nn.Module]:
         """Branch and shortcut of a block, which has n streams for its input and its output.
 
         Parameters
         ----------
         branch, shortcut : of one stream
-        width : channels of a stream
+        inputs, outputs : channels of a stream
         number : of the block, which reads stream number mod n at first (2409.19606 §2.3)
         """
-        read, write = StreamRead(self, width, number), StreamWrite(self, width)
-        return Through(read, branch, write), StreamMix(self, width, shortcut)
+        read, write = StreamRead(self, inputs, number), StreamWrite(self, inputs)
+        return Through(read, branch, write), StreamMix(self, inputs, shortcut)
 
 
 class _Numbers(nn.Module):
-    """One of r, M and w: of the network, (n) or (n, n); dynamic, of each example, (N, …), or of each token, (N, T, …)."""
+    """One of r, M and w, (n) or (n, n); dynamic, one for each example, (N, …), or for each token, (N, T, …)."""
 
     def __init__(self, connections: Connections, width: int, start: Tensor):
         super().__init__()
@@ -114,10 +117,10 @@ class _Numbers(nn.Module):
             return self.weight
         seen = x.flatten(3).mean(-1) if self.images else x.transpose(1, 2)  # (N, n, C), or (N, T, n, C)
         if self.kind == "mhc":
-            more = self.map(_with_rms_1(seen.flatten(-2)))
+            more = self.map(with_rms_1(seen.flatten(-2)))
             more = more.unflatten(-1, self.weight.shape) if self.square else more
         else:
-            more = torch.tanh(self.map(_with_rms_1(seen - seen.mean(-1, keepdim=True))))
+            more = torch.tanh(self.map(with_rms_1(seen - seen.mean(-1, keepdim=True))))
             more = more.transpose(-1, -2) if self.square else more.squeeze(-1)
         return self.weight + self.scale * more
 
@@ -245,7 +248,8 @@ def _nearly(ones: Tensor) -> Tensor:
     return (1 - SPREAD) * ones + SPREAD / max(1, n - 1) * (1 - ones)
 
 
-def _with_rms_1(x: Tensor) -> Tensor:
+def with_rms_1(x: Tensor) -> Tensor:
+    """Vectors along the last axis, divided by their root mean square."""
     return x * (x.square().mean(-1, keepdim=True) + 1e-5).rsqrt()
 
 

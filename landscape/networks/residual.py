@@ -86,10 +86,11 @@ def resnet(
         is the original: the branch ends in BN, and a ReLU follows the join. With "pre" the stem is a
         convolution alone, every branch starts with its own BN and ReLU, shortcuts carry what no
         activation has touched, and the head begins with BN and ReLU.
-    shortcut : {"zero-pad", "zero-pad-average", "projection", "projection-everywhere", "hyper", "mhc", None}
+    shortcut : {"zero-pad", "zero-pad-average", "projection", "projection-everywhere", "hyper", "mhc", "delta", None}
         What leads around a branch, see `landscape.networks.shortcuts`. A projection ends in BN where
-        the branch does. "hyper" and "mhc" are hyper-connections, see `landscape.networks.hyper_connections`;
-        what comes after the join, a ReLU say, is applied to each stream. None makes a plain network.
+        the branch does. With "hyper" and "mhc" (`landscape.networks.hyper_connections`) and "delta"
+        (`landscape.networks.delta`) there are several streams, and what comes after the join, a ReLU say, is
+        applied to each. None makes a plain network.
     join : {"add", "scale", "channel-gate", "pooled-gate", "exclusive-gate", "shortcut-gate", "dropout"}
         What is done with the two, see `landscape.networks.joins`.
     scales : (float, float)
@@ -99,7 +100,7 @@ def resnet(
     dropout : float
         Of join "dropout": the share of the shortcut's elements that training sets to 0.
     streams : int
-        Of hyper-connections.
+        How many, with "hyper", "mhc" and "delta".
     dynamic : bool
         Whether hyper-connections depend on the streams.
     norm : {"batch", "none"}
@@ -138,7 +139,7 @@ def resnet(
             "leave out join, zero_init, survival and keep, or give a shortcut"
         )
     scalings(scales)
-    connections = connections_of(shortcut, join, streams, dynamic)
+    connections = connections_of(shortcut, join, streams, dynamic, zero_init or norm == "none")
     if zero_init and order == "relu-before-add" and norm == "batch":
         raise BadInput(
             "zero_init with order='relu-before-add' would never learn, since the branch ends in a ReLU "
@@ -161,7 +162,7 @@ def resnet(
             around = make_shortcut(shortcut, inputs, outputs, stride, parts.projection, norm)
             after: nn.Module = nn.Sequential(*layers(parts.after, outputs, outputs, norm=norm))
             if connections is not None and around is not None:
-                through, around = connections.around(through, around, inputs, made)
+                through, around = connections.around(through, around, inputs, outputs, made)
                 after = Each(after)
             made += 1
             stages[-1].append(
@@ -170,6 +171,7 @@ def resnet(
                     around,
                     None if shortcut is None else make_join(join, outputs, scales, gate_bias, dropout),
                     after,
+                    channels=None if connections is None else 2,
                     keeps_shape=stride == 1 and inputs == outputs,
                     survival=keep / blocks if keep else 1 - made / blocks * (1 - survival),
                 )

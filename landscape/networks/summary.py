@@ -9,19 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from landscape.networks.block import Block
-from landscape.networks.hyper_connections import StreamMix, StreamRead, StreamWrite
+from landscape.networks.delta import StreamDelta, StreamSum
+from landscape.networks.hyper_connections import StreamMix, StreamRead, StreamWrite, Through
 
 __all__ = ["Summary", "summary"]
 
-STREAMS = StreamRead | StreamWrite | StreamMix
+STREAMS = StreamRead | StreamWrite | StreamMix | StreamSum | StreamDelta
 
 
 @dataclass(frozen=True)
 class Summary:
     """Parameters, and multiply-adds for one example; ``str`` gives lines to print.
 
-    Multiply-adds are those of convolutions and linear layers, without biases, and of the weighted sums of
-    hyper-connections. BatchNorm, activations,
+    Multiply-adds are those of convolutions and linear layers, without biases, and of the sums over several
+    streams. BatchNorm, activations,
     poolings, additions and what attention does with its queries, keys and values are not counted, so a shortcut
     without weights costs 0.
     """
@@ -55,20 +56,23 @@ def summary(network: nn.Module, shape: tuple[int, ...], dtype: torch.dtype = tor
     Returns
     -------
     Summary
-        What shortcuts cost is what lies in a `Block`'s ``shortcut`` or ``join``, and how a branch reads and writes streams.
+        What shortcuts cost is what lies in a `Block`'s ``shortcut`` or ``join``, and what leads from several streams
+        to a branch and back.
     """
     # Computed for real, on one example of zeros: not every network of a user's runs on meta tensors.
     network = copy.deepcopy(network).cpu().eval()
     blocks = [module for module in network.modules() if isinstance(module, Block)]
     around = nn.ModuleList(part for block in blocks for part in (block.shortcut, block.join) if part is not None)
-    around.extend(module for module in network.modules() if isinstance(module, StreamRead | StreamWrite))
+    for module in network.modules():
+        if isinstance(module, Through | StreamDelta):
+            around.extend(part for name, part in module.named_children() if name != "branch")
     on_shortcuts = set(around.modules())
     counts = {True: 0, False: 0}
 
     def count(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         # Every output element is a sum over one filter: all but the first axis of the weight.
         each = module.terms if isinstance(module, STREAMS) else prod(module.weight.shape[1:])
-        counts[module in on_shortcuts] += output.numel() * each
+        counts[module in on_shortcuts or isinstance(module, STREAMS)] += output.numel() * each
 
     for module in network.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear | STREAMS):

@@ -14,6 +14,7 @@ from landscape.errors import BadInput
 from landscape.networks.block import Block
 from landscape.networks.checks import pick, scalings, whole
 from landscape.networks.connections import CONNECTIONS, connections_of
+from landscape.networks.delta import Delta
 from landscape.networks.hyper_connections import Connections
 from landscape.networks.joins import JOINS, make_join
 from landscape.networks.network import Network
@@ -116,11 +117,14 @@ def check_layers(
     return shortcuts, joins
 
 
-def connections_of_layers(shortcuts: tuple, joins: tuple, streams: int, dynamic: bool) -> Connections | None:
+def connections_of_layers(
+    shortcuts: tuple, joins: tuple, streams: int, dynamic: bool, zero_init: bool
+) -> Connections | Delta | None:
     """The connections of layers, see `landscape.networks.connections.connections_of`."""
     if any(shortcut in CONNECTIONS for shortcut in shortcuts) and len({*shortcuts}) > 1:
-        raise BadInput(f"hyper-connections lead around attention and MLP alike; give shortcut={shortcuts[0]!r} alone")
-    return connections_of(shortcuts[0], next((j for j in joins if j != "add"), "add"), streams, dynamic, images=False)
+        raise BadInput(f"several streams lead around attention and MLP alike; give shortcut={shortcuts[0]!r} alone")
+    join = next((each for each in joins if each != "add"), "add")
+    return connections_of(shortcuts[0], join, streams, dynamic, zero_init, images=False)
 
 
 def make_layers(
@@ -135,7 +139,7 @@ def make_layers(
     dropout: float,
     zero_init: bool,
     causal: bool,
-    connections: Connections | None = None,
+    connections: Connections | Delta | None = None,
 ) -> list[Layer]:
     """Layers of two blocks each, of what `check_layers` has let pass; weights are drawn as in GPT-2."""
 
@@ -154,12 +158,13 @@ def make_layers(
         branch: nn.Module = nn.Sequential(*([nn.LayerNorm(width)] if norm == "pre" else []), *layers)
         shortcut: nn.Module | None = None if around is None else nn.Identity()
         if connections is not None and shortcut is not None:
-            branch, shortcut = connections.around(branch, shortcut, width, number)
+            branch, shortcut = connections.around(branch, shortcut, width, width, number)
         return Block(
             branch,
             shortcut,
             None if around is None else make_join(joined, width, scales, gate_bias, dropout, positions=0),
             nn.LayerNorm(width) if norm == "post" else None,
+            channels=None if connections is None else -1,
         )
 
     return [
@@ -174,7 +179,7 @@ def make_layers(
 
 
 def with_streams(
-    stem: nn.Module, layers: list[Layer], head: nn.Module, connections: Connections | None, width: int
+    stem: nn.Module, layers: list[Layer], head: nn.Module, connections: Connections | Delta | None, width: int
 ) -> tuple[nn.Module, list[Layer], nn.Module]:
     """Stem, layers and head, with what makes several streams before the layers, and one behind them."""
     if connections is None:

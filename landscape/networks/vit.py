@@ -91,7 +91,8 @@ def vit(
         Number of outputs; of the images.
     size : int, or two
         Height and width of the images in pixels.
-    norm, shortcut, join, scales, gate_bias, dropout, streams, dynamic, zero_init : as in `landscape.networks.transformer.transformer`
+    norm, shortcut, join, scales, gate_bias, dropout, streams, dynamic, zero_init
+        As in `landscape.networks.transformer.transformer`.
 
     Notes
     -----
@@ -113,7 +114,7 @@ def vit(
     torch.Size([3, 10])
     """
     shortcuts, joins = check_layers(depth, width, heads, norm, shortcut, join, scales, zero_init)
-    connections = connections_of_layers(shortcuts, joins, streams, dynamic)
+    connections = connections_of_layers(shortcuts, joins, streams, dynamic, zero_init)
     sides = _sides(size)
     patch = (2 if min(sides) < SMALL else 4) if patch is None else patch
     for argument, value in {"patch": patch, "classes": classes, "channels": channels}.items():

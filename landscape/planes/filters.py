@@ -18,7 +18,8 @@ elements form a filter depends on what a parameter is, not on its number of dime
     weight_norm, spectral_norm, parametrisations                 original, g, v      as the layer's own weight
 
     biases, norms of any shape, scales and gates (C, 1, 1), what hyper-connections read, mix and write, (n) and (n, n),
-    temperatures, class, mask and register tokens, learned queries, position embeddings and relative-position tables that a module holds itself: no filters, not moved
+    temperatures, class, mask and register tokens, learned queries, position embeddings and relative-position tables
+    that a module holds itself: no filters, not moved
 
 An embedding is the same matrix as an untied output layer (`Linear(width, tokens)`), and often one with it: both have a
 filter for each token. What an Embedding's rows stand for (tokens, positions) makes no difference, but for T5's table of
