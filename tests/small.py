@@ -16,6 +16,8 @@ NETWORKS = {
     **{f"join {join}": ("resnet", SMALL | {"join": join}) for join in JOINS},
     **{f"shortcut {name}": ("resnet", SMALL | {"shortcut": name}) for name in CONNECTIONS},
     **{f"shortcut {name}, dynamic": ("resnet", SMALL | {"shortcut": name, "dynamic": True}) for name in HYPER},
+    "vit, value residuals": ("vit", {"depth": 2, "width": 8, "size": 8, "values": "residual"}),
+    "vit, attention over depth": ("vit", {"depth": 1, "width": 8, "size": 8, "shortcut": "depth-attention"}),
     "vit, shortcut mhc": ("vit", {"depth": 1, "width": 8, "size": 8, "shortcut": "mhc", "dynamic": True}),
     "highway": ("resnet", SMALL | {"join": "exclusive-gate", "gate_bias": -2.0, "shortcut": "projection-everywhere"}),
     "no BatchNorm": ("resnet", SMALL | {"norm": "none"}),

@@ -79,6 +79,10 @@ class Connections(NamedTuple):
         """What makes one of them, for the head."""
         return Mean()
 
+    def after(self, module: nn.Module) -> nn.Module:
+        """What comes after the join."""
+        return Each(module) if self.images else module
+
     def around(
         self, branch: nn.Module, shortcut: nn.Module, inputs: int, outputs: int, number: int
     ) -> tuple[nn.Module, nn.Module]:

@@ -10,7 +10,6 @@ from landscape.errors import BadInput
 from landscape.networks.block import Block
 from landscape.networks.checks import fraction, pick, repeats, scalings, whole
 from landscape.networks.connections import CONNECTIONS, connections_of
-from landscape.networks.hyper_connections import Each
 from landscape.networks.joins import JOINS, make_join
 from landscape.networks.layers import layers
 from landscape.networks.network import Network, classifier
@@ -86,11 +85,12 @@ def resnet(
         is the original: the branch ends in BN, and a ReLU follows the join. With "pre" the stem is a
         convolution alone, every branch starts with its own BN and ReLU, shortcuts carry what no
         activation has touched, and the head begins with BN and ReLU.
-    shortcut : {"zero-pad", "zero-pad-average", "projection", "projection-everywhere", "hyper", "mhc", "delta", None}
-        What leads around a branch, see `landscape.networks.shortcuts`. A projection ends in BN where
-        the branch does. With "hyper" and "mhc" (`landscape.networks.hyper_connections`) and "delta"
-        (`landscape.networks.delta`) there are several streams, and what comes after the join, a ReLU say, is
-        applied to each. None makes a plain network.
+    shortcut : str, optional
+        What leads around a branch: "zero-pad", "zero-pad-average", "projection" or "projection-everywhere", see
+        `landscape.networks.shortcuts`; a projection ends in BN where the branch does. Or "hyper", "mhc"
+        (`landscape.networks.hyper_connections`), "delta" or "depth-attention" (modules of these names), with which
+        several streams or outputs go from block to block; what comes after the join, a ReLU say, is applied to each.
+        None makes a plain network.
     join : {"add", "scale", "channel-gate", "pooled-gate", "exclusive-gate", "shortcut-gate", "dropout"}
         What is done with the two, see `landscape.networks.joins`.
     scales : (float, float)
@@ -139,7 +139,8 @@ def resnet(
             "leave out join, zero_init, survival and keep, or give a shortcut"
         )
     scalings(scales)
-    connections = connections_of(shortcut, join, streams, dynamic, zero_init or norm == "none")
+    normed = norm == "batch" and order == "bn-after-add"
+    connections = connections_of(shortcut, join, streams, dynamic, zero_init or norm == "none", normed)
     if zero_init and order == "relu-before-add" and norm == "batch":
         raise BadInput(
             "zero_init with order='relu-before-add' would never learn, since the branch ends in a ReLU "
@@ -163,7 +164,7 @@ def resnet(
             after: nn.Module = nn.Sequential(*layers(parts.after, outputs, outputs, norm=norm))
             if connections is not None and around is not None:
                 through, around = connections.around(through, around, inputs, outputs, made)
-                after = Each(after)
+                after = connections.after(after)
             made += 1
             stages[-1].append(
                 Block(

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from landscape.networks.block import Block
 from landscape.networks.delta import StreamDelta, StreamSum
+from landscape.networks.depth_attention import DepthBranch, DepthRead
 from landscape.networks.hyper_connections import StreamMix, StreamRead, StreamWrite, Through
 
 __all__ = ["Summary", "summary"]
 
-STREAMS = StreamRead | StreamWrite | StreamMix | StreamSum | StreamDelta
+STREAMS = StreamRead | StreamWrite | StreamMix | StreamSum | StreamDelta | DepthRead
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,17 @@ def summary(network: nn.Module, shape: tuple[int, ...], dtype: torch.dtype = tor
     blocks = [module for module in network.modules() if isinstance(module, Block)]
     around = nn.ModuleList(part for block in blocks for part in (block.shortcut, block.join) if part is not None)
     for module in network.modules():
-        if isinstance(module, Through | StreamDelta):
+        if isinstance(module, Through | StreamDelta | DepthBranch):
             around.extend(part for name, part in module.named_children() if name != "branch")
     on_shortcuts = set(around.modules())
     counts = {True: 0, False: 0}
 
     def count(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         # Every output element is a sum over one filter: all but the first axis of the weight.
-        each = module.terms if isinstance(module, STREAMS) else prod(module.weight.shape[1:])
+        if isinstance(module, DepthRead):
+            each = 2 * inputs[0].shape[1]  # all that was computed before, times the query and times their weights
+        else:
+            each = module.terms if isinstance(module, STREAMS) else prod(module.weight.shape[1:])
         counts[module in on_shortcuts or isinstance(module, STREAMS)] += output.numel() * each
 
     for module in network.modules():

@@ -4,6 +4,7 @@ A stream is (N, T, width): a vector for each of T tokens, or patches.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,9 +14,7 @@ from torch.nn import functional as F
 from landscape.errors import BadInput
 from landscape.networks.block import Block
 from landscape.networks.checks import pick, scalings, whole
-from landscape.networks.connections import CONNECTIONS, connections_of
-from landscape.networks.delta import Delta
-from landscape.networks.hyper_connections import Connections
+from landscape.networks.connections import CONNECTIONS, Around, connections_of
 from landscape.networks.joins import JOINS, make_join
 from landscape.networks.network import Network
 
@@ -76,10 +75,16 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        each = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (N, T, 3, heads, width / heads)
-        q, k, v = each.permute(2, 0, 3, 1, 4).unbind(0)  # (N, heads, T, width / heads)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        return self.out(y.transpose(1, 2).flatten(2))
+        return self.attend(x)[0]
+
+    def attend(self, x: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """What comes out, and the values, (N, T, width), which may be changed before they are attended to."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)  # (N, T, heads, width / heads)
+        if change is not None:
+            v = change(v.flatten(2)).unflatten(-1, (self.heads, -1))
+        heads = (each.transpose(1, 2) for each in (q, k, v))  # (N, heads, T, width / heads)
+        y = F.scaled_dot_product_attention(*heads, is_causal=self.causal)
+        return self.out(y.transpose(1, 2).flatten(2)), v.flatten(2)
 
 
 def check_layers(
@@ -118,13 +123,13 @@ def check_layers(
 
 
 def connections_of_layers(
-    shortcuts: tuple, joins: tuple, streams: int, dynamic: bool, zero_init: bool
-) -> Connections | Delta | None:
+    norm: str, shortcuts: tuple, joins: tuple, streams: int, dynamic: bool, values: str | None, zero_init: bool
+) -> Around | None:
     """The connections of layers, see `landscape.networks.connections.connections_of`."""
-    if any(shortcut in CONNECTIONS for shortcut in shortcuts) and len({*shortcuts}) > 1:
-        raise BadInput(f"several streams lead around attention and MLP alike; give shortcut={shortcuts[0]!r} alone")
+    if len({*shortcuts}) > 1 and (values or not {*shortcuts} <= {*SHORTCUTS}):
+        raise BadInput(f"attention and MLP have the same shortcuts then; give shortcut={shortcuts[0]!r} alone")
     join = next((each for each in joins if each != "add"), "add")
-    return connections_of(shortcuts[0], join, streams, dynamic, zero_init, images=False)
+    return connections_of(shortcuts[0], join, streams, dynamic, zero_init, norm == "post", values, images=False)
 
 
 def make_layers(
@@ -139,7 +144,7 @@ def make_layers(
     dropout: float,
     zero_init: bool,
     causal: bool,
-    connections: Connections | Delta | None = None,
+    connections: Around | None = None,
 ) -> list[Layer]:
     """Layers of two blocks each, of what `check_layers` has let pass; weights are drawn as in GPT-2."""
 
@@ -157,13 +162,15 @@ def make_layers(
                 end.get_parameter("weight").mul_(0 if zero_init else (2 * depth) ** -0.5)
         branch: nn.Module = nn.Sequential(*([nn.LayerNorm(width)] if norm == "pre" else []), *layers)
         shortcut: nn.Module | None = None if around is None else nn.Identity()
+        after: nn.Module = nn.LayerNorm(width) if norm == "post" else nn.Identity()
         if connections is not None and shortcut is not None:
+            after = connections.after(after)
             branch, shortcut = connections.around(branch, shortcut, width, width, number)
         return Block(
             branch,
             shortcut,
             None if around is None else make_join(joined, width, scales, gate_bias, dropout, positions=0),
-            nn.LayerNorm(width) if norm == "post" else None,
+            after,
             channels=None if connections is None else -1,
         )
 
@@ -179,7 +186,7 @@ def make_layers(
 
 
 def with_streams(
-    stem: nn.Module, layers: list[Layer], head: nn.Module, connections: Connections | Delta | None, width: int
+    stem: nn.Module, layers: list[Layer], head: nn.Module, connections: Around | None, width: int
 ) -> tuple[nn.Module, list[Layer], nn.Module]:
     """Stem, layers and head, with what makes several streams before the layers, and one behind them."""
     if connections is None:

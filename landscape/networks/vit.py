@@ -70,6 +70,7 @@ def vit(
     dropout: float = 0.5,
     streams: int = 4,
     dynamic: bool = False,
+    values: str | None = None,
     zero_init: bool = False,
 ) -> VisionTransformer:
     """A vision transformer, (N, channels, H, W) -> (N, classes), of images of one size.
@@ -91,7 +92,7 @@ def vit(
         Number of outputs; of the images.
     size : int, or two
         Height and width of the images in pixels.
-    norm, shortcut, join, scales, gate_bias, dropout, streams, dynamic, zero_init
+    norm, shortcut, join, scales, gate_bias, dropout, streams, dynamic, values, zero_init
         As in `landscape.networks.transformer.transformer`.
 
     Notes
@@ -114,7 +115,7 @@ def vit(
     torch.Size([3, 10])
     """
     shortcuts, joins = check_layers(depth, width, heads, norm, shortcut, join, scales, zero_init)
-    connections = connections_of_layers(shortcuts, joins, streams, dynamic, zero_init)
+    connections = connections_of_layers(norm, shortcuts, joins, streams, dynamic, values, zero_init)
     sides = _sides(size)
     patch = (2 if min(sides) < SMALL else 4) if patch is None else patch
     for argument, value in {"patch": patch, "classes": classes, "channels": channels}.items():
