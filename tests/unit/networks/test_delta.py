@@ -122,7 +122,7 @@ def test_what_it_costs_is_counted_and_its_sums_have_no_filters():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"dynamic": True}, "always depends on the streams"),
+        ({"dynamic": True}, "dynamic is of hyper-connections"),
         ({"zero_init": True}, "has no direction"),
         ({"norm": "none"}, "has no direction"),
         ({"streams": 0}, "streams is 0; it must be a whole number, 1 or more"),

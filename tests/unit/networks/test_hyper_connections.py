@@ -372,7 +372,7 @@ def test_fused_it_gives_the_same(kind, dynamic):
         ("resnet", {"shortcut": "mhc", "streams": 1}, "streams is 1; it must be a whole number, 2 or more"),
         ("resnet", {"shortcut": "hyper", "join": "scale"}, "leave out join='scale'"),
         ("resnet", {"dynamic": True}, "dynamic is of hyper-connections"),
-        ("transformer", {"shortcut": ("hyper", "identity")}, "around attention and MLP alike"),
+        ("transformer", {"shortcut": ("hyper", "identity")}, "have the same shortcuts"),
         ("transformer", {"shortcut": "mhc", "join": ("add", "scale")}, "leave out join='scale'"),
         ("vit", {"shortcut": "hyperr"}, "must be one of 'identity', None, 'hyper', 'mhc'"),
     ],
