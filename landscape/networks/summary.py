@@ -71,6 +71,7 @@ def summary(network: nn.Module, shape: tuple[int, ...], dtype: torch.dtype = tor
     counts = {True: 0, False: 0}
 
     def count(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        each: Any
         # Every output element is a sum over one filter: all but the first axis of the weight.
         if isinstance(module, DepthRead):
             each = 2 * inputs[0].shape[1]  # all that was computed before, times the query and times their weights

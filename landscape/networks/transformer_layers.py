@@ -82,9 +82,9 @@ class Attention(nn.Module):
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)  # (N, T, heads, width / heads)
         if change is not None:
             v = change(v.flatten(2)).unflatten(-1, (self.heads, -1))
-        heads = (each.transpose(1, 2) for each in (q, k, v))  # (N, heads, T, width / heads)
-        y = F.scaled_dot_product_attention(*heads, is_causal=self.causal)
-        return self.out(y.transpose(1, 2).flatten(2)), v.flatten(2)
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (N, heads, T, width / heads)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return self.out(y.transpose(1, 2).flatten(2)), v.transpose(1, 2).flatten(2)
 
 
 def check_layers(

@@ -18,7 +18,6 @@ from landscape.planes.plane import Plane, shift
 from landscape.training.loop import train_epochs
 from landscape.weights import weights_of
 
-
 # Attention over depth of the first block, before which there is one output
 NOTHING_TO_CHOOSE = {"stages.0.0.branch.read.query", "layers.0.attention.branch.read.query"}
 

@@ -180,8 +180,8 @@ def test_with_two_streams_it_is_that_to_the_bit():
 @pytest.mark.parametrize("kind", HYPER)
 def test_blocks_start_reading_streams_in_turn(kind):
     network = build("resnet", depth=20, width=2, shortcut=kind, streams=4)
-    found = [block.branch.read.numbers(None).argmax().item() for block in network.parts()[1:-1]]
-    assert found == [n % 4 for n in range(9)]
+    read = [block.branch.read.numbers(None).argmax().item() for block in network.parts()[1:-1]]
+    assert read == [n % 4 for n in range(9)]
 
 
 # Doubly stochastic
@@ -301,8 +301,8 @@ def test_the_gain_of_mixing_is_that_of_the_product_of_all_matrices(kind, dynamic
         x = block(x)
     for name, expected in {"forward": forward, "backward": backward}.items():
         for suffix, of in {"": np.median, "_min": np.min, "_max": np.max}.items():
-            found = file[f"{name}_mixing{suffix}"][0, 0, 1:]
-            np.testing.assert_allclose(found, [of(each) for each in expected], rtol=1e-4)
+            measured = file[f"{name}_mixing{suffix}"][0, 0, 1:]
+            np.testing.assert_allclose(measured, [of(each) for each in expected], rtol=1e-4)
     assert file["forward_mixing"][0, 0, 0] == 1 and np.isnan(file["forward_mixing"][0, 1, 0])
     if kind == "mhc":
         np.testing.assert_allclose(file["forward_mixing"][0, 0], 1, atol=1e-5)
@@ -321,14 +321,14 @@ def test_blocks_that_mix_cannot_share_their_input():
 @pytest.mark.parametrize("name", ["resnet", "transformer"])
 def test_scores_see_channels_and_not_streams(name):
     evaluate = evaluator(name, shortcut="hyper", **{"order": "pre"} if name == "resnet" else {})  # no vector is 0
-    found = redundancy(evaluate, quiet=True)["influence"]
+    influence = redundancy(evaluate, quiet=True)["influence"]
     network, (x, _) = evaluate.network, evaluate.sources[0].batches[0]
     before = network.stem(x)
     block = network.parts()[1]
     axis = 2 if name == "resnet" else -1
     with torch.no_grad():
         cosine = nn.functional.cosine_similarity(before.double(), block(before).double(), dim=axis)
-    assert found[0] == pytest.approx(float(1 - cosine.mean()), rel=1e-4)
+    assert influence[0] == pytest.approx(float(1 - cosine.mean()), rel=1e-4)
 
 
 # What they are, and what they cost
