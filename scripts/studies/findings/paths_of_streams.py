@@ -21,7 +21,7 @@ from landscape.engine.table import Results, read
 NAMES = {"zero-pad": "residual", "hyper": "hyper-connections", "mhc": "doubly stochastic"}
 SEEDS = 3
 NOTES = (
-    "ResNet-26, pre-activation, four streams, digits. Means of three trainings, 95 % intervals over them, which are cut "
+    "ResNet-26, pre-activation, four streams, digits. Means of three trainings, 95 % intervals over them, cut "
     "on the right where they reach 0."
 )
 

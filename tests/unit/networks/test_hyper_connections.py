@@ -258,6 +258,20 @@ def test_without_a_block_its_branch_is_0_and_the_mixing_stays(name, kind, dynami
     assert not torch.allclose(network(x), measured)
 
 
+STATES = [{"shortcut": kind, "dynamic": dynamic} for kind, dynamic in KINDS]
+STATES += [{"shortcut": "delta"}, {"shortcut": "depth-attention"}, {"values": "residual"}]
+
+
+@pytest.mark.parametrize("arguments", STATES, ids=str)
+def test_without_a_layer_both_of_its_blocks_are_left_out(arguments):
+    evaluate = evaluator("transformer", **arguments)
+    study = lesions(evaluate, delete=1, layers=True, quiet=True)
+    both = lesions(evaluate, delete=2, quiet=True)
+    rows = [np.flatnonzero((both["deleted"] == pair).all(axis=1))[0] for pair in ([1, 1, 0, 0], [0, 0, 1, 1])]
+    np.testing.assert_allclose(study["loss"][1:], both["loss"][rows], rtol=1e-6)
+    assert abs(study["loss"][1:] - study["loss"][0]).min() > 1e-4
+
+
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("kind, dynamic", KINDS)
 def test_the_spectrum_of_a_transformer_is_the_sum_over_all_paths(norm, kind, dynamic):
