@@ -7,6 +7,7 @@ python scripts/studies/findings/paths_of_streams.py build/findings results/findi
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -64,10 +65,12 @@ def gathered(folder: Path, out: Path, comm: Communicator) -> Results:
             each = files[network, seed]["share_each"][length]
             yield {"share": each.mean(), "share_se": stats.sem(each)}
 
-    axes = {"network": list(NAMES.values()), "seed": range(SEEDS), "length": lengths}
+    axes: dict[str, Any] = {"network": list(NAMES.values()), "seed": range(SEEDS), "length": lengths}
     rows = np.stack(np.meshgrid(*(range(len(axis)) for axis in axes.values()), indexing="ij"), axis=-1).reshape(-1, 3)
-    given = {"kind": "paths-of-streams", "dims": list(axes), "coordinates": axes}
-    return measure(shares, rows, **given, out=out, comm=comm, quiet=True)
+    dims = list(axes)
+    table = measure(shares, rows, kind="paths-of-streams", dims=dims, coordinates=axes, out=out, comm=comm, quiet=True)
+    assert isinstance(table, Results)
+    return table
 
 
 def drawn(table: Results) -> Figure:
