@@ -20,8 +20,8 @@ __all__ = ["LOOPS", "Loops", "Minima", "Pairs", "loops", "minima", "nearest", "p
 
 SPURIOUS = 0.05  # chance that noise alone makes a minimum anywhere
 PLANE = 3.0  # standard errors, see `threshold`
-# The same of loops. Land is cut off sooner than water: of white noise on a plateau, the most persistent of all loops has
-# a 95th percentile of 2.5, 3.1, 3.2 and 3.6 standard errors on 21², 51², 101² and 251² points.
+# The same of loops. Land is cut off sooner than water: of white noise on a plateau, the most persistent of all loops
+# has a 95th percentile of 2.5, 3.1, 3.2 and 3.6 standard errors on 21², 51², 101² and 251² points.
 LOOPS = 4.0
 
 

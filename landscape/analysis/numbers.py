@@ -87,7 +87,7 @@ def surface(results: Results, levels: Levels) -> list[Row]:
     spread = np.transpose([loss_range(f) for f in loss])
     rough = [roughness(*pair) for pair in zip(loss, se, strict=True)]
     lakes = [minima(*pair) for pair in zip(loss, se, strict=True)]
-    axes = {"x": x} if y is None else {"y": y, "x": x}
+    axes, ways = ({"x": x}, "units of x") if y is None else ({"y": y, "x": x}, "units of x and y")
     trees = [tree(*pair, axes) for pair in zip(loss, se, strict=True)]
     rows = [
         Row("loss at the centre", unit, [centre(f, x, y) for f in loss], least=-math.inf, repeated=False),
@@ -106,11 +106,7 @@ def surface(results: Results, levels: Levels) -> list[Row]:
         Row("minima above the noise", "1", [m.number for m in lakes]),
         Row("minima above the noise, on the rim", "1", [m.on_rim for m in lakes]),
         Row("minima above the noise, total persistence", unit, [m.total for m in lakes]),
-        Row(
-            "saddle–minimum distance, minima above the noise",
-            "units of x" + " and y" * (y is not None),
-            [_to_saddles(t, t.distance) for t in trees],
-        ),
+        Row("saddle–minimum distance, minima above the noise", ways, [_to_saddles(t, t.distance) for t in trees]),
         Row("saddle–minimum height, minima above the noise", unit, [_to_saddles(t, t.persistence) for t in trees]),
         Row("roughness, residual over noise", "1", [r.ratio for r in rough]),
         Row("roughness, beyond the noise", "% of the loss", [100 * r.excess for r in rough]),

@@ -90,14 +90,12 @@ def _field(results: Results, variable: str) -> tuple[np.ndarray, np.ndarray, dic
     """A loss, NaN where it is not known, its standard error, and its coordinates."""
     dims = results.dims[variable]
     if "repeat" in dims:
-        number = len(results.coordinates["repeat"])
-        raise BadInput(
-            f"{results.source} has {number} repeats, surfaces of their own; take one: results.isel(repeat=0)"
-        )
+        many = f"{len(results.coordinates['repeat'])} repeats, surfaces of their own"
+        raise BadInput(f"{results.source} has {many}; take one: results.isel(repeat=0)")
     axes = {name: results.coordinates[name] for name in dims}
     if not axes or not all(np.issubdtype(c.dtype, np.number) for c in axes.values()):
         raise BadInput(
-            f"{results.source}: {variable} is over ({', '.join(dims)}), which are no directions; name another"
+            f"{results.source}: {variable} is over ({', '.join(dims)}), no directions in weights; name another"
         )
     if results.known.shape != results[variable].shape:
         raise BadInput(f"{results.source}: {variable} is not a number of each point; name another variable")

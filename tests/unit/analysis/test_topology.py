@@ -1,4 +1,4 @@
-"""Merge trees and barcodes: closed forms, a flood of every level, bottlenecks of spanning trees, and GUDHI's numbers."""
+"""Merge trees and barcodes: closed forms, floods of every level, bottlenecks of spanning trees, GUDHI's numbers."""
 
 from itertools import product
 
@@ -73,7 +73,7 @@ def test_of_three_wells_each_joins_the_lower_one_beyond_the_lower_pass():
     assert known.saddle_position[1:, 0].tolist() == [2, 4] and known.death.tolist() == [INF, 6, 4]
     chain = grown(
         [9, 0, 5, 1, 4, 2, 9]
-    )  # the least stands at the end: the third joins the second before the first does
+    )  # the third joins the second before that joins the first
     assert chain.position[:, 0].tolist() == [1, 3, 5] and chain.parent.tolist() == [-1, 0, 1]
 
 
@@ -343,5 +343,5 @@ def test_where_the_noise_is_unknown_nothing_but_the_least_is_significant(surface
 def test_what_is_over_no_directions_is_refused():
     rows = {"block": np.array(["a", "b"], object)}
     results = write(None, "mine", ("block",), rows, {"loss": np.arange(2.0), "loss_se": 0.1})
-    with pytest.raises(BadInput, match=r"loss is over \(block\), which are no directions"):
+    with pytest.raises(BadInput, match=r"loss is over \(block\), no directions in weights"):
         merge_tree(results)

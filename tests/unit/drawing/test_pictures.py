@@ -22,12 +22,14 @@ PICTURES = ROOT / "tests" / "pictures"
 SURFACES, LESIONS, OTHERS = (ROOT / "results" / name for name in ("landscape", "ensemble", "gallery"))
 PATHS = [SURFACES / f"{kind}-{net}-56.h5" for net in ("plain", "resnet") for kind in ("path", "plane")]
 BOTH = "plain", "resnet"
+OF_STUDY = "plain-56", "plain-110", "resnet-110"
 
 KINDS = {  # files, options
     "planes": ([SURFACES / f"plane-{net}-56.h5" for net in BOTH], {}),
     "contours": ([SURFACES / "plane-resnet-56.h5"], {"only": "contours", "linear": True, "vmax": 5.0, "cmap": "magma"}),
     "reliefs": ([SURFACES / f"plane-{net}-56.h5" for net in BOTH], {"only": "reliefs", "view": (50, -70)}),
     "repeats": ([SURFACES / f"surface-{net}-20.h5" for net in BOTH], {}),
+    "topology": ([ROOT / "results" / "study" / f"surface-{net}-0.h5" for net in OF_STUDY], {"show": "topology"}),
     "lines": ([SURFACES / f"line-{kept}.h5" for kept in ("frozen", "recalibrated")], {}),
     "repeated lines": ([OTHERS / f"line-{net}.h5" for net in BOTH], {}),
     "space": ([OTHERS / "space.h5"], {}),
