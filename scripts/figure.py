@@ -90,14 +90,14 @@ def parser() -> Parser:
         help="checkpoints shown per second (default: 5, or more where the film would last longer than 20 seconds)",
     )
     g.add_argument("--seconds", type=float, help="instead of --fps, how long the whole training takes")
-    g = p.add_argument_group("flows, streams, and surfaces")
+    g = p.add_argument_group("flows, streams, surfaces, and pairs of blocks")
     g.add_argument(
         "--show",
-        choices=[*dict.fromkeys(["gradient", "report", *SHOWN, *OF_STREAMS, *OF_SURFACES])],
+        choices=[*dict.fromkeys(["gradient", "report", *SHOWN, *OF_STREAMS, *OF_SURFACES, "network"])],
         metavar="WHAT",
         help=f"what to draw from block to block: of flows {', '.join(SHOWN)} (default: gradient); of streams report, "
         f"{', '.join(OF_STREAMS)} (default: report); of surfaces, in place of contours or curves, their merge tree and "
-        f"persistence barcode: {', '.join(OF_SURFACES)}",
+        f"persistence barcode: {', '.join(OF_SURFACES)}; of pairs of blocks network, arcs between those that interact",
     )
     g = p.add_argument_group("surfaces")
     g.add_argument("--vmin", type=float, metavar="LOSS", help="lower end of the scale (default: from the losses)")

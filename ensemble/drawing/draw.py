@@ -12,6 +12,7 @@ from ensemble.drawing.attribution import interactions, values
 from ensemble.drawing.depth import resilience
 from ensemble.drawing.flow import flows
 from ensemble.drawing.identity import identity
+from ensemble.drawing.interaction_network import network
 from ensemble.drawing.lesions import blocks, lesions
 from ensemble.drawing.page import lesion_page
 from ensemble.drawing.paths import paths
@@ -102,7 +103,7 @@ def drawing_of(files: Sequence[Results], by_depth: bool = False, show: object = 
         return resilience
     drawing = surfaces.drawing_of(files, DRAWINGS, show)
     if drawing is lesions and all("interaction" in file for file in files):
-        return interactions
+        return network if show == "network" else interactions
     if drawing is lesions and any("turn" in file for file in files):
         return values
     return drawing

@@ -2,8 +2,8 @@
 
 Functions draw onto the axes that they are given and return them; `planes`, `profiles`, `topology`, `curvature`,
 `sharpnesses`, `trainings` and `trajectories` compose whole figures of them, and `draw` finds which of these it takes;
-`film` is one of paths that grow. Only a script saves one. Losses are in the unit of their file; colours and heights of all the
-networks in a figure stand on one scale, a matplotlib norm.
+`film` is one of paths that grow. Only a script saves one. Losses are in the unit of their file; colours and heights of
+all the networks in a figure stand on one scale, a matplotlib norm.
 """
 
 from landscape.drawing.animation import FILMS, Film, check_film, save_film

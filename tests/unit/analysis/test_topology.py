@@ -71,9 +71,7 @@ def test_of_three_wells_each_joins_the_lower_one_beyond_the_lower_pass():
     assert known.position[:, 0].tolist() == [3, 1, 5]
     assert known.parent.tolist() == [-1, 0, 0]
     assert known.saddle_position[1:, 0].tolist() == [2, 4] and known.death.tolist() == [INF, 6, 4]
-    chain = grown(
-        [9, 0, 5, 1, 4, 2, 9]
-    )  # the third joins the second before that joins the first
+    chain = grown([9, 0, 5, 1, 4, 2, 9])  # the third joins the second before that joins the first
     assert chain.position[:, 0].tolist() == [1, 3, 5] and chain.parent.tolist() == [-1, 0, 1]
 
 

@@ -71,7 +71,7 @@ def test_no_branches_of_a_tree_cross():
     rough = np.random.default_rng(0).random((21, 31)) + 0.5
     (axes,) = draw(surface(rough, se=1e-9), show="tree", linear=True).axes
     upright = stems(axes)
-    joints = [sorted(line.get_xdata()) + [line.get_ydata()[0]] for line in axes.lines if len(line.get_xdata()) == 2]
+    joints = [[*sorted(line.get_xdata()), line.get_ydata()[0]] for line in axes.lines if len(line.get_xdata()) == 2]
     joints = [joint for joint in joints if joint[1] > joint[0]]
     assert len(joints) > 20
     for left, right, level in joints:
