@@ -69,6 +69,8 @@ draw many $lesions/random-resnet-110-0.h5 $lesions/swaps-resnet-110-0.h5 \
 draw depth $lesions/single-resnet-*.h5 --by-depth
 draw interactions $lesions/pairs-resnet-20-0.h5 $lesions/pairs-resnet-56-0.h5 \
     --titles "ResNet-20, pre-activation" "ResNet-56, pre-activation"
+draw network $lesions/pairs-resnet-20-0.h5 $lesions/pairs-resnet-56-0.h5 --show network \
+    --titles "ResNet-20, pre-activation" "ResNet-56, pre-activation"
 draw shapley $lesions/shapley-resnet-20-0.h5 $lesions/single-resnet-20-0.h5 \
     --titles "ResNet-20, pre-activation" "ResNet-20, pre-activation"
 draw redundancy $lesions/redundancy-resnet-20-0.h5 $lesions/redundancy-resnet-56-0.h5 \

@@ -44,6 +44,7 @@ KINDS = {  # files, options
     "many": ([LESIONS / "random-resnet-110-0.h5", LESIONS / "swaps-resnet-110-0.h5"], {}),
     "depth": ([LESIONS / f"single-resnet-{depth}-0.h5" for depth in (8, 20, 56, 110)], {"by_depth": True}),
     "interactions": ([LESIONS / "pairs-resnet-20-0.h5"], {}),
+    "network": ([LESIONS / "pairs-resnet-20-0.h5"], {"show": "network"}),
     "shapley": ([LESIONS / "shapley-resnet-20-0.h5"], {}),
     "redundancy": ([LESIONS / f"redundancy-resnet-{depth}-0.h5" for depth in (20, 56)], {}),
     "paths": ([LESIONS / "paths-resnet-56-0.h5"], {}),
