@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from ensemble.attribution.interaction import LEVEL, Matrix
 from ensemble.attribution.interaction import interactions as matrix_of
 from ensemble.drawing.measure import as_errors
-from landscape.drawing.page import arranged, loss_label, split_of, titles_of
+from landscape.drawing.page import arranged, split_of, titles_of, unit_of
 from landscape.drawing.scale import label_of
 from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width, wrapped
 from landscape.engine.table import Results
@@ -82,11 +82,11 @@ def network(
         key += [Line2D([], [], marker=PARTS[part], label=NAMES[part], **mark) for part in PARTS if part in shown]
         beside, _ = arranged(key, width)
         figure.legend(handles=key, loc="outside upper center", ncols=beside, fontsize=NOTE, borderpad=0.1)
-        what = loss_label(files) if loss else f"{split_of(files)}error (points)"
+        unit = unit_of(files) if loss else f"points of {split_of(files)}error"
         size = label_of(most * (1 if loss else 100))
         note = (
             "An arc joins two blocks that do not act alone: to delete both costs more, or less, than the sum of both "
-            f"(false discovery rate {100 * LEVEL:g} %). As wide as that is much; the widest is {size}, of the {what}."
+            f"(false discovery rate {100 * LEVEL:g} %). It is as wide as that is much; the widest is {size} {unit}."
         )
         figure.supxlabel(wrapped(note, width - 0.3), fontsize=NOTE)
     return figure

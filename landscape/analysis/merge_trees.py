@@ -123,25 +123,36 @@ def tree(loss: np.ndarray, error: np.ndarray, axes: Mapping[str, np.ndarray], k:
     persistence = births.death - births.birth
     se = np.where(ends, np.hypot(noise[births.minimum], noise[births.saddle]), np.nan)
     significant = ~ends | (persistence > (threshold(loss.shape) if k is None else k) * se)
-    places = [_places(where, loss.shape, axes) for where in (births.minimum, births.saddle)]
+    at, over = (_places(where, loss.shape, axes) for where in (births.minimum, births.saddle))
     share = _shares(loss, births.minimum, births.into, significant)
-    return MergeTree(births.birth, births.death, se, significant, *places, births.into, share, tuple(axes))
+    return MergeTree(births.birth, births.death, se, significant, at, over, births.into, share, tuple(axes))
 
 
 def bars(loss: np.ndarray, error: np.ndarray, axes: Mapping[str, np.ndarray], k: float | None = None) -> Barcode:
     """The barcode of an array; see `tree`."""
     loss = np.asarray(loss, float)
     known = tree(loss, error, axes, k)
-    both = [[np.zeros(known.birth.size, int), *known[:4], known.position, known.saddle_position]]
-    if loss.ndim == 2:
-        around, noise = loops(loss), nearest(np.asarray(error, float)).ravel()
-        persistence = around.death - around.birth
-        ends = np.isfinite(persistence)
-        se = np.where(ends, np.hypot(noise[around.saddle], noise[around.peak]), np.nan)
-        significant = ~ends | (persistence > (LOOPS if k is None else k) * se)
-        places = [_places(where, loss.shape, axes) for where in (around.saddle, around.peak)]
-        both.append([np.ones(se.size, int), around.birth, around.death, se, significant, *places])
-    return Barcode(*(np.concatenate(each) for each in zip(*both, strict=True)), tuple(axes))
+    parts = Barcode(
+        np.zeros(known.birth.size, int),
+        known.birth,
+        known.death,
+        known.se,
+        known.significant,
+        known.position,
+        known.saddle_position,
+        known.axes,
+    )
+    if loss.ndim != 2:
+        return parts
+    around, noise = loops(loss), nearest(np.asarray(error, float)).ravel()
+    persistence = around.death - around.birth
+    ends = np.isfinite(persistence)
+    se = np.where(ends, np.hypot(noise[around.saddle], noise[around.peak]), np.nan)
+    significant = ~ends | (persistence > (LOOPS if k is None else k) * se)
+    at, over = (_places(where, loss.shape, axes) for where in (around.saddle, around.peak))
+    more = (np.ones(se.size, int), around.birth, around.death, se, significant, at, over)
+    each = [np.concatenate(pair) for pair in zip(parts[:7], more, strict=True)]
+    return Barcode(each[0], each[1], each[2], each[3], each[4], each[5], each[6], known.axes)
 
 
 def _shares(loss: np.ndarray, minimum: np.ndarray, into: np.ndarray, significant: np.ndarray) -> np.ndarray:

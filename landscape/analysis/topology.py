@@ -55,8 +55,10 @@ def barcode(results: Results, *, variable: str = "loss", k: float | None = None)
 
     Parameters
     ----------
-    results, variable
+    results : Results
         As for `merge_tree`.
+    variable : str
+        Which loss, where there are several.
     k : float, optional
         Standard errors that a feature must stand out by; by default such as noise alone reaches in one of 20 surfaces
         or fewer.

@@ -166,8 +166,9 @@ def branches(axes: Axes, tree: MergeTree, norm: Normalize, color: str) -> Axes:
     """
     low, high = limits_of(norm)
     kept = tree.significant.copy()
-    for i in np.flatnonzero(tree.significant):  # noise may differ from point to point
-        while (i := tree.parent[i]) >= 0:
+    for start in np.flatnonzero(tree.significant).tolist():  # noise may differ from point to point
+        i = start
+        while (i := int(tree.parent[i])) >= 0:
             kept[i] = True
     order = _order(tree, np.flatnonzero(kept))
     share = 100 * np.where(tree.significant, tree.share, 0)[order]
