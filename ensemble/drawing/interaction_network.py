@@ -111,7 +111,11 @@ def arcs(axes: Axes, matrix: Matrix, blocks: Sequence[str], most: float) -> Axes
     for one, other in zip(*np.nonzero(np.triu(matrix.significant, 1)), strict=True):
         size, more = abs(matrix.value[one, other]) / most, matrix.value[one, other] > 0
         middle, span = (one + other) / 2 + 1, other - one
-        how: dict[str, Any] = {"color": MORE if more else LESS, "linewidth": max(THINNEST, WIDEST * size), "alpha": 0.8}
+        how: dict[str, Any] = {
+            "color": MORE if more else LESS,
+            "linewidth": max(THINNEST, WIDEST * size),
+            "alpha": 0.4 + 0.5 * size,
+        }
         axes.add_patch(Arc((middle, 0), span, span, theta1=0 if more else 180, theta2=180 if more else 360, **how))
     for marker in {*PARTS.values()}:
         at = [i + 1 for i, name in enumerate(blocks) if _mark(name) == marker]

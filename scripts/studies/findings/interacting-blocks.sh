@@ -19,7 +19,7 @@ for seed in 0 1 2; do
         python scripts/lesion.py "$nets/$kind-$seed.pt" "$nets/$kind-$seed.h5" --delete 1 2 --examples 400
     done
 done
-python scripts/figure.py "$out/interacting-blocks.png" "$nets"/language-?.h5 --show network --variable loss --dpi 120 \
+python scripts/figure.py "$out/interacting-blocks.png" "$nets"/language-?.h5 --show network --variable loss --dpi 85 \
     --titles "language model, seed 0" "seed 1" "seed 2"
 python - "$nets" "$out/interacting-blocks.h5" <<'PYTHON'
 import sys
@@ -32,13 +32,14 @@ import skipscape as ss
 nets, out = sys.argv[1:]
 kinds, seeds, blocks = np.array(["language", "residual"], object), np.arange(3), np.arange(1, 13)
 of = {(k, s): ss.interactions(ss.read(f"{nets}/{k}-{s}.h5"), loss=True) for k in kinds for s in seeds}
-rows = [(k, s, i, j) for k in kinds for s in seeds for i in range(12) for j in range(12)]
+rows = np.argwhere(np.ones((2, 3, 12, 12)))
 
 
 def numbers(rows):
     """On the diagonal of "interaction", the rise when that block alone is deleted."""
-    for k, s, i, j in rows:
-        yield {"interaction": of[k, s].value[i, j], "interaction_se": of[k, s].se[i, j], "q": of[k, s].q[i, j]}
+    for kind, s, i, j in rows.astype(int).tolist():
+        known = of[kinds[kind], s]
+        yield {"interaction": known.value[i, j], "interaction_se": known.se[i, j], "q": known.q[i, j]}
 
 
 coordinates = {"network": kinds, "seed": seeds, "block": blocks, "other": blocks}
