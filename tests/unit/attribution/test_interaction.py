@@ -8,13 +8,10 @@ import numpy as np
 import pytest
 import torch
 from analytic import file_of
-from files import ROOT
 from small import trained_like
 
 from ensemble.attribution.interaction import INTERACTION, interaction, interactions, summary
-from ensemble.attribution.shapley import shapley_values
 from ensemble.lesions.trials import lesions
-from landscape.engine.table import read
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.measure import cross_entropy
@@ -165,20 +162,3 @@ def test_with_a_tolerance_pairs_are_compared_over_their_own_examples(evaluate):
     pairs = study["deleted"].sum(axis=1) == 2
     assert study["examples"].min() < 1500
     assert np.isfinite(study["interaction"][pairs]).all() and (study["interaction_se"][pairs] >= 0).all()
-
-
-def test_pairs_do_not_say_what_blocks_are_worth():
-    """As docs/ensemble.md says: each block with half of its interactions, against random orders of deletion."""
-    pairs, ways = (read(ROOT / "results" / "ensemble" / f"{name}-resnet-20-0.h5") for name in ("pairs", "shapley"))
-    assert pairs.attributes["checkpoint"] == ways.attributes["checkpoint"]
-    matrix, worth = interactions(pairs), shapley_values(ways)
-    alone = np.diag(matrix.value)
-    others = np.where(np.eye(len(alone), dtype=bool), 0, matrix.value)
-    assert 100 * alone[0] == pytest.approx(69, abs=0.5)
-    assert 100 * (alone + others.sum(axis=1) / 2)[0] == pytest.approx(75, abs=0.5)
-    assert 100 * worth.mean[0] == pytest.approx(33, abs=0.5) and 100 * worth.half[0] < 1
-    assert matrix.significant.any(axis=1).all()  # and no block acts alone
-    for path in ("ensemble/pairs-resnet-20-0", "ensemble/pairs-resnet-56-0", "study/pairs-preact-56-0"):
-        each = interactions(read(ROOT / "results" / f"{path}.h5"), loss=True)
-        assert 0.82 < each.significant[np.triu_indices(len(each.value), 1)].mean() < 0.985
-        assert each.significant.any(axis=1).all()
