@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from landscape.analysis.flood import flood
+from landscape.analysis.flood import Flood, flood
 from landscape.analysis.minima import LOOPS, loops, nearest, pairs, threshold
 
 __all__ = ["Barcode", "MergeTree", "bars", "tree"]
@@ -116,15 +116,16 @@ def tree(loss: np.ndarray, error: np.ndarray, axes: Mapping[str, np.ndarray], k:
     k : float, optional
         Standard errors that a minimum must stand out by; by default those of `landscape.analysis.minima.threshold`.
     """
-    loss = np.asarray(loss, float)
-    births = pairs(loss)
+    loss = np.where(np.isfinite(loss), loss, np.nan)
+    lakes = flood(loss)
+    births = pairs(loss, lakes)
     noise = nearest(np.asarray(error, float)).ravel()
     ends = births.saddle >= 0
     persistence = births.death - births.birth
     se = np.where(ends, np.hypot(noise[births.minimum], noise[births.saddle]), np.nan)
     significant = ~ends | (persistence > (threshold(loss.shape) if k is None else k) * se)
     at, over = (_places(where, loss.shape, axes) for where in (births.minimum, births.saddle))
-    share = _shares(loss, births.minimum, births.into, significant)
+    share = _shares(lakes, births.minimum, births.into, significant)
     return MergeTree(births.birth, births.death, se, significant, at, over, births.into, share, tuple(axes))
 
 
@@ -155,9 +156,8 @@ def bars(loss: np.ndarray, error: np.ndarray, axes: Mapping[str, np.ndarray], k:
     return Barcode(each[0], each[1], each[2], each[3], each[4], each[5], each[6], known.axes)
 
 
-def _shares(loss: np.ndarray, minimum: np.ndarray, into: np.ndarray, significant: np.ndarray) -> np.ndarray:
+def _shares(lakes: Flood, minimum: np.ndarray, into: np.ndarray, significant: np.ndarray) -> np.ndarray:
     """Which part of the domain leads to each minimum, those within the noise that join it included."""
-    lakes = flood(np.where(np.isfinite(loss), loss, np.nan))
     number = dict(zip(minimum.tolist(), range(minimum.size), strict=True))
     below = dict(zip(lakes.minimum.tolist(), lakes.into.tolist(), strict=True))
     points, sizes = np.unique(lakes.basin[lakes.basin >= 0], return_counts=True)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
-from landscape.analysis.flood import flood
+from landscape.analysis.flood import Flood, flood
 
 __all__ = ["LOOPS", "Loops", "Minima", "Pairs", "loops", "minima", "nearest", "pairs", "threshold"]
 
@@ -78,7 +78,7 @@ class Minima(NamedTuple):
     total: float
 
 
-def pairs(loss: np.ndarray) -> Pairs:
+def pairs(loss: np.ndarray, lakes: Flood | None = None) -> Pairs:
     """All pairs of birth and death whose persistence is not 0.
 
     Parameters
@@ -86,9 +86,11 @@ def pairs(loss: np.ndarray) -> Pairs:
     loss : ndarray, shape (ny, nx) or (nx,), or of more axes
         NaN and infinity are outside of the domain. Neighbours are the eight around a point: with four,
         a narrow valley along a diagonal would fall into as many minima as it has points.
+    lakes : Flood, optional
+        Of the loss, where that is known already.
     """
     domain = np.where(np.isfinite(loss), loss, np.nan)
-    lakes, value = flood(domain), domain.ravel()
+    lakes, value = flood(domain) if lakes is None else lakes, domain.ravel()
     birth, death = value[lakes.minimum], _at(value, lakes.saddle)
     keep = _longest(birth, death)
     number = np.full(value.size + 1, -1)
