@@ -185,7 +185,10 @@ def _watched(module: nn.Module, ends: Sequence[nn.Module], report: Callable) -> 
 
 def _of_block(block: Block, _module: nn.Module, x: Tensor, y: Tensor, *_: Any) -> _Seen:
     carried, more = (None, None) if block.shortcut is None else added(block, x)
-    return _Seen(x, y, carried, more, 1 if block.channels is None else block.channels)
+    axis = block.channels
+    if axis is None:  # (N, C, H, W), or (N, T, C) of a transformer
+        axis = 1 if x.ndim == 4 else -1
+    return _Seen(x, y, carried, more, axis)
 
 
 def _of_layer(parts: _Parts, module: nn.Module, x: Tensor, y: Tensor, outs: list[Tensor], norms: list) -> list[_Seen]:

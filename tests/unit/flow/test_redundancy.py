@@ -199,6 +199,17 @@ def vit():
     return shaken(VisionTransformer(16, 8, 2, 2, 16, 24, num_classes=10))
 
 
+@pytest.mark.parametrize("layers", [False, True])
+def test_channels_of_our_own_transformers_are_the_last_dimension(layers):
+    network = build("transformer", depth=2, width=8, heads=2, vocabulary=11, context=5).eval()
+    x = torch.randint(11, (3, 5))
+    names = list(blocks(network, None, layers))
+    seen = heard(network, x, names)
+    scores = scored(network, x, layers=layers)
+    for number, name in enumerate(names):
+        np.testing.assert_allclose(scores.influence[number], influence(*seen[name], 1), atol=1e-6)
+
+
 def test_between_attention_and_mlp_the_stream_is_what_the_second_norm_is_given():
     network, x = vit(), torch.randn(3, 3, 16, 16)
     names = [f"encoder.layers.encoder_layer_{i}{end}" for i in range(2) for end in ("", ".ln_2", ".dropout", ".mlp")]
