@@ -8,6 +8,7 @@ units, one for each pair of units, and one over them.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -72,14 +73,19 @@ def matched(family: Family, other: Family, similarity: Similarity) -> tuple[floa
     """
     value = similarity(family.units, other.units)
     below: dict[tuple[int, int], Moved] = {}
-    if any(family.inner):
-        for i, one in enumerate(family.inner):
-            for j, another in enumerate(other.inner):
-                below[i, j] = {}
-                for inside, outside in zip(one, another, strict=True):
-                    more, moved = matched(inside, outside, similarity)
-                    value[i, j] += more
-                    below[i, j] |= moved
+    for inside, outside in zip(zip(*family.inner, strict=True), zip(*other.inner, strict=True), strict=True):
+        if len(inside[0].units) == 1 and not inside[0].inner[0]:  # nothing to choose, as of a query's dimension
+            ones, others = ([each.units[0] for each in families] for families in (inside, outside))
+            value += similarity(ones, others)
+            below |= {
+                (i, j): below.get((i, j), {}) | {one: another}
+                for (i, one), (j, another) in itertools.product(enumerate(ones), enumerate(others))
+            }
+            continue
+        for (i, one), (j, another) in itertools.product(enumerate(inside), enumerate(outside)):
+            more, moved = matched(one, another, similarity)
+            value[i, j] += more
+            below[i, j] = below.get((i, j), {}) | moved
     rows, columns = scipy.optimize.linear_sum_assignment(value, maximize=True)
     moved = {}
     for i, j in zip(rows.tolist(), columns.tolist(), strict=True):

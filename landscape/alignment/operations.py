@@ -283,16 +283,28 @@ class Follower(TorchDispatchMode):
         x, y = a[left], a[right]
         self._read(left, x, -1)
         self._read(right, y, -2)
-        return self._multiplied(self.step, (self.of(x), x.shape), (self.of(y), y.shape))
+        both = {id(x), id(y)} <= self.data
+        return self._multiplied(self.step, (self.of(x), x.shape), (self.of(y), y.shape), both)
 
-    def _multiplied(self, what: object, one: tuple[Label, Sequence[int]], other: tuple[Label, Sequence[int]]) -> Label:
+    def _multiplied(
+        self,
+        what: object,
+        one: tuple[Label, Sequence[int]],
+        other: tuple[Label, Sequence[int]],
+        both: bool,
+    ) -> Label:
+        """The label of a product of labels and shapes; whether both depend on the examples, as queries and keys do."""
         (label, shape), (second, own) = one, other
         *batch, k, n = own
         last = len(batch)
         second = [Block(tuple(axis + (axis >= last) for axis in block.axes), block.ids) for block in second]
-        both = [(label, (*shape, 1)), (second, (*batch, 1, k, n))]
+        for here, there in [(a, b) for a in label for b in second if both and a.axes == b.axes and last + 1 in a.axes]:
+            ids = self.units.paired(here.ids, there.ids)
+            label = [Block(here.axes, ids) if block is here else block for block in label]
+            second = [Block(here.axes, ids) if block is there else block for block in second]
+        factors = [(label, (*shape, 1)), (second, (*batch, 1, k, n))]
         whole = (*(max(pair) for pair in zip(shape[:-2], batch, strict=True)), shape[-2], k, n)
-        return self.units.reduced(self.units.elementwise(what, whole, both), [last + 1])
+        return self.units.reduced(self.units.elementwise(what, whole, factors), [last + 1])
 
     def _convolution(self, a: dict, out: Tensor) -> list[Label] | None:
         x, w, groups = a["input"], a["weight"], a["groups"]
@@ -333,7 +345,7 @@ class Follower(TorchDispatchMode):
         keys = [Block(tuple(turned[axis] for axis in block.axes), block.ids) for block in self.of(k)]
         shape = (*q.shape[:-1], k.shape[-2])
         scores = self._multiplied(
-            self.step, (self.of(q), q.shape), (keys, (*k.shape[:-2], k.shape[-1], k.shape[-2]))
+            self.step, (self.of(q), q.shape), (keys, (*k.shape[:-2], k.shape[-1], k.shape[-2])), True
         )
         mask = a.get("attn_mask") if a.get("attn_mask") is not None else a.get("attn_bias")
         if mask is not None:
@@ -341,7 +353,7 @@ class Follower(TorchDispatchMode):
                 (self.step, "mask"), shape, [(scores, shape), (self.of(mask), mask.shape)]
             )
         self.units.reduced(scores, [n - 1])
-        return [self._multiplied((self.step, "values"), (scores, shape), (self.of(v), v.shape))]
+        return [self._multiplied((self.step, "values"), (scores, shape), (self.of(v), v.shape), True)]
 
 
 def _tensors(nested: Any) -> list[Tensor]:

@@ -152,6 +152,13 @@ class Units:
         self.within.append((parents, children))
         return parents.reshape(shape)
 
+    def paired(self, some: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Nodes of units that contain two each, which go together without being one."""
+        if np.array_equal(some, others):
+            return some
+        rows = np.stack([some.ravel(), others.ravel()], axis=1)
+        return self.contained(Block((0, 1), rows), [0]).reshape(some.shape)
+
     def elementwise(
         self, what: object, shape: Sequence[int], arguments: Sequence[tuple[Label, Sequence[int]]]
     ) -> Label:
