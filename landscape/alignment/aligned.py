@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from landscape.alignment.families import Symmetry, members, outputs_in, symmetry
+from landscape.alignment.families import Symmetry, members, outputs_in, symmetry, tensors_of
 from landscape.alignment.matching import (
     Similarity,
     correlations_of,
@@ -23,13 +23,14 @@ from landscape.alignment.matching import (
 )
 from landscape.errors import BadInput
 from landscape.evaluation.calling import arguments, evaluating
-from landscape.nested import Nested, length, mapped, take
+from landscape.nested import Nested, length, mapped, split
 from landscape.validate import one_of
 from landscape.weights import real
 
 __all__ = ["ALIGNMENTS", "Alignment", "aligned", "departure"]
 
 ALIGNMENTS = ("weights", "activations")
+BATCH = 16  # examples that are followed at once, where heads and examples may stand in one axis
 ROUNDING = {torch.float64: 1e-8, torch.float32: 1e-4}  # of the largest output: what a permuted network may be off
 
 
@@ -94,8 +95,9 @@ def aligned(
     one_of("align", by, ALIGNMENTS)
     own = {name: tensor.detach() for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)}
     end = {name: other[name].detach().to(tensor.device) for name, tensor in own.items()}
-    number = min(2, length(inputs[0]))
-    can = symmetry(network, take(inputs[0], slice(number)))
+    number = min(BATCH, length(inputs[0]))
+    inputs = [part for batch in inputs for part in split(batch, number) if length(part) == number]
+    can = symmetry(network, inputs[0])
     if not can.families:
         because = "none of its units are interchangeable"
         if can.unknown:
@@ -145,7 +147,7 @@ def departure(
 
 def _apart(network: nn.Module, states: Sequence[dict], batch: Nested, dtype: torch.dtype) -> float:
     args, kwargs = arguments(mapped(lambda t: t.to(dtype) if t.is_floating_point() else t, batch))
-    pairs = zip(*(outputs_in(functional_call(network, state, args, kwargs)) for state in states), strict=True)
+    pairs = zip(*(outputs_in(functional_call(network, {name: state[name] for name in tensors_of(network)}, args, kwargs)) for state in states), strict=True)
     parts = [
         float((first - second).abs().max() / first.abs().max().clamp_min(torch.finfo(dtype).tiny))
         for first, second in pairs

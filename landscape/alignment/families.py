@@ -10,15 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from landscape.alignment.operations import Follower, Reading
 from landscape.alignment.units import Label, Place, Units
-from landscape.evaluation.calling import evaluating, predict
+from landscape.evaluation.calling import arguments, evaluating
 from landscape.nested import Nested, leaves
 
 DEEPEST = 8  # units in units
 
-__all__ = ["Axis", "Family", "Symmetry", "members", "outputs_in", "symmetry"]
+__all__ = ["Axis", "Family", "Symmetry", "members", "called", "outputs_in", "symmetry", "tensors_of"]
 
 
 class Family(NamedTuple):
@@ -101,23 +103,19 @@ def symmetry(network: nn.Module, inputs: Nested) -> Symmetry:
         Without families where nothing can be permuted.
     """
     units = Units()
-    labels: dict[int, Label] = {}
-    named: dict[str, Label] = {}
-    for name, tensor in network.state_dict(keep_vars=True).items():
-        if isinstance(tensor, Tensor):
-            named[name] = labels.setdefault(id(tensor), units.fresh(tensor.shape))
-    before = torch.backends.mha.get_fastpath_enabled()
-    follower = Follower(units, labels.copy(), leaves(inputs))
-    torch.backends.mha.set_fastpath_enabled(False)  # one operation for all of a layer, which would not be known
-    try:
-        with torch.no_grad(), evaluating(network), follower:
-            outputs = predict(network, inputs)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+    state = {name: tensor.detach() for name, tensor in tensors_of(network).items()}
+    labels = {name: units.fresh(tensor.shape) for name, tensor in state.items()}
+    known = {id(tensor): labels[name] for name, tensor in state.items()}
+    follower = Follower(units, known, leaves(inputs))
+    outputs = called(network, state, inputs, follower)
+    first = {id(tensor): name for name, tensor in tensors_of(network).items()}
+    own = network.state_dict(keep_vars=True).items()  # with all names of what is tied
+    named = {name: labels[first[id(tensor)]] for name, tensor in own if id(tensor) in first}
     for tensor in outputs_in(outputs):
         for block in follower.of(tensor):
             units.fix(block.ids.flat)
-    used = {units.find(node)[0] for _, ids in units.events for node in ids.flat}
+    seen = [ids for _, ids in units.events] + [parents for parents, _ in units.within]
+    used = {units.find(node)[0] for ids in seen for node in ids.flat}
     for name, label in named.items():
         units.events += [((name, axis), ids) for (axis,), ids in label]
     _settle(units)
@@ -125,6 +123,25 @@ def symmetry(network: nn.Module, inputs: Nested) -> Symmetry:
     axes = {(name, axis): _axis(units, ids) for name, label in named.items() for (axis,), ids in label}
     readings = [(reading, _axis(units, reading.block.ids)) for reading in follower.readings]
     return Symmetry(families, axes, readings, [*follower.unknown])
+
+
+def tensors_of(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers that a network saves, each once."""
+    saved = {id(tensor) for tensor in network.state_dict(keep_vars=True).values()}
+    own = [*network.named_parameters(), *network.named_buffers()]
+    return {name: tensor for name, tensor in own if id(tensor) in saved}
+
+
+def called(network: nn.Module, state: Mapping[str, Tensor], inputs: Nested, mode: TorchDispatchMode) -> Any:
+    """The outputs of a network with other weights, in evaluation mode; operation by operation the same for any."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operation for all of a layer, which nobody could follow
+    try:
+        with torch.no_grad(), evaluating(network), mode:
+            args, kwargs = arguments(inputs)
+            return functional_call(network, {name: state[name] for name in tensors_of(network)}, args, kwargs)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def outputs_in(outputs: Any) -> list[Tensor]:
@@ -195,7 +212,7 @@ def _families(units: Units, used: set[int]) -> list[Family]:
 
     # Within a unit that stays where it is, others may still move.
     for parent in [0, *(unit for unit in sorted(roots) if unit in units.fixed)]:
-        moving = [(place, unit) for place, unit in children[parent] if unit not in units.fixed and unit in used]
+        moving = [(place, unit) for place, unit in children[parent] if unit in used - units.fixed]
         top += [family for family in grouped(moving) if any(len(each.units) > 1 for each in members(family))]
     return top
 

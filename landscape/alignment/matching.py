@@ -17,12 +17,10 @@ import numpy as np
 import scipy
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from landscape.alignment.families import Axis, Family, Symmetry, members
-from landscape.evaluation.calling import arguments, evaluating
-from landscape.nested import Nested, mapped
+from landscape.alignment.families import Axis, Family, Symmetry, called, members
+from landscape.nested import Nested
 
 __all__ = ["Similarity", "correlations_of", "identity_of", "inner_product", "matched", "nearest_by_weights", "permuted"]
 
@@ -262,12 +260,5 @@ def _correlation(
 
 def _read(network: nn.Module, symmetry: Symmetry, state: Mapping[str, Tensor], batch: Nested) -> dict[int, np.ndarray]:
     reader = _Reader(symmetry)
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.no_grad(), evaluating(network), reader:
-            args, kwargs = arguments(mapped(Tensor.detach, batch))  # as `predict` does, operation by operation
-            functional_call(network, dict(state), args, kwargs)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+    called(network, state, batch, reader)
     return reader.kept
