@@ -16,7 +16,6 @@ from landscape.alignment.matching import (
     Similarity,
     correlations_of,
     identity_of,
-    inner_product,
     matched,
     nearest_by_weights,
     permuted,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from landscape.alignment.families import Axis, Family, Symmetry, called, members
 from landscape.nested import Nested
 
-__all__ = ["Similarity", "correlations_of", "identity_of", "inner_product", "matched", "nearest_by_weights", "permuted"]
+__all__ = ["Similarity", "correlations_of", "identity_of", "matched", "nearest_by_weights", "permuted"]
 
 STEPS = 2**40  # of similarities: their last bits depend on the number of threads
 SWEEPS = 100  # over all families, at most
@@ -45,11 +45,6 @@ def permuted(state: Mapping[str, Tensor], symmetry: Symmetry, moved: Mapping[int
         if (source != np.arange(along.size)).any():
             made[name] = made[name].index_select(axis, torch.from_numpy(source).to(made[name].device))
     return made
-
-
-def inner_product(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> float:
-    """Of all weights, in float64."""
-    return math.fsum(float(np.einsum("i,i->", one[name].ravel(), other[name].ravel())) for name in one)
 
 
 def matched(family: Family, other: Family, similarity: Similarity) -> tuple[float, Moved]:
@@ -96,6 +91,9 @@ def nearest_by_weights(
 ) -> Moved:
     """The order of another network's units in which its weights are nearest to those of one, as far as steps lead.
 
+    They lead to an order that no family can improve by itself, the better one of two: from every unit in its own place,
+    and from families matched one after the other, from the inputs on, by the weights between what is matched already.
+
     Parameters
     ----------
     symmetry : Symmetry
@@ -104,29 +102,54 @@ def nearest_by_weights(
     seed : int
         Random seed of the order of families.
     """
-    generator, moved = np.random.default_rng(seed), identity_of(symmetry)
-    names = {id(family): _names(symmetry, family, one) for family in symmetry.families}
+    starts = identity_of(symmetry), _from_inputs(symmetry, one, other)
+    ends = [_ascended(symmetry, one, other, start, np.random.default_rng(seed)) for start in starts]
+    products = [
+        math.fsum(_product(one[name], _permuted(symmetry, name, other[name], end)) for name in one) for end in ends
+    ]
+    return ends[int(products[1] > products[0] + LEAST * abs(products[0]))]
+
+
+def _from_inputs(symmetry: Symmetry, one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> Moved:
+    """Families matched one after the other, as they are made, by what leads to them from those before."""
+    moved, later = identity_of(symmetry), set(identity_of(symmetry))
+    for family in symmetry.families:
+        later -= {unit for each in members(family) for unit in each.units}
+        moved |= matched(family, family, _of_weights(symmetry, family, one, other, moved, later))[1]
+    return moved
+
+
+def _ascended(
+    symmetry: Symmetry,
+    one: Mapping[str, np.ndarray],
+    other: Mapping[str, np.ndarray],
+    moved: Moved,
+    generator: np.random.Generator,
+) -> Moved:
+    """Families matched while the others stand still, until none gains."""
+    names = [_names(symmetry, family, one) for family in symmetry.families]
     for _ in range(SWEEPS):
         gained = False
-        for number in generator.permutation(len(symmetry.families)).tolist():
+        for number in generator.permutation(len(names)).tolist():
             family = symmetry.families[number]
-            similarity = _of_weights(symmetry, family, one, other, moved)
-            _, here = matched(family, family, similarity)
-            if all(moved[unit] == source for unit, source in here.items()):
+            here = moved | matched(family, family, _of_weights(symmetry, family, one, other, moved))[1]
+            if here == moved:
                 continue
             # Where both axes of a weight are of one family, the assignment is right for one of them at a time.
             before, after = (
-                sum(
-                    float(np.einsum("i,i->", one[name].ravel(), _permuted(symmetry, name, other[name], each).ravel()))
-                    for name in names[id(family)]
-                )
-                for each in (moved, moved | here)
+                math.fsum(_product(one[name], _permuted(symmetry, name, other[name], each)) for name in names[number])
+                for each in (moved, here)
             )
             if after > before + LEAST * abs(before):
-                moved, gained = moved | here, True
+                moved, gained = here, True
         if not gained:
             break
     return moved
+
+
+def _product(one: np.ndarray, other: np.ndarray) -> float:
+    """The inner product of two weights, the same for any number of threads."""
+    return float(np.einsum("i,i->", one.ravel(), other.ravel()))
 
 
 def _names(symmetry: Symmetry, family: Family, weights: Mapping[str, object]) -> list[str]:
@@ -147,13 +170,21 @@ def _permuted(
 
 
 def _of_weights(
-    symmetry: Symmetry, family: Family, one: Mapping, other: Mapping, moved: Mapping[int, int]
+    symmetry: Symmetry,
+    family: Family,
+    one: Mapping[str, np.ndarray],
+    other: Mapping[str, np.ndarray],
+    moved: Mapping[int, int],
+    but: Set[int] = frozenset(),
 ) -> Similarity:
-    """Inner products of the slices of two units, all that they are in together."""
+    """Inner products of two units' slices of all weights; `but` those along whose other axes are units of these."""
     pairs = []
     for name in _names(symmetry, family, one):
         for axis in range(one[name].ndim):
             along = symmetry.axes.get((name, axis))
+            rest = [symmetry.axes[name, each].where for each in range(one[name].ndim) if (name, each) in symmetry.axes]
+            if any(each.keys() & but for each in rest if along is None or each is not along.where):
+                continue
             if along is not None and any(each.units[0] in along.where for each in members(family)):
                 slices = [one[name], _permuted(symmetry, name, other[name], moved, but=axis)]
                 pairs.append((along, [np.moveaxis(each, axis, 0) for each in slices]))
