@@ -29,6 +29,7 @@ from landscape.weights import real
 __all__ = ["ALIGNMENTS", "Alignment", "aligned", "departure"]
 
 ALIGNMENTS = ("weights", "activations")
+CHECKED = 8  # batches
 BATCH = 16  # examples that are followed at once, where heads and examples may stand in one axis
 ROUNDING = {torch.float64: 1e-8, torch.float32: 1e-4}  # of the largest output: what a permuted network may be off
 
@@ -117,14 +118,15 @@ def aligned(
             moved |= matched(family, family, similarity)[1]
         before, after = (_mean(can, similarity, each) for each in (identity_of(can), moved))
     weights = permuted(end, can, moved)
-    off, most = departure(network, end, weights, inputs)
+    off, most = departure(network, end, weights, inputs[:CHECKED])
     if not off <= most:
         raise BadInput(
             f"{label} would compute something else with its units permuted: outputs are off by {off:.1g} of the "
             "largest, so its symmetries are not understood; leave out --align"
         )
-    different = sum(unit != source for unit, source in moved.items())
-    return Alignment(weights, by, len(moved), different, _rounded(before), _rounded(after))
+    units = {unit for along in can.axes.values() for unit in along.where} & moved.keys()
+    different = sum(unit != moved[unit] for unit in units)
+    return Alignment(weights, by, len(units), different, _rounded(before), _rounded(after))
 
 
 def departure(

@@ -22,6 +22,7 @@ from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.losses import in_units
 from landscape.evaluation.prepared import Evaluation, compiled, unfused
 from landscape.log import ANSWER, Report, say
+from landscape.planes.align import said
 from landscape.planes.adaptive import INTERPOLATED, fill, remaining
 from landscape.planes.auto_range import auto_range as ranged
 from landscape.planes.build_plane import End, PlaneMaker, PlaneWithStatistics, build_plane, seed_of
@@ -53,6 +54,7 @@ def surface(
     auto_range: float | None = None,
     to: End | list[End] | None = None,
     along: End | list[End] | None = None,
+    align: str | None = None,
     normalize: str | None = None,
     move_biases: bool = False,
     parameters: Parameters = None,
@@ -86,6 +88,9 @@ def surface(
         Move the ends of the axes to where the loss first reaches this.
     to, along : networks, checkpoints or directions, optional
         See `landscape.planes.build_plane.build_plane`, also for what follows.
+    align : {"weights", "activations"}, optional
+        With `to`, put the units of the others in the order that is nearest to the network's before the line is drawn,
+        see `skipscape.align`.
     normalize : {"filter", "layer", "weight", "none"}, optional
         How directions are scaled to the weights.
     move_biases, orthogonal : bool
@@ -95,7 +100,7 @@ def surface(
     batchnorm : str, optional
         What becomes of BatchNorm's statistics.
     calibration : int, optional
-        Number of examples used to re-estimate them.
+        Number of examples used to re-estimate them, or to compare activations.
     weight_decay : float, optional
         Measure λ/2·‖θ‖² too: what a training with this decay minimises is then in ``objective``.
     compile : bool
@@ -145,7 +150,7 @@ def surface(
             raise BadInput(f"--estimator {estimator} is for a part of the examples; give --tolerance too, like 0.02")
         if diagnose and out is None:
             raise BadInput("diagnose looks at the surface in a file; name it: out=")
-    directing: dict[str, Any] = {"to": to, "along": along, "normalize": normalize, "move_biases": move_biases}
+    directing: dict[str, Any] = {"to": to, "along": along, "align": align, "normalize": normalize, "move_biases": move_biases}
     directing |= {"parameters": parameters, "orthogonal": orthogonal}
     directing |= {"batchnorm": batchnorm, "calibration": calibration}
     with evaluate.ready(comm, number) as evaluation:
@@ -156,6 +161,8 @@ def surface(
                 evaluation = compiled(evaluation)
             how: dict[str, Any] = {"dimensions": len(ends), "seed": seed, "repeats": repeats, **directing}
             placed = build_plane(evaluate, evaluation, plane, **how)
+        if align is not None:
+            say(comm, said(placed.metadata))
         say_parameters(comm, evaluation.network, parameters, one_dimensional=move_biases)
         ranges = {}
         if auto_range is not None:
