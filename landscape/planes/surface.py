@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from landscape.analysis.geometry import barrier_between
 from landscape.analysis.precision import FLOAT32, difference, sample
 from landscape.engine.grid import Ends, axes_of, ends_of
 from landscape.engine.ranks import Communicator, collective_errors, communicator
@@ -19,7 +20,7 @@ from landscape.engine.run import run
 from landscape.engine.table import Table, read
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
-from landscape.evaluation.losses import in_units
+from landscape.evaluation.losses import in_units, unit_of
 from landscape.evaluation.prepared import Evaluation, compiled, unfused
 from landscape.log import ANSWER, Report, say
 from landscape.planes.align import said
@@ -216,6 +217,11 @@ def surface(
                 yield fill(table, miss, seed, repeats is not None)
             if reduced:
                 yield difference(evaluation.metadata["dtype"], table.values["loss"], table.values["loss_float32"])
+            if axes.dims == ("x",) and "to" in placed.metadata:
+                height = barrier_between(table.values["loss"], table.values["loss_se"], axes.coordinates["x"])
+                if height is not None:
+                    unit = unit_of(evaluation.metadata["loss"])
+                    yield f"barrier over the straight line between the two losses: {height[0]:.4g} ± {height[1]:.2g} {unit}"
 
         exact = in_units(FLOAT32, evaluation.metadata["loss"])
         return run(
