@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from landscape.alignment.families import Symmetry, members, outputs_in, symmetry, tensors_of
 from landscape.alignment.matching import (
@@ -31,7 +32,7 @@ __all__ = ["ALIGNMENTS", "Alignment", "aligned", "departure"]
 ALIGNMENTS = ("weights", "activations")
 CHECKED = 8  # batches
 BATCH = 16  # examples that are followed at once, where heads and examples may stand in one axis
-ROUNDING = {torch.float64: 1e-8, torch.float32: 1e-4}  # of the largest output: what a permuted network may be off
+ROUNDING = {torch.float64: 1e-8, torch.float32: 1e-4, torch.bfloat16: 0.1}  # what outputs may be off, of the largest
 
 
 class Alignment(NamedTuple):
@@ -134,16 +135,32 @@ def departure(
 ) -> tuple[float, float]:
     """How far a network's outputs are apart with two state dicts, as a part of the largest, and what rounding explains.
 
-    It is called in float64, or in float32 if it cannot be.
+    It is called in float64, or in float32 if it cannot be; some networks compute a part in float32 whatever they get.
     """
-    for dtype, rounding in ROUNDING.items():
+    for dtype in (torch.float64, torch.float32):
+        types = _Types()
         try:
-            with torch.no_grad(), evaluating(network):
-                return max(_apart(network, [_in(each, dtype) for each in (one, other)], b, dtype) for b in inputs), rounding
+            with torch.no_grad(), evaluating(network), types:
+                states = [_in(each, dtype) for each in (one, other)]
+                return max(_apart(network, states, batch, dtype) for batch in inputs), ROUNDING[types.coarsest]
         except RuntimeError:
             if dtype == torch.float32:
                 raise
     raise AssertionError
+
+
+class _Types(TorchDispatchMode):
+    """The coarsest type that something is computed in."""
+
+    coarsest = torch.float64
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for each in made if isinstance(made, list | tuple) else [made]:
+            if isinstance(each, Tensor) and each.is_floating_point() and each.numel() > 1:
+                dtype = each.dtype if each.dtype in ROUNDING else torch.bfloat16
+                self.coarsest = max(self.coarsest, dtype, key=ROUNDING.__getitem__)
+        return made
 
 
 def _apart(network: nn.Module, states: Sequence[dict], batch: Nested, dtype: torch.dtype) -> float:

@@ -75,11 +75,9 @@ class Follower(TorchDispatchMode):
         given |= dict(zip([each.name for each in schema], args, strict=False)) | (kwargs or {})
         name = func.overloadpacket.__name__.removesuffix("_")
         self.step += 1
-        taken = [each for value in given.values() for each in _tensors(value)]
+        taken = [each for value in given.values() for each in _tensors(value) if each.numel()]
         outputs = _tensors(made)
-        labels = None
-        if all(tensor.numel() for tensor in taken):
-            labels = self._labels(name, torch.Tag.pointwise in func.tags, given, taken, outputs)
+        labels = self._labels(name, torch.Tag.pointwise in func.tags, given, taken, outputs)
         if labels is None:
             if any(not self._settled(tensor) for tensor in taken):
                 self.unknown[name] = None
@@ -208,7 +206,7 @@ class Follower(TorchDispatchMode):
             ends = np.cumsum([0, *(tensor.shape[dim] for tensor in outputs)]).tolist()
             return [self._taken(label, dim % x.ndim, range(*ends[n : n + 2]), n) for n in range(len(outputs))]
         if name in ("cat", "stack"):
-            parts = [(self.of(each), each.shape) for each in a["tensors"]]
+            parts = [(self.of(each), each.shape) for each in a["tensors"] if each.numel()]  # a cache begins empty
             axis = dim % len(after)
             if name == "stack":
                 apart = [(*shape[:axis], 1, *shape[axis:]) for _, shape in parts]

@@ -292,9 +292,15 @@ def _of_lines(files: Sequence[Results], titles: Sequence[str] | None) -> list[st
     """Titles of lines; of those from one network to another, whose axis names it, only what tells them apart."""
     names = titles_of(files, titles)
     parts = [re.fullmatch(rf"{re.escape(network_label(f.network))} \((.+)\)", n) for f, n in zip(files, names, strict=True)]
-    if titles or not all(parts) or not all("to" in file.attributes for file in files):
+    if titles or not all(parts) or not _with_barriers(files):
         return names
     return [part[1] for part in parts if part]
+
+
+def _with_barriers(files: Sequence[Results]) -> bool:
+    """Whether lines lead from network to network, and what becomes of the barrier between them is the question."""
+    attributes = [file.attributes for file in files]
+    return all("to" in each for each in attributes) and any("align" in each for each in attributes)
 
 
 def line_label(files: Sequence[Results]) -> str:
@@ -337,7 +343,7 @@ def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: N
     looks = looks_of(titles)
     for file, title in zip(files, titles, strict=True):
         x, loss, color = file.coordinates["x"], _measured(file), looks[title]["color"]
-        height = barrier_between(loss, file["loss_se"], x) if "to" in file.attributes else None
+        height = barrier_between(loss, file["loss_se"], x) if _with_barriers(files) else None
         label = title
         if height is not None and np.isfinite(height[0]):
             label = f"{title}: barrier {height[0]:.3g} ± {height[1]:.1g}"
@@ -352,7 +358,7 @@ def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: N
     ends = [end for file in files for end in file.coordinates["x"][[0, -1]]]
     axes.set(xlim=(min(ends), max(ends)), ylim=(norm.vmin, norm.vmax))
     axes.set(xlabel=line_label(files), ylabel=loss_label(files))
-    if "(0: " in line_label(files) and width_of(line_label(files), LEGEND) > axes.figure.get_figwidth() - 0.8:
+    if _with_barriers(files) and width_of(line_label(files), LEGEND) > axes.figure.get_figwidth() - 0.8:
         axes.set_xlabel("α (0 and 1: both checkpoints)")
     axes.xaxis.set_major_formatter("{x:.4g}")
     for end in (0, 1) if all("to" in file.attributes for file in files) else (0,):  # the networks at both ends
