@@ -165,7 +165,13 @@ class _Types(TorchDispatchMode):
 
 def _apart(network: nn.Module, states: Sequence[dict], batch: Nested, dtype: torch.dtype) -> float:
     args, kwargs = arguments(mapped(lambda t: t.to(dtype) if t.is_floating_point() else t, batch))
-    pairs = zip(*(outputs_in(functional_call(network, {name: state[name] for name in tensors_of(network)}, args, kwargs)) for state in states), strict=True)
+    pairs = zip(
+        *(
+            outputs_in(functional_call(network, {name: state[name] for name in tensors_of(network)}, args, kwargs))
+            for state in states
+        ),
+        strict=True,
+    )
     parts = [
         float((first - second).abs().max() / first.abs().max().clamp_min(torch.finfo(dtype).tiny))
         for first, second in pairs

@@ -14,13 +14,13 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from landscape.alignment.operations import Follower, Reading
-from landscape.alignment.units import Label, Place, Units
+from landscape.alignment.units import Place, Units
 from landscape.evaluation.calling import arguments, evaluating
 from landscape.nested import Nested, leaves
 
 DEEPEST = 8  # units in units
 
-__all__ = ["Axis", "Family", "Symmetry", "members", "called", "outputs_in", "symmetry", "tensors_of"]
+__all__ = ["Axis", "Family", "Symmetry", "called", "members", "outputs_in", "symmetry", "tensors_of"]
 
 
 class Family(NamedTuple):

@@ -262,7 +262,10 @@ def correlations_of(
             one, other = (each[number][index].reshape(len(index), -1) for each in kept)
             parts = [one.shape[1], one.sum(1), other.sum(1), (one**2).sum(1), (other**2).sum(1), one @ other.T]
             sums[number] = [a + b for a, b in zip(sums[number], parts, strict=True)] if number in sums else parts
-    values = {number: (dict(zip(rows[number], range(len(rows[number])), strict=True)), _correlation(*sums[number])) for number in rows}
+    values = {
+        number: (dict(zip(rows[number], range(len(rows[number])), strict=True)), _correlation(*sums[number]))
+        for number in rows
+    }
 
     def similarity(units: Sequence[int], others: Sequence[int]) -> np.ndarray:
         there = [(place, value) for place, value in values.values() if units[0] in place]

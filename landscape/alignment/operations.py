@@ -6,7 +6,6 @@ here fixes what it meets.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from landscape.alignment.units import FIXED, Block, Label, Units
+from landscape.alignment.units import Block, Label, Units
 
 __all__ = ["Follower", "Reading"]
 
@@ -25,8 +24,10 @@ POINTWISE = {"hardswish", "hardsigmoid", "mish", "elu", "leaky_relu", "native_dr
 REDUCING = {"sum", "mean", "amax", "amin", "var", "std", "logsumexp", "linalg_vector_norm", "norm", "var_mean"}
 BATCHNORMS = {"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "batch_norm", "_batch_norm_no_update"}
 BATCHNORMS |= {"_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "_batch_norm_with_update"}
-SPATIAL = ("max_pool", "avg_pool", "_adaptive_avg_pool", "adaptive_max_pool", "upsample_", "_upsample_")
-SPATIAL += ("reflection_pad", "replication_pad")
+SPATIAL = (
+    *("max_pool", "avg_pool", "_adaptive_avg_pool", "adaptive_max_pool"),
+    *("upsample_", "_upsample_", "reflection_pad", "replication_pad"),
+)
 
 
 class Reading(NamedTuple):
@@ -112,7 +113,9 @@ class Follower(TorchDispatchMode):
     ) -> list[Label] | None:
         """Labels of the outputs; None for an operation that is not known."""
         x = next(iter(taken), None)
-        dim = a.get("dim")
+        dim: Any = a.get("dim")
+        shape: Sequence[int]
+        axes: Sequence[int]
         if name in UNIFORM or name.removeprefix("new_") in UNIFORM or name.removesuffix("_like") in UNIFORM:
             return [self.units.fresh(tensor.shape) for tensor in outputs]
         if x is None:
@@ -175,8 +178,8 @@ class Follower(TorchDispatchMode):
 
     def _moved(self, name: str, a: dict, x: Tensor, outputs: list[Tensor]) -> list[Label] | None:
         """Labels of the same numbers elsewhere."""
-        label, dim = self.of(x), a.get("dim")
-        after = outputs[0].shape if outputs else ()
+        label, after = self.of(x), outputs[0].shape if outputs else ()
+        dim: Any = a.get("dim")
         if name in ("view", "_unsafe_view", "reshape", "_reshape_alias"):
             viewed = self.units.viewed(label, x.shape, after)
             return None if viewed is None else [viewed]
@@ -266,9 +269,7 @@ class Follower(TorchDispatchMode):
         there = [each for each in others if each is not None]
         shapes = [each.shape if shape is None else tuple(len(each) if n == -1 else n for n in shape) for each in there]
         labels = [self.units.viewed(self.of(t), t.shape, new) or [] for t, new in zip(there, shapes, strict=True)]
-        return self.units.elementwise(
-            self.step, x.shape, [(label, x.shape), *zip(labels, shapes, strict=True)]
-        )
+        return self.units.elementwise(self.step, x.shape, [(label, x.shape), *zip(labels, shapes, strict=True)])
 
     def _read(self, argument: str, tensor: Tensor, axis: int) -> None:
         if id(tensor) in self.data:
@@ -347,9 +348,7 @@ class Follower(TorchDispatchMode):
         )
         mask = a.get("attn_mask") if a.get("attn_mask") is not None else a.get("attn_bias")
         if mask is not None:
-            scores = self.units.elementwise(
-                (self.step, "mask"), shape, [(scores, shape), (self.of(mask), mask.shape)]
-            )
+            scores = self.units.elementwise((self.step, "mask"), shape, [(scores, shape), (self.of(mask), mask.shape)])
         self.units.reduced(scores, [n - 1])
         return [self._multiplied((self.step, "values"), (scores, shape), (self.of(v), v.shape), True)]
 

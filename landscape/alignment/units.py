@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os.path
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -148,7 +147,8 @@ class Units:
             for unit in units:
                 if unit != FIXED:
                     self.over.setdefault(unit, owner)
-            parents[row] = self.at(owner, tuple(os.path.commonprefix([list(place) for place in where])))
+            alike = itertools.takewhile(lambda steps: len(set(steps)) == 1, zip(*where, strict=False))
+            parents[row] = self.at(owner, tuple(steps[0] for steps in alike))
         self.within.append((parents, children))
         return parents.reshape(shape)
 
@@ -162,7 +162,7 @@ class Units:
     def elementwise(
         self, what: object, shape: Sequence[int], arguments: Sequence[tuple[Label, Sequence[int]]]
     ) -> Label:
-        """The label of what is computed of tensors of these labels and shapes, element by element, as they broadcast."""
+        """The label of what is computed of tensors of labels and shapes, element by element, as they broadcast."""
         placed, closed = [], []
         for label, own in arguments:
             shift = len(shape) - len(own)
@@ -251,7 +251,9 @@ class Units:
 
     def viewed(self, label: Label, before: Sequence[int], after: Sequence[int]) -> Label | None:
         """The label of the same numbers in another shape; None if axes are cut where none of them ends."""
-        atoms, of_before, of_after = [], [[] for _ in before], [[] for _ in after]
+        atoms: list[int] = []
+        of_before: list[list[int]] = [[] for _ in before]
+        of_after: list[list[int]] = [[] for _ in after]
         old = [[axis, size] for axis, size in enumerate(before) if size != 1]
         new = [[axis, size] for axis, size in enumerate(after) if size != 1]
         while old and new:
@@ -292,7 +294,7 @@ class Units:
     def _merged(self, label: Label, atoms: Sequence[int], parts: Sequence[Sequence[int]]) -> Label:
         """Blocks over atoms as blocks over axes that consist of several each."""
         made: Label = []
-        for axis, part in enumerate(parts):
+        for part in parts:
             touched = [block for block in label if set(block.axes) & set(part)]
             if len(part) == 1 or not touched:
                 continue

@@ -291,7 +291,9 @@ def curves(
 def _of_lines(files: Sequence[Results], titles: Sequence[str] | None) -> list[str]:
     """Titles of lines; of those from one network to another, whose axis names it, only what tells them apart."""
     names = titles_of(files, titles)
-    parts = [re.fullmatch(rf"{re.escape(network_label(f.network))} \((.+)\)", n) for f, n in zip(files, names, strict=True)]
+    parts = [
+        re.fullmatch(rf"{re.escape(network_label(f.network))} \((.+)\)", n) for f, n in zip(files, names, strict=True)
+    ]
     if titles or not all(parts) or not _with_barriers(files):
         return names
     return [part[1] for part in parts if part]
@@ -347,8 +349,9 @@ def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: N
         label = title
         if height is not None and np.isfinite(height[0]):
             label = f"{title}: barrier {height[0]:.3g} ± {height[1]:.1g}"
-            ends = loss[np.isin(x, (0, 1))]
-            axes.plot((0, 1), ends, color=color, linewidth=0.6, dashes=DOTS, zorder=1)  # what it is a barrier over
+            axes.plot(
+                (0, 1), loss[np.isin(x, (0, 1))], color=color, linewidth=0.6, dashes=DOTS, zorder=1
+            )  # what it is a barrier over
         profile(axes, x, loss, file["loss_se"], color=color, label=label, band=_band(file))
         axes.lines[-1].set(marker=looks[title]["marker"], markersize=3, markevery=max(1, len(x) // 12))
         # A cross on the upper rim is a loss that is not finite; a mere gap is not measured yet.
@@ -358,7 +361,7 @@ def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: N
     ends = [end for file in files for end in file.coordinates["x"][[0, -1]]]
     axes.set(xlim=(min(ends), max(ends)), ylim=(norm.vmin, norm.vmax))
     axes.set(xlabel=line_label(files), ylabel=loss_label(files))
-    if _with_barriers(files) and width_of(line_label(files), LEGEND) > axes.figure.get_figwidth() - 0.8:
+    if _with_barriers(files) and width_of(line_label(files), LEGEND) > axes.bbox.width / axes.figure.dpi + 0.8:
         axes.set_xlabel("α (0 and 1: both checkpoints)")
     axes.xaxis.set_major_formatter("{x:.4g}")
     for end in (0, 1) if all("to" in file.attributes for file in files) else (0,):  # the networks at both ends

@@ -88,7 +88,9 @@ def align(
 def said(metadata: Mapping[str, Any]) -> str:
     """A line on how a plane's ends were aligned."""
     names = np.atleast_1d(metadata["to"]).tolist()
-    each = zip(*(np.atleast_1d(metadata[f"align_{name}"]) for name in ("moved", "units", "before", "after")), strict=True)
+    each = zip(
+        *(np.atleast_1d(metadata[f"align_{name}"]) for name in ("moved", "units", "before", "after")), strict=True
+    )
     what = {"weights": "distance of the weights", "activations": "mean correlation of units"}[metadata["align"]]
     return "; ".join(
         f"{name}: {moved} of {units} units moved, {what} {before:.4g} → {after:.4g}"

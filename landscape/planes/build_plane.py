@@ -292,7 +292,9 @@ def build_plane(
     if align is not None:
         one_of("align", align, ALIGNMENTS)
         if not to:
-            raise BadInput("--align puts the units of another checkpoint in the order of this one's; name one with --to")
+            raise BadInput(
+                "--align puts the units of another checkpoint in the order of this one's; name one with --to"
+            )
     choice: dict[str, Any] = {"parameters": parameters, "orthogonal": orthogonal}
     if to and along:
         raise BadInput("--to and --along both say where the axes lead; give one of them")
@@ -304,8 +306,7 @@ def build_plane(
             raise BadInput(f"a plane says itself where its axes lead; leave out {given[0]}, or give it with the plane")
         made = _through(plane, network)
     elif to:
-        inputs = evaluation.calibration(calibration) if align else []
-        aligning = (align, inputs, seed)
+        aligning = (align, evaluation.calibration(calibration) if align else (), seed)
         made = _to_checkpoints(evaluator, network, to, dimensions, normalize, move_biases, choice, aligning)
     elif along:
         made = _along(

@@ -23,8 +23,8 @@ from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.losses import in_units, unit_of
 from landscape.evaluation.prepared import Evaluation, compiled, unfused
 from landscape.log import ANSWER, Report, say
-from landscape.planes.align import said
 from landscape.planes.adaptive import INTERPOLATED, fill, remaining
+from landscape.planes.align import said
 from landscape.planes.auto_range import auto_range as ranged
 from landscape.planes.build_plane import End, PlaneMaker, PlaneWithStatistics, build_plane, seed_of
 from landscape.planes.controls import affordable, control_points, with_controls
@@ -151,7 +151,13 @@ def surface(
             raise BadInput(f"--estimator {estimator} is for a part of the examples; give --tolerance too, like 0.02")
         if diagnose and out is None:
             raise BadInput("diagnose looks at the surface in a file; name it: out=")
-    directing: dict[str, Any] = {"to": to, "along": along, "align": align, "normalize": normalize, "move_biases": move_biases}
+    directing: dict[str, Any] = {
+        "to": to,
+        "along": along,
+        "align": align,
+        "normalize": normalize,
+        "move_biases": move_biases,
+    }
     directing |= {"parameters": parameters, "orthogonal": orthogonal}
     directing |= {"batchnorm": batchnorm, "calibration": calibration}
     with evaluate.ready(comm, number) as evaluation:
@@ -221,7 +227,8 @@ def surface(
                 height = barrier_between(table.values["loss"], table.values["loss_se"], axes.coordinates["x"])
                 if height is not None:
                     unit = unit_of(evaluation.metadata["loss"])
-                    yield f"barrier over the straight line between the two losses: {height[0]:.4g} ± {height[1]:.2g} {unit}"
+                    said_so = f"{height[0]:.4g} ± {height[1]:.2g} {unit}"
+                    yield f"barrier over the straight line between the two losses: {said_so}"
 
         exact = in_units(FLOAT32, evaluation.metadata["loss"])
         return run(

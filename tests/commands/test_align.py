@@ -21,7 +21,9 @@ def two(tmp_path_factory):
 def test_lines_are_the_same_on_any_number_of_ranks_and_a_finished_one_is_left_alone(two, tmp_path, by):
     words = (two / "0.pt", "--to", two / "1.pt", "--x", 0, 1, 5, "--examples", 200, "--align", by)
     done = command("surface", *words[:1], tmp_path / "a.h5", *words[1:])
-    assert "of 28 units moved" in done.stdout and "barrier over the straight line" in done.stdout and " ± " in done.stdout
+    assert (
+        "of 28 units moved" in done.stdout and "barrier over the straight line" in done.stdout and " ± " in done.stdout
+    )
     for ranks in (2, 3):
         command("surface", *words[:1], tmp_path / f"{ranks}.h5", *words[1:], ranks=ranks)
         same(tmp_path / "a.h5", tmp_path / f"{ranks}.h5")
@@ -31,10 +33,16 @@ def test_lines_are_the_same_on_any_number_of_ranks_and_a_finished_one_is_left_al
 
 
 def test_lines_before_and_after_are_one_figure_and_parts_of_one_table(two, tmp_path):
-    how = {"line": (), "aligned": ("--align", "weights"), "corrected": ("--align", "weights", "--batchnorm", "recalibrated")}
+    how = {
+        "line": (),
+        "aligned": ("--align", "weights"),
+        "corrected": ("--align", "weights", "--batchnorm", "recalibrated"),
+    }
     files = [tmp_path / f"{name}.h5" for name in how]
     for file, words in zip(files, how.values(), strict=True):
-        command("surface", two / "0.pt", file, "--to", two / "1.pt", "--x", 0, 1, 5, "--examples", 200, "--quiet", *words)
+        command(
+            "surface", two / "0.pt", file, "--to", two / "1.pt", "--x", 0, 1, 5, "--examples", 200, "--quiet", *words
+        )
     assert [read(file).attributes.get("align") for file in files] == [None, "weights", "weights"]
     command("figure", tmp_path / "a.svg", *files)
     drawn = (tmp_path / "a.svg").read_text()

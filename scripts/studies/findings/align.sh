@@ -93,6 +93,8 @@ logs, half = interval(np.log(left))
 print("left, aligned by activations and corrected:", np.round(np.exp(logs), 3), np.round(np.exp([logs - half, logs + half]), 3))
 apart, half = interval(np.log(left[0]) - np.log(left[1]))
 print("residual over plain:", np.round(np.exp(apart), 2), np.round(np.exp([apart - half, apart + half]), 2))
+apart, half = interval((np.log(left[0]) - np.log(left[1])).reshape(1, -1))
+print("over all widths:", np.exp(apart).round(2), np.exp([apart - half, apart + half]).round(2).ravel())
 with matplotlib.rc_context(STYLE):
     figure = Figure((5.5, 2.5), layout="constrained")
     panels = figure.subplots(1, 3, sharex=True, sharey=True)

@@ -162,7 +162,7 @@ def test_a_network_permuted_at_random_computes_the_same_and_is_recovered(name):
 
 
 def test_what_is_not_known_stays_where_it_is():
-    class Odd(nn.Module):
+    class Summing(nn.Module):
         def __init__(self):
             super().__init__()
             self.first, self.second, self.last = nn.Linear(64, 6), nn.Linear(6, 6), nn.Linear(6, 3)
@@ -170,7 +170,7 @@ def test_what_is_not_known_stays_where_it_is():
         def forward(self, x):
             return self.last(self.second(torch.cumsum(self.first(x.flatten(1)), 1)).relu())
 
-    can = symmetry(Odd(), IMAGES)
+    can = symmetry(Summing(), IMAGES)
     assert can.unknown == ["cumsum"]
     assert [len(family.units) for family in can.families] == [6]  # of the second layer
     assert not can.axes["first.weight", 0].where and len(can.axes["second.weight", 0].where) == 6
