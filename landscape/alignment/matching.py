@@ -1,9 +1,9 @@
 """Which unit of one network takes the place of which unit of another, so that the two are nearest.
 
 By weights, the inner product of all parameters is made large, family by family while the others stand still, until none
-gains (Ainsworth et al. 2023, 2209.04836, §3.2). By activations, the correlations of units on the same examples are, each
-family by itself (ibid. §3.1; Jordan et al. 2023, 2211.08403, §2). A family is a linear assignment; of families within
-units, one for each pair of units, and one over them.
+gains (Ainsworth et al. 2023, 2209.04836, §3.2). By activations it is the correlation of units on the same examples, for
+each family by itself (ibid. §3.1; Jordan et al. 2023, 2211.08403, §2). A family is a linear assignment; where there are
+families within its units, one for each pair of units, and one over them.
 """
 
 from __future__ import annotations

@@ -147,8 +147,8 @@ class Units:
             for unit in units:
                 if unit != FIXED:
                     self.over.setdefault(unit, owner)
-            alike = itertools.takewhile(lambda steps: len(set(steps)) == 1, zip(*where, strict=False))
-            parents[row] = self.at(owner, tuple(steps[0] for steps in alike))
+            common = itertools.takewhile(lambda steps: len(set(steps)) == 1, zip(*where, strict=False))
+            parents[row] = self.at(owner, tuple(steps[0] for steps in common))
         self.within.append((parents, children))
         return parents.reshape(shape)
 

@@ -349,9 +349,9 @@ def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: N
         label = title
         if height is not None and np.isfinite(height[0]):
             label = f"{title}: barrier {height[0]:.3g} ± {height[1]:.1g}"
-            axes.plot(
-                (0, 1), loss[np.isin(x, (0, 1))], color=color, linewidth=0.6, dashes=DOTS, zorder=1
-            )  # what it is a barrier over
+            share, (first, last) = np.linspace(0, 1, 51), loss[np.isin(x, (0, 1))]
+            over = (1 - share) * first + share * last  # not straight on a logarithmic scale
+            axes.plot(share, over, color=color, linewidth=0.6, dashes=DOTS, zorder=1)
         profile(axes, x, loss, file["loss_se"], color=color, label=label, band=_band(file))
         axes.lines[-1].set(marker=looks[title]["marker"], markersize=3, markevery=max(1, len(x) // 12))
         # A cross on the upper rim is a loss that is not finite; a mere gap is not measured yet.

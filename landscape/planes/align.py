@@ -62,10 +62,11 @@ def align(
 
     Examples
     --------
-    >>> network, other = (torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)) for _ in "ab")
+    >>> layers = lambda: (torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    >>> network, other = torch.nn.Sequential(*layers()), torch.nn.Sequential(*layers())
     >>> evaluate = Evaluator(network, [(torch.randn(8, 4), torch.arange(8) % 3)])
-    >>> found = align(evaluate, other)
-    >>> found.units, found.after <= found.before
+    >>> aligned = align(evaluate, other)
+    >>> aligned.units, aligned.after <= aligned.before
     (8, True)
     """
     (source,) = sources_of([other], "align")
