@@ -196,7 +196,7 @@ def test_a_barrier_is_that_of_the_librarys_line_to_the_next_training(bench):
     loss = surface(evaluate, to=other.path, x=(0, 1, 5), quiet=True, **options)["loss"]
     assert number.value == pytest.approx((loss - np.linspace(loss[0], loss[-1], 5)).max())
     assert number.se > 0
-    with pytest.raises(BadInput, match="give --seeds 2 or more"):
+    with pytest.raises(BadInput, match="give seeds 2 or more"):
         MEASURES["barrier_height"](bench.case(Network(SMALL), 0, 1))
 
 
