@@ -124,6 +124,8 @@ def interpolation(case: Case, other: Case, points: int = 25, rise: float = 0.5, 
 def barrier_height(case: Case, points: int = 11, examples: int | None = None, **options: Any) -> Number:
     """How high the loss climbs between a training and the next one, over the straight line between their losses.
 
+    The last is followed by the first, so that each training is in two barriers.
+
     Parameters
     ----------
     points : int

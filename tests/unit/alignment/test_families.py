@@ -161,6 +161,20 @@ def test_a_network_permuted_at_random_computes_the_same_and_is_recovered(name):
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
+@pytest.mark.slow
+def test_torchvisions_resnet_is_permuted_as_a_whole():
+    """Four streams of 64 to 512 channels, of stem and projections, and those within eight blocks."""
+    import torchvision
+
+    torch.manual_seed(0)
+    network = perturbed(torchvision.models.resnet18(num_classes=5))
+    can = symmetry(network, COLOURS)
+    assert sorted(len(family.units) for family in can.families) == sorted(3 * [64, 128, 256, 512])
+    state = network.state_dict()
+    off, _ = departure(network, state, permuted(state, can, shuffled(can)), [COLOURS])
+    assert off < 1e-12
+
+
 def test_what_is_not_known_stays_where_it_is():
     class Summing(nn.Module):
         def __init__(self):
