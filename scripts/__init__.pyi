@@ -35,6 +35,7 @@ from landscape.engine.run import run as run
 from landscape.engine.table import read as read
 from landscape.errors import BadInput as BadInput
 from landscape.evaluation.evaluator import Evaluator as Evaluator
+from landscape.planes.align import align as align
 from landscape.planes.build_plane import plane_along as plane_along
 from landscape.planes.build_plane import plane_to as plane_to
 from landscape.planes.build_plane import random_plane as random_plane

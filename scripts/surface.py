@@ -13,6 +13,7 @@ tells why a surface looks odd.
 
 import argparse
 
+from landscape.alignment.aligned import ALIGNMENTS
 from landscape.commands.cli import Parser, chosen, run
 from landscape.commands.options import evaluator_options, plane_options
 from landscape.engine.ranks import Communicator
@@ -24,6 +25,12 @@ def parser() -> Parser:
     p = Parser(prog="surface.py", description=__doc__)
     evaluator_options(p, split="train", several=True)
     plane_options(p, points=51)
+    p.add_argument(
+        "--align",
+        choices=ALIGNMENTS,
+        help="with --to, first put the units of the other checkpoint in the order that is nearest to this one's, by "
+        "their weights or by their activations; it computes what it did",
+    )
     p.add_argument(
         "--weight-decay",
         type=float,

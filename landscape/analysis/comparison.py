@@ -130,6 +130,8 @@ def _part(results: Results) -> str:
         conditions.append(f"parameters {a['chosen_parameters']}")
     if "directions" in a:
         conditions.append(a["directions"].removesuffix("; parameters of one dimension not moved"))  # as always
+    if "align" in a:
+        conditions.append(f"aligned by {a['align']}")
     if a.get("batchnorm", "frozen") != "frozen":
         conditions.append(f"BatchNorm {a['batchnorm']}")
     return ", ".join(conditions)

@@ -18,6 +18,8 @@ __all__ = [
     "Interval",
     "Roughness",
     "barrier",
+    "barrier_between",
+    "barrier_error",
     "basin",
     "centre",
     "convex",
@@ -282,6 +284,48 @@ def barrier(loss: np.ndarray, x: np.ndarray) -> Barrier:
     # The differences are 0 at the ends but for rounding, and a barrier is not negative.
     over_line = max(0.0, (loss - ((1 - share) * first + share * last)).max())
     return Barrier(float(top - max(first, last)), float(top - (first + last) / 2), float(over_line))
+
+
+def barrier_error(loss: np.ndarray, loss_se: np.ndarray, x: np.ndarray) -> float:
+    """The standard error of a barrier over the line between the ends of a path.
+
+    Parameters
+    ----------
+    loss, loss_se, x : ndarray, shape (len(x),)
+        Losses with their errors, and coordinates, from one end to the other.
+
+    Returns
+    -------
+    float
+        From the errors of the top and of both ends, as if they were independent. Where points share their examples, as
+        on surfaces, losses rise and fall together, and it is less.
+    """
+    share = (x - x[0]) / (x[-1] - x[0])
+    over = loss - ((1 - share) * loss[0] + share * loss[-1])
+    if np.isnan(over).any():
+        return float("nan")
+    top = int(np.argmax(over))
+    return float(np.sqrt(np.sum(np.square([loss_se[top], (1 - share[top]) * loss_se[0], share[top] * loss_se[-1]]))))
+
+
+def barrier_between(loss: np.ndarray, loss_se: np.ndarray, x: np.ndarray) -> tuple[float, float] | None:
+    """The barrier over the line between two networks, which are at 0 and 1 of a line, and its standard error.
+
+    Parameters
+    ----------
+    loss, loss_se, x : ndarray, shape (len(x),)
+        Losses with their errors, and coordinates.
+
+    Returns
+    -------
+    tuple of two floats, or None
+        None where the line does not hold both networks.
+    """
+    part = (x >= 0) & (x <= 1)
+    if part.sum() < 2 or (x[part][0], x[part][-1]) != (0, 1):
+        return None
+    loss, loss_se, x = loss[part], loss_se[part], x[part]
+    return barrier(loss, x).over_line, barrier_error(loss, loss_se, x)
 
 
 def interval(numbers: Iterable[float], confidence: float = 0.95) -> Interval:

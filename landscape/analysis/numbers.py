@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from landscape.analysis.geometry import barrier, basin, centre, convex_fraction, loss_range, roughness
+from landscape.analysis.geometry import barrier, barrier_error, basin, centre, convex_fraction, loss_range, roughness
 from landscape.analysis.hessian_files import ratio
 from landscape.analysis.merge_trees import MergeTree, tree
 from landscape.analysis.minima import minima
@@ -112,7 +112,7 @@ def surface(results: Results, levels: Levels) -> list[Row]:
         Row("roughness, beyond the noise", "% of the loss", [100 * r.excess for r in rough]),
     ]
     if y is None:
-        rows += _barriers(results, loss, x, unit)
+        rows += _barriers(results, loss, se, x, unit)
     known, done, *_ = _fields(results, np.isfinite(results["loss"]), results["done"])
     rows.append(Row("points not finite", points, [np.sum(k == 0) for k in known]))
     if "interpolated" in results.variables:
@@ -312,7 +312,7 @@ def _to_saddles(known: MergeTree, lengths: np.ndarray) -> float:
     return float(lengths.mean()) if lengths.size else NONE
 
 
-def _barriers(results: Results, loss: np.ndarray, x: np.ndarray, unit: str) -> Iterator[Row]:
+def _barriers(results: Results, loss: np.ndarray, se: np.ndarray, x: np.ndarray, unit: str) -> Iterator[Row]:
     """Between checkpoints where the line leads to one, else between the ends of the line."""
     between = (x >= 0) & (x <= 1) if "to" in results.attributes else np.full(x.shape, True)
     path = x[between]
@@ -323,6 +323,8 @@ def _barriers(results: Results, loss: np.ndarray, x: np.ndarray, unit: str) -> I
         ("the larger end", "the mean of the ends", "the line between them"), zip(*barriers, strict=True), strict=True
     ):
         yield Row(f"barrier over {over}, {ends}", unit, heights)
+    errors = [barrier_error(f[between], e[between], path) if exists else NONE for f, e in zip(loss, se, strict=True)]
+    yield Row(f"standard error of the barrier over the line between them, {ends}", unit, errors)
 
 
 def _median(values: np.ndarray) -> float:

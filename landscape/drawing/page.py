@@ -21,6 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from landscape.analysis.geometry import barrier_between
 from landscape.analysis.labels import NORMALIZATIONS, network_label
 from landscape.drawing.scale import common_norm, extension, label_of, labels_of, levels_of, limits_of, rounded
 from landscape.drawing.style import (
@@ -64,6 +65,7 @@ __all__ = [
 ]
 
 ERROR: dict[str, Any] = {"dashes": DASHES, "linewidth": 0.8}
+DOTS = (1, 2)
 NARROW = 1.6  # inches of a panel
 CENTRE: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": NOTE, "annotation_clip": False}
 LOST: dict[str, Any] = {"linestyle": "none", "marker": "x", "markersize": 3}
@@ -76,6 +78,7 @@ COMPONENTS = "principal components of the path"  # how a file says that its plan
 TELLING = {  # what two files of one checkpoint may differ in, and how a title says it
     "split": "{}",
     "loss": "{}",
+    "align": "aligned by {}",
     "batchnorm": "BatchNorm {}",
     "dtype": "{}",
     "seed": "seed {}",
@@ -190,7 +193,7 @@ def profiles(
         figure = Figure((check_width(width), 2.7))
         axes = panel(figure, 0.6, 0.6, width - 1.1, 1.8)
         right = axes.twinx()
-        names = titles_of(files, titles)
+        names = _of_lines(files, titles)
         _curves(axes, files, names, norm)
         for file, name in zip(files, names, strict=True):
             color = looks_of(names)[name]["color"]
@@ -282,7 +285,24 @@ def curves(
         averaged(shown(file, variable)) if "repeat" in file.coordinates else shown(file, variable) for file in files
     ]
     norm = _with_bands(files, vmin, vmax, linear)
-    return _curves(axes, files, titles_of(files, titles), norm)
+    return _curves(axes, files, _of_lines(files, titles), norm)
+
+
+def _of_lines(files: Sequence[Results], titles: Sequence[str] | None) -> list[str]:
+    """Titles of lines; of those from one network to another, whose axis names it, only what tells them apart."""
+    names = titles_of(files, titles)
+    parts = [
+        re.fullmatch(rf"{re.escape(network_label(f.network))} \((.+)\)", n) for f, n in zip(files, names, strict=True)
+    ]
+    if titles or not all(parts) or not _with_barriers(files):
+        return names
+    return [part[1] for part in parts if part]
+
+
+def _with_barriers(files: Sequence[Results]) -> bool:
+    """Whether lines lead from network to network, and what becomes of the barrier between them is the question."""
+    attributes = [file.attributes for file in files]
+    return all("to" in each for each in attributes) and any("align" in each for each in attributes)
 
 
 def line_label(files: Sequence[Results]) -> str:
@@ -325,7 +345,14 @@ def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: N
     looks = looks_of(titles)
     for file, title in zip(files, titles, strict=True):
         x, loss, color = file.coordinates["x"], _measured(file), looks[title]["color"]
-        profile(axes, x, loss, file["loss_se"], color=color, label=title, band=_band(file))
+        height = barrier_between(loss, file["loss_se"], x) if _with_barriers(files) else None
+        label = title
+        if height is not None and np.isfinite(height[0]):
+            label = f"{title}: barrier {height[0]:.3g} ± {height[1]:.1g}"
+            share, (first, last) = np.linspace(0, 1, 51), loss[np.isin(x, (0, 1))]
+            over = (1 - share) * first + share * last  # not straight on a logarithmic scale
+            axes.plot(share, over, color=color, linewidth=0.6, dashes=DOTS, zorder=1)
+        profile(axes, x, loss, file["loss_se"], color=color, label=label, band=_band(file))
         axes.lines[-1].set(marker=looks[title]["marker"], markersize=3, markevery=max(1, len(x) // 12))
         # A cross on the upper rim is a loss that is not finite; a mere gap is not measured yet.
         lost = x[file.known & ~np.isfinite(loss)]
@@ -334,6 +361,8 @@ def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: N
     ends = [end for file in files for end in file.coordinates["x"][[0, -1]]]
     axes.set(xlim=(min(ends), max(ends)), ylim=(norm.vmin, norm.vmax))
     axes.set(xlabel=line_label(files), ylabel=loss_label(files))
+    if _with_barriers(files) and width_of(line_label(files), LEGEND) > axes.bbox.width / axes.figure.dpi + 0.8:
+        axes.set_xlabel("α (0 and 1: both checkpoints)")
     axes.xaxis.set_major_formatter("{x:.4g}")
     for end in (0, 1) if all("to" in file.attributes for file in files) else (0,):  # the networks at both ends
         axes.axvline(end, color="0.8", linewidth=0.5, zorder=0)
@@ -392,7 +421,7 @@ def _apart(files: Sequence[Results], groups: Sequence) -> list[list[str]]:
         values = [str(file.attributes.get(name, "")) for file in files]
         if not settled() and len(set(values)) > 1:
             for each, value in zip(labels, values, strict=True):
-                each.append(form.format(value))
+                each.append(form.format(value) if value else f"not {form.partition(' ')[0]}")
     if settled():
         return labels
     names = [[file.path.stem if file.path else str(number)] for number, file in enumerate(files, 1)]
@@ -626,7 +655,8 @@ def arranged(handles: Sequence[Artist], width: float, size: float = NOTE, most: 
         handle.set_label(wrapped(str(handle.get_label()), width - 0.4, size))
     labels = [str(handle.get_label()) for handle in handles]
     beside = abreast(labels, width, most, size)
-    return beside, -(-len(handles) // beside) + max(label.count("\n") for label in labels)
+    more = [label.count("\n") for label in labels]
+    return beside, -(-len(handles) // beside) + (sum(more) if beside == 1 else max(more))
 
 
 def _is_decade(level: float) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from landscape.alignment.aligned import ALIGNMENTS, Alignment, aligned
 from landscape.analysis.labels import NORMALIZATIONS
 from landscape.errors import BadInput
 from landscape.evaluation.batchnorm import POLICIES, has_statistics, interpolated, norms_of, of_each_batch, recalibrated
@@ -43,6 +44,7 @@ __all__ = [
     "random_plane",
     "seed_of",
     "sources_of",
+    "state_of",
 ]
 
 # A file, a network, or its weights by name.
@@ -186,7 +188,7 @@ def plane_to(network: nn.Module, *others: End, parameters: Parameters = None, or
     >>> bool(torch.equal(direction["bias"], (other.bias - network.bias).detach()))
     True
     """
-    ends = [_state(end, network, "the network", None) for end in others]
+    ends = [state_of(end, network, "the network", None) for end in others]
     return _to(network, ends, others, parameters, orthogonal)
 
 
@@ -253,6 +255,7 @@ def build_plane(
     move_biases: bool = False,
     parameters: Parameters = None,
     orthogonal: bool = False,
+    align: str | None = None,
     batchnorm: str | None = None,
     calibration: int | None = None,
 ) -> PlaneWithStatistics:
@@ -268,10 +271,12 @@ def build_plane(
     to : other checkpoints or networks, one for each axis, see `plane_to`
     along : directions, see `plane_along`
     normalize, move_biases, parameters, orthogonal : see `random_plane`
+    align : {"weights", "activations"}
+        With `to`, by what the units of the others are put in the order nearest to the network's, see `aligned`.
     batchnorm : {"frozen", "interpolated", "recalibrated", "batch"}
         BatchNorm's statistics away from the network: its own, between the networks', measured anew, each batch's; by
         default interpolated with `to` and frozen else.
-    calibration : number of examples used to re-estimate them, by default 1024
+    calibration : number of examples used to re-estimate them, or to compare activations, by default 1024
 
     Raises
     ------
@@ -284,6 +289,12 @@ def build_plane(
         one_of("normalize", normalize, NORMALIZATIONS)
     if batchnorm is not None:
         one_of("batchnorm", batchnorm, POLICIES)
+    if align is not None:
+        one_of("align", align, ALIGNMENTS)
+        if not to:
+            raise BadInput(
+                "--align puts the units of another checkpoint in the order of this one's; name one with --to"
+            )
     choice: dict[str, Any] = {"parameters": parameters, "orthogonal": orthogonal}
     if to and along:
         raise BadInput("--to and --along both say where the axes lead; give one of them")
@@ -295,7 +306,8 @@ def build_plane(
             raise BadInput(f"a plane says itself where its axes lead; leave out {given[0]}, or give it with the plane")
         made = _through(plane, network)
     elif to:
-        made = _to_checkpoints(evaluator, network, to, dimensions, normalize, move_biases, choice)
+        aligning = (align, evaluation.calibration(calibration) if align else (), seed)
+        made = _to_checkpoints(evaluator, network, to, dimensions, normalize, move_biases, choice, aligning)
     elif along:
         made = _along(
             network, along, _directions(along, network, label), normalize, move_biases, **choice, first=dimensions
@@ -449,6 +461,7 @@ def _to_checkpoints(
     normalize: str | None,
     move_biases: bool,
     choice: dict,
+    aligning: tuple[str | None, Sequence[Nested], int],
 ) -> Plane:
     """The plane through other checkpoints, one for each axis."""
     if len(to) != dimensions:
@@ -460,12 +473,29 @@ def _to_checkpoints(
         raise BadInput(
             "--normalize and --move-biases are for random directions or saved ones; leave them out with --to"
         )
-    ends = [_state(source, network, evaluator.label, evaluator) for source in to]
-    return _to(network, ends, to, **choice)
+    ends: list[Mapping[str, Tensor]] = [state_of(source, network, evaluator.label, evaluator) for source in to]
+    align, inputs, seed = aligning
+    if align is None:
+        return _to(network, ends, to, **choice)
+    made = [aligned(network, end, inputs, align, seed=seed, label=evaluator.label) for end in ends]
+    plane = _to(network, [each.weights for each in made], to, **choice)
+    return replace(plane, metadata={**plane.metadata, **_alignment(made)})
+
+
+def _alignment(made: Sequence[Alignment]) -> dict[str, object]:
+    """What a results file says of how ends were aligned; a list where there are several."""
+    numbers = {
+        f"align_{name}": [getattr(each, name) for each in made] for name in ("units", "moved", "before", "after")
+    }
+    return {"align": made[0].by} | {name: each[0] if len(each) == 1 else each for name, each in numbers.items()}
 
 
 def _to(
-    network: nn.Module, ends: list[dict], sources: Sequence[End], parameters: Parameters, orthogonal: bool
+    network: nn.Module,
+    ends: Sequence[Mapping[str, Tensor]],
+    sources: Sequence[End],
+    parameters: Parameters,
+    orthogonal: bool,
 ) -> Plane:
     origin = origin_of(network)
 
@@ -485,7 +515,7 @@ def _made(make: Callable[[str], Tensor], source: object, network: nn.Module) -> 
     return stored(made, dict(network.named_parameters())) if isinstance(source, str | os.PathLike) else dict(made)
 
 
-def _state(source: End, network: nn.Module, label: str, evaluator: Evaluator | None) -> dict[str, Tensor]:
+def state_of(source: End, network: nn.Module, label: str, evaluator: Evaluator | None) -> dict[str, Tensor]:
     """The state dict of another network."""
     path = source if isinstance(source, str | os.PathLike) else "what --to names"
     if isinstance(source, str | os.PathLike):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from landscape.analysis.geometry import barrier_between
 from landscape.analysis.precision import FLOAT32, difference, sample
 from landscape.engine.grid import Ends, axes_of, ends_of
 from landscape.engine.ranks import Communicator, collective_errors, communicator
@@ -19,10 +20,11 @@ from landscape.engine.run import run
 from landscape.engine.table import Table, read
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
-from landscape.evaluation.losses import in_units
+from landscape.evaluation.losses import in_units, unit_of
 from landscape.evaluation.prepared import Evaluation, compiled, unfused
 from landscape.log import ANSWER, Report, say
 from landscape.planes.adaptive import INTERPOLATED, fill, remaining
+from landscape.planes.align import said
 from landscape.planes.auto_range import auto_range as ranged
 from landscape.planes.build_plane import End, PlaneMaker, PlaneWithStatistics, build_plane, seed_of
 from landscape.planes.controls import affordable, control_points, with_controls
@@ -53,6 +55,7 @@ def surface(
     auto_range: float | None = None,
     to: End | list[End] | None = None,
     along: End | list[End] | None = None,
+    align: str | None = None,
     normalize: str | None = None,
     move_biases: bool = False,
     parameters: Parameters = None,
@@ -86,6 +89,9 @@ def surface(
         Move the ends of the axes to where the loss first reaches this.
     to, along : networks, checkpoints or directions, optional
         See `landscape.planes.build_plane.build_plane`, also for what follows.
+    align : {"weights", "activations"}, optional
+        With `to`, put the units of the others in the order that is nearest to the network's before the line is drawn,
+        see `skipscape.align`.
     normalize : {"filter", "layer", "weight", "none"}, optional
         How directions are scaled to the weights.
     move_biases, orthogonal : bool
@@ -95,7 +101,7 @@ def surface(
     batchnorm : str, optional
         What becomes of BatchNorm's statistics.
     calibration : int, optional
-        Number of examples used to re-estimate them.
+        Number of examples used to re-estimate them, or to compare activations.
     weight_decay : float, optional
         Measure λ/2·‖θ‖² too: what a training with this decay minimises is then in ``objective``.
     compile : bool
@@ -145,7 +151,13 @@ def surface(
             raise BadInput(f"--estimator {estimator} is for a part of the examples; give --tolerance too, like 0.02")
         if diagnose and out is None:
             raise BadInput("diagnose looks at the surface in a file; name it: out=")
-    directing: dict[str, Any] = {"to": to, "along": along, "normalize": normalize, "move_biases": move_biases}
+    directing: dict[str, Any] = {
+        "to": to,
+        "along": along,
+        "align": align,
+        "normalize": normalize,
+        "move_biases": move_biases,
+    }
     directing |= {"parameters": parameters, "orthogonal": orthogonal}
     directing |= {"batchnorm": batchnorm, "calibration": calibration}
     with evaluate.ready(comm, number) as evaluation:
@@ -156,6 +168,8 @@ def surface(
                 evaluation = compiled(evaluation)
             how: dict[str, Any] = {"dimensions": len(ends), "seed": seed, "repeats": repeats, **directing}
             placed = build_plane(evaluate, evaluation, plane, **how)
+        if align is not None:
+            say(comm, said(placed.metadata))
         say_parameters(comm, evaluation.network, parameters, one_dimensional=move_biases)
         ranges = {}
         if auto_range is not None:
@@ -209,6 +223,12 @@ def surface(
                 yield fill(table, miss, seed, repeats is not None)
             if reduced:
                 yield difference(evaluation.metadata["dtype"], table.values["loss"], table.values["loss_float32"])
+            if axes.dims == ("x",) and "to" in placed.metadata:
+                height = barrier_between(table.values["loss"], table.values["loss_se"], axes.coordinates["x"])
+                if height is not None:
+                    unit = unit_of(evaluation.metadata["loss"])
+                    said_so = f"{height[0]:.4g} ± {height[1]:.2g} {unit}"
+                    yield f"barrier over the straight line between the two losses: {said_so}"
 
         exact = in_units(FLOAT32, evaluation.metadata["loss"])
         return run(

@@ -23,6 +23,7 @@ linalg engine networks
 data analysis
 checkpoints drawing
 evaluation formats
+alignment
 planes training
 curvature commands
 """

@@ -16,6 +16,7 @@ from ensemble.claims.measures.blocks import refinement, relative_gradient, respo
 from ensemble.claims.measures.lesions import deletions, interacting_pairs, jumps, reorderings, trend
 from ensemble.claims.measures.paths import binomial_share, overestimate, path_share
 from ensemble.claims.measures.planes import (
+    barrier_height,
     curvature_ratio,
     explained,
     interpolation,
@@ -38,6 +39,7 @@ MEASURES: dict[str, Measure] = {
     measure.__name__: measure
     for measure in (
         autocorrelation,
+        barrier_height,
         binomial_share,
         curvature_ratio,
         deletions,

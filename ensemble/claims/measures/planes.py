@@ -10,7 +10,7 @@ from scipy import stats
 
 from ensemble.claims.verdict import Number
 from ensemble.claims.workbench import Case
-from landscape.analysis.geometry import basin, convex
+from landscape.analysis.geometry import barrier_between, basin, convex
 from landscape.analysis.hessian_files import ratio
 from landscape.analysis.numbers import KINDS, Levels, Row
 from landscape.curvature.maps import curvature
@@ -20,7 +20,7 @@ from landscape.errors import BadInput
 from landscape.planes.surface import surface
 from landscape.planes.trajectory import trajectory
 
-__all__ = ["curvature_ratio", "explained", "interpolation", "sharpness_rise", "surface_number"]
+__all__ = ["barrier_height", "curvature_ratio", "explained", "interpolation", "sharpness_rise", "surface_number"]
 
 
 def surface_number(
@@ -119,6 +119,31 @@ def interpolation(case: Case, other: Case, points: int = 25, rise: float = 0.5, 
     ends = [int(np.argmin(np.abs(x - end))) for end in (0.0, 1.0)]
     one, another = (basin(loss, loss[end] + rise, x - x[end]).size for end in ends)
     return Number(one / another)
+
+
+def barrier_height(case: Case, points: int = 11, examples: int | None = None, **options: Any) -> Number:
+    """How high the loss climbs between a training and the next one, over the straight line between their losses.
+
+    The last is followed by the first, so that each training is in two barriers.
+
+    Parameters
+    ----------
+    points : int
+        On the line, both networks among them.
+    examples : int, optional
+    **options
+        Of `skipscape.surface`, such as ``align`` and ``batchnorm``.
+    """
+    if case.seeds < 2:
+        raise BadInput("a barrier is between two trainings of a network; give --seeds 2 or more")
+    next_one = case.bench.case(case.network, (case.seed + 1) % case.seeds, case.seeds)
+    if next_one.diverged:
+        return Number(math.nan)
+    evaluate = case.evaluator(split="train", examples=examples, seed=case.seed)
+    line = case.measured(surface, evaluate, x=(0, 1, points), to=str(next_one.path), **options)
+    between = barrier_between(line["loss"], line["loss_se"], line.coordinates["x"])
+    assert between is not None
+    return Number(*between, "examples", least=0)
 
 
 def _row(results: Results, name: str, levels: Levels) -> Row:

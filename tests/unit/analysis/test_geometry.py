@@ -8,6 +8,8 @@ from scipy import stats
 
 from landscape.analysis.geometry import (
     barrier,
+    barrier_between,
+    barrier_error,
     basin,
     centre,
     convex_fraction,
@@ -196,6 +198,21 @@ def test_barriers_of_what_is_not_finite():
     assert barrier(np.array([0, np.inf, 1, 2]), x) == (np.inf,) * 3
     assert np.isnan(barrier(np.array([0, np.nan, 1, 2]), x)).all()
     assert np.isnan(barrier(np.array([0, 1, 1, np.inf]), x)).all()
+
+
+def test_the_error_of_a_barrier_is_its_spread_over_independent_noise():
+    x = np.linspace(0, 1, 5)
+    loss, error = np.array([0.2, 1, 5, 2, 0.6]), np.array([0.02, 0.1, 0.05, 0.1, 0.04])
+    generator = np.random.default_rng(0)
+    heights = [barrier(loss + error * generator.standard_normal(5), x).over_line for _ in range(4000)]
+    assert barrier_error(loss, error, x) == pytest.approx(np.std(heights), rel=0.05)
+
+
+def test_a_barrier_between_two_networks_is_within_the_line_that_holds_both():
+    x = np.linspace(-0.5, 1.5, 9)
+    loss = np.where((x < 0) | (x > 1), 99, 16 * x**2 * (1 - x) ** 2)
+    assert barrier_between(loss, np.full(9, 0.1), x) == pytest.approx((1, 0.1 * 1.5**0.5))
+    assert barrier_between(loss[3:], np.full(6, 0.1), x[3:]) is None
 
 
 # Roughness

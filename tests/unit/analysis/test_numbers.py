@@ -74,7 +74,7 @@ def test_a_line_to_another_checkpoint_has_its_barrier_between_the_two(surface):
     assert by_name["barrier over the line between them, x 0 … 1"] == pytest.approx(1)
     assert by_name["barrier over the mean of the ends, x 0 … 1"] == pytest.approx(loss[10:31].max() - 1.5)
     inner = {name: v for name, v in values(surface(loss[12:], x[12:], y=None, **way)).items() if "barrier" in name}
-    assert len(inner) == 3 and all(map(math.isnan, inner.values()))  # the first end is not there
+    assert len(inner) == 4 and all(map(math.isnan, inner.values()))  # the first end is not there
 
 
 def test_a_plateau_is_convex_and_its_basin_is_all_or_nothing(surface):

@@ -199,6 +199,19 @@ def test_a_basin_on_the_line_between_two_is_as_wide_as_the_library_says(bench):
     assert ratio.value == pytest.approx(widths[0] / widths[1], rel=1e-3)
 
 
+def test_a_barrier_is_that_of_the_librarys_line_to_the_next_training(bench):
+    bench.train([(Network(SMALL), 1)])
+    one, other = (bench.case(Network(SMALL), seed, 2) for seed in (0, 1))
+    options = {"align": "weights", "batchnorm": "recalibrated"}
+    number = MEASURES["barrier_height"](one, points=5, examples=100, **options)
+    evaluate = Evaluator.from_checkpoint(one.path, split="train", examples=100)
+    loss = surface(evaluate, to=other.path, x=(0, 1, 5), quiet=True, **options)["loss"]
+    assert number.value == pytest.approx((loss - np.linspace(loss[0], loss[-1], 5)).max())
+    assert number.se > 0
+    with pytest.raises(BadInput, match="give seeds 2 or more"):
+        MEASURES["barrier_height"](bench.case(Network(SMALL), 0, 1))
+
+
 def test_a_training_that_diverges_has_the_error_of_guessing(folder):
     wild = Network({**SMALL, "epochs": 2, "learning_rate": 1e30})
     bench = Workbench(folder / "wild", SerialComm(), quiet=True)

@@ -418,6 +418,25 @@ def test_a_line_to_a_checkpoint_has_the_networks_at_both_ends(tmp_path):
     assert profiles([one, random]).axes[0].get_xlabel() == "α"
 
 
+def test_lines_before_and_after_alignment_say_which_is_which_and_tell_their_barriers(tmp_path):
+    """Of 1 and of a quarter, over losses of 0.1 and 0.3 at the ends; the line between them is straight in the loss."""
+    x = np.linspace(0, 1, 21)
+    files = []
+    for name, height, how in [("a", 1, {}), ("b", 0.25, {"align": "activations"})]:
+        loss = 0.1 + 0.2 * x + height * 16 * x**2 * (1 - x) ** 2
+        files.append(read(surface(tmp_path / f"{name}.h5", loss, x=x, to=["b.pt"], network="vgg-9", **how)))
+    axes = profiles(files).axes[0]
+    labels = [text.get_label() for text in axes.lines if not text.get_label().startswith("_")]
+    assert [label.partition(" ±")[0] for label in labels] == [
+        "not aligned: barrier 1",
+        "aligned by activations: barrier 0.25",
+    ]
+    dotted = [text for text in axes.lines if len(text.get_xdata()) == 51]
+    assert all(np.allclose(each.get_ydata(), np.linspace(0.1, 0.3, 51)) for each in dotted) and len(dotted) == 2
+    alone = profiles(files[:1]).axes[0]
+    assert not any("barrier" in each.get_label() for each in alone.lines)
+
+
 def test_a_line_whose_title_names_no_network_has_it_in_a_note(tmp_path):
     file = read(surface(tmp_path / "a.h5", BOWL[3], network="vgg-9"))
     notes = [
