@@ -331,9 +331,9 @@ def _take_up(
     warnings = _differences(path, [name for name in every if name not in facts], previous.attributes, attributes)
     arrays = {**previous.coordinates, **previous.variables}
     for name, array in {**coordinates, **{name: array for name, (_, array) in given.items()}}.items():
-        there = arrays.get(name)
-        if there is None or not np.array_equal(there, array):
-            raise _refusal(path, name, _brief(there), _brief(array))
+        before = arrays.get(name)
+        if before is None or not np.array_equal(before, array):
+            raise _refusal(path, name, _brief(before), _brief(array))
     _differences(path, facts, previous.attributes, attributes)  # last: what they follow from tells more
     names = previous.summed or tuple(measured)  # in the order in which they are summed
     if {*names} != {*measured} or {**measured, **derived}.keys() - arrays.keys():
