@@ -17,6 +17,8 @@ from ensemble.lesions.trials import shapley as shapley
 from ensemble.paths.path_spectrum import path_spectrum as path_spectrum
 from landscape import __version__ as __version__
 from landscape.analysis.comparison import compare as compare
+from landscape.analysis.topology import barcode as barcode
+from landscape.analysis.topology import merge_tree as merge_tree
 from landscape.checkpoints.checkpoint import Checkpoint as Checkpoint
 from landscape.checkpoints.checkpoint import load as load
 from landscape.curvature.maps import curvature as curvature

@@ -3,6 +3,7 @@
 
     python scripts/figure.py surfaces.pdf resnet.h5 plain.h5
     python scripts/figure.py surfaces.png resnet.h5 plain.h5 --vmax 100 --titles "with" "without shortcuts"
+    python scripts/figure.py trees.pdf resnet.h5 plain.h5 --show topology
     python scripts/figure.py lesions.pdf resnet-single.h5 plain-single.h5 resnet-random.h5
     python scripts/figure.py path.pdf path.plane.h5 path.h5
     python scripts/figure.py path.mp4 path.plane.h5 path.h5 --seconds 10
@@ -10,6 +11,7 @@
     python scripts/figure.py lesions.html resnet-single.h5 resnet-random.h5
 
 Surfaces over a plane become contours and reliefs on one scale, surfaces along a line become curves.
+With --show topology they become merge trees (which minima there are, and over which saddles they join) and barcodes.
 Lesions become the error by deleted block and the error by number of blocks deleted, all pairs a matrix of
 interactions, orders of deletion the blocks' Shapley values, trainings the error by depth or by kind of network.
 Paths of trainings are drawn over the surfaces in their planes. Curvatures over a plane become maps; densities and
@@ -34,6 +36,7 @@ from landscape.commands.cli import Parser, run
 from landscape.drawing import FILMS, PARTS, Film, check_film, check_output, film, save, save_film
 from landscape.drawing.document import check_page, save_page
 from landscape.drawing.drawings import check_options
+from landscape.drawing.topology import SHOWN as OF_SURFACES
 from landscape.engine.ranks import Communicator
 from landscape.engine.table import Results, read
 from landscape.log import note
@@ -87,13 +90,14 @@ def parser() -> Parser:
         help="checkpoints shown per second (default: 5, or more where the film would last longer than 20 seconds)",
     )
     g.add_argument("--seconds", type=float, help="instead of --fps, how long the whole training takes")
-    g = p.add_argument_group("flows and streams")
+    g = p.add_argument_group("flows, streams, surfaces, and pairs of blocks")
     g.add_argument(
         "--show",
-        choices=[*dict.fromkeys(["gradient", "report", *SHOWN, *OF_STREAMS])],
+        choices=[*dict.fromkeys(["gradient", "report", *SHOWN, *OF_STREAMS, *OF_SURFACES, "network"])],
         metavar="WHAT",
         help=f"what to draw from block to block: of flows {', '.join(SHOWN)} (default: gradient); of streams report, "
-        f"{', '.join(OF_STREAMS)} (default: report)",
+        f"{', '.join(OF_STREAMS)} (default: report); of surfaces, in place of contours or curves, their merge tree and "
+        f"persistence barcode: {', '.join(OF_SURFACES)}; of pairs of blocks network, arcs between those that interact",
     )
     g = p.add_argument_group("surfaces")
     g.add_argument("--vmin", type=float, metavar="LOSS", help="lower end of the scale (default: from the losses)")

@@ -7,9 +7,9 @@
 
 Networks are named as for flow.py: variants as they are initialised and, with --epochs, trained, and checkpoints. Of
 each it has the norm and the variance of the stream, and what blocks add to it; the gain of all shortcuts alone, forward
-and backward, with its range over examples; the change of what every later block adds when a block is left out; and the
-correlation of gradients between examples. Interrupted, the same command goes on where it stopped; finished, it does
-nothing.
+and backward, with its range over examples, and that of mixing several streams; the change of what every later block
+adds when a block is left out; and the correlation of gradients between examples. Interrupted, the same command goes on
+where it stopped; finished, it does nothing.
 """
 
 import argparse

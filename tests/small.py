@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from landscape.networks.connections import CONNECTIONS
+from landscape.networks.hyper_connections import HYPER
 from landscape.networks.joins import JOINS
 from landscape.networks.residual import ORDERS
 from landscape.networks.shortcuts import SHORTCUTS
@@ -12,6 +14,11 @@ NETWORKS = {
     **{f"order {order}": ("resnet", SMALL | {"order": order}) for order in ORDERS},
     **{f"shortcut {name}": ("resnet", SMALL | {"shortcut": name}) for name in SHORTCUTS},
     **{f"join {join}": ("resnet", SMALL | {"join": join}) for join in JOINS},
+    **{f"shortcut {name}": ("resnet", SMALL | {"shortcut": name}) for name in CONNECTIONS},
+    **{f"shortcut {name}, dynamic": ("resnet", SMALL | {"shortcut": name, "dynamic": True}) for name in HYPER},
+    "vit, value residuals": ("vit", {"depth": 2, "width": 8, "size": 8, "values": "residual"}),
+    "vit, attention over depth": ("vit", {"depth": 1, "width": 8, "size": 8, "shortcut": "depth-attention"}),
+    "vit, shortcut mhc": ("vit", {"depth": 1, "width": 8, "size": 8, "shortcut": "mhc", "dynamic": True}),
     "highway": ("resnet", SMALL | {"join": "exclusive-gate", "gate_bias": -2.0, "shortcut": "projection-everywhere"}),
     "no BatchNorm": ("resnet", SMALL | {"norm": "none"}),
     "zero-init": ("resnet", SMALL | {"zero_init": True}),

@@ -46,11 +46,15 @@ class Matrix(NamedTuple):
         Symmetric; on the diagonal of `value` the rise when that block alone is deleted. NaN where nothing is measured.
     significant : bool ndarray, shape (blocks, blocks)
         Where an interaction differs from 0, with a false discovery rate of 5 % over all pairs.
+    q : float64 ndarray, shape (blocks, blocks)
+        The false discovery rate at which each pair would just be significant (Benjamini & Hochberg's adjusted p); NaN
+        on the diagonal, and where nothing is tested.
     """
 
     value: np.ndarray
     se: np.ndarray
     significant: np.ndarray
+    q: np.ndarray
 
 
 def interaction(
@@ -92,8 +96,8 @@ def interactions(study: Results, loss: bool | None = None) -> Matrix:
     Returns
     -------
     Matrix
-        Its ``value``, ``se`` and ``significant``, each of shape (blocks, blocks). Where the examples show no spread at
-        all, the normal approximation has nothing to say, and the pair is not significant.
+        Its ``value``, ``se``, ``significant`` and ``q``, each of shape (blocks, blocks). Where the examples show
+        no spread at all, the normal approximation has nothing to say, and the pair is not significant.
 
     Raises
     ------
@@ -129,12 +133,12 @@ def interactions(study: Results, loss: bool | None = None) -> Matrix:
     with np.errstate(invalid="ignore", divide="ignore"):
         p = 2 * scipy.stats.norm.sf(np.abs(value[upper]) / se[upper])
     tested = np.isfinite(p)
-    significant = np.zeros((number, number), bool)
+    q = np.full((number, number), np.nan)
     if tested.any():
-        rejected = np.zeros(len(p), bool)
-        rejected[tested] = scipy.stats.false_discovery_control(p[tested]) <= LEVEL
-        significant[upper] = rejected
-    return Matrix(value, se, significant | significant.T)
+        adjusted = np.full(len(p), np.nan)
+        adjusted[tested] = scipy.stats.false_discovery_control(p[tested])
+        q[upper] = q.T[upper] = adjusted
+    return Matrix(value, se, q <= LEVEL, q)
 
 
 def summary(file: Results) -> str:

@@ -316,11 +316,16 @@ def layers_of(network: nn.Module, blocks: Mapping[str, Block | Foreign]) -> dict
 
 
 def _whole_layers(network: nn.Module, blocks: Mapping[str, Block | Foreign]) -> dict[str, list[nn.Module]]:
-    """The modules whose every branch is known, and where these end: known layers, and blocks named like a module."""
+    """The modules whose every branch is known, and where these end: known layers, and blocks named like a module.
+
+    Layers of ours are left out: their blocks say themselves what they do with the stream, or with several.
+    """
     layers = known(network)
     whole: dict[str, list[nn.Module]] = {}
     for name, layer in layers_of(network, blocks).items():
-        block = blocks[name]
+        block, module = blocks[name], network.get_submodule(layer)
+        if isinstance(module, Layer) and all(isinstance(each, Block) for each in module):
+            continue
         if isinstance(block, Foreign) and not block.concatenated:
             parts = set(layers.get(layer, {}).values())
             if set(block.branches) <= parts:

@@ -12,6 +12,7 @@ from ensemble.drawing.attribution import interactions, values
 from ensemble.drawing.depth import resilience
 from ensemble.drawing.flow import flows
 from ensemble.drawing.identity import identity
+from ensemble.drawing.interaction_network import network
 from ensemble.drawing.lesions import blocks, lesions
 from ensemble.drawing.page import lesion_page
 from ensemble.drawing.paths import paths
@@ -90,19 +91,19 @@ def draw(
     'loss (nats per example)'
     """
     files = listed(results)
-    return drawn(drawing_of(files, by_depth), files, ax, options, ONTO)
+    return drawn(drawing_of(files, by_depth, options.get("show")), files, ax, options, ONTO)
 
 
-def drawing_of(files: Sequence[Results], by_depth: bool = False) -> Drawing:
+def drawing_of(files: Sequence[Results], by_depth: bool = False, show: object = None) -> Drawing:
     """The function that draws such results; `BadInput` if there is none."""
     if by_depth:
         for file in files:
             if file.kind != "lesion":
                 raise BadInput(f"--by-depth is for lesions, {file.source} is a {file.kind}; leave it out")
         return resilience
-    drawing = surfaces.drawing_of(files, DRAWINGS)
+    drawing = surfaces.drawing_of(files, DRAWINGS, show)
     if drawing is lesions and all("interaction" in file for file in files):
-        return interactions
+        return network if show == "network" else interactions
     if drawing is lesions and any("turn" in file for file in files):
         return values
     return drawing

@@ -41,11 +41,14 @@ SHOWN = {
     "correlation": Quantity("correlation of gradients", "correlation", ERROR),
     "forward_gain": Quantity("forward gain of shortcuts", "gains", ALL),
     "backward_gain": Quantity("backward gain of shortcuts", "gains", ALL),
+    "forward_mixing": Quantity("forward gain of mixing", "gains of mixing", ALL),
+    "backward_mixing": Quantity("backward gain of mixing", "gains of mixing", ALL),
     "autocorrelation": Quantity("autocorrelation of gradients", "autocorrelation", ERROR, log=False),
     "effect": Quantity("change of what a block adds", "effect", MANY),
 }
 REPORT = ("variance", "residual", "correlation", "forward_gain", "backward_gain", "autocorrelation")
 WAYS = {"forward_gain": "from the first block on", "backward_gain": "from the head back"}
+MIXING = {"forward_mixing": WAYS["forward_gain"], "backward_mixing": WAYS["backward_gain"]}
 SPLITS = {"train": "training"}
 OF_SHORTCUTS = ("residual", "forward_gain", "backward_gain")
 NOTES = 26.0  # inches of all that is written below
@@ -142,7 +145,7 @@ def _band(file: Results, show: str, rows: np.ndarray) -> np.ndarray:
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
                 high = middle * np.exp((high - middle) / middle)
                 low = middle**2 / high
-    if show in ("forward_gain", "backward_gain") and shown.sum() < 2:  # nothing but that of no block
+    if (show in WAYS or show in MIXING) and shown.sum() < 2:  # nothing but that of no block
         shown = np.zeros_like(shown)
     low, middle, high = (np.where(shown, values, np.nan) for values in (low, middle, high))
     mean = np.exp(np.log(middle).mean(axis=0)) if SHOWN[show].log else middle.mean(axis=0)
@@ -154,10 +157,10 @@ def _three(file: Results, show: str) -> tuple[np.ndarray, np.ndarray, np.ndarray
         places = [int(np.flatnonzero(file.coordinates["quantile"] == part)[0]) for part in (0.05, 0.5, 0.95)]
         low, middle, high = (file[show][:, place] for place in places)
         return low, middle, high
-    if show == "forward_gain":
+    if show in ("forward_gain", "forward_mixing"):
         low, middle, high = (file[f"{show}{suffix}"][:, 0] for suffix in ("_min", "", "_max"))
         return low, middle, high
-    if show == "backward_gain":
+    if show in ("backward_gain", "backward_mixing"):
         last = np.arange(len(file["boundaries"])), slice(None), file["boundaries"] - 1
         low, middle, high = (file[f"{show}{suffix}"][last] for suffix in ("_min", "", "_max"))
         return low, middle, high
@@ -288,6 +291,10 @@ def _notes(file: Results, quantities: Sequence[str], seen: set[tuple[str, str]],
         notes.append("Position 0 is the first block, 1 the head.")
     if gains := [way for name, way in WAYS.items() if name in shown]:
         notes.append(f"Gains are of all shortcuts {' and '.join(gains)}.")
+    if mixing := [way for name, way in MIXING.items() if name in shown]:
+        notes.append(
+            f"Gains of mixing are the most that the product of all can do to a stream, {' and '.join(mixing)}."
+        )
     if "autocorrelation" in quantities:
         notes.append(f"Lags are in steps of 1/{POINTS - 1} of the way between two examples.")
     lacking = [name for name in names if not any((show, name) in seen for show in OF_SHORTCUTS)]

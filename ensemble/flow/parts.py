@@ -19,6 +19,7 @@ from ensemble.blocks.blocks import blocks as blocks_of
 from ensemble.paths.links import Link, links, same
 from landscape.nested import Nested
 from landscape.networks import Block
+from landscape.networks.hyper_connections import StreamMix
 from landscape.networks.network import Network
 
 __all__ = ["At", "Blocks", "Part", "Parts", "added", "boundaries", "parts", "stages"]
@@ -40,6 +41,8 @@ class Part:
         branch is 0, and of what follows the sum, a ReLU's mask say, where the network runs; of what is no block, the
         whole; None of a block without a shortcut
     channels : the dimension of channels in its input; by default the second of four, or else the last
+    mixing : by what it mixes several streams, given these: a matrix, or one for each example or token; None where it
+        does not mix them
     """
 
     run: Callable[[Tensor], Any]
@@ -48,6 +51,7 @@ class Part:
     skip: Callable[[Tensor], Tensor] | None = None
     around: Callable[[Tensor], Tensor] | None = None
     channels: int | None = None
+    mixing: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,9 +123,13 @@ def _own(module: nn.Module) -> Part:
     adds = partial(added, module) if isinstance(module, Block) and module.shortcut is not None else None
     skip = (module.skip if module.removable else None) if isinstance(module, Block) else module
     around: Callable[[Tensor], Tensor] | None = module
+    channels = mixing = None
     if isinstance(module, Block):
         around = None if module.shortcut is None else partial(_around, module)
-    return Part(lambda x: functional_call(module, weights, (x,)), list(weights.values()), adds, skip, around)
+        channels = module.channels
+        mixing = module.shortcut.numbers if isinstance(module.shortcut, StreamMix) else None
+    run = lambda x: functional_call(module, weights, (x,))  # noqa: E731
+    return Part(run, list(weights.values()), adds, skip, around, channels, mixing)
 
 
 def _around(block: Block, x: Tensor) -> Tensor:

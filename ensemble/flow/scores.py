@@ -184,7 +184,8 @@ def _watched(module: nn.Module, ends: Sequence[nn.Module], report: Callable) -> 
 
 
 def _of_block(block: Block, _module: nn.Module, x: Tensor, y: Tensor, *_: Any) -> _Seen:
-    return _Seen(x, y, *((None, None) if block.shortcut is None else added(block, x)))
+    carried, more = (None, None) if block.shortcut is None else added(block, x)
+    return _Seen(x, y, carried, more, 1 if block.channels is None else block.channels)
 
 
 def _of_layer(parts: _Parts, module: nn.Module, x: Tensor, y: Tensor, outs: list[Tensor], norms: list) -> list[_Seen]:

@@ -123,7 +123,8 @@ def stream(
         Over (network), with the variables of `ensemble.flow.stream_profile.STREAM`. Along (boundary), which are the
         inputs of blocks and that of the head: ``norm``, ``variance``, ``residual`` (‖F‖/‖x‖), ``share``,
         ``correlation``; from one to another ``end``: ``forward_gain``, ``backward_gain`` and their extremes
-        (`ensemble.flow.gains`); over (block, later): ``effect`` (`ensemble.flow.effects`); along (lag):
+        (`ensemble.flow.gains`), and of several streams ``forward_mixing`` and ``backward_mixing``
+        (`ensemble.flow.mixing`); over (block, later): ``effect`` (`ensemble.flow.effects`); along (lag):
         ``autocorrelation`` (`ensemble.flow.shattering`).
 
     Raises

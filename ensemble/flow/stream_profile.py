@@ -17,6 +17,7 @@ from torch import nn
 from ensemble.flow.effects import effects
 from ensemble.flow.gains import gains
 from ensemble.flow.gradients import normalised, norms, passes
+from ensemble.flow.mixing import mixing
 from ensemble.flow.parts import Blocks, parts
 from ensemble.flow.profile import PROFILE, QUANTILES, padded, quantiles
 from ensemble.flow.refinement import deviations, refinement, variance
@@ -48,6 +49,15 @@ STREAM: dict[str, tuple] = {
     ),
     "backward_gain_min": _variable("least gain of the gradient back through the shortcuts alone", "boundary", "end"),
     "backward_gain_max": _variable("greatest gain of the gradient back through the shortcuts alone", "boundary", "end"),
+    **{
+        f"{way}_mixing{suffix}": _variable(f"{which}gain of mixing the streams, {how}{of}", "boundary", "end")
+        for way, how in {"forward": "", "backward": "of gradients, "}.items()
+        for suffix, (which, of) in {
+            "": ("", "median of examples"),
+            "_min": ("least ", "of all examples"),
+            "_max": ("greatest ", "of all examples"),
+        }.items()
+    },
     "effect": _variable(
         "change of what the later block adds without the block, relative to what it adds", "quantile", "block", "later"
     ),
@@ -92,7 +102,7 @@ def stream_profile(
     """
     at = parts(network, blocks)
     does = refinement(network, batches, loss, batchnorm, at)
-    sizes, spread, spreads, carried, changes, outputs = [], [], [], [], [], []
+    sizes, spread, spreads, carried, mixed, changes, outputs = [], [], [], [], [], [], []
     with normalised(network, batches, batchnorm):
         for one in passes(network, batches, loss, at):
             between, x = one.row.between, one.activations
@@ -101,6 +111,7 @@ def stream_profile(
             spread.append([variance(*both) for both in zip(x, channels, strict=True)])
             spreads.append(np.stack([deviations(*both) for both in zip(x, channels, strict=True)]))
             carried.append(gains(between, x, one.gradients))
+            mixed.append(mixing(between, x))
             changes.append(effects(between, x))
             with torch.no_grad():
                 outputs.append(one.row.head.run(x[-1]))
@@ -116,6 +127,8 @@ def stream_profile(
         "effect": _known(np.nanquantile, np.concatenate(changes, axis=2), QUANTILES),
         **_extremes("forward_gain", np.concatenate([one.forward for one in carried], axis=2)),
         **_extremes("backward_gain", np.concatenate([one.backward for one in carried], axis=2)),
+        **_extremes("forward_mixing", np.concatenate([one.forward for one in mixed], axis=2)),
+        **_extremes("backward_mixing", np.concatenate([one.backward for one in mixed], axis=2)),
     }
     for suffix, means in zip(("", "_se", "_size", "_size_se"), zip(*correlations, strict=True), strict=True):
         numbers[f"correlation{suffix}"] = np.array(means[1:])

@@ -24,6 +24,7 @@ from landscape.evaluation.calling import predict
 from landscape.evaluation.measure import evaluating
 from landscape.nested import length
 from landscape.networks import Block
+from landscape.networks.hyper_connections import StreamMix
 from landscape.networks.joins import Add
 
 __all__ = ["Replacement", "Skipped", "altered", "arranged", "derangement", "every", "lesion", "means", "sampled"]
@@ -80,7 +81,8 @@ def lesion(network: nn.Module, deleted: Iterable[str]) -> Iterator[nn.Module]:
     Notes
     -----
     A deleted residual block becomes its shortcut, y = x + F(x) → y = x (Veit et al. 2016, §4.1); at
-    a stage's first block the projection or padding stays. A block without a shortcut is taken out.
+    a stage's first block the projection or padding stays. Of hyper-connections the mixing stays, X → M X, and nothing
+    is written. A block without a shortcut is taken out.
 
     Examples
     --------
@@ -332,7 +334,7 @@ def _together(modules: Sequence[nn.Module], move: np.void) -> Iterator[None]:
 def _side_by_side(blocks: Sequence[Block | Foreign], modules: Sequence[nn.Module]) -> Iterator[None]:
     """Two blocks in a row of which the second sees the input of the first; the sum has both branches."""
     branches = [ends(block) for block in blocks]
-    if any(isinstance(block, Block) and not isinstance(block.join, Add) for block in blocks):
+    if any(isinstance(block, Block) and not _only_adds(block) for block in blocks):
         raise BadInput("blocks that do more than add their branch cannot share their input; use another lesion")
     scale = [getattr(block, "survival", 1.0) for block in blocks]
     kept = {}
@@ -359,6 +361,11 @@ def _side_by_side(blocks: Sequence[Block | Foreign], modules: Sequence[nn.Module
             stack.enter_context(_hooked(branches[0][0], keep))
             stack.enter_context(_hooked(branches[1][0], add))
         yield
+
+
+def _only_adds(block: Block) -> bool:
+    """Whether a block is a sum; hyper-connections also mix what it is added to."""
+    return isinstance(block.join, Add) and not isinstance(block.shortcut, StreamMix)
 
 
 @contextlib.contextmanager

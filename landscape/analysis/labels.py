@@ -34,9 +34,15 @@ SAID = {
     "shortcut=None": "no shortcuts",
     "shortcut=None,identity": "no shortcut around attention",
     "shortcut=identity,None": "no shortcut around the MLP",
+    "dynamic=True": "dynamic",
+    "shortcut=delta": "delta shortcuts",
+    "shortcut=depth-attention": "attention over depth",
+    "shortcut=hyper": "hyper-connections",
+    "shortcut=mhc": "manifold-constrained hyper-connections",
     "shortcut=projection": "projections",
     "shortcut=projection-everywhere": "projections everywhere",
     "shortcut=zero-pad-average": "averaging shortcuts",
+    "values=residual": "value residuals",
     "zero_init=True": "branches from 0",
 }
 FORMS = {
@@ -45,6 +51,7 @@ FORMS = {
     "survival": "stochastic depth {}",
     "keep": "{} blocks a batch",
     "heads": "{} heads",
+    "streams": "{} streams",
 }
 
 

@@ -9,16 +9,20 @@ Edelsbrunner, Letscher, Zomorodian: Topological Persistence and Simplification, 
 
 from __future__ import annotations
 
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 import scipy
 
-__all__ = ["Minima", "Pairs", "minima", "pairs", "threshold"]
+from landscape.analysis.flood import Flood, flood
+
+__all__ = ["LOOPS", "Loops", "Minima", "Pairs", "loops", "minima", "nearest", "pairs", "threshold"]
 
 SPURIOUS = 0.05  # chance that noise alone makes a minimum anywhere
 PLANE = 3.0  # standard errors, see `threshold`
+# The same of loops. Land is cut off sooner than water: of white noise on a plateau, the most persistent of all loops
+# has a 95th percentile of 2.5, 3.1, 3.2 and 3.6 standard errors on 21², 51², 101² and 251² points.
+LOOPS = 4.0
 
 
 class Pairs(NamedTuple):
@@ -31,12 +35,32 @@ class Pairs(NamedTuple):
         connected part of the domain.
     minimum, saddle : int ndarray, shape (m,)
         Flat indices of both; −1 where there is no pass.
+    into : int ndarray, shape (m,)
+        Which of these minima the lake ends in, the lower one; −1 where there is no pass.
     """
 
     birth: np.ndarray
     death: np.ndarray
     minimum: np.ndarray
     saddle: np.ndarray
+    into: np.ndarray
+
+
+class Loops(NamedTuple):
+    """Closed paths around peaks, the most persistent first.
+
+    Attributes
+    ----------
+    birth, death : ndarray, shape (m,)
+        Loss at the highest point of the lowest path around a peak, and at the peak: infinite for a hole in the domain.
+    saddle, peak : int ndarray, shape (m,)
+        Flat indices of both.
+    """
+
+    birth: np.ndarray
+    death: np.ndarray
+    saddle: np.ndarray
+    peak: np.ndarray
 
 
 class Minima(NamedTuple):
@@ -54,48 +78,60 @@ class Minima(NamedTuple):
     total: float
 
 
-def pairs(loss: np.ndarray) -> Pairs:
+def pairs(loss: np.ndarray, lakes: Flood | None = None) -> Pairs:
     """All pairs of birth and death whose persistence is not 0.
 
     Parameters
     ----------
-    loss : ndarray, shape (ny, nx) or (nx,)
+    loss : ndarray, shape (ny, nx) or (nx,), or of more axes
         NaN and infinity are outside of the domain. Neighbours are the eight around a point: with four,
         a narrow valley along a diagonal would fall into as many minima as it has points.
+    lakes : Flood, optional
+        Of the loss, where that is known already.
     """
-    padded = np.ascontiguousarray(np.pad(np.asarray(loss, float), 1, constant_values=np.nan))
-    value = padded.ravel()
-    strides = np.array(padded.strides) // padded.itemsize
-    around = [int(np.dot(step, strides)) for step in product((-1, 0, 1), repeat=padded.ndim) if any(step)]
-    order = np.argsort(value, kind="stable")
-    order = order[np.isfinite(value[order])]
-    ranks = np.empty(value.size, int)
-    ranks[order] = np.arange(order.size)
-    rank = ranks.tolist()  # the loop below reads single items: lists are several times faster at that
-    parent = [-1] * value.size  # −1: not yet under water. The root of a lake is its lowest point.
+    domain = np.where(np.isfinite(loss), loss, np.nan)
+    lakes, value = flood(domain) if lakes is None else lakes, domain.ravel()
+    birth, death = value[lakes.minimum], _at(value, lakes.saddle)
+    keep = _longest(birth, death)
+    number = np.full(value.size + 1, -1)
+    number[lakes.minimum[keep]] = np.arange(keep.size)
+    return Pairs(birth[keep], death[keep], lakes.minimum[keep], lakes.saddle[keep], number[lakes.into[keep]])
 
-    def root(p: int) -> int:
-        while parent[p] != p:
-            parent[p] = p = parent[parent[p]]
-        return p
 
-    ends = []
-    for p in order.tolist():
-        lakes = {root(p + step) for step in around if parent[p + step] >= 0}
-        oldest = min(lakes, key=rank.__getitem__, default=p)
-        parent[p] = oldest
-        for lake in lakes - {oldest}:
-            parent[lake] = oldest
-            ends.append((lake, p))
-    least = [(p, -1) for p in order.tolist() if parent[p] == p]
-    minimum, saddle = np.array(least + ends, int).reshape(-1, 2).T
-    birth, death = value[minimum], np.where(saddle < 0, np.inf, value[saddle])
+def loops(loss: np.ndarray) -> Loops:
+    """All closed paths around peaks whose persistence is not 0: 1-dimensional persistence, by duality.
+
+    What is not yet under water consists of islands, and of the land that reaches the edge of the domain. The shore of
+    an island is a closed path under water: it begins where the island is cut off, and ends where its peak goes under.
+    As water passes between two points that share but a corner, land does not: its neighbours are four.
+
+    Parameters
+    ----------
+    loss : ndarray, shape (ny, nx)
+        NaN and infinity are outside of the domain: holes in it, whose loops never end.
+    """
+    loss = np.asarray(loss, float)
+    # The other way round: peaks are what rises first, and all that is outside is there from the beginning.
+    height = np.pad(np.where(np.isfinite(loss), -loss, -np.inf), 1, constant_values=-np.inf)
+    islands, value = flood(height, corners=False), -height.ravel()
+    inner = np.pad(np.arange(loss.size).reshape(loss.shape), 1, constant_values=-1).ravel()
+    cut = islands.saddle >= 0  # all but the oldest, which is what lies around the domain
+    peak, saddle = islands.minimum[cut], islands.saddle[cut]
+    birth, death = value[saddle], value[peak]
+    keep = _longest(birth, death)
+    keep = keep[np.isfinite(birth[keep])]
+    return Loops(birth[keep], death[keep], inner[saddle[keep]], inner[peak[keep]])
+
+
+def _at(value: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Values at flat indices; infinite where there is none."""
+    return np.where(place < 0, np.inf, value[place])
+
+
+def _longest(birth: np.ndarray, death: np.ndarray) -> np.ndarray:
+    """Which pairs have a persistence, the most persistent first."""
     keep = np.flatnonzero(death > birth)
-    keep = keep[np.argsort(birth[keep] - death[keep], kind="stable")]
-    inner = np.full(padded.shape, -1)
-    inner[(slice(1, -1),) * padded.ndim] = np.arange(np.size(loss)).reshape(np.shape(loss))
-    place = np.append(inner, -1)  # so that −1 stays −1
-    return Pairs(birth[keep], death[keep], place[minimum[keep]], place[saddle[keep]])
+    return keep[np.argsort(birth[keep] - death[keep], kind="stable")]
 
 
 def minima(loss: np.ndarray, loss_se: np.ndarray, k: float | None = None) -> Minima:
@@ -125,7 +161,7 @@ def minima(loss: np.ndarray, loss_se: np.ndarray, k: float | None = None) -> Min
     if k is None:
         k = threshold(loss.shape)
     births = pairs(loss)
-    error = _nearest(np.asarray(loss_se, float)).ravel()
+    error = nearest(np.asarray(loss_se, float)).ravel()
     noise = np.hypot(error[births.minimum], error[births.saddle])
     # A lake without a pass never ends: no noise takes it away, and its threshold is not asked for.
     counted = (births.saddle < 0) | (births.death - births.birth > k * noise)
@@ -152,7 +188,7 @@ def threshold(shape: tuple[int, ...]) -> float:
     return PLANE if len(long) != 1 else float(-scipy.special.ndtri(SPURIOUS / (n * (n - 1))))
 
 
-def _nearest(error: np.ndarray) -> np.ndarray:
+def nearest(error: np.ndarray) -> np.ndarray:
     """Errors everywhere: where not known, the nearest one that is."""
     known = np.isfinite(error)
     if known.all() or not known.any():

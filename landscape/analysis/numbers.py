@@ -13,6 +13,7 @@ import numpy as np
 
 from landscape.analysis.geometry import barrier, barrier_error, basin, centre, convex_fraction, loss_range, roughness
 from landscape.analysis.hessian_files import ratio
+from landscape.analysis.merge_trees import MergeTree, tree
 from landscape.analysis.minima import minima
 from landscape.analysis.precision import differences
 from landscape.engine.table import Results
@@ -86,6 +87,8 @@ def surface(results: Results, levels: Levels) -> list[Row]:
     spread = np.transpose([loss_range(f) for f in loss])
     rough = [roughness(*pair) for pair in zip(loss, se, strict=True)]
     lakes = [minima(*pair) for pair in zip(loss, se, strict=True)]
+    axes, ways = ({"x": x}, "units of x") if y is None else ({"y": y, "x": x}, "units of x and y")
+    trees = [tree(*pair, axes) for pair in zip(loss, se, strict=True)]
     rows = [
         Row("loss at the centre", unit, [centre(f, x, y) for f in loss], least=-math.inf, repeated=False),
         Row("error at the centre", "%", [centre(f, x, y) for f in error], repeated=False),
@@ -103,6 +106,8 @@ def surface(results: Results, levels: Levels) -> list[Row]:
         Row("minima above the noise", "1", [m.number for m in lakes]),
         Row("minima above the noise, on the rim", "1", [m.on_rim for m in lakes]),
         Row("minima above the noise, total persistence", unit, [m.total for m in lakes]),
+        Row("saddle–minimum distance, minima above the noise", ways, [_to_saddles(t, t.distance) for t in trees]),
+        Row("saddle–minimum height, minima above the noise", unit, [_to_saddles(t, t.persistence) for t in trees]),
         Row("roughness, residual over noise", "1", [r.ratio for r in rough]),
         Row("roughness, beyond the noise", "% of the loss", [100 * r.excess for r in rough]),
     ]
@@ -227,8 +232,8 @@ KINDS: dict[str, Callable[[Results, Levels], list[Row]]] = {
 }
 
 
-def noise(results: Results) -> np.ndarray:
-    """Standard errors of the loss, but no less than it is rounded; NaN where it is interpolated.
+def noise(results: Results, variable: str = "loss") -> np.ndarray:
+    """Standard errors of a loss, but no less than it is rounded; NaN where it is interpolated, or nothing is known.
 
     A stored error is 0 where all examples were used; what is left is rounding, of single precision, or of a reduced
     type as the points measured twice show it.
@@ -237,7 +242,8 @@ def noise(results: Results) -> np.ndarray:
     if "loss_float32" in results.variables:
         off = differences(results["loss"], results["loss_float32"])
         rounding = max(rounding, float(np.sqrt(np.mean(off**2)))) if off.size else rounding
-    return np.maximum(results["loss_se"], rounding * np.abs(results["loss"]))
+    loss = results[variable]
+    return np.maximum(results.variables.get(f"{variable}_se", np.full(loss.shape, NONE)), rounding * np.abs(loss))
 
 
 def noiseless(results: Results) -> bool:
@@ -298,6 +304,12 @@ def _basin(below: str, fields: np.ndarray, level: float, x: np.ndarray, y: np.nd
     size, unit = ("width", "units of x") if y is None else ("area", "units of x·y")
     basins = [basin(f, level, x, y) for f in fields]
     return Row(f"basin {size} around the centre, {below}", unit, [b.size for b in basins], [b.censored for b in basins])
+
+
+def _to_saddles(known: MergeTree, lengths: np.ndarray) -> float:
+    """The mean way from the minima above the noise to their saddles; NaN if none has one."""
+    lengths = lengths[known.significant & (known.parent >= 0)]
+    return float(lengths.mean()) if lengths.size else NONE
 
 
 def _barriers(results: Results, loss: np.ndarray, se: np.ndarray, x: np.ndarray, unit: str) -> Iterator[Row]:

@@ -1,9 +1,9 @@
 """Figures of loss surfaces and of trainings, for papers.
 
-Functions draw onto the axes that they are given and return them; `planes`, `profiles`, `curvature`, `sharpnesses`,
-`trainings` and `trajectories` compose whole figures of them, and `draw` finds which of these it takes; `film` is one
-of paths that grow. Only a script saves one. Losses are in the unit of their file; colours and heights of all the
-networks in a figure stand on one scale, a matplotlib norm.
+Functions draw onto the axes that they are given and return them; `planes`, `profiles`, `topology`, `curvature`,
+`sharpnesses`, `trainings` and `trajectories` compose whole figures of them, and `draw` finds which of these it takes;
+`film` is one of paths that grow. Only a script saves one. Losses are in the unit of their file; colours and heights of
+all the networks in a figure stand on one scale, a matplotlib norm.
 """
 
 from landscape.drawing.animation import FILMS, Film, check_film, save_film
@@ -17,6 +17,7 @@ from landscape.drawing.sharpness import sharpnesses
 from landscape.drawing.spectrum import densities, eigenvalues
 from landscape.drawing.style import COLORS, STYLE, SUFFIXES, check_output, save
 from landscape.drawing.surface import contours, profile, relief
+from landscape.drawing.topology import topology
 from landscape.drawing.trainings import trainings
 from landscape.drawing.trajectory import trajectories
 
@@ -52,6 +53,7 @@ __all__ = [
     "save_film",
     "sharpnesses",
     "spaces",
+    "topology",
     "trainings",
     "trajectories",
 ]

@@ -18,6 +18,7 @@ from landscape.drawing.page import contour, curves, planes, profiles
 from landscape.drawing.several import repeats, spaces
 from landscape.drawing.sharpness import sharpnesses
 from landscape.drawing.spectrum import densities, eigenvalues
+from landscape.drawing.topology import SHOWN, shape, topology
 from landscape.drawing.trainings import trainings
 from landscape.drawing.trajectory import trajectories
 from landscape.engine.table import Results
@@ -44,7 +45,7 @@ DRAWINGS: dict[Hashable, Drawing] = {
 }
 
 # What draws on one axes the same as a whole figure does, or its main part.
-ONTO: dict[Drawing, Callable[..., Axes]] = {planes: contour, profiles: curves}
+ONTO: dict[Drawing, Callable[..., Axes]] = {planes: contour, profiles: curves, topology: shape}
 
 
 def draw(results: Results | Iterable[Results], *, ax: Axes | None = None, **options: Any) -> Figure | Axes:
@@ -66,7 +67,7 @@ def draw(results: Results | Iterable[Results], *, ax: Axes | None = None, **opti
         No figure shows such results together, or an option does not apply to it.
     """
     files = listed(results)
-    return drawn(drawing_of(files, DRAWINGS), files, ax, options, ONTO)
+    return drawn(drawing_of(files, DRAWINGS, options.get("show")), files, ax, options, ONTO)
 
 
 def listed(results: Results | Iterable[Results]) -> list[Results]:
@@ -82,9 +83,11 @@ def key_of(file: Results, drawings: Mapping[Hashable, Callable]) -> str | tuple[
     return (file.kind, *file.dims["loss"]) if _dims_of(file.kind, drawings) else file.kind
 
 
-def drawing_of(files: Sequence[Results], drawings: Mapping[Hashable, Drawing]) -> Drawing:
+def drawing_of(files: Sequence[Results], drawings: Mapping[Hashable, Drawing], show: object = None) -> Drawing:
     """The function that draws such results, from a table like `DRAWINGS`; `BadInput` if there is none."""
     kinds = {file.kind: file.source for file in files}
+    if show in SHOWN and kinds.keys() == {"surface"}:
+        return topology
     if frozenset(kinds) in drawings:
         return drawings[frozenset(kinds)]
     if len(kinds) > 1:

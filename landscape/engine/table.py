@@ -50,6 +50,7 @@ UNSAID = {"estimator": "mean"}  # settings of files that do not say them
 OWN = ("format", "seal")  # facts about the file itself
 # Facts of the data that their digest shows too, and that not all versions write, or count alike.
 DIGESTED = ("inputs", "classes")
+FOLLOWING = ("cosine",)  # what follows from settings, besides digests
 NEAR = 1000  # rows: what is written further apart than so many is not written as one; a write of few costs as much
 OPEN = (20, 4)  # the bytes in which HDF5, of its earliest format, notes that somebody has the file open to write
 
@@ -325,24 +326,15 @@ def _take_up(
     previous = read(path)
     if previous.kind != attributes["kind"]:
         raise _refusal(path, "kind", previous.kind, attributes["kind"])
-    warnings = []
-    for name in {**attributes, **previous.attributes}:  # in our order: a seed before the digest that follows from it
-        there, here = (_plain(a.get(name, UNSAID.get(name, "nothing"))) for a in (previous.attributes, attributes))
-        if name in OWN or there == here or (there != there and here != here):
-            continue
-        if name in DIGESTED and _same_data(previous.attributes, attributes, unsaid="nothing" in (there, here)):
-            continue
-        if name == "network" and there == title_before(here):  # the checkpoint's digest is compared besides
-            continue
-        if name not in INFORMATIVE:
-            raise _refusal(path, name, there, here, _cause(name, previous.attributes, attributes))
-        if name != "command":
-            warnings.append(f"{path} was begun with {name} {there}, this is {here}; going on")
+    every = {**attributes, **previous.attributes}  # in our order: a seed before the digest that follows from it
+    facts = [name for name in every if name.endswith("_digest") or name in FOLLOWING]
+    warnings = _differences(path, [name for name in every if name not in facts], previous.attributes, attributes)
     arrays = {**previous.coordinates, **previous.variables}
     for name, array in {**coordinates, **{name: array for name, (_, array) in given.items()}}.items():
         there = arrays.get(name)
         if there is None or not np.array_equal(there, array):
             raise _refusal(path, name, _brief(there), _brief(array))
+    _differences(path, facts, previous.attributes, attributes)  # last: what they follow from tells more
     names = previous.summed or tuple(measured)  # in the order in which they are summed
     if {*names} != {*measured} or {**measured, **derived}.keys() - arrays.keys():
         there = ", ".join(previous.summed or previous.variables)
@@ -352,6 +344,24 @@ def _take_up(
         for order, part in ((names, measured), (derived, derived))
     )
     return Table(path, points, values, arrays["done"], worked_out, previous.crc), warnings
+
+
+def _differences(path: Path, names: Sequence[str], before: Mapping, now: Mapping) -> list[str]:
+    """A warning for each of these attributes that differs; refused if one must not."""
+    warnings = []
+    for name in names:
+        there, here = (_plain(a.get(name, UNSAID.get(name, "nothing"))) for a in (before, now))
+        if name in OWN or there == here or (there != there and here != here):
+            continue
+        if name in DIGESTED and _same_data(before, now, unsaid="nothing" in (there, here)):
+            continue
+        if name == "network" and there == title_before(here):  # the checkpoint's digest is compared besides
+            continue
+        if name not in INFORMATIVE:
+            raise _refusal(path, name, there, here, _cause(name, before, now))
+        if name != "command":
+            warnings.append(f"{path} was begun with {name} {there}, this is {here}; going on")
+    return warnings
 
 
 def title_before(title: object) -> str:

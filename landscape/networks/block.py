@@ -28,6 +28,9 @@ class Block(nn.Module):
         The share of training batches in which the network runs the branch. In evaluation mode the
         branch is multiplied by it (Huang et al. 2016, 1603.09382 §3, eq. 5). In training mode a call
         runs the branch, unscaled: it is the network that draws which blocks run.
+    channels : int, optional
+        Dimension of the channels of x, where x are several streams; else it is the second of (N, C, H, W),
+        and the last of (N, T, C).
 
     Attributes
     ----------
@@ -43,6 +46,7 @@ class Block(nn.Module):
         after: nn.Module | None = None,
         keeps_shape: bool = True,
         survival: float = 1.0,
+        channels: int | None = None,
     ):
         super().__init__()
         self.branch = branch
@@ -51,6 +55,7 @@ class Block(nn.Module):
         self.after = nn.Identity() if after is None else after
         self.keeps_shape = keeps_shape
         self.survival = survival
+        self.channels = channels
 
     @property
     def removable(self) -> bool:

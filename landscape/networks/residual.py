@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from landscape.errors import BadInput
 from landscape.networks.block import Block
 from landscape.networks.checks import fraction, pick, repeats, scalings, whole
+from landscape.networks.connections import CONNECTIONS, connections_of
 from landscape.networks.joins import JOINS, make_join
 from landscape.networks.layers import layers
 from landscape.networks.network import Network, classifier
@@ -57,6 +58,8 @@ def resnet(
     scales: tuple[float, float] = (0.5, 0.5),
     gate_bias: float = -6.0,
     dropout: float = 0.5,
+    streams: int = 4,
+    dynamic: bool = False,
     norm: str = "batch",
     zero_init: bool = False,
     survival: float = 1.0,
@@ -82,9 +85,12 @@ def resnet(
         is the original: the branch ends in BN, and a ReLU follows the join. With "pre" the stem is a
         convolution alone, every branch starts with its own BN and ReLU, shortcuts carry what no
         activation has touched, and the head begins with BN and ReLU.
-    shortcut : {"zero-pad", "zero-pad-average", "projection", "projection-everywhere", None}
-        What leads around a branch, see `landscape.networks.shortcuts`. A projection ends in BN where
-        the branch does. None makes a plain network.
+    shortcut : str, optional
+        What leads around a branch: "zero-pad", "zero-pad-average", "projection" or "projection-everywhere", see
+        `landscape.networks.shortcuts`; a projection ends in BN where the branch does. Or "hyper", "mhc"
+        (`landscape.networks.hyper_connections`), "delta" or "depth-attention" (modules of these names), with which
+        several streams or outputs go from block to block; what comes after the join, a ReLU say, is applied to each.
+        None makes a plain network.
     join : {"add", "scale", "channel-gate", "pooled-gate", "exclusive-gate", "shortcut-gate", "dropout"}
         What is done with the two, see `landscape.networks.joins`.
     scales : (float, float)
@@ -93,6 +99,10 @@ def resnet(
         The initial b of the gates. At 0 shortcuts start halved, and most deep networks fail.
     dropout : float
         Of join "dropout": the share of the shortcut's elements that training sets to 0.
+    streams : int
+        How many, with "hyper", "mhc" and "delta".
+    dynamic : bool
+        Whether hyper-connections depend on the streams.
     norm : {"batch", "none"}
         "none" drops every BN: convolutions get biases, and each branch ends in a learned number that
         starts at 0, so that deep ones train. A plain network has no such number.
@@ -111,7 +121,7 @@ def resnet(
     """
     pick("block", block, BLOCKS)
     pick("order", order, ORDERS)
-    pick("shortcut", shortcut, SHORTCUTS)
+    pick("shortcut", shortcut, (*SHORTCUTS, *CONNECTIONS))
     pick("join", join, JOINS)
     pick("norm", norm, ["batch", "none"])
     for argument, value in {"width": width, "classes": classes, "channels": channels}.items():
@@ -129,6 +139,8 @@ def resnet(
             "leave out join, zero_init, survival and keep, or give a shortcut"
         )
     scalings(scales)
+    normed = norm == "batch" and order == "bn-after-add"
+    connections = connections_of(shortcut, join, streams, dynamic, zero_init or norm == "none", normed)
     if zero_init and order == "relu-before-add" and norm == "batch":
         raise BadInput(
             "zero_init with order='relu-before-add' would never learn, since the branch ends in a ReLU "
@@ -147,20 +159,31 @@ def resnet(
                 branch.append(ZeroScale())
             elif zero_init:
                 nn.init.zeros_(branch[-1].get_parameter("weight"))
+            through: nn.Module = nn.Sequential(*branch)
+            around = make_shortcut(shortcut, inputs, outputs, stride, parts.projection, norm)
+            after: nn.Module = nn.Sequential(*layers(parts.after, outputs, outputs, norm=norm))
+            if connections is not None and around is not None:
+                through, around = connections.around(through, around, inputs, outputs, made)
+                after = connections.after(after)
             made += 1
             stages[-1].append(
                 Block(
-                    nn.Sequential(*branch),
-                    make_shortcut(shortcut, inputs, outputs, stride, parts.projection, norm),
+                    through,
+                    around,
                     None if shortcut is None else make_join(join, outputs, scales, gate_bias, dropout),
-                    nn.Sequential(*layers(parts.after, outputs, outputs, norm=norm)),
+                    after,
+                    channels=None if connections is None else 2,
                     keeps_shape=stride == 1 and inputs == outputs,
                     survival=keep / blocks if keep else 1 - made / blocks * (1 - survival),
                 )
             )
             inputs = outputs
+    last = layers(parts.final, inputs, inputs, norm=norm)
     stem = nn.Sequential(*layers(parts.stem, channels, width, norm=norm))
-    head = classifier(inputs, classes, *layers(parts.final, inputs, inputs, norm=norm))
+    if connections is not None:
+        stem.append(connections.before())
+        last.insert(0, connections.behind(inputs))
+    head = classifier(inputs, classes, *last)
     return Network(stem, stages, head, keep, checkpointing)
 
 

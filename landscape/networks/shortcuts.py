@@ -50,7 +50,7 @@ def make_shortcut(
     ----------
     name : str or None
         One of `SHORTCUTS`; None is no shortcut. "projection-everywhere" is "1×1 conv shortcut" in
-        Table 1 of He et al. 2016 (1603.05027).
+        Table 1 of He et al. 2016 (1603.05027). Each stream of hyper-connections is led through "zero-pad".
     projection : sequence of str
         The words of a projection: ("conv", "norm"), or ("conv",) where the branch is not normalised.
     norm : {"batch", "none"}

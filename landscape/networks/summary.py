@@ -9,15 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from landscape.networks.block import Block
+from landscape.networks.delta import StreamDelta, StreamSum
+from landscape.networks.depth_attention import DepthBranch, DepthRead
+from landscape.networks.hyper_connections import StreamMix, StreamRead, StreamWrite, Through
 
 __all__ = ["Summary", "summary"]
+
+STREAMS = StreamRead | StreamWrite | StreamMix | StreamSum | StreamDelta | DepthRead
 
 
 @dataclass(frozen=True)
 class Summary:
     """Parameters, and multiply-adds for one example; ``str`` gives lines to print.
 
-    Multiply-adds are those of convolutions and linear layers, without biases. BatchNorm, activations,
+    Multiply-adds are those of convolutions and linear layers, without biases, and of the sums over several
+    streams. BatchNorm, activations,
     poolings, additions and what attention does with its queries, keys and values are not counted, so a shortcut
     without weights costs 0.
     """
@@ -51,21 +57,30 @@ def summary(network: nn.Module, shape: tuple[int, ...], dtype: torch.dtype = tor
     Returns
     -------
     Summary
-        What shortcuts cost is what lies in a `Block`'s ``shortcut`` or ``join``.
+        What shortcuts cost is what lies in a `Block`'s ``shortcut`` or ``join``, and what leads from several streams
+        to a branch and back.
     """
     # Computed for real, on one example of zeros: not every network of a user's runs on meta tensors.
     network = copy.deepcopy(network).cpu().eval()
     blocks = [module for module in network.modules() if isinstance(module, Block)]
     around = nn.ModuleList(part for block in blocks for part in (block.shortcut, block.join) if part is not None)
+    for module in network.modules():
+        if isinstance(module, Through | StreamDelta | DepthBranch):
+            around.extend(part for name, part in module.named_children() if name != "branch")
     on_shortcuts = set(around.modules())
     counts = {True: 0, False: 0}
 
     def count(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        each: Any
         # Every output element is a sum over one filter: all but the first axis of the weight.
-        counts[module in on_shortcuts] += output.numel() * prod(module.weight.shape[1:])
+        if isinstance(module, DepthRead):
+            each = 2 * inputs[0].shape[1]  # all that was computed before, times the query and times their weights
+        else:
+            each = module.terms if isinstance(module, STREAMS) else prod(module.weight.shape[1:])
+        counts[module in on_shortcuts or isinstance(module, STREAMS)] += output.numel() * each
 
     for module in network.modules():
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear | STREAMS):
             module.register_forward_hook(count)
     with torch.no_grad():
         network(torch.zeros(1, *shape, dtype=dtype))

@@ -3,7 +3,15 @@
 from torch import Tensor, nn
 
 from landscape.networks.checks import whole
-from landscape.networks.transformer_layers import Layered, check_layers, initialise, make_layers, make_readout
+from landscape.networks.transformer_layers import (
+    Layered,
+    check_layers,
+    connections_of_layers,
+    initialise,
+    make_layers,
+    make_readout,
+    with_streams,
+)
 
 __all__ = ["Transformer", "transformer"]
 
@@ -36,6 +44,9 @@ def transformer(
     scales: tuple[float, float] = (0.5, 0.5),
     gate_bias: float = -6.0,
     dropout: float = 0.5,
+    streams: int = 4,
+    dynamic: bool = False,
+    values: str | None = None,
     zero_init: bool = False,
 ) -> Transformer:
     """A decoder-only transformer, (N, T) tokens -> (N, T, vocabulary) logits, T up to `context`.
@@ -56,11 +67,16 @@ def transformer(
     norm : {"pre", "post"}
         LayerNorm at the beginning of each branch and of the head (Radford et al. 2019, GPT-2), or behind each join
         (Vaswani et al. 2017, 1706.03762). Xiong et al. 2020 (2002.04745) compare the two.
-    shortcut : {"identity", None}, or two of them
+    shortcut : {"identity", None}, or two of them; "hyper", "mhc", "delta" or "depth-attention"
         What leads around attention and MLP, or around attention, around MLP. None leaves nothing but the branch.
+        With the others several streams or outputs go from block to block, see `landscape.networks.hyper_connections`,
+        `landscape.networks.delta` and `landscape.networks.depth_attention`.
     join : {"add", "scale", "channel-gate", "exclusive-gate", "shortcut-gate", "dropout"}, or two of them
         What is done with shortcut and branch, see `landscape.networks.joins`. A gate is computed position by position.
     scales, gate_bias, dropout : of the joins, as in `landscape.networks.residual.resnet`
+    streams, dynamic : as there
+    values : {None, "residual"}
+        Whether attentions mix their values with those of the first, see `landscape.networks.value_residual`.
     zero_init : bool
         Every branch around which a shortcut leads starts as 0: the weights of its last layer are.
 
@@ -80,10 +96,11 @@ def transformer(
     torch.Size([3, 5, 256])
     """
     shortcuts, joins = check_layers(depth, width, heads, norm, shortcut, join, scales, zero_init)
+    connections = connections_of_layers(norm, shortcuts, joins, streams, dynamic, values, zero_init)
     for argument, value in {"vocabulary": vocabulary, "context": context}.items():
         whole(argument, value)
     stem = Embedding(vocabulary, context, width)
     stem.apply(initialise)
     joining = (shortcuts, joins, scales, gate_bias, dropout)
-    layers = make_layers(depth, width, heads, norm, *joining, zero_init, causal=True)
-    return Transformer(stem, layers, make_readout(width, vocabulary, norm))
+    layers = make_layers(depth, width, heads, norm, *joining, zero_init, True, connections)
+    return Transformer(*with_streams(stem, layers, make_readout(width, vocabulary, norm), connections, width))

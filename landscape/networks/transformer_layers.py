@@ -4,6 +4,7 @@ A stream is (N, T, width): a vector for each of T tokens, or patches.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,10 +14,21 @@ from torch.nn import functional as F
 from landscape.errors import BadInput
 from landscape.networks.block import Block
 from landscape.networks.checks import pick, scalings, whole
+from landscape.networks.connections import CONNECTIONS, Around, connections_of
 from landscape.networks.joins import JOINS, make_join
 from landscape.networks.network import Network
 
-__all__ = ["Attention", "Layer", "Layered", "check_layers", "initialise", "make_layers", "make_readout"]
+__all__ = [
+    "Attention",
+    "Layer",
+    "Layered",
+    "check_layers",
+    "connections_of_layers",
+    "initialise",
+    "make_layers",
+    "make_readout",
+    "with_streams",
+]
 
 PARTS = ("attention", "mlp")
 NORMS = ("pre", "post")
@@ -63,10 +75,16 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        each = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (N, T, 3, heads, width / heads)
-        q, k, v = each.permute(2, 0, 3, 1, 4).unbind(0)  # (N, heads, T, width / heads)
+        return self.attend(x)[0]
+
+    def attend(self, x: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """What comes out, and the values, (N, T, width), which may be changed before they are attended to."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)  # (N, T, heads, width / heads)
+        if change is not None:
+            v = change(v.flatten(2)).unflatten(-1, (self.heads, -1))
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (N, heads, T, width / heads)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        return self.out(y.transpose(1, 2).flatten(2))
+        return self.out(y.transpose(1, 2).flatten(2)), v.transpose(1, 2).flatten(2)
 
 
 def check_layers(
@@ -91,7 +109,10 @@ def check_layers(
     if width % heads:
         raise BadInput(f"width is {width}, and heads is {heads}; give a width that the number of heads divides")
     pick("norm", norm, NORMS)
-    shortcuts, joins = _of_parts("shortcut", shortcut, SHORTCUTS), _of_parts("join", join, POSITIONWISE)
+    shortcuts, joins = (
+        _of_parts("shortcut", shortcut, (*SHORTCUTS, *CONNECTIONS)),
+        _of_parts("join", join, POSITIONWISE),
+    )
     if shortcuts == (None, None) and zero_init:
         raise BadInput("without a shortcut, zero_init would make every output the same; leave it out")
     for part, around, joined in zip(PARTS, shortcuts, joins, strict=True):
@@ -99,6 +120,16 @@ def check_layers(
             raise BadInput(f"there is no shortcut around {part}, so nothing is joined by {joined}; leave out one")
     scalings(scales)
     return shortcuts, joins
+
+
+def connections_of_layers(
+    norm: str, shortcuts: tuple, joins: tuple, streams: int, dynamic: bool, values: str | None, zero_init: bool
+) -> Around | None:
+    """The connections of layers, see `landscape.networks.connections.connections_of`."""
+    if len({*shortcuts}) > 1 and (values or not {*shortcuts} <= {*SHORTCUTS}):
+        raise BadInput(f"attention and MLP have the same shortcuts then; give shortcut={shortcuts[0]!r} alone")
+    join = next((each for each in joins if each != "add"), "add")
+    return connections_of(shortcuts[0], join, streams, dynamic, zero_init, norm == "post", values, images=False)
 
 
 def make_layers(
@@ -113,10 +144,11 @@ def make_layers(
     dropout: float,
     zero_init: bool,
     causal: bool,
+    connections: Around | None = None,
 ) -> list[Layer]:
     """Layers of two blocks each, of what `check_layers` has let pass; weights are drawn as in GPT-2."""
 
-    def block(part: str, around: str | None, joined: str) -> Block:
+    def block(number: int, part: str, around: str | None, joined: str) -> Block:
         if part == "attention":
             last: nn.Module = Attention(width, heads, causal)
             layers = [last]
@@ -128,17 +160,38 @@ def make_layers(
             end = last.out if isinstance(last, Attention) else last
             with torch.no_grad():
                 end.get_parameter("weight").mul_(0 if zero_init else (2 * depth) ** -0.5)
+        branch: nn.Module = nn.Sequential(*([nn.LayerNorm(width)] if norm == "pre" else []), *layers)
+        shortcut: nn.Module | None = None if around is None else nn.Identity()
+        after: nn.Module = nn.LayerNorm(width) if norm == "post" else nn.Identity()
+        if connections is not None and shortcut is not None:
+            after = connections.after(after)
+            branch, shortcut = connections.around(branch, shortcut, width, width, number)
         return Block(
-            nn.Sequential(*([nn.LayerNorm(width)] if norm == "pre" else []), *layers),
-            None if around is None else nn.Identity(),
+            branch,
+            shortcut,
             None if around is None else make_join(joined, width, scales, gate_bias, dropout, positions=0),
-            nn.LayerNorm(width) if norm == "post" else None,
+            after,
+            channels=None if connections is None else -1,
         )
 
     return [
-        Layer(OrderedDict((part, block(part, *how)) for part, *how in zip(PARTS, shortcuts, joins, strict=True)))
-        for _ in range(depth)
+        Layer(
+            OrderedDict(
+                (part, block(len(PARTS) * layer + place, part, *how))
+                for place, (part, *how) in enumerate(zip(PARTS, shortcuts, joins, strict=True))
+            )
+        )
+        for layer in range(depth)
     ]
+
+
+def with_streams(
+    stem: nn.Module, layers: list[Layer], head: nn.Module, connections: Around | None, width: int
+) -> tuple[nn.Module, list[Layer], nn.Module]:
+    """Stem, layers and head, with what makes several streams before the layers, and one behind them."""
+    if connections is None:
+        return stem, layers, head
+    return nn.Sequential(stem, connections.before()), layers, nn.Sequential(connections.behind(width), head)
 
 
 def make_readout(width: int, outputs: int, norm: str, *before: nn.Module) -> nn.Sequential:

@@ -7,7 +7,15 @@ from torch import Tensor, nn
 
 from landscape.errors import BadInput
 from landscape.networks.checks import whole
-from landscape.networks.transformer_layers import Layered, check_layers, initialise, make_layers, make_readout
+from landscape.networks.transformer_layers import (
+    Layered,
+    check_layers,
+    connections_of_layers,
+    initialise,
+    make_layers,
+    make_readout,
+    with_streams,
+)
 
 __all__ = ["VisionTransformer", "vit"]
 
@@ -60,6 +68,9 @@ def vit(
     scales: tuple[float, float] = (0.5, 0.5),
     gate_bias: float = -6.0,
     dropout: float = 0.5,
+    streams: int = 4,
+    dynamic: bool = False,
+    values: str | None = None,
     zero_init: bool = False,
 ) -> VisionTransformer:
     """A vision transformer, (N, channels, H, W) -> (N, classes), of images of one size.
@@ -81,7 +92,8 @@ def vit(
         Number of outputs; of the images.
     size : int, or two
         Height and width of the images in pixels.
-    norm, shortcut, join, scales, gate_bias, dropout, zero_init : as in `landscape.networks.transformer.transformer`
+    norm, shortcut, join, scales, gate_bias, dropout, streams, dynamic, values, zero_init
+        As in `landscape.networks.transformer.transformer`.
 
     Notes
     -----
@@ -103,6 +115,7 @@ def vit(
     torch.Size([3, 10])
     """
     shortcuts, joins = check_layers(depth, width, heads, norm, shortcut, join, scales, zero_init)
+    connections = connections_of_layers(norm, shortcuts, joins, streams, dynamic, values, zero_init)
     sides = _sides(size)
     patch = (2 if min(sides) < SMALL else 4) if patch is None else patch
     for argument, value in {"patch": patch, "classes": classes, "channels": channels}.items():
@@ -111,8 +124,10 @@ def vit(
     stem = Patches(channels, width, patch, sides)
     stem.apply(initialise)
     joining = (shortcuts, joins, scales, gate_bias, dropout)
-    layers = make_layers(depth, width, heads, norm, *joining, zero_init, causal=False)
-    return VisionTransformer(stem, layers, make_readout(width, classes, norm, Mean()))
+    layers = make_layers(depth, width, heads, norm, *joining, zero_init, False, connections)
+    return VisionTransformer(
+        *with_streams(stem, layers, make_readout(width, classes, norm, Mean()), connections, width)
+    )
 
 
 def _sides(size: object) -> tuple[int, int]:

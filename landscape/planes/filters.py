@@ -17,8 +17,9 @@ elements form a filter depends on what a parameter is, not on its number of dime
     XLNet's q, k, v, r, Funnel's r_kernel                        (in, heads, width)  a slice of the last two axes
     weight_norm, spectral_norm, parametrisations                 original, g, v      as the layer's own weight
 
-    biases, norms of any shape, scales and gates (C, 1, 1), temperatures, class, mask and register tokens, learned
-    queries, position embeddings and relative-position tables that a module holds itself: no filters, not moved
+    biases, norms of any shape, scales and gates (C, 1, 1), what hyper-connections read, mix and write, (n) and (n, n),
+    temperatures, class, mask and register tokens, learned queries, position embeddings and relative-position tables
+    that a module holds itself: no filters, not moved
 
 An embedding is the same matrix as an untied output layer (`Linear(width, tokens)`), and often one with it: both have a
 filter for each token. What an Embedding's rows stand for (tokens, positions) makes no difference, but for T5's table of
@@ -92,7 +93,9 @@ NAMED = (
 )
 STACK = re.compile(r"(?i:expert|mixture)|MoE|Moe|^moe|_moe")
 # Classes whose own parameters are no filters.
-STILL = re.compile(r"^(?!.*(Linear|Conv|Dense|Embed)).*(Norm|GRN|LayerScale|Affine)|Pos(ition(al|s)?)?(Emb|Enc)")
+STILL = re.compile(
+    r"^(?!.*(Linear|Conv|Dense|Embed)).*(Norm|GRN|LayerScale|Affine|Stream(Read|Mix|Write))|Pos(ition(al|s)?)?(Emb|Enc)"
+)
 # Parameters that a module holds itself and that make no output unit.
 NO_FILTER = re.compile(
     r"bias|scal(e|ing)|(^|_)(beta|gamma|alpha|lambda|tau|temp|temperature|gain|slope)[\d_]*($|_)"

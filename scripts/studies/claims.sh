@@ -1,6 +1,6 @@
 #!/bin/sh
 # Every claim tried on scikit-learn's digits and on the sources of Python: what is trained, measured and judged goes to
-# build/claims, the table and the figure of the verdicts, and two of their files, to results/claims. Half an hour on
+# build/claims, the table and the figure of the verdicts, and two of their files, to results/claims. Twenty minutes on
 # two cores; interrupted, it goes on where it stopped.
 #
 #     sh scripts/studies/claims.sh [FOLDER [RESULTS]]

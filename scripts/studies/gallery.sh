@@ -42,6 +42,8 @@ draw one-plane "$out/plane-resnet.h5" --width icml-wide
 draw far "$out/finite.h5"
 draw lines "$out/line-plain.h5" "$out/line-resnet.h5" --width icml
 draw repeats $surfaces/surface-plain-56.h5 $surfaces/surface-resnet-56.h5
+draw topology results/study/surface-plain-56-0.h5 results/study/surface-plain-110-0.h5 \
+    results/study/surface-resnet-110-0.h5 --show topology
 draw space "$out/space.h5"
 draw gates "$out/gates.h5"
 draw interpolation $surfaces/line-frozen.h5 $surfaces/line-recalibrated.h5 --titles frozen recalibrated
@@ -67,6 +69,8 @@ draw many $lesions/random-resnet-110-0.h5 $lesions/swaps-resnet-110-0.h5 \
 draw depth $lesions/single-resnet-*.h5 --by-depth
 draw interactions $lesions/pairs-resnet-20-0.h5 $lesions/pairs-resnet-56-0.h5 \
     --titles "ResNet-20, pre-activation" "ResNet-56, pre-activation"
+draw network $lesions/pairs-resnet-20-0.h5 $lesions/pairs-resnet-56-0.h5 --show network \
+    --titles "ResNet-20, pre-activation" "ResNet-56, pre-activation"
 draw shapley $lesions/shapley-resnet-20-0.h5 $lesions/single-resnet-20-0.h5 \
     --titles "ResNet-20, pre-activation" "ResNet-20, pre-activation"
 draw redundancy $lesions/redundancy-resnet-20-0.h5 $lesions/redundancy-resnet-56-0.h5 \
@@ -75,8 +79,9 @@ draw redundancy $lesions/redundancy-resnet-20-0.h5 $lesions/redundancy-resnet-56
 # Paths, gradients, and other claims
 draw paths $lesions/paths-resnet-56-0.h5 --titles "ResNet-56, pre-activation"
 draw surviving $lesions/paths-resnet-56-0.h5 $lesions/random-resnet-56-0.h5 --titles "ResNet-56, pre-activation"
-for show in gradient cosine residual; do
-    draw flow-$show $lesions/flow.h5 --show $show
+draw flow-gradient results/study/flow-new.h5 --show gradient
+for show in cosine residual; do
+    draw flow-$show results/study/flow-trained.h5 --show $show
 done
 draw stream "$out/stream.h5"
 draw stream-effect "$out/stream.h5" --show effect

@@ -18,12 +18,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import claims
 import disk
 import kill
 import ranks
 from jobs import Skipped, all_ended, forks, prepared
 
-PARTS = ("kills", "disk", "ranks")
+PARTS = ("kills", "disk", "ranks", "claims")
 HEADER = (
     "run",
     "killed by",
@@ -55,7 +56,7 @@ def main() -> None:
         with forks(folder / "forks") if arguments.forked else contextlib.nullcontext():
             if "kills" in parts:
                 failed += killed(folder, 20 if arguments.quick else arguments.kills, arguments.seed)
-            for name, cases in (("disk", disk.CASES), ("ranks", ranks.CASES)):
+            for name, cases in (("disk", disk.CASES), ("ranks", ranks.CASES), ("claims", claims.CASES)):
                 if name in parts:
                     failed += tried(folder / name, folder, cases, arguments.quick)
     say(f"{failed} failures, in {(time.monotonic() - begun) / 60:.0f} minutes")

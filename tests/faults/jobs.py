@@ -33,29 +33,37 @@ class Kind(NamedTuple):
 
     Attributes
     ----------
-    script : its name
+    script : its name, in scripts/
     nap : seconds after each row or epoch
     more : arguments, behind those that name files
-    net : the checkpoint
+    net : the checkpoint; empty where it takes none
+    command : whether it is one, which answers signals, or a script of one's own
     """
 
     script: str
     nap: float
     more: tuple
     net: str = "net.pt"
+    command: bool = True
 
 
+SMALL_STREAM = ("--depth", 8, "--width", 4, "--seeds", 8, "--batches", 1, "--batch-size", 16, "--data", "digits")
 KINDS = {
     "surface": Kind("surface", 0.08, ("--x", -1, 1, 15, "--y", -1, 1, 15, "--examples", 200)),
     "lesion": Kind("lesion", 0.12, ("--delete", 1, 3, "--examples", 100), "deep.pt"),
     "curvature": Kind("curvature", 0.6, ("--x", -1, 1, 5, "--y", -1, 1, 5, "--examples", 40, "--steps", 8)),
     "trajectory": Kind("trajectory", 0.9, ("--snapshots", "every", "--examples", 200)),
-    "training": Kind("train", 0.15, ("--depth", 8, "--width", 4, "--epochs", 60, "--examples", 200, "--save-every", 1)),
+    "training": Kind(
+        "train", 0.15, ("--depth", 8, "--width", 4, "--epochs", 60, "--examples", 200, "--save-every", 1), net=""
+    ),
+    "language lesion": Kind("lesion", 0.3, ("--delete", 1, 2, "--examples", 20), "text.pt"),
+    "stream": Kind("stream", 0.5, ("plain", "resnet", *SMALL_STREAM), net=""),
+    "call": Kind("../tests/faults/call", 0.08, (), command=False),
 }
 
 
 def prepared(folder: Path) -> None:
-    """Put net.pt, other.pt, deep.pt and every/, the path to the first, into a folder."""
+    """Put net.pt, other.pt, deep.pt, text.pt and every/, the path to the first, into a folder."""
     script = [sys.executable, str(ROOT / "scripts/train.py")]
     nets = {"net.pt": (8, 0, ["--snapshots", "every"]), "other.pt": (8, 1, []), "deep.pt": (20, 0, [])}
     for name, (depth, seed, more) in nets.items():
@@ -63,11 +71,14 @@ def prepared(folder: Path) -> None:
         call = [*script, name, "--depth", str(depth), "--width", "4", "--epochs", str(epochs), "--seed", str(seed)]
         call += ["--examples", "200", "--quiet", *more]
         subprocess.run(call, check=True, cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    call = [*script, "text.pt", "--network", "transformer", "--data", "stdlib", "--depth", "4", "--width", "16"]
+    call += ["--window", "32", "--epochs", "1", "--examples", "100", "--quiet"]
+    subprocess.run(call, check=True, cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
 
 
 def words(kind: Kind, out: Path, net: str | None = None) -> list[str]:
     """The arguments of a run."""
-    return [*([] if kind.script == "train" else [net or kind.net]), str(out), *map(str, kind.more)]
+    return [*([net or kind.net] if kind.net else []), str(out), *map(str, kind.more)]
 
 
 @dataclass
@@ -183,7 +194,8 @@ def rank(kind: Kind, out: Path, *, mpi: bool = True, net: str | None = None, pla
     """The command of one rank; `plain`: not as a fork."""
     python = [sys.executable, "-S", FORKED, FORKS[0], "run"] if FORKS and not plain else [sys.executable]
     runner = ["-m", "mpi4py"] if mpi else []
-    return [*python, *runner, str(NOTED), str(ROOT / "scripts" / f"{kind.script}.py"), *words(kind, out, net)]
+    script = (ROOT / "scripts" / f"{kind.script}.py").resolve()
+    return [*python, *runner, str(NOTED), str(script), *words(kind, out, net)]
 
 
 def starts(job: Job, rows: int) -> None:

@@ -6,7 +6,7 @@ asks them, SIGTERM and 30 seconds later SIGKILL; or all processes get SIGINT, as
 
 After each kill the file must be readable, hold all that it held before, only right values, and whatever had been
 measured `STATED` seconds before. A signal that can be heard must leave nothing unwritten, a line that says so, and
-the status 128 + its number.
+the status 128 + its number; but for a library call in a script of one's own, whose signals are its author's.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def one_file(folder, name, rows, whole, ways, left, draw, say) -> None:
             wrong.append(f"lost what was measured {age:.1f} s before")
         if took > GRACE:
             wrong.append(f"it did not end in {GRACE:g} s")
-        if way.startswith("SIG") and begun:
+        if way.startswith("SIG") and begun and KINDS[name].command:
             wrong += after_signal(job, signal.Signals[way])
         toll.wrong += [f"{name}, {way}: {each}" for each in wrong]
         part = f"{100 * len(now) / len(rows):3.0f} %"

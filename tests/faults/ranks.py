@@ -113,7 +113,7 @@ CASES = {
         ("landscape/__init__.py", "__version__ = ", "__version__ = '0.0.1'  # "), "the version of skipscape of rank 1"
     ),
     "a rank runs other code of the same version": other_code(
-        ("landscape/measure.py", "\n", "\n\n"), "the code of skipscape of rank 1"
+        ("landscape/evaluation/measure.py", "\n", "\n\n"), "the code of skipscape of rank 1"
     ),
     "a rank is given another checkpoint": other_checkpoint,
     "a rank finds another checkpoint under the same name": other_content,

@@ -24,7 +24,7 @@ from ensemble.claims.measures.planes import (
     surface_number,
 )
 from ensemble.claims.measures.scores import score_correlation
-from ensemble.claims.measures.streams import autocorrelation, later_effect, variance_growth
+from ensemble.claims.measures.streams import autocorrelation, later_effect, mixing_gain, variance_growth
 from ensemble.claims.measures.trainings import error, identity_error, loss
 from ensemble.claims.specification import Claim
 from ensemble.claims.verdict import Number
@@ -51,6 +51,7 @@ MEASURES: dict[str, Measure] = {
         jumps,
         later_effect,
         loss,
+        mixing_gain,
         overestimate,
         path_share,
         refinement,

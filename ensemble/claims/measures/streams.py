@@ -11,7 +11,7 @@ from ensemble.claims.workbench import Case
 from ensemble.flow.stream import stream
 from landscape.engine.results import Results
 
-__all__ = ["autocorrelation", "later_effect", "variance_growth"]
+__all__ = ["autocorrelation", "later_effect", "mixing_gain", "variance_growth"]
 
 
 def autocorrelation(case: Case) -> Number:
@@ -33,6 +33,19 @@ def variance_growth(case: Case, layers: bool = False) -> Number:
     )
     growth = end / first
     return Number(growth, growth * math.hypot(first_se / first, end_se / end), "images")
+
+
+def mixing_gain(case: Case, way: str = "forward") -> Number:
+    """The largest row sum of the product of all matrices by which hyper-connections mix streams, the worst example's.
+
+    Parameters
+    ----------
+    way : {"forward", "backward"}
+        Of absolute values in rows, or in columns, for gradients (Xie et al. 2025, 2512.24880, Fig. 3).
+    """
+    results = _measured(case)
+    last = int(results["boundaries"][0]) - 1
+    return Number(float(results[f"{way}_mixing_max"][0, 0, last]))
 
 
 def later_effect(case: Case, half: str = "first", layers: bool = True) -> Number:

@@ -31,6 +31,8 @@ def test_a_bowl_in_numbers(surface):
         "minima above the noise": 1,
         "minima above the noise, on the rim": 0,
         "minima above the noise, total persistence": 0,
+        "saddle–minimum distance, minima above the noise": pytest.approx(math.nan, nan_ok=True),
+        "saddle–minimum height, minima above the noise": pytest.approx(math.nan, nan_ok=True),
         "roughness, residual over noise": pytest.approx(0, abs=1e-6),
         "roughness, beyond the noise": pytest.approx(0, abs=1e-6),
         "points not finite": 0,
@@ -52,6 +54,8 @@ def test_a_double_well_has_two_minima_and_the_barriers_of_its_ends(surface):
     by_name = values(surface(well, y=None))
     assert by_name["minima above the noise"] == 2
     assert by_name["minima above the noise, total persistence"] == pytest.approx(1 - 0.05, rel=0.01)
+    assert by_name["saddle–minimum height, minima above the noise"] == pytest.approx(1 - 0.05, rel=0.01)
+    assert by_name["saddle–minimum distance, minima above the noise"] == pytest.approx(0.5)
     assert by_name["barrier over the larger end, x −1 … 1"] == 0
     inside = np.abs(X) <= 0.5
     by_name = values(surface(well[inside], X[inside], y=None))

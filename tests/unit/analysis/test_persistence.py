@@ -34,7 +34,7 @@ def test_pairs_are_those_of_a_flood(loss):
 @settings(max_examples=100, deadline=None)
 @given(arrays.arrays(float, SHAPES, elements=VALUES))
 def test_pairs_say_where(loss):
-    birth, death, minimum, saddle = pairs(loss)
+    birth, death, minimum, saddle, _ = pairs(loss)
     assert (loss.ravel()[minimum] == birth).all()
     passes = saddle >= 0
     assert (loss.ravel()[saddle[passes]] == death[passes]).all()

@@ -1,6 +1,8 @@
 """What two deletions do beyond the sum of both: against losses measured apart, and what is told from 0."""
 
+import math
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -35,6 +37,46 @@ def test_a_pair_is_significant_where_the_false_discovery_rate_allows_it():
     # p = 0.04, 0.03, 0.9: each would pass alone, together they do not
     z = [2.0537489, 2.1700904, 0.1256613]
     assert not interactions(file_of(np.array(z) * 0.01, [0.01] * 3)).significant.any()
+
+
+def many(z, number=10):
+    """A file of many blocks, whose pairs interact by so many standard errors."""
+    one = np.eye(number, dtype=bool)
+    deleted = np.array([np.zeros(number, bool), *one, *(a | b for a, b in combinations(one, 2))])
+    nothing = np.full(number + 1, np.nan)
+    file = file_of([0.0] * 3, [0.01] * 3)
+    variables = {"deleted": deleted, "done": np.ones(len(deleted), bool), "accuracy": np.full(len(deleted), 0.5)}
+    for name, values in {"error_interaction": 0.01 * z, "error_interaction_se": np.full(len(z), 0.01)}.items():
+        variables[name] = np.append(nothing, values)
+    return replace(file, coordinates={"block": np.arange(number).astype(str)}, variables=variables)
+
+
+def test_q_is_the_rate_at_which_a_pair_would_just_be_significant():
+    """By the step-up rule as it was published: the largest k of which p(k) ≤ k q / m."""
+    z = np.random.default_rng(0).standard_normal(45) * 2
+    matrix = interactions(many(z))
+    upper = np.triu_indices(10, 1)
+    q, p = matrix.q[upper], np.array([math.erfc(abs(each) / math.sqrt(2)) for each in z])
+    for level in (0.01, 0.05, 0.1, 0.3):
+        below = np.flatnonzero(np.sort(p) <= level * np.arange(1, 46) / 45)
+        rejected = p <= (np.sort(p)[below.max()] if below.size else -1)
+        np.testing.assert_array_equal(q <= level, rejected)
+    np.testing.assert_array_equal(matrix.q, matrix.q.T)
+    np.testing.assert_array_equal(matrix.significant, matrix.q <= 0.05)
+    assert np.isnan(np.diag(matrix.q)).all()
+
+
+def test_among_the_pairs_that_are_called_significant_at_most_one_in_twenty_is_not():
+    """Games of which a third of the pairs interact, measured with noise: the mean over games, with its own error."""
+    rng, share, power = np.random.default_rng(1), [], []
+    for _ in range(300):
+        real = rng.permutation(45) < 15
+        z = rng.standard_normal(45) + np.where(real, 4.0, 0.0)
+        called = interactions(many(z)).significant[np.triu_indices(10, 1)]
+        share.append((called & ~real).sum() / max(1, called.sum()))
+        power.append((called & real).sum() / 15)
+    assert np.mean(share) <= 0.05 + 2 * np.std(share) / np.sqrt(300)
+    assert np.mean(share) > 0.02 and np.mean(power) > 0.8  # (Benjamini–Hochberg holds 5 % of two thirds)
 
 
 def test_a_pair_without_any_spread_is_not_significant():

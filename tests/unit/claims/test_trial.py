@@ -163,6 +163,18 @@ def test_numbers_of_the_stream_are_those_of_the_librarys_call(bench):
     assert (shattered.value, shattered.se) == (results["autocorrelation"][0, 0], results["autocorrelation_se"][0, 0])
 
 
+def test_the_gain_of_mixing_is_that_of_the_product_of_all_matrices(bench):
+    network = Network({**SMALL, "batch_size": 25, "arguments": {"shortcut": "hyper"}})
+    bench.train([(network, 0)])
+    case, product = bench.case(network, 0), np.eye(4)
+    for block in case.module().parts()[1:-1]:
+        product = block.shortcut.weight.detach().double().numpy() @ product
+    assert abs(product - np.eye(4)).max() > 1e-4
+    for way, axis in {"forward": 1, "backward": 0}.items():
+        expected = abs(product).sum(axis=axis).max()
+        assert MEASURES["mixing_gain"](case, way=way).value == pytest.approx(expected, rel=1e-5)
+
+
 def test_the_identity_is_learnt_at_the_rate_that_is_best_over_all_trainings(bench):
     options = {"kind": "residual", "depth": 2, "steps": 20}
     each = [MEASURES["identity_error"](bench.case(None, seed, 2), **options).value for seed in (0, 1)]

@@ -465,7 +465,7 @@ def test_losses_of_different_kinds_have_no_common_scale(tmp_path):
     [
         *(
             "ensemble/pairs-resnet-20-0",
-            "ensemble/flow",
+            "study/flow-new",
             "ensemble/identity",
             "ensemble/reuse",
             "ensemble/random-resnet-20-0",

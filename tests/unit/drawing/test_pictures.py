@@ -22,12 +22,14 @@ PICTURES = ROOT / "tests" / "pictures"
 SURFACES, LESIONS, OTHERS = (ROOT / "results" / name for name in ("landscape", "ensemble", "gallery"))
 PATHS = [SURFACES / f"{kind}-{net}-56.h5" for net in ("plain", "resnet") for kind in ("path", "plane")]
 BOTH = "plain", "resnet"
+OF_STUDY = "plain-56", "plain-110", "resnet-110"
 
 KINDS = {  # files, options
     "planes": ([SURFACES / f"plane-{net}-56.h5" for net in BOTH], {}),
     "contours": ([SURFACES / "plane-resnet-56.h5"], {"only": "contours", "linear": True, "vmax": 5.0, "cmap": "magma"}),
     "reliefs": ([SURFACES / f"plane-{net}-56.h5" for net in BOTH], {"only": "reliefs", "view": (50, -70)}),
     "repeats": ([SURFACES / f"surface-{net}-20.h5" for net in BOTH], {}),
+    "topology": ([ROOT / "results" / "study" / f"surface-{net}-0.h5" for net in OF_STUDY], {"show": "topology"}),
     "lines": ([SURFACES / f"line-{kept}.h5" for kept in ("frozen", "recalibrated")], {}),
     "repeated lines": ([OTHERS / f"line-{net}.h5" for net in BOTH], {}),
     "space": ([OTHERS / "space.h5"], {}),
@@ -42,12 +44,13 @@ KINDS = {  # files, options
     "many": ([LESIONS / "random-resnet-110-0.h5", LESIONS / "swaps-resnet-110-0.h5"], {}),
     "depth": ([LESIONS / f"single-resnet-{depth}-0.h5" for depth in (8, 20, 56, 110)], {"by_depth": True}),
     "interactions": ([LESIONS / "pairs-resnet-20-0.h5"], {}),
+    "network": ([LESIONS / "pairs-resnet-20-0.h5"], {"show": "network"}),
     "shapley": ([LESIONS / "shapley-resnet-20-0.h5"], {}),
     "redundancy": ([LESIONS / f"redundancy-resnet-{depth}-0.h5" for depth in (20, 56)], {}),
     "paths": ([LESIONS / "paths-resnet-56-0.h5"], {}),
     "surviving": ([LESIONS / "paths-resnet-56-0.h5", LESIONS / "random-resnet-56-0.h5"], {}),
-    "flow": ([LESIONS / "flow.h5"], {}),
-    "cosines": ([LESIONS / "flow.h5"], {"show": "cosine"}),
+    "flow": ([ROOT / "results" / "study" / "flow-new.h5"], {}),
+    "cosines": ([ROOT / "results" / "study" / "flow-trained.h5"], {"show": "cosine"}),
     "stream": ([OTHERS / "stream.h5"], {}),
     "effects": ([OTHERS / "stream.h5"], {"show": "effect"}),
     "identity": ([LESIONS / "identity.h5"], {}),

@@ -214,13 +214,17 @@ def test_names_of_blocks_survive(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"seed": 1}, "seed"), ({"loss": "mse"}, "loss"), ({"nx": 4}, "x"), ({"ny": 3}, "y")],
+    [
+        *(({"seed": 1}, "seed"), ({"loss": "mse"}, "loss"), ({"nx": 4}, "x"), ({"ny": 3}, "y")),
+        # A digest says little, and only where nothing that it follows from differs.
+        *(({"ny": 3, "plane_digest": "b"}, "y"), ({"plane_digest": "b"}, "plane_digest")),
+    ],
 )
 def test_another_measurement_is_refused_by_the_name_of_what_differs(tmp_path, change, named):
-    surface(tmp_path / "a.h5")
+    surface(tmp_path / "a.h5", plane_digest="a")
     before = (tmp_path / "a.h5").read_bytes()
     with pytest.raises(BadInput, match=f"its {named} is"):
-        surface(tmp_path / "a.h5", **change)
+        surface(tmp_path / "a.h5", **{"plane_digest": "a", **change})
     assert (tmp_path / "a.h5").read_bytes() == before
 
 

@@ -18,6 +18,9 @@ from landscape.planes.plane import Plane, shift
 from landscape.training.loop import train_epochs
 from landscape.weights import weights_of
 
+# Attention over depth of the first block, before which there is one output
+NOTHING_TO_CHOOSE = {"stages.0.0.branch.read.query", "layers.0.attention.branch.read.query"}
+
 
 @pytest.fixture(scope="module")
 def digits():
@@ -36,7 +39,7 @@ def test_it_trains_and_is_measured(digits, tmp_path, case):
     ]
     assert np.isfinite([record["train_loss"] for record in records]).all()
     still = [name for name, weight in weights_of(network).items() if torch.equal(weight, before[name])]
-    assert still == []
+    assert {*still} <= NOTHING_TO_CHOOSE
 
     data = batches(digits[0], 50)
     measured = measure(network, data)
