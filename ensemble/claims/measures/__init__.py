@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ensemble.claims.measures.basins import basin_reach, critical_rank
 from ensemble.claims.measures.blocks import refinement, relative_gradient, responses, reuse_spread
 from ensemble.claims.measures.lesions import deletions, interacting_pairs, jumps, reorderings, trend
 from ensemble.claims.measures.paths import binomial_share, overestimate, path_share
@@ -38,7 +39,9 @@ MEASURES: dict[str, Measure] = {
     measure.__name__: measure
     for measure in (
         autocorrelation,
+        basin_reach,
         binomial_share,
+        critical_rank,
         curvature_ratio,
         deletions,
         error,
