@@ -35,8 +35,8 @@ class Certificate(NamedTuple):
         The certified one; NaN where there is none.
     is_last : bool
         Whether it is the largest that was measured, so that the basin may reach farther.
-    count : int ndarray, shape (radii,)
-        Of directions that stay inside up to a radius.
+    staying : int ndarray, shape (radii,)
+        How many directions stay inside up to a radius.
     directions : int
         Of which they are.
     reach : float ndarray, shape (directions,)
@@ -45,7 +45,7 @@ class Certificate(NamedTuple):
 
     radius: float
     is_last: bool
-    count: np.ndarray
+    staying: np.ndarray
     directions: int
     reach: np.ndarray
 

@@ -192,7 +192,7 @@ def basin_radius(
                 yield measured(float(radius), int(direction))
 
         direction = np.arange(directions)
-        asked = {"ball": ball, "level": bound.said, "share": share, "confidence": confidence}
+        asked: dict[str, Any] = {"ball": ball, "level": bound.said, "share": share, "confidence": confidence}
         return run(
             rows,
             np.stack(np.meshgrid(direction, radii, indexing="ij"), axis=-1).reshape(-1, 2),
@@ -323,7 +323,7 @@ def _summary(table: Table, radii: np.ndarray, ball: str, level: str, share: floa
         return
     own, noisy = (certificate(inside(each), radii, share, confidence) for each in (excess, excess + NOISE * error))
     if math.isnan(own.radius):
-        yield f"no radius is certified: {own.count[0]} of {own.directions} directions stay {level} at {radii[0]:g}"
+        yield f"no radius is certified: {own.staying[0]} of {own.directions} directions stay {level} at {radii[0]:g}"
         return
     more = ", the largest that was measured" if own.is_last else ""
     yield (

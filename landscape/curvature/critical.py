@@ -28,7 +28,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -64,7 +64,7 @@ __all__ = ["DIRECTIONS", "STATISTICS", "critical_sharpness", "measures"]
 DIRECTIONS = ("gradient", "update")
 STATISTICS = ("batch", "frozen")
 CONFIDENCE = 0.95
-LANCZOS = {"tolerance": 1e-3, "steps": 200}  # of the largest eigenvalue
+LANCZOS: dict[str, Any] = {"tolerance": 1e-3, "steps": 200}  # of the largest eigenvalue
 
 CRITICAL = {
     "lambda_c": "critical sharpness",
@@ -269,37 +269,42 @@ def measures(
     """
     network = evaluation.network
     origin = {name: p.detach().clone() for name, p in network.named_parameters() if name in direction}
-    plane, here = Plane(origin, (dict(direction),)), by_example(evaluation)
+    plane = Plane(origin, (dict(direction),))
     length = norm(np.concatenate([d.detach().double().cpu().numpy().ravel() for d in direction.values()]))
     rounding = 8 * max(torch.finfo(w.dtype).eps for w in origin.values())
-    seen: dict[float, dict[str, np.ndarray]] = {}
+    measured: dict[str, float] = {"direction_norm": length, "passes": 0}
+    for prefix, test in ({"": False} if evaluation.test is None else {"": False, "test_": True}).items():
+        here = by_example(evaluation, test)
+        seen: dict[float, dict[str, np.ndarray]] = {}
 
-    def at(step: float) -> dict[str, np.ndarray]:
-        if step not in seen:
-            with shift(network, plane, [step]):
-                there = by_example(evaluation)
-            with np.errstate(invalid="ignore"):
-                seen[step] = {name: there[name] - here[name] for name in here}
-        return seen[step]
+        def at(step: float, here: dict = here, seen: dict = seen, test: bool = test) -> dict[str, np.ndarray]:
+            if step not in seen:
+                with shift(network, plane, [step]):
+                    there = by_example(evaluation, test)
+                with np.errstate(invalid="ignore"):
+                    seen[step] = {name: there[name] - here[name] for name in here}
+            return seen[step]
 
-    measured: dict[str, float] = {"direction_norm": length}
-    for name, losses in here.items():
-        if name in ("error", "test_error"):
-            continue
-        mean = float(np.abs(losses).mean())
-        first = start or (abs(here["loss"].mean()) / length**2 if length and here["loss"].any() else 1.0)
-        step = Step(math.nan, math.nan, math.nan, math.nan, 0)
-        if np.isfinite(mean) and 0 < length < math.inf and first < math.inf:
-            quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(losses) - 1)) if len(losses) > 1 else 0.0
-            rise = partial(lambda name, step: mean_of(at(step)[name]), name)
-            step = critical_step(rise, first, precision, rounding * mean, quantile)
-        low, high = 2 / step.high, 2 / step.low if step.low else math.inf
-        if math.isinf(step.size) and not step.low < math.inf:  # all that is known is how far it was looked
-            low, high = 0.0, 2 / step.largest
-        values = (2 / step.size, low, high, step.size, step.low, step.high)
-        prefix = {"loss": "", "test_loss": "test_"}.get(name, f"{name}_")
-        measured |= {f"{prefix}{key}": value for key, value in zip(CRITICAL, values, strict=True)}
-    return measured | {"passes": 1 + len(seen)}
+        for name, losses in here.items():
+            mean = float(np.abs(losses).mean())
+            first = start or (mean / length**2 if mean and length else 1.0)
+            step = Step(math.nan, math.nan, math.nan, math.nan, 0)
+            if math.isfinite(mean) and 0 < length < math.inf:
+                quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(losses) - 1)) if len(losses) > 1 else 0.0
+                rise = partial(lambda at, name, step: mean_of(at(step)[name]), at, name)
+                step = critical_step(rise, first, precision, rounding * mean, quantile)
+            of = prefix if name == "loss" else f"{prefix}{name}_"
+            measured |= {f"{of}{key}": value for key, value in zip(CRITICAL, _sharpness(step), strict=True)}
+        measured["passes"] += 1 + len(seen)
+    return measured
+
+
+def _sharpness(step: Step) -> tuple[float, ...]:
+    """The values of `CRITICAL`: critical sharpness with its ends, and the step with its own."""
+    low, high = 2 / step.high, 2 / step.low if step.low else math.inf
+    if math.isinf(step.size) and not step.low < math.inf:  # all that is known is how far it was looked
+        low, high = 0.0, 2 / step.largest
+    return 2 / step.size, low, high, step.size, step.low, step.high
 
 
 class _Points(NamedTuple):

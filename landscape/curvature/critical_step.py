@@ -18,6 +18,9 @@ __all__ = ["DOUBLINGS", "HALVINGS", "Step", "critical_step"]
 
 # From the step that the search starts at: beyond 2^±40 weights in float32 either do not change or are nothing else.
 DOUBLINGS, HALVINGS = 40, 40
+# Bounds near 0 are straight lines: what has not fallen at a thousandth of the critical step does not fall before.
+OF_BOUNDS = 10
+ROUGH = 0.1  # the precision of bounds, which are known less well than that
 
 Rise = Callable[[float], tuple[float, float]]
 
@@ -82,7 +85,7 @@ def critical_step(
         seen[step] = rise(step)
         return seen[step]
 
-    def first(shift: float, start: float) -> float:
+    def first(shift: float, start: float, precision: float = precision, halvings: int = HALVINGS) -> float:
         """The critical step of the rise, shifted by so many of its standard errors."""
 
         def value(step: float) -> float:
@@ -90,23 +93,23 @@ def critical_step(
             shifted = mean + shift * error if shift else mean
             return shifted if math.isfinite(shifted) else math.inf
 
-        return _first(value, start, precision, rounding)
+        return _first(value, start, precision, rounding, halvings)
 
     size = first(0.0, start)
     low = high = math.nan
     if quantile:
         near = size if math.isfinite(size) else start
-        low, high = first(quantile, near), first(-quantile, near)
+        low, high = (first(shift, near, max(precision, ROUGH), OF_BOUNDS) for shift in (quantile, -quantile))
         low = 0.0 if math.isnan(low) and not math.isnan(high) else low
     return Step(size, low, high, max(seen), len(seen))
 
 
-def _first(value: Callable[[float], float], start: float, precision: float, rounding: float) -> float:
+def _first(value: Callable[[float], float], start: float, precision: float, rounding: float, halvings: int) -> float:
     """The first root of a function behind a place where it is negative; infinity without a root, NaN without that."""
     step, most = start, start * 2.0**DOUBLINGS
     while -rounding <= value(step) <= 0 and step < most:  # too short to tell
         step *= 2
-    for _ in range(HALVINGS + 1):
+    for _ in range(halvings + 1):
         if value(step) < -rounding:
             break
         step /= 2

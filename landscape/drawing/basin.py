@@ -73,8 +73,8 @@ def shares(axes: Axes, files: Sequence[Results], *, titles: Sequence[str] | None
     for number, (file, name) in enumerate(zip(files, names, strict=True)):
         color, found = looks_of(names)[name]["color"], _certificate(file)
         radii = file.coordinates["radius"]
-        low, high = clopper_pearson(found.count, found.directions, float(file.attributes["confidence"]))
-        axes.plot(radii, 100 * found.count / found.directions, color=color, marker="o", markersize=2.2)
+        low, high = clopper_pearson(found.staying, found.directions, float(file.attributes["confidence"]))
+        axes.plot(radii, 100 * found.staying / found.directions, color=color, marker="o", markersize=2.2)
         axes.fill_between(radii, 100 * low, 100 * high, color=color, alpha=0.15, linewidth=0)
         if file.attributes["ball"] != "worst" and not math.isnan(found.radius):
             axes.plot(found.radius, 104 + 5 * (number % 2), color=color, clip_on=False, **MARK)

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from landscape.drawing.page import LINE, legend, titles_of, unit_of
 from landscape.drawing.style import NOTE, STYLE, Figure, check_width, looks_of, wrapped
@@ -23,6 +24,7 @@ TEST: dict[str, Any] = {"linestyle": (0, (1, 1)), "linewidth": 1.2}
 LARGEST: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 0.8}
 ALLOWED: dict[str, Any] = {"color": "0.3", "linestyle": "-", "linewidth": 0.8}
 BOUND: dict[str, Any] = {"linestyle": "none", "marker": "v", "markersize": 4, "fillstyle": "none"}
+LIMITS = (1e-30, 1e30)  # of what an interval without an end is drawn to
 ROOM = 1.5  # of the scale, beyond the largest and the smallest value
 
 
@@ -57,7 +59,7 @@ def criticals(files: Sequence[Results], *, titles: Sequence[str] | None = None, 
         handles += [Line2D([], [], label=label, **how) for label, how in _legend(files, steps.pop())]
         lines = legend(figure, "outside upper center", handles)
         note = wrapped(_note(files), width - 0.4, NOTE)
-        figure.set_figheight(2.2 + LINE * (lines + note.count("\n") + 1))
+        figure.set_figheight(2.4 + LINE * (lines + note.count("\n") + 1))
         figure.supxlabel(note, fontsize=NOTE)
         room = 72 * figure.get_figheight() - 110
         axes.set_ylabel(wrapped(axes.get_ylabel(), max(1.2, room / 72), 8))
@@ -75,12 +77,13 @@ def sharpnesses_over_training(axes: Axes, files: Sequence[Results], *, titles: S
         for prefix, how in {"": EVERY, "test_": TEST}.items():
             if f"{prefix}lambda_c" not in file.variables:
                 continue
-            sharp, low, high = (_positive(file[f"{prefix}lambda_c{end}"]) for end in ("", "_low", "_high"))
+            sharp = _positive(file[f"{prefix}lambda_c"])
             axes.plot(at, sharp, color=color, **how)
             shown.append(sharp)
             if not prefix:
+                low, high = (np.clip(file[f"lambda_c_{end}"], *LIMITS) for end in ("low", "high"))
                 axes.fill_between(at, low, high, color=color, alpha=0.15, linewidth=0)
-                bound = np.where(file["done"] & (file["lambda_c"] == 0), high, np.nan)
+                bound = np.where(file["done"] & (file["lambda_c"] == 0), _positive(file["lambda_c_high"]), np.nan)
                 axes.plot(at, bound, color=color, **BOUND)
                 shown.append(bound)
         if "lambda_max" in file.variables:
@@ -89,13 +92,15 @@ def sharpnesses_over_training(axes: Axes, files: Sequence[Results], *, titles: S
             shown.append(largest)
     for at, allowed in _allowed(files, by_epoch):
         axes.plot(at, allowed, **ALLOWED)
+        shown.append(np.atleast_1d(allowed.min()))  # where the learning rate is largest
     values = np.concatenate(shown)
     low, high = np.nanmin(values) / ROOM, np.nanmax(values) * ROOM
     axes.set(yscale="log", ylim=(low, high), xlabel="epoch" if by_epoch else "checkpoint")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if files[0].attributes.get("step") == "update":
-        axes.set_ylabel("critical sharpness 2/η_c (η in updates)")
+        axes.set_ylabel("critical sharpness (per update)")
     else:
-        axes.set_ylabel(f"critical sharpness 2/η_c ({unit_of(files)} per squared weight)")
+        axes.set_ylabel(f"critical sharpness ({unit_of(files)} per weight²)")
     return axes
 
 

@@ -16,33 +16,30 @@ from landscape.evaluation.prepared import Evaluation
 __all__ = ["by_example", "mean_of"]
 
 
-def by_example(evaluation: Evaluation) -> dict[str, np.ndarray]:
-    """Each example's losses and error, with the network as it is now.
+def by_example(evaluation: Evaluation, test: bool = False) -> dict[str, np.ndarray]:
+    """Each example's losses, with the network as it is now.
 
     Parameters
     ----------
     evaluation : Evaluation
         In float32, over all examples.
+    test : bool
+        Whether of the second split.
 
     Returns
     -------
     dict of float64 ndarray, shape (examples,)
-        ``loss``; other losses by their names, but no metrics; ``error``, where accuracy is defined. Of a second split
-        the same with ``test_`` before it.
+        ``loss``, and other losses by their names, but no metrics.
     """
     losses = {name: loss for name, loss in evaluation.extra.items() if name not in evaluation.metrics}
     losses = {"loss": evaluation.loss, **losses}
-    splits = {"": evaluation.batches} | ({} if evaluation.test is None else {"test_": evaluation.test.batches})
-    values: dict[str, list[torch.Tensor]] = {}
+    batches = evaluation.test.batches if test and evaluation.test is not None else evaluation.batches
+    values: dict[str, list[torch.Tensor]] = {name: [] for name in losses}
     with evaluating(evaluation.forward), torch.no_grad():
-        for split, batches in splits.items():
-            for inputs, targets in batches:
-                outputs = predict(evaluation.forward, inputs)
-                each = {name: each_of(loss, outputs, targets) for name, loss in losses.items()}
-                if evaluation.accuracy is not None:
-                    each["error"] = 1 - evaluation.accuracy(outputs, targets).double()
-                for name, part in each.items():
-                    values.setdefault(f"{split}{name}", []).append(part.double().cpu())
+        for inputs, targets in batches:
+            outputs = predict(evaluation.forward, inputs)
+            for name, loss in losses.items():
+                values[name].append(each_of(loss, outputs, targets).double().cpu())
     return {name: torch.cat(parts).numpy() for name, parts in values.items()}
 
 

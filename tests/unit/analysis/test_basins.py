@@ -28,7 +28,7 @@ def test_the_certified_radius_is_the_last_whose_bound_reaches_the_share():
     found = certificate(reach[:, None] >= RADII, RADII, 0.9, 0.95)
     assert found.radius == RADII[16] and not found.is_last
     np.testing.assert_allclose(found.reach, reach)
-    assert found.count[0] == 60 and found.count[-1] == 57
+    assert found.staying[0] == 60 and found.staying[-1] == 57
 
 
 def test_the_last_radius_and_none_are_told_apart():

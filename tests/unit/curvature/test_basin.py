@@ -44,7 +44,7 @@ def test_the_share_inside_a_bowl_is_a_beta_probability():
     results = basin_radius(
         evaluate, radius=(0, 1.5, 4), directions=600, ball="weights", level=0.15 * size**2, quiet=True
     )
-    count = certified_radius(results).count
+    count = certified_radius(results).staying
     for radius, number in zip(results.coordinates["radius"][1:], count[1:], strict=True):
         share = beta.cdf(min(0.3 / radius**2, 1), 2, 3)
         assert binomtest(number, 600, share).pvalue > 1e-3
@@ -122,7 +122,7 @@ def test_errors_are_what_is_compared_with_a_level_of_errors():
 def test_noise_of_the_examples_makes_the_certificate_smaller():
     results = basin_radius(tiny.with_digits(tiny.network(width=4), 100), radius=(0, 0.5, 6), level="+5%", **FEW)
     own, noisy = certified_radius(results, share=0.5), certified_radius(results, share=0.5, noise=True)
-    assert (noisy.count <= own.count).all() and (noisy.count < own.count).any()
+    assert (noisy.staying <= own.staying).all() and (noisy.staying < own.staying).any()
     assert not own.radius < noisy.radius
 
 
@@ -176,7 +176,7 @@ def test_figures_show_the_share_and_the_certified_radius(level, width):
     left, right = figure.axes
     found = certified_radius(results)
     drawn = [line.get_ydata() for line in left.lines]
-    assert any(np.array_equal(np.atleast_1d(values), 100 * found.count / 29) for values in drawn)
+    assert any(np.array_equal(np.atleast_1d(values), 100 * found.staying / 29) for values in drawn)
     marks = [line.get_xdata()[0] for line in left.lines if line.get_marker() == "v"]
     assert marks == ([] if np.isnan(found.radius) else [found.radius] * 2)
     assert ("error" if level == "+10%" else "loss") in right.get_ylabel()
