@@ -80,7 +80,7 @@ def shares(axes: Axes, files: Sequence[Results], *, titles: Sequence[str] | None
             axes.plot(found.radius, 104 + 5 * (number % 2), color=color, clip_on=False, **MARK)
     for share in {float(file.attributes["share"]) for file in files if file.attributes["ball"] != "worst"}:
         axes.axhline(100 * share, color="0.5", linewidth=0.8, linestyle=":")
-    axes.set(ylim=(-3, 112), yticks=range(0, 101, 25), ylabel="directions inside (%)", xlabel=_radius(files))
+    axes.set(ylim=(-3, 116), yticks=range(0, 101, 25), ylabel="directions inside (%)", xlabel=_radius(files))
     return axes
 
 
