@@ -71,13 +71,13 @@ def shares(axes: Axes, files: Sequence[Results], *, titles: Sequence[str] | None
     """The shares of directions onto axes."""
     names = titles_of(files, titles)
     for number, (file, name) in enumerate(zip(files, names, strict=True)):
-        color, found = looks_of(names)[name]["color"], _certificate(file)
+        color, certified = looks_of(names)[name]["color"], _certificate(file)
         radii = file.coordinates["radius"]
-        low, high = clopper_pearson(found.staying, found.directions, float(file.attributes["confidence"]))
-        axes.plot(radii, 100 * found.staying / found.directions, color=color, marker="o", markersize=2.2)
+        low, high = clopper_pearson(certified.staying, certified.directions, float(file.attributes["confidence"]))
+        axes.plot(radii, 100 * certified.staying / certified.directions, color=color, marker="o", markersize=2.2)
         axes.fill_between(radii, 100 * low, 100 * high, color=color, alpha=0.15, linewidth=0)
-        if file.attributes["ball"] != "worst" and not math.isnan(found.radius):
-            axes.plot(found.radius, 104 + 5 * (number % 2), color=color, clip_on=False, **MARK)
+        if file.attributes["ball"] != "worst" and not math.isnan(certified.radius):
+            axes.plot(certified.radius, 104 + 5 * (number % 2), color=color, clip_on=False, **MARK)
     for share in {float(file.attributes["share"]) for file in files if file.attributes["ball"] != "worst"}:
         axes.axhline(100 * share, color="0.5", linewidth=0.8, linestyle=":")
     axes.set(ylim=(-3, 116), yticks=range(0, 101, 25), ylabel="directions inside (%)", xlabel=_radius(files))

@@ -6,6 +6,7 @@ python scripts/studies/findings/critical.py draw FOLDER OUT.h5 OUT.png
 """
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
@@ -49,12 +50,12 @@ def main(folder: Path, out: Path, picture: Path) -> None:
     names = ("loss", "lambda_c", "lambda_c_low", "lambda_c_high", "eta_c")
     points = [(i, j) for i in range(len(NETWORKS)) for j in range(len(SEEDS))]
 
-    def together(chosen: np.ndarray):
+    def together(chosen: np.ndarray) -> Iterator[dict]:
         for i, j in chosen:
             key = NETWORKS[int(i)], SEEDS[int(j)]
             yield {name: files[key][name] for name in names} | {"convex": rows[key]["convex part of the slice"]}
 
-    measured = {name: ("f8", np.nan, files["plain", 0].metadata[name], ("epoch",)) for name in names}
+    measured: dict[str, tuple] = {name: ("f8", np.nan, files["plain", 0].metadata[name], ("epoch",)) for name in names}
     measured["convex"] = ("f8", np.nan, {"long_name": f"convex part of the slice at a loss of {LEVEL:g}", "units": "%"})
     about = ("data", "data_digest", "split", "loss", "batchnorm", "along", "step", "confidence")
     run(

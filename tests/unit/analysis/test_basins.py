@@ -25,10 +25,10 @@ def test_what_has_once_left_the_basin_is_outside_from_there_on():
 def test_the_certified_radius_is_the_last_whose_bound_reaches_the_share():
     """Of 60 directions 59 must stay inside: then the bound is 0.923, with 58 it is 0.899."""
     reach = np.r_[RADII[[8, 16, 24]], np.ones(57)]
-    found = certificate(reach[:, None] >= RADII, RADII, 0.9, 0.95)
-    assert found.radius == RADII[16] and not found.is_last
-    np.testing.assert_allclose(found.reach, reach)
-    assert found.staying[0] == 60 and found.staying[-1] == 57
+    certified = certificate(reach[:, None] >= RADII, RADII, 0.9, 0.95)
+    assert certified.radius == RADII[16] and not certified.is_last
+    np.testing.assert_allclose(certified.reach, reach)
+    assert certified.staying[0] == 60 and certified.staying[-1] == 57
 
 
 def test_the_last_radius_and_none_are_told_apart():
@@ -54,8 +54,8 @@ def test_certificates_are_wrong_in_one_of_twenty_draws_at_most_however_many_radi
     """Directions reach as far as a uniform number: nine of ten as far as 0.1, exactly."""
     draws, wrong = np.random.default_rng(0), 0
     for _ in range(2000):
-        found = certificate(draws.uniform(size=(60, 1)) >= radii, radii, 0.9, 0.95)
-        wrong += found.radius > 0.1 + 1e-12
+        certified = certificate(draws.uniform(size=(60, 1)) >= radii, radii, 0.9, 0.95)
+        wrong += certified.radius > 0.1 + 1e-12
     assert binomtest(wrong, 2000, 0.05, alternative="greater").pvalue > 1e-3
 
 

@@ -174,9 +174,9 @@ def test_figures_show_the_share_and_the_certified_radius(level, width):
     results = basin_radius(evaluate, radius=(0, 1, 6), level=level, **FEW)
     figure = draw([results, results], titles=["ours", "theirs"], width=width)
     left, right = figure.axes
-    found = certified_radius(results)
+    certified = certified_radius(results)
     drawn = [line.get_ydata() for line in left.lines]
-    assert any(np.array_equal(np.atleast_1d(values), 100 * found.staying / 29) for values in drawn)
+    assert any(np.array_equal(np.atleast_1d(values), 100 * certified.staying / 29) for values in drawn)
     marks = [line.get_xdata()[0] for line in left.lines if line.get_marker() == "v"]
-    assert marks == ([] if np.isnan(found.radius) else [found.radius] * 2)
+    assert marks == ([] if np.isnan(certified.radius) else [certified.radius] * 2)
     assert ("error" if level == "+10%" else "loss") in right.get_ylabel()
