@@ -1,9 +1,5 @@
 #!/usr/bin/env python3
-"""What critical.sh makes of its files: one results file, a figure, and the numbers.
-
-python scripts/studies/findings/critical.py near plain-26-0.h5
-python scripts/studies/findings/critical.py draw FOLDER OUT.h5 OUT.png
-"""
+"""What critical.sh, beside it, makes of its files: one results file, a figure, and the numbers."""
 
 import sys
 from collections.abc import Iterator
