@@ -176,6 +176,7 @@ def critical_sharpness(
                 norms_of(network)
                 evaluation = unfused(evaluation)
             waypoints = fitting(evaluate, waypoints)
+            _check_finite(evaluate, waypoints)
             if second is not None:
                 _same_shapes(network, second.network)
             points = _points(evaluate, evaluation, waypoints, along == "update", learning_rate)
@@ -360,6 +361,16 @@ def _points(
     if all(epoch is not None for epoch in epochs):
         given["epoch"] = (("checkpoint",), np.array(epochs[: len(names)]))
     return _Points(names, rates, one_step, unit, given)
+
+
+def _check_finite(evaluate: Evaluator, waypoints: list[Waypoint]) -> None:
+    for waypoint in waypoints:
+        weights = opened(evaluate, waypoint).weights
+        if broken := [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]:
+            raise BadInput(
+                f"the weights of {waypoint.label} are not finite in {broken[0]}, as after a training that diverged; "
+                "leave it out"
+            )
 
 
 def _same_shapes(network: nn.Module, other: nn.Module) -> None:

@@ -318,6 +318,13 @@ def test_what_cannot_be_meant_is_refused(how, words):
         critical_sharpness(on(linear(), data(1)), quiet=True, **how)
 
 
+def test_checkpoints_that_diverged_are_refused():
+    network = linear()
+    broken = {name: tensor * np.nan for name, tensor in network.state_dict().items()}
+    with pytest.raises(BadInput, match="checkpoint 0 are not finite in weight"):
+        critical_sharpness(on(network, data(1)), [broken], quiet=True)
+
+
 def test_a_tolerance_is_refused():
     with pytest.raises(BadInput, match="leave out dtype and tolerance"):
         critical_sharpness(on(linear(), data(1), tolerance=0.1), quiet=True)
