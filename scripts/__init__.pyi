@@ -16,11 +16,14 @@ from ensemble.lesions.trials import lesions as lesions
 from ensemble.lesions.trials import shapley as shapley
 from ensemble.paths.path_spectrum import path_spectrum as path_spectrum
 from landscape import __version__ as __version__
+from landscape.analysis.basins import certified_radius as certified_radius
 from landscape.analysis.comparison import compare as compare
 from landscape.analysis.topology import barcode as barcode
 from landscape.analysis.topology import merge_tree as merge_tree
 from landscape.checkpoints.checkpoint import Checkpoint as Checkpoint
 from landscape.checkpoints.checkpoint import load as load
+from landscape.curvature.basin import basin_radius as basin_radius
+from landscape.curvature.critical import critical_sharpness as critical_sharpness
 from landscape.curvature.maps import curvature as curvature
 from landscape.curvature.sharpness import sharpness as sharpness
 from landscape.curvature.spectra import eigenpairs as eigenpairs

@@ -16,7 +16,19 @@ from landscape.errors import did_you_mean
 HERE = Path(__file__).parent
 # Those that take --ranks, which is to be known before torch is imported.
 MEASURING = (
-    *("claim", "curvature", "flow", "identity", "lesion", "paths", "redundancy", "reuse", "sharpness"),
+    *(
+        "basin",
+        "claim",
+        "critical",
+        "curvature",
+        "flow",
+        "identity",
+        "lesion",
+        "paths",
+        "redundancy",
+        "reuse",
+        "sharpness",
+    ),
     *("stream", "surface", "trainings", "trajectory"),
 )
 

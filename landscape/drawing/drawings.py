@@ -13,6 +13,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from landscape.drawing.basin import basins, shares
+from landscape.drawing.critical import criticals, sharpnesses_over_training
 from landscape.drawing.curvature import curvature
 from landscape.drawing.page import contour, curves, planes, profiles
 from landscape.drawing.several import repeats, spaces
@@ -30,6 +32,8 @@ Drawing = Callable[..., Figure]
 
 # By kind of results, of surfaces with what they are over; a set of kinds is what one figure shows together.
 DRAWINGS: dict[Hashable, Drawing] = {
+    "basin": basins,
+    "critical": criticals,
     "curvature": curvature,
     "density": densities,
     "eigenvalues": eigenvalues,
@@ -45,7 +49,13 @@ DRAWINGS: dict[Hashable, Drawing] = {
 }
 
 # What draws on one axes the same as a whole figure does, or its main part.
-ONTO: dict[Drawing, Callable[..., Axes]] = {planes: contour, profiles: curves, topology: shape}
+ONTO: dict[Drawing, Callable[..., Axes]] = {
+    basins: shares,
+    criticals: sharpnesses_over_training,
+    planes: contour,
+    profiles: curves,
+    topology: shape,
+}
 
 
 def draw(results: Results | Iterable[Results], *, ax: Axes | None = None, **options: Any) -> Figure | Axes:

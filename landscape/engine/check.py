@@ -24,7 +24,10 @@ OF_CHECKPOINT = ("checkpoint", "seed", "dtype", *OF_DATA)
 # Attributes that say where the numbers come from, besides those that are always there.
 PROVENANCE = {
     **dict.fromkeys(
-        ("surface", "lesion", "curvature", "eigenvalues", "trace", "density", "trajectory", "sharpness", "paths"),
+        (
+            *("surface", "lesion", "curvature", "eigenvalues", "trace", "density", "trajectory", "sharpness", "paths"),
+            *("basin", "critical"),
+        ),
         OF_CHECKPOINT,
     ),
     **dict.fromkeys(("trainings", "flow"), OF_DATA),

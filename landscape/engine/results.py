@@ -47,6 +47,8 @@ AXES = ("x", "y", "z")
 # Coordinates, and variables known beforehand, that are numbers in the files that we draw; others may be texts, with
 # which an experiment of anyone's own names its layers, say.
 COUNTS = {
+    "basin": ("direction", "radius"),
+    "critical": ("epoch", "learning_rate"),
     "curvature": ("repeat",),
     "density": ("probe", "step"),
     "eigenvalues": ("eigenpair",),

@@ -20,6 +20,9 @@ for net in plain resnet; do
     measure surface "$out/$net.pt" "$out/plane-$net.h5" --x -1 1 31 --y -1 1 31
     measure curvature "$out/$net.pt" "$out/density-$net.h5" --density 3 --examples 200 --steps 60
     python scripts/curvature.py "$out/$net.pt" "$out/eigenvalues-$net.h5" --top 10 --precision 0.01 --examples 200
+    python scripts/train.py "$out/$net-26.pt" --network $net --depth 26 --width 8 --epochs 15 --snapshots "$out/$net-26"
+    measure critical "$out/$net-26.pt" "$out/critical-$net.h5" --snapshots "$out/$net-26" --examples 300
+    measure basin "$out/$net-26.pt" "$out/basin-$net.h5" --radius 0 0.6 13 --directions 40 --examples 300
 done
 measure surface "$out/resnet.pt" "$out/space.h5" --x -1 1 15 --y -1 1 15 --z -1 1 3
 measure surface "$out/resnet.pt" "$out/finite.h5" --x -40 40 21 --y -40 40 21 --normalize none --examples 300
@@ -57,6 +60,8 @@ python scripts/figure.py "$out/film.gif" $surfaces/path-plain-56.h5 $surfaces/pl
 draw sharpness $surfaces/sharpness-plain-20.h5 $surfaces/sharpness-resnet-20.h5 $surfaces/sharpness-plain-56.h5 \
     $surfaces/sharpness-resnet-56.h5
 draw curvature $surfaces/curvature-plain-56.h5 $surfaces/curvature-resnet-56.h5
+draw critical "$out/critical-plain.h5" "$out/critical-resnet.h5"
+draw basins "$out/basin-plain.h5" "$out/basin-resnet.h5"
 draw densities "$out/density-plain.h5" "$out/density-resnet.h5"
 draw eigenvalues "$out/eigenvalues-plain.h5" "$out/eigenvalues-resnet.h5"
 

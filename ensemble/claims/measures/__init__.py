@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ensemble.claims.measures.basins import basin_reach, critical_rank
 from ensemble.claims.measures.blocks import refinement, relative_gradient, responses, reuse_spread
 from ensemble.claims.measures.lesions import deletions, interacting_pairs, jumps, reorderings, trend
 from ensemble.claims.measures.paths import binomial_share, overestimate, path_share
@@ -40,7 +41,9 @@ MEASURES: dict[str, Measure] = {
     for measure in (
         autocorrelation,
         barrier_height,
+        basin_reach,
         binomial_share,
+        critical_rank,
         curvature_ratio,
         deletions,
         error,

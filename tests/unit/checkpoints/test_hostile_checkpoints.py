@@ -339,6 +339,8 @@ ASKED = {
     "curvature": lambda file: (file, "out.h5"),
     "paths": lambda file: (file, "out.h5"),
     "sharpness": lambda file: (file, "out.h5"),
+    "basin": lambda file: (file, "out.h5"),
+    "critical": lambda file: ("net.pt", "out.h5", "--snapshots", file),
     "redundancy": lambda file: (file, "out.h5"),
     "trajectory": lambda file: ("net.pt", "out.h5", "--snapshots", file, "net.pt"),
     "flow": lambda file: ("out.h5", "--checkpoints", file),

@@ -19,7 +19,9 @@ from ensemble.drawing.verdicts import sides, verdicts
 from ensemble.flow.stream import stream
 from ensemble.identity import identity
 from ensemble.lesions.trials import lesions
+from landscape.analysis.basins import certified_radius
 from landscape.checkpoints.checkpoint import Checkpoint, load
+from landscape.curvature.basin import basin_radius
 from landscape.engine.ranks import SerialComm
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
@@ -173,6 +175,19 @@ def test_the_gain_of_mixing_is_that_of_the_product_of_all_matrices(bench):
     for way, axis in {"forward": 1, "backward": 0}.items():
         expected = abs(product).sum(axis=axis).max()
         assert MEASURES["mixing_gain"](case, way=way).value == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_reach_of_a_basin_is_the_librarys_certified_radius(bench):
+    case, how = bench.case(Network(SMALL), 0), {"directions": 29, "level": "+20%"}
+    evaluate = Evaluator.from_checkpoint(case.path, split="train", examples=60)
+    results = basin_radius(evaluate, ball="weights", radius=(0, 0.4, 5), **how, quiet=True)
+    number = MEASURES["basin_reach"](case, reach=0.4, points=5, examples=60, **how)
+    assert number.value == certified_radius(results).radius
+
+
+def test_the_course_of_a_training_needs_snapshots(bench):
+    with pytest.raises(BadInput, match="give its network snapshots = true"):
+        MEASURES["critical_rank"](bench.case(Network(SMALL), 0))
 
 
 def test_the_identity_is_learnt_at_the_rate_that_is_best_over_all_trainings(bench):

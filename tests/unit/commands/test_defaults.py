@@ -16,6 +16,8 @@ from ensemble.lesions.kinds import KINDS
 from ensemble.lesions.trials import lesions
 from ensemble.paths.path_spectrum import path_spectrum
 from landscape.analysis.comparison import compare
+from landscape.curvature.basin import basin_radius
+from landscape.curvature.critical import critical_sharpness
 from landscape.curvature.maps import curvature
 from landscape.curvature.sharpness import sharpness
 from landscape.evaluation.evaluator import Evaluator
@@ -26,8 +28,10 @@ from landscape.training.trainings import trainings
 
 # Script: the functions that it calls, the measurement first.
 CALLED = {
+    "basin": (basin_radius, Evaluator.from_checkpoint),
     "claim": (claim,),
     "compare": (compare,),
+    "critical": (critical_sharpness, Evaluator.from_checkpoint),
     "curvature": (curvature, Evaluator.from_checkpoint),
     "flow": (gradient_flow,),
     "identity": (identity,),

@@ -153,6 +153,9 @@ READS = {
     "surface along": ("resnet.pt", "out.h5", "--along", "{}"),
     "curvature": ("{}", "out.h5"),
     "sharpness": ("{}", "out.h5"),
+    "basin": ("{}", "out.h5"),
+    "critical": ("{}", "out.h5"),
+    "critical snapshots": ("resnet.pt", "out.h5", "--snapshots", "{}"),
     "paths": ("{}", "out.h5"),
     "lesion": ("{}", "out.h5"),
     "redundancy": ("{}", "out.h5"),
@@ -298,6 +301,27 @@ sharpness  NET --rho 0.2 0.1
 sharpness  NET --trials 0
 sharpness  NET --trials -1
 sharpness  NET --steps 0
+basin  NET --radius 1 0 5
+basin  NET --radius 0 1 1
+basin  NET --radius 0 inf 3
+basin  NET --directions 0
+basin  NET --directions 28
+basin  NET --share 0
+basin  NET --share 1
+basin  NET --confidence 1
+basin  NET --level x
+basin  NET --level +2x
+basin  NET --level inf
+basin  NET --steps 0
+basin  NET --ball weights --batchnorm batch
+critical  NET --along update
+critical  NET --precision 0
+critical  NET --precision 1
+critical  NET --learning-rate 0
+critical  NET --learning-rate 1 2
+critical  NET --tolerance 0.1
+critical  NET --dtype bfloat16
+critical  NET --snapshots plain.pt
 paths  NET --draws 1
 paths  NET --draws -1
 paths  NET --examples 0

@@ -55,6 +55,8 @@ CHOICES = {
     "planes": [[stub("surface", "y", "x")] * 3],
     "repeats": [[stub("surface", "repeat", "y", "x")]],
     "spaces": [[stub("surface", "z", "y", "x")]],
+    "basins": [[stub("basin", "direction", "radius")]],
+    "criticals": [[stub("critical", "checkpoint")]],
     "curvature": [[stub("curvature", "y", "x")]],
     "densities": [[stub("density")]],
     "eigenvalues": [[stub("eigenvalues")]],

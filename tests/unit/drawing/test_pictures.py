@@ -37,6 +37,8 @@ KINDS = {  # files, options
     "not finite": ([OTHERS / "finite.h5"], {}),
     "trajectories": (PATHS, {}),
     "curvature": ([SURFACES / f"curvature-{net}-56.h5" for net in BOTH], {}),
+    "critical": ([OTHERS / f"critical-{net}.h5" for net in BOTH], {}),
+    "basins": ([OTHERS / f"basin-{net}.h5" for net in BOTH], {}),
     "densities": ([OTHERS / f"density-{net}.h5" for net in BOTH], {}),
     "eigenvalues": ([OTHERS / f"eigenvalues-{net}.h5" for net in BOTH], {}),
     "single": ([LESIONS / "single-resnet-110-0.h5", LESIONS / "single-vgg-16-0.h5"], {}),
