@@ -86,7 +86,7 @@ def network(
         size = label_of(most * (1 if loss else 100))
         note = (
             "An arc joins two blocks that do not act alone: to delete both costs more, or less, than the sum of both "
-            f"(false discovery rate {100 * LEVEL:g} %). It is as wide as that is much; the widest is {size} {unit}."
+            f"(false discovery rate {100 * LEVEL:g} %). The wider an arc, the more; the widest is {size} {unit}."
         )
         figure.supxlabel(wrapped(note, width - 0.3), fontsize=NOTE)
     return figure

@@ -217,7 +217,7 @@ def bands(axes: Axes, bars: Barcode, norm: Normalize, color: str) -> Axes:
     said = [f"{number[0]} {'minimum' if number[0] == 1 else 'minima'}"]
     said += [f"{number[1] or 'no'} loop{'s' * (number[1] != 1)}"] if len(bars.axes) == 2 else []
     if noise := int((~bars.significant).sum()):
-        said.append(f"{noise} noise")
+        said.append(f"{noise} in the noise")
     axes.annotate(", ".join(said), (0.5, 1), (0, 2), "axes fraction", "offset points", **ABOVE)
     return axes
 

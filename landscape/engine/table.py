@@ -332,7 +332,7 @@ def _take_up(
     arrays = {**previous.coordinates, **previous.variables}
     for name, array in {**coordinates, **{name: array for name, (_, array) in given.items()}}.items():
         before = arrays.get(name)
-        if before is None or not np.array_equal(before, array):
+        if before is None or not _same(before, np.asarray(array)):
             raise _refusal(path, name, _brief(before), _brief(array))
     _differences(path, facts, previous.attributes, attributes)  # last: what they follow from tells more
     names = previous.summed or tuple(measured)  # in the order in which they are summed
@@ -344,6 +344,11 @@ def _take_up(
         for order, part in ((names, measured), (derived, derived))
     )
     return Table(path, points, values, arrays["done"], worked_out, previous.crc), warnings
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether all values are the same, NaN at the same places too."""
+    return np.array_equal(one, other, equal_nan=one.dtype.kind == other.dtype.kind == "f")
 
 
 def _differences(path: Path, names: Sequence[str], before: Mapping, now: Mapping) -> list[str]:

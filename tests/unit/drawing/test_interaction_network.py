@@ -1,4 +1,4 @@
-"""Arcs join the blocks that interact, on the side of the sign, and as wide as that is much."""
+"""Arcs join the blocks that interact, on the side of the sign, the wider the more."""
 
 import audit
 import numpy as np

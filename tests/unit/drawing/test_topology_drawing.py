@@ -86,7 +86,7 @@ def test_the_most_persistent_bars_are_drawn_and_all_are_counted():
     assert len(lengths(axes)) == BARS < known.birth.size
     said = next(text.get_text() for text in axes.texts)
     minima, noise = (known.significant & (known.dimension == 0)).sum(), (~known.significant).sum()
-    assert said.startswith(f"{minima} minim") and said.endswith(f"{noise} noise")
+    assert said.startswith(f"{minima} minim") and said.endswith(f"{noise} in the noise")
 
 
 @pytest.mark.parametrize("linear", [False, True])

@@ -228,6 +228,20 @@ def test_another_measurement_is_refused_by_the_name_of_what_differs(tmp_path, ch
     assert (tmp_path / "a.h5").read_bytes() == before
 
 
+@pytest.mark.parametrize(("second", "same"), [([0.5, np.nan], True), ([np.nan, 0.5], False), ([0.5, 0.5], False)])
+def test_what_is_not_known_of_a_coordinate_does_not_make_it_another(tmp_path, second, same):
+    def begin(rates):
+        rows = {"kind": "experiment", "dims": ("trial",), "coordinates": {"trial": np.arange(2)}, "attributes": {}}
+        return prepare(tmp_path / "a.h5", np.zeros((2, 1)), given={"rate": (("trial",), np.array(rates))}, **rows)
+
+    begin([0.5, np.nan])
+    if same:
+        begin(second)
+    else:
+        with pytest.raises(BadInput, match="its rate is"):
+            begin(second)
+
+
 def test_another_version_is_a_warning_and_another_spelling_nothing(tmp_path):
     surface(tmp_path / "a.h5", version_torch="1")
     _, warnings = surface(tmp_path / "a.h5", version_torch="2", command="other")
