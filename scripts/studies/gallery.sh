@@ -24,6 +24,12 @@ for net in plain resnet; do
     measure critical "$out/$net-26.pt" "$out/critical-$net.h5" --snapshots "$out/$net-26" --examples 300
     measure basin "$out/$net-26.pt" "$out/basin-$net.h5" --radius 0 0.6 13 --directions 40 --examples 300
 done
+for seed in 0 1; do
+    python scripts/train.py "$out/wide-$seed.pt" --network resnet --depth 8 --width 32 --epochs 15 --seed $seed
+done
+between="--x 0 1 21 --to $out/wide-1.pt --examples 500 --batchnorm recalibrated"
+measure surface "$out/wide-0.pt" "$out/between.h5" $between
+measure surface "$out/wide-0.pt" "$out/aligned.h5" $between --align activations
 measure surface "$out/resnet.pt" "$out/space.h5" --x -1 1 15 --y -1 1 15 --z -1 1 3
 measure surface "$out/resnet.pt" "$out/finite.h5" --x -40 40 21 --y -40 40 21 --normalize none --examples 300
 measure lesion "$out/resnet.pt" "$out/gates.h5" --gate stages.0.1 stages.1.1 --alpha -0.5 1.5 21
@@ -32,6 +38,8 @@ for what in "repeat 1" parallel; do
 done
 measure lesion "$out/resnet.pt" "$out/mean.h5" --delete 1 --replace mean
 measure stream "$out/stream.h5" plain resnet resnet:order=pre resnet:join=scale,order=pre --depth 20 --width 8 \
+    --seeds 2 --epochs 8 --batches 2 --batch-size 64 --data digits
+measure stream "$out/stream-mixing.h5" resnet:order=pre,shortcut=hyper resnet:order=pre,shortcut=mhc --depth 20 --width 8 \
     --seeds 2 --epochs 8 --batches 2 --batch-size 64 --data digits
 measure stream "$out/stream-transformer.h5" transformer transformer:join=scale --depth 4 --width 32 \
     --seeds 2 --epochs 1 --examples 400 --batches 2 --batch-size 32 --data stdlib --window 32
@@ -50,6 +58,7 @@ draw topology results/study/surface-plain-56-0.h5 results/study/surface-plain-11
 draw space "$out/space.h5"
 draw gates "$out/gates.h5"
 draw interpolation $surfaces/line-frozen.h5 $surfaces/line-recalibrated.h5 --titles frozen recalibrated
+draw alignment "$out/between.h5" "$out/aligned.h5"
 draw trajectories $surfaces/path-plain-56.h5 $surfaces/plane-plain-56.h5 $surfaces/path-resnet-56.h5 $surfaces/plane-resnet-56.h5
 
 # A film of two trainings
@@ -90,6 +99,7 @@ for show in cosine residual; do
 done
 draw stream "$out/stream.h5"
 draw stream-effect "$out/stream.h5" --show effect
+draw stream-mixing "$out/stream-mixing.h5" --show forward_mixing
 draw stream-transformer "$out/stream-transformer.h5"
 draw identity $lesions/identity.h5
 draw reuse $lesions/reuse.h5

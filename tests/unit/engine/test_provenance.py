@@ -33,7 +33,7 @@ DIFFERENT = {
         "--adaptive 0.1": "adaptive is nothing, this command's is 0.1",
         "3=4": "x is 3 values from -1 to 1, this command's is 4 values from -1 to 1",
         "-1=-2": "x is 3 values from -1 to 1, this command's is 3 values from -2 to 1",
-        "--z 0 1 2": "(cosine|direction_digest) is",
+        "--z 0 1 2": "z is absent",
         "--repeats 2": "repeats is nothing, this command's is 2",
     },
     "line": {
