@@ -55,9 +55,8 @@ def main(folder: Path, out: Path) -> None:
             )
     for name in ("radius", "median"):
         for j, depth in enumerate(DEPTHS):
-            gap = difference(*np.log(table[name][::-1, j]))
-            low, middle, high = np.exp([gap[1], gap[0], gap[2]])
-            print(f"{name}, {depth} layers, with shortcuts over without: {middle:.3g} [{low:.3g}, {high:.3g}]")
+            middle, low, high = difference(*table[name][::-1, j])[:3]
+            print(f"{name}, {depth} layers, with shortcuts minus without: {middle:.3f} [{low:.3f}, {high:.3f}]")
     save(drawn(table), out.with_suffix(".png"), dpi=120)
 
 
