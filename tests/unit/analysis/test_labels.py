@@ -21,7 +21,7 @@ LABELS = {  # by hand
     "resnet:join=exclusive-gate,gate_bias=-6": "ResNet, exclusive gate, b = −6",
     "resnet-20:shortcut=hyper": "ResNet-20, hyper-connections",
     "resnet-20:shortcut=hyper,streams=2,dynamic=True": "ResNet-20, hyper-connections, 2 streams, dynamic",
-    "preact-resnet-20:shortcut=mhc": "ResNet-20, pre-activation, manifold-constrained hyper-connections",
+    "preact-resnet-20:shortcut=mhc": "ResNet-20, pre-activation, constrained hyper-connections",
     "resnet-20:shortcut=delta": "ResNet-20, delta shortcuts",
     "transformer-4:shortcut=depth-attention": "transformer, 4 layers, attention over depth",
     "vit-4:values=residual": "ViT, 4 layers, value residuals",
