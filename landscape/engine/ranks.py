@@ -11,20 +11,19 @@ import hashlib
 import os
 import socket
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from landscape import __version__
+from landscape.engine import heartbeat
 from landscape.errors import BadInput
 
 __all__ = [
     "Communicator",
     "NodeShare",
     "SerialComm",
-    "Watchdog",
     "collective_errors",
     "communicator",
     "describe_ranks",
@@ -149,6 +148,7 @@ def world() -> Communicator:
     if MPI.COMM_WORLD.size > 1 and MPI.Query_thread() < MPI.THREAD_SERIALIZED:
         raise BadInput("this MPI was built without threads (MPI_THREAD_SERIALIZED); use one that has them")
     if MPI.COMM_WORLD.size > 1:
+        heartbeat.begin(MPI.COMM_WORLD, threads=MPI.Query_thread() == MPI.THREAD_MULTIPLE)
         script, *words = sys.argv
         command = " ".join([os.path.basename(script), *words])
         require_same(
@@ -251,32 +251,6 @@ def require_same(comm: Communicator, mine: Mapping[str, object]) -> None:
                 )
                 error.collective = True
                 raise error
-
-
-class Watchdog:
-    """Counts the seconds in which nothing is heard of somebody.
-
-    Only those in which we could have heard something: who was stopped, or had to wait for a disk, has not listened.
-
-    Parameters
-    ----------
-    seconds : that this lasts
-    """
-
-    LOOK = 1.0  # seconds that count at most between two looks
-
-    def __init__(self, seconds: float):
-        self._seconds, self._silent, self._looked = seconds, 0.0, time.monotonic()
-
-    def heard(self) -> None:
-        self._silent = 0.0
-
-    def over(self) -> bool:
-        """Look: whether it is over."""
-        now = time.monotonic()
-        self._silent += min(now - self._looked, self.LOOK)
-        self._looked = now
-        return self._silent > self._seconds
 
 
 def _code() -> str:

@@ -7,7 +7,7 @@ neighbouring rows. The engine knows arrays and a callable, nothing of networks.
 No rank waits for ever for one that hangs, or whose host is gone. A rank that computes says now and then that it
 is there; one that has nothing to compute asks again for work whenever it is told to wait. So rank 0 hears of
 every rank, and every rank that waits hears of rank 0, every `BEAT` seconds or so. Whoever hears nothing for `SILENCE`
-seconds, of rank 0 for `STALL` seconds, says who is silent and ends the job.
+seconds, of rank 0 for `STALL` seconds, says who is silent and ends the job. (Before and after: `heartbeat`.)
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from landscape.engine.heartbeat import Watchdog, silence
 from landscape.engine.progress import Progress
-from landscape.engine.ranks import Communicator, SerialComm, Watchdog
+from landscape.engine.ranks import Communicator, SerialComm
 from landscape.engine.table import Table
 from landscape.errors import BadInput
 
@@ -164,7 +165,7 @@ class _Remote:
                 patience.heard()
                 self._send(None)
             elif patience.over():
-                raise _silent("rank 0", STALL)
+                raise BadInput(silence("rank 0", STALL))
             # Asleep rather than in recv: an MPI that waits keeps a core busy that another rank could use.
             time.sleep(POLL)
         return answer or None
@@ -293,7 +294,7 @@ class _Keeper(threading.Thread):
             if patience.over():
                 with self._lock:
                     self.table.flush()
-                raise _silent(f"rank {rank} on {self._hosts[rank]}", SILENCE)
+                raise BadInput(silence(f"rank {rank} on {self._hosts[rank]}", SILENCE))
 
     def take_leave(self) -> None:
         """Take in what the other ranks send in the end: whoever stops this one has usually stopped them too."""
@@ -312,10 +313,3 @@ class _Keeper(threading.Thread):
         if not self._missing:
             for rank in self._waiting:
                 self.comm.send(END, rank)
-
-
-def _silent(who: str, seconds: float) -> BadInput:
-    return BadInput(
-        f"{who} has been silent for {seconds:g} s: it hangs, or its host or the network does; what was measured "
-        "before is in the file: end what is left of this job, see to that host, and run the same command again"
-    )

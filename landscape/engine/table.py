@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -447,4 +448,7 @@ def _brief(array: Any) -> str:
 
 
 def _reason(error: OSError | RuntimeError) -> str:
-    return getattr(error, "strerror", None) or str(error).splitlines()[0]
+    """What the system says of it, which HDF5 hides in a long line."""
+    said = re.search(r"errno = (\d+)", str(error))
+    number = int(said[1]) if said else getattr(error, "errno", None)
+    return os.strerror(number) if number else str(error).splitlines()[0]

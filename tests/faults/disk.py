@@ -55,19 +55,38 @@ def full_in_training(nets: Path, folder: Path, quick: bool) -> str:
     return line
 
 
-def quota(nets: Path, folder: Path, quick: bool) -> str:
-    """A user who is not root has used up what he may."""
-    if not shutil.which("setpriv"):
-        raise Skipped("setpriv (util-linux) is not found")
-    with mounted(folder / "disk", "size=9m,usrquota_block_hardlimit=20k") as disk:
-        disk.chmod(0o777)
-        for path in (folder, *folder.parents[:2]):
-            path.chmod(0o755)
-        call = rank(SURFACE, disk / "a.h5", mpi=False)
-        if call[1] == "-S":
-            raise Skipped("forks are all root's")
-        job = Job.start(SURFACE, nets, disk / "a.h5", call=["setpriv", "--reuid=65534", "--clear-groups", *call])
-        return ended(job, "quota")
+def full_on_a_disk(nets: Path, folder: Path, quick: bool) -> str:
+    """The same on ext4, which says only later, when it writes, that there is no room."""
+    with formatted(folder / "disk", 8, "mkfs.ext4") as disk:
+        job = Job.start(SURFACE, nets, disk / "a.h5", 2)
+        starts(job, 20)
+        fill(disk / "others")
+        outcome = ended(job, "No space left", or_well=True)
+        (disk / "others").unlink()
+        goes_on(SURFACE, nets, disk / "a.h5")
+    return outcome
+
+
+def quota_at_once(nets: Path, folder: Path, quick: bool) -> str:
+    """The quota leaves no room for the file."""
+    with limited(folder / "disk", "64k") as disk:
+        fill(disk / "others")
+        line = ended(Job.start(SURFACE, nets, disk / "a.h5"), "quota")
+        if left := [path.name for path in disk.iterdir() if path.name != "others"]:
+            raise Failure(f"{line}, and yet there is {left}")
+    return line
+
+
+def quota_later(nets: Path, folder: Path, quick: bool) -> str:
+    """The quota is used up while rows are measured into the file."""
+    with limited(folder / "disk", "4m") as disk:
+        job = Job.start(SURFACE, nets, disk / "a.h5", 2)
+        starts(job, 20)
+        fill(disk / "others")
+        outcome = ended(job, "quota", or_well=True)
+        (disk / "others").unlink()
+        goes_on(SURFACE, nets, disk / "a.h5")
+    return outcome
 
 
 def read_only_at_once(nets: Path, folder: Path, quick: bool) -> str:
@@ -103,11 +122,16 @@ def read_only_later(nets: Path, folder: Path, quick: bool) -> str:
 
 def closed_folder(nets: Path, folder: Path, quick: bool) -> str:
     """The folder may not be written by this user."""
-    if os.geteuid() == 0:
-        raise Skipped("root may write everywhere")
+    call = rank(SURFACE, folder / "a.h5", mpi=False, plain=True)
+    if os.geteuid() == 0:  # who may write everywhere
+        if not shutil.which("setpriv"):
+            raise Skipped("root may write everywhere, and there is no setpriv (util-linux) to be somebody else")
+        call = ["setpriv", "--reuid=65534", "--clear-groups", *call]
+        for path in folder.parents[:2]:
+            path.chmod(0o755)
     folder.chmod(0o555)
     try:
-        return ended(Job.start(SURFACE, nets, folder / "a.h5"), "Permission denied")
+        return ended(Job.start(SURFACE, nets, folder / "a.h5", call=call), "Permission denied")
     finally:
         folder.chmod(0o755)
 
@@ -292,7 +316,7 @@ def until(job: Job, there) -> None:
 
 def fill(path: Path) -> None:
     """Take all the room that is left."""
-    with open(path, "wb", buffering=0) as file, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), open(path, "wb", buffering=0) as file:
         while True:
             file.write(bytes(512))
 
@@ -317,11 +341,43 @@ def mounted(place: Path, how: str):
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+@contextlib.contextmanager
+def formatted(place: Path, megabytes: int, make: str):
+    """A small file system on a loop device."""
+    if os.geteuid() != 0:
+        raise Skipped("only root can mount a small file system")
+    if not shutil.which(make):
+        raise Skipped(f"there is no {make}")
+    image = place.with_suffix(".image")
+    image.touch()
+    os.truncate(image, megabytes << 20)
+    subprocess.run([make, "-q", str(image)], check=True, capture_output=True)
+    place.mkdir()
+    if subprocess.run(["mount", "-o", "loop", str(image), str(place)], capture_output=True).returncode:
+        raise Skipped(f"this system mounts nothing made by {make}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+        image.unlink()
+
+
+@contextlib.contextmanager
+def limited(place: Path, most: str):
+    """A file system in which a quota, that of btrfs, leaves so much room."""
+    with formatted(place, 128, "mkfs.btrfs") as disk:
+        for call in (("quota", "enable", disk), ("qgroup", "limit", most, disk)):
+            subprocess.run(["btrfs", *map(str, call)], check=True, capture_output=True)
+        yield disk
+
+
 CASES = {
     "the disk is full": full_at_once,
     "the disk fills up": full_later,
     "the disk fills up in a training": full_in_training,
-    "the user's quota is used up": quota,
+    "the disk, with ext4 on it, fills up": full_on_a_disk,
+    "the quota is used up": quota_at_once,
+    "the quota is used up under the run": quota_later,
     "the file system is read-only": read_only_at_once,
     "the file system becomes read-only": read_only_later,
     "the folder may not be written": closed_folder,

@@ -5,18 +5,20 @@
 
 Each process writes into FOLDER, at once, what it has measured and when: what should be on the disk when it dies.
 It naps after each, so that a run lasts long enough to be killed in, at no cost. What the engine calls a long
-silence is divided by SHORT, if that is given.
+silence is divided by SHORT, if that is given. With STOP=RANK:MOMENT that rank stops itself at that moment: at its
+`start`, when it has `loaded` everything, or when all is `measured`.
 """
 
 import os
 import runpy
+import signal
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
-from landscape.engine import run, sweep
+from landscape.engine import heartbeat, run, sweep
 from landscape.training import loop as training
 
 folder, seconds, sys.argv = os.environ["NOTES"], os.environ["NAP"], sys.argv[1:]
@@ -26,6 +28,16 @@ notes = os.open(Path(folder, f"{os.getpid()}.txt"), os.O_WRONLY | os.O_CREAT | o
 def note(what) -> None:
     os.write(notes, f"{time.time():.6f} {what}\n".encode())
     time.sleep(float(seconds))
+
+
+def stop(moment: str) -> None:
+    if os.environ.get("STOP") == f"{os.environ.get('PMI_RANK')}:{moment}":
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def stopped_provenance(*arguments, provenance=run.provenance):
+    stop("loaded")
+    return provenance(*arguments)
 
 
 def noted_sweep(function, table, comm=None, **options):
@@ -39,6 +51,7 @@ def noted_sweep(function, table, comm=None, **options):
 
     note("begun")
     sweep.sweep(noted, table, comm, **options)
+    stop("measured")
 
 
 def noted_train(*arguments, train=training.train_epochs, **options):
@@ -49,9 +62,12 @@ def noted_train(*arguments, train=training.train_epochs, **options):
 
 
 if "SHORT" in os.environ:
-    for name in ("BEAT", "SILENCE", "STALL"):
-        setattr(sweep, name, getattr(sweep, name) / float(os.environ["SHORT"]))
-run.sweep = noted_sweep
+    long = {sweep: ("BEAT", "SILENCE", "STALL"), heartbeat: ("BEAT", "SILENCE", "STALL", "LATE", "ABSENT")}
+    for module, names in long.items():
+        for name in names:
+            setattr(module, name, getattr(module, name) / float(os.environ["SHORT"]))
+run.sweep, run.provenance = noted_sweep, stopped_provenance
+stop("start")
 training.train_epochs = noted_train
 sys.path[0] = str(Path(sys.argv[0]).parent)
 runpy.run_path(sys.argv[0], run_name="__main__")

@@ -1,4 +1,6 @@
-"""Ranks that hang, and ranks that are not alike: noticed, said, and ended, whatever was measured is kept.
+"""Ranks that hang, from the start to the end, and ranks that are not alike: that is noticed, said, and the end.
+
+What was measured is kept.
 
 Each case is a function of the folder with the networks, a folder of its own, and whether there is little time.
 """
@@ -29,6 +31,24 @@ def stopped(number: int, seconds: float, short: int, nap: float, who: str):
         took = time.monotonic() - begun
         line = refused(job, 2, who, "has been silent for")
         goes_on(nets, folder / "a.h5", env=None)
+        return f"after {took:.0f} s{f' (times {faster})' * (faster > 1)}: {line}"
+
+    return case
+
+
+def stopped_at(number: int, moment: str, seconds: float, short: int, *said: str):
+    """A rank is stopped while none measures: others wait for it in MPI, which itself would wait for ever."""
+
+    def case(nets: Path, folder: Path, quick: bool) -> str:
+        faster = short * (6 if quick else 1)
+        begun, out = time.monotonic(), folder / "a.h5"
+        job = Job.start(KIND, nets, out, 3, nap=0, env={"SHORT": str(faster), "STOP": f"{number}:{moment}"})
+        if not job.wait(2 * seconds / faster + 60):
+            job.kill(job.family())
+            raise Failure("the job did not end")
+        took = time.monotonic() - begun
+        line = refused(job, 2, *said)
+        goes_on(nets, out)
         return f"after {took:.0f} s{f' (times {faster})' * (faster > 1)}: {line}"
 
     return case
@@ -107,7 +127,13 @@ def unlike(nets: Path, folder: Path, how: tuple, said: tuple, *, net=None, more:
 
 CASES = {
     "a rank is stopped": stopped(1, 60, 1, 1.0, "rank "),
-    "rank 0 is stopped": stopped(0, 300, 10, 1.0, "rank 0 has"),
+    "rank 0 is stopped": stopped(0, 300, 10, 1.0, "rank 0"),
+    "a rank is stopped at its start": stopped_at(1, "start", 900, 30, "rank 1 of 3 has not started", "waiting"),
+    "rank 0 is stopped at its start": stopped_at(0, "start", 900, 30, "rank 0 of 3 has not started"),
+    "a rank is stopped when it has read its data": stopped_at(1, "loaded", 90, 3, "rank 1 on", "has been silent for"),
+    "rank 0 is stopped when it has read its data": stopped_at(0, "loaded", 360, 12, "rank 0 on", "has been silent for"),
+    "a rank is stopped when all is measured": stopped_at(2, "measured", 90, 3, "rank 2 on", "has been silent for"),
+    "rank 0 is stopped when all is measured": stopped_at(0, "measured", 360, 12, "rank 0", "has been silent for"),
     "all ranks are stopped for a while": frozen,
     "a rank runs another version": other_code(
         ("landscape/__init__.py", "__version__ = ", "__version__ = '0.0.1'  # "), "the version of skipscape of rank 1"

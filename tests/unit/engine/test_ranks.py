@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from landscape.engine import ranks
-from landscape.engine.ranks import SerialComm, Watchdog, collective_errors, node_share, require_same, world
+from landscape.engine.ranks import SerialComm, collective_errors, node_share, require_same, world
 from landscape.errors import BadInput
 
 
@@ -111,18 +111,3 @@ def test_code_is_told_apart_by_its_content(monkeypatch, tmp_path):
     assert ranks._code() == first
     (tmp_path / "ensemble" / "a.py").write_text("x = 2")
     assert ranks._code() != first
-
-
-def test_patience_counts_silence_but_not_the_time_in_which_nobody_listened(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(ranks.time, "monotonic", lambda: now[0])
-    patience = Watchdog(3)
-
-    def after(seconds):
-        now[0] += seconds
-        return patience.over()
-
-    assert [after(1) for _ in range(3)] == [False] * 3
-    patience.heard()
-    assert not after(3600)  # this process was stopped: that counts as one look
-    assert [after(1) for _ in range(3)] == [False, False, True]
