@@ -20,11 +20,12 @@ from pathlib import Path
 
 import claims
 import disk
+import kernel
 import kill
 import ranks
 from jobs import Skipped, all_ended, forks, prepared
 
-PARTS = ("kills", "disk", "ranks", "claims")
+PARTS = ("kills", "disk", "ranks", "kernel", "claims")
 HEADER = (
     "run",
     "killed by",
@@ -56,9 +57,9 @@ def main() -> None:
         with forks(folder / "forks") if arguments.forked else contextlib.nullcontext():
             if "kills" in parts:
                 failed += killed(folder, 20 if arguments.quick else arguments.kills, arguments.seed)
-            for name, cases in (("disk", disk.CASES), ("ranks", ranks.CASES), ("claims", claims.CASES)):
-                if name in parts:
-                    failed += tried(folder / name, folder, cases, arguments.quick)
+            for module in (disk, ranks, kernel, claims):
+                if module.__name__ in parts:
+                    failed += tried(folder / module.__name__, folder, module.CASES, arguments.quick)
     say(f"{failed} failures, in {(time.monotonic() - begun) / 60:.0f} minutes")
     sys.exit(failed > 0)
 
