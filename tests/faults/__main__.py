@@ -22,10 +22,11 @@ import claims
 import disk
 import kernel
 import kill
+import long
 import ranks
 from jobs import Skipped, all_ended, forks, prepared
 
-PARTS = ("kills", "disk", "ranks", "kernel", "claims")
+PARTS = ("kills", "disk", "ranks", "kernel", "claims")  # and `long`, which takes an hour
 HEADER = (
     "run",
     "killed by",
@@ -41,14 +42,14 @@ HEADER = (
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; by default all")
+    p.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; by default all; or long, an hour")
     p.add_argument("--kills", type=int, default=200, help="so many (200)")
     p.add_argument("--seed", type=int, default=0, help="of the moments and victims (0)")
     p.add_argument("--quick", action="store_true", help="20 kills, and no silence of a minute: a few minutes in all")
     p.add_argument("--forked", action="store_true", help="kill forks of a process that has torch imported: quicker")
     arguments = p.parse_args()
-    if unknown := set(arguments.parts) - set(PARTS):
-        p.error(f"there is no {', '.join(sorted(unknown))}; choose of {', '.join(PARTS)}")
+    if unknown := set(arguments.parts) - {*PARTS, "long"}:
+        p.error(f"there is no {', '.join(sorted(unknown))}; choose of {', '.join(PARTS)}, long")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # clean up as at any other end
     parts, begun, failed = arguments.parts or PARTS, time.monotonic(), 0
     with tempfile.TemporaryDirectory(prefix="faults-") as folder, all_ended():
@@ -57,7 +58,7 @@ def main() -> None:
         with forks(folder / "forks") if arguments.forked else contextlib.nullcontext():
             if "kills" in parts:
                 failed += killed(folder, 20 if arguments.quick else arguments.kills, arguments.seed)
-            for module in (disk, ranks, kernel, claims):
+            for module in (disk, ranks, kernel, claims, long):
                 if module.__name__ in parts:
                     failed += tried(folder / module.__name__, folder, module.CASES, arguments.quick)
     say(f"{failed} failures, in {(time.monotonic() - begun) / 60:.0f} minutes")
