@@ -57,7 +57,8 @@ study: venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/studies/study_figures.sh
 
 # Not part of the tests, half an hour: kill runs at random moments, fill disks, take files away, stop ranks, and see
-# what becomes of the results. A few minutes: make faults FAULTS=--quick. As root, on small file systems too.
+# what becomes of the results. A few minutes: make faults FAULTS=--quick; an hour of a million points: FAULTS=long.
+# As root, on small file systems too.
 faults: venv
 	$(BIN)/python tests/faults $(FAULTS)
 
