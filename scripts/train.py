@@ -110,7 +110,7 @@ def parser() -> Parser:
         "--save-every",
         type=float,
         default=10,
-        help="seconds between saves: an interruption loses no more than that and one epoch",
+        help="seconds between saves; a kill loses what came since, Ctrl-C and SIGTERM only the epoch under way",
     )
     p.add_argument("--quiet", action="store_true", help="print only errors")
     return p

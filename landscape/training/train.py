@@ -7,6 +7,7 @@ A training that was interrupted goes on from the last epoch in its file, with th
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from landscape.data.standardisation import standardisation
 from landscape.engine.progress import bar
 from landscape.engine.ranks import Communicator, SerialComm, collective_errors, communicator
 from landscape.engine.run import provenance
-from landscape.errors import COMMAND, BadInput
+from landscape.errors import COMMAND, BadInput, Stopped
 from landscape.evaluation.compatibility import check_compatible
 from landscape.evaluation.device import choose_device, restored
 from landscape.evaluation.measure import measure
@@ -114,7 +115,7 @@ def train(
     snapshots : folder, optional
         Also keep there a checkpoint of every epoch, and of the beginning.
     save_every : float
-        Seconds between two checkpoints in `out`.
+        Seconds between two checkpoints in `out`. An interrupt (Ctrl-C; of a command SIGTERM too) keeps the last epoch.
     device : {"auto", "cpu", "cuda"}
     threads : int, optional
         Number of threads on a processor, on which the last bits of the weights depend; by default its cores, or
@@ -246,19 +247,31 @@ def _train(
         if now.state is None:  # where the path begins
             start = replace(now, weights=network.state_dict(), history={"epoch": [0]})
             checkpoints.save(start, snapshots / "epoch-0000.pt")
-    saved = time.monotonic()
-    with _progress(now, len(splits[0].labels), quiet) as progress:
-        for record, state in training.train_epochs(network, *splits, **run, state=now.state, tick=progress.update):
-            for name, value in record.items():
-                now.history.setdefault(name, []).append(value)
-            errors = (f"{100 * record[split + '_error']:.1f} % {split}" for split in ("train", "test"))
-            progress.set_postfix_str(f"epoch {record['epoch']}, error {', '.join(errors)}", refresh=False)
-            now.weights, now.state = network.state_dict(), state
-            if snapshots:
-                checkpoints.save(replace(now, state=None), snapshots / f"epoch-{record['epoch']:04d}.pt")
-            if out is not None and time.monotonic() - saved > save_every:
-                checkpoints.save(now, out)
-                saved = time.monotonic()
+    saved, unsaved = time.monotonic(), None
+    try:
+        with _progress(now, len(splits[0].labels), quiet) as progress:
+            for record, state in training.train_epochs(network, *splits, **run, state=now.state, tick=progress.update):
+                for name, value in record.items():
+                    now.history.setdefault(name, []).append(value)
+                errors = (f"{100 * record[split + '_error']:.1f} % {split}" for split in ("train", "test"))
+                progress.set_postfix_str(f"epoch {record['epoch']}, error {', '.join(errors)}", refresh=False)
+                now.weights, now.state = network.state_dict(), state
+                unsaved = now  # whose tensors are those that the next epoch changes
+                if snapshots:
+                    checkpoints.save(replace(now, state=None), snapshots / f"epoch-{record['epoch']:04d}.pt")
+                if out is not None and time.monotonic() - saved > save_every:
+                    checkpoints.save(now, out)
+                    saved, unsaved = time.monotonic(), None
+                elif out is not None:
+                    unsaved = copy.deepcopy(now)
+    except KeyboardInterrupt as interrupt:
+        if out is not None and unsaved is not None:
+            checkpoints.save(unsaved, out)
+        if COMMAND.get():  # which says so itself
+            raise
+        done = f"stopped after {len(now.history.get('epoch', ()))} of {run['epochs']} epochs"
+        rest = "the same call goes on from here" if out else "nothing is kept, since out= names no file"
+        raise Stopped(f"{done}; {rest}") from interrupt
 
 
 @contextlib.contextmanager

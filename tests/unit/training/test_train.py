@@ -7,7 +7,7 @@ import torch
 
 from landscape import data as datasets
 from landscape.checkpoints.checkpoint import load
-from landscape.errors import BadInput
+from landscape.errors import BadInput, Stopped
 from landscape.evaluation.measure import measure
 from landscape.networks import build
 from landscape.training import loop as training
@@ -26,13 +26,15 @@ def finished(tmp_path_factory):
 
 
 def stopped(epochs):
-    """An interrupt after so many epochs."""
+    """An interrupt after so many epochs, within the next, which has changed all weights and their momenta already."""
     train_epochs = training.train_epochs
 
-    def interrupted(*arguments, **options):
-        for record, state in train_epochs(*arguments, **options):
+    def interrupted(network, *arguments, **options):
+        for record, state in train_epochs(network, *arguments, **options):
             yield record, state
             if record["epoch"] == epochs:
+                for held in [*network.state_dict().values(), *state["optimizer"]["state"][0].values()]:
+                    held.zero_()
                 raise KeyboardInterrupt
 
     return interrupted
@@ -55,10 +57,13 @@ def test_a_checkpoint_holds_the_errors_of_the_network_that_it_restores(finished)
         assert measured["loss"] == pytest.approx(checkpoint.final[split]["loss"], rel=1e-5)
 
 
-def test_an_interrupted_training_goes_on_and_ends_with_the_same_weights(finished, tmp_path, monkeypatch, caplog):
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+@pytest.mark.parametrize("save_every", [0, 1e9])
+def test_an_interrupted_training_keeps_every_epoch_and_ends_with_the_same_weights(
+    finished, tmp_path, monkeypatch, caplog, save_every
+):
+    with monkeypatch.context() as patched, pytest.raises(Stopped, match="after 2 of 4 epochs; the same call goes on"):
         patched.setattr(training, "train_epochs", stopped(2))
-        train(tmp_path / "a.pt", save_every=0, **SMALL)
+        train(tmp_path / "a.pt", save_every=save_every, **SMALL)
     assert load(tmp_path / "a.pt").state["epoch"] == 2
     with caplog.at_level(logging.INFO, "skipscape"):
         whole = train(tmp_path / "a.pt", **SMALL)
