@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from landscape.commands.launch import command_on, number_of, start, started_by, typed_ranks, without_ranks
-from landscape.engine.heartbeat import rest
 from landscape.engine.ranks import Communicator, SerialComm, collective_errors, world
 from landscape.errors import COMMAND, SCRIPT, BadInput, UnknownLayer, addressed, did_you_mean
 from landscape.log import ANSWER, LOG, note, say
@@ -153,7 +152,6 @@ def run(main: Callable, parser: Parser, words: Sequence[str] | None = None) -> N
         signal.signal(number, signal.SIG_DFL)
     # mpi4py's runner would answer a status other than 0 with an MPI_Abort and its noise.
     if "mpi4py.MPI" in sys.modules and status:
-        rest()
         sys.modules["mpi4py.MPI"].Finalize()
     sys.exit(status)
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-__all__ = ["Watchdog", "begin", "rest", "silence"]
+__all__ = ["Watchdog", "begin", "silence"]
 
 ROLL, POLL = 311, 0.005  # the tag of the roll call, and seconds between two looks for a message of it
 LATE = 60.0  # seconds after which rank 0 says for whom it waits at the start
@@ -78,12 +78,16 @@ def begin(comm: Any, *, threads: bool) -> None:
     hosts = _roll(comm)
     HEARTS.append(Heart(comm.Dup(), hosts, comm.Abort))
     if threads:
+        from mpi4py import MPI
+
         HEARTS[0].start()
-        atexit.register(rest)
+        # MPI_Finalize begins by deleting these attributes; Python ends before mpi4py calls it by itself.
+        MPI.COMM_SELF.Set_attr(MPI.Comm.Create_keyval(delete_fn=lambda *_: _rest()), None)
+        atexit.register(_rest)
 
 
-def rest() -> None:
-    """End the watch, when all have come to their end. To be called before MPI ends, which waits for all once more."""
+def _rest() -> None:
+    """End the watch, when all have come to their end."""
     if HEARTS and HEARTS[0].is_alive():
         HEARTS[0].rest()
 
