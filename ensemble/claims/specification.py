@@ -258,9 +258,7 @@ def _at(value: Any, scale: str) -> Any:
     if isinstance(value, dict):
         if value and value.keys() <= set(SCALES):
             if scale not in value:
-                raise BadInput(
-                    f"a setting is there for {' and '.join(value)} and not for {scale}; give it for that too"
-                )
+                return None
             return _at(value[scale], scale)
         return {name: _at(each, scale) for name, each in value.items()}
     return [_at(each, scale) for each in value] if isinstance(value, list) else value

@@ -78,7 +78,7 @@ def with_gradients(network: nn.Module, inputs: Nested) -> Any:
         return predict(network, inputs)
 
 
-def lacks_gradients(error: Exception) -> bool:
+def lacks_gradients(error: BaseException) -> bool:
     """Whether autograd complains that there is nothing to differentiate."""
     return isinstance(error, RuntimeError) and "grad" in str(error)
 

@@ -335,7 +335,7 @@ def _check_pairs(called: str, loss: PerExample, raw: Any, targets: Nested, each:
         )
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
