@@ -1,11 +1,12 @@
 """The one error that is the user's to mend, a warning, and what the user may have meant."""
 
 import re
+import traceback
 from collections.abc import Iterable
 from contextvars import ContextVar
 from difflib import get_close_matches
 
-__all__ = ["COMMAND", "SCRIPT", "BadInput", "Stopped", "UnknownLayer", "addressed", "did_you_mean"]
+__all__ = ["COMMAND", "SCRIPT", "BadInput", "Stopped", "UnknownLayer", "addressed", "did_you_mean", "raised"]
 
 COMMAND: ContextVar[bool] = ContextVar("command", default=False)  # whether a command is running, not a call from Python
 SCRIPT: ContextVar[bool] = ContextVar("script", default=False)  # whether it was started as scripts/NAME.py
@@ -72,3 +73,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     bare = {name.lstrip("-"): name for name in known}
     near = get_close_matches(word.lstrip("-"), bare, 1)
     return f"; did you mean {bare[near[0]]}?" if near else ""
+
+
+def raised(error: BaseException) -> str:
+    """What went wrong in a user's own function, and where, in one line."""
+    said = " ".join(str(error).split())[:300]
+    places = traceback.extract_tb(error.__traceback__)
+    where = f", in line {places[-1].lineno} of {places[-1].filename}" if places else ""
+    return f"{type(error).__name__}{': ' * bool(said)}{said}{where}"

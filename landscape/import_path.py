@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 
-from landscape.errors import BadInput
+from landscape.errors import BadInput, raised
 
 __all__ = ["import_object"]
 
@@ -37,6 +37,8 @@ def import_object(name: str) -> Callable:
         raise BadInput(
             f"cannot import {name}: {reason}; install it, go to its folder, or add that to PYTHONPATH"
         ) from error
+    except (Exception, SystemExit) as error:  # of a module of the user's, of any kind
+        raise BadInput(f"cannot import {name} ({raised(error)}); mend it") from error
     if not hasattr(imported_module, attribute):
         where = (
             getattr(imported_module, "__file__", None) or module

@@ -71,8 +71,12 @@ def complaint(function, *arguments, **options):
 
 
 def listed(folder):
-    """Everything in a folder, with the times of the last change."""
-    return sorted((str(path), path.lstat().st_mtime_ns, path.lstat().st_size) for path in Path(folder).rglob("*"))
+    """Everything in a folder, files with the times of the last change; that of a folder tells of locks too."""
+
+    def state(path):
+        return None if path.is_dir() and not path.is_symlink() else (path.lstat().st_mtime_ns, path.lstat().st_size)
+
+    return [(str(path), state(path)) for path in sorted(Path(folder).rglob("*"))]
 
 
 class Call:

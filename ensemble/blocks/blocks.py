@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ensemble.blocks.architectures import concatenates, known
 from ensemble.blocks.streams import Branch, Stream, first, stream
-from landscape.errors import BadInput, did_you_mean
+from landscape.errors import BadInput, did_you_mean, raised
 from landscape.evaluation.calling import attempt, evaluating, predict
 from landscape.nested import Nested, length
 from landscape.networks import Block
@@ -81,7 +81,11 @@ def blocks(
     ['stages.0.0', 'stages.1.0', 'stages.2.0']
     """
     if described is not None:
-        return _described(network, described(network))
+        try:
+            description = described(network)
+        except (Exception, SystemExit) as error:  # of a user's function, of any kind
+            raise BadInput(f"the function that describes blocks fails ({raised(error)}); mend it") from error
+        return _described(network, description)
     known_blocks: dict[str, Block | Foreign]
     known_blocks = {name: m for name, m in network.named_modules() if isinstance(m, Block) and m.removable}
     if known_blocks and layers:
@@ -365,7 +369,7 @@ def _described(network: nn.Module, description: Mapping) -> dict[str, Block | Fo
     modules = dict(network.named_modules())
     described_blocks: dict[str, Block | Foreign] = {}
     for name, branches in description.items():
-        branches = [branches] if isinstance(branches, str) else list(branches)
+        branches = list(branches) if isinstance(branches, list | tuple) else [branches]
         wrong = [branch for branch in branches if branch not in modules]
         if wrong or not branches:
             raise BadInput(

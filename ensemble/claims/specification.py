@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.errors import BadInput, did_you_mean
+from landscape.networks import NETWORKS
 
 __all__ = ["SCALES", "Claim", "Criterion", "Network", "Quantity", "claim_named", "names", "scale_named", "year_of"]
 
@@ -44,10 +45,20 @@ HERE = Path(__file__).parent
 LIBRARY = HERE / "library"
 SCALES = ("digits", "cifar10", "published")
 LARGEST = 100_000  # bytes of a claim's file
-TRAINABLE = """
-network depth width arguments data root size window mean std standardize download examples augment recipe epochs
-optimizer learning_rate weight_decay batch_size micro_batch warm_up bfloat16 snapshots
-"""  # settings of `landscape.training.train.train`
+MOST = 10**6  # of anything that a setting counts
+LARGEST_BOUND = 1e300
+KINDS = {str: "a text", bool: "true or false", int: f"a whole number, to {MOST:,}", float: "a number", list: "a list"}
+# Settings of `landscape.training.train.train`, and what they are.
+TRAINABLE: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(["network", "data", "root", "recipe", "optimizer"], (str,)),
+    **dict.fromkeys(["standardize", "download", "augment", "bfloat16", "snapshots"], (bool,)),
+    **dict.fromkeys(
+        ["depth", "width", "size", "window", "examples", "epochs", "batch_size", "micro_batch", "warm_up"], (int,)
+    ),
+    **dict.fromkeys(["learning_rate", "weight_decay"], (int, float)),
+    **dict.fromkeys(["mean", "std"], (list, str)),
+    "arguments": (dict,),
+}
 RELATIONS = ("below", "above", "within")
 
 
@@ -198,14 +209,17 @@ def claim_named(name: str | os.PathLike, scale: str = "digits") -> Claim:
     path = Path(name)
     if path.suffix != ".toml":
         path = LIBRARY / f"{name}.toml"
-        if not path.is_file():
-            known = [path.stem for path in LIBRARY.glob("*.toml")]
+        known = [each.stem for each in LIBRARY.glob("*.toml")]
+        if str(name) not in known:
             raise BadInput(
                 f"there is no claim {name}{did_you_mean(str(name), known)}; skipscape claim lists them, and a file of "
                 "your own ends in .toml"
             )
     shared = scale_named(scale)
-    return _claim(path, _at(_read(path), scale), scale, shared)
+    try:
+        return _claim(path, _at(_read(path), scale), scale, shared)
+    except RecursionError as error:
+        raise BadInput(f"{path} has tables in tables without end; see docs/claims.md for what a claim is") from error
 
 
 def scale_named(scale: str) -> dict[str, Any]:
@@ -227,10 +241,11 @@ def _known_networks() -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = path.read_bytes()
-        if len(content) > LARGEST:
-            raise BadInput(f"{path} has {len(content)} bytes, and a claim is a small file; name another one")
-        return tomllib.loads(content.decode())
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise BadInput(f"{path} is no file; name another one")
+        if (size := path.stat().st_size) > LARGEST:
+            raise BadInput(f"{path} has {size} bytes, and a claim is a small file; name another one")
+        return tomllib.loads(path.read_bytes().decode())
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error.strerror}; name another file") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
@@ -315,13 +330,24 @@ def _network(spec: object, scale: str, shared: dict, wrong: Any, role: str) -> N
     settings = {name: _none(value) for name, value in settings.items() if value is not None}
     if not isinstance(settings.get("network"), str):
         raise wrong(f"the network {role} needs a network, such as resnet")
-    _only_known(settings, set(TRAINABLE.split()), wrong, f"the network {role}")
-    if not isinstance(settings.get("arguments", {}), dict):
-        raise wrong(f"the arguments of the network {role} are a table")
-    for name in ("depth", "width", "epochs"):
-        if not isinstance(settings.get(name, 1), int):
-            raise wrong(f"the {name} of the network {role} is {settings[name]!r}, and it is a whole number")
+    _only_known(settings, set(TRAINABLE), wrong, f"the network {role}")
+    for name, value in settings.items():
+        if value is not None and not _is(value, TRAINABLE[name]):
+            kinds = " or ".join(KINDS.get(kind, "a table") for kind in TRAINABLE[name])
+            raise wrong(f"the {name} of the network {role} is {value!r}, and it is {kinds}")
+    if settings["network"] not in NETWORKS:  # nothing that a file names is imported
+        meant = did_you_mean(settings["network"], NETWORKS)
+        raise wrong(f"the network {role} is a {settings['network']!r}, which is none of {', '.join(NETWORKS)}{meant}")
+    data = settings.get("data") or ""
+    if ":" in data and not data.startswith("text:"):
+        raise wrong(f"the data of the network {role} are {data!r}, and code is named by --data alone")
     return Network(settings)
+
+
+def _is(value: object, kinds: tuple[type, ...]) -> bool:
+    """Whether a setting is of one of these types; truth values are no numbers, and numbers have bounds."""
+    bounded = not isinstance(value, int | float) or isinstance(value, bool) or abs(value) <= MOST
+    return type(value) in kinds and bounded
 
 
 def _only_known(table: Mapping[str, Any], known: set[str], wrong: Any, what: str) -> None:
@@ -385,9 +411,11 @@ def _criterion(value: object, quantities: Mapping[str, Quantity], wrong: Any) ->
     given = [relation for relation in RELATIONS if value.get(relation) is not None]
     if len(given) != 1:
         raise wrong(f"the criterion {value['says']!r} needs one of {', '.join(RELATIONS)}, it has {len(given)}")
+    if value["quantity"] in (value.get("minus"), value.get("over")):
+        raise wrong(f"a criterion compares {value['quantity']!r} with itself")
     bounds = value[given[0]]
-    each = bounds if isinstance(bounds, list) else [bounds]
-    number = all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in each)
+    each = bounds if given[0] == "within" and isinstance(bounds, list) else [bounds]
+    number = all(type(bound) in (int, float) and abs(bound) < LARGEST_BOUND for bound in each)
     if not number or len(each) != (2 if given[0] == "within" else 1):
         raise wrong(f"{given[0]} is {bounds!r}; it takes {'two numbers' if given[0] == 'within' else 'a number'}")
     if given[0] == "within":

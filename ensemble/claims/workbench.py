@@ -165,8 +165,13 @@ class Case:
     @property
     def path(self) -> Path:
         """Of its checkpoint."""
-        assert self.network is not None
-        return self.bench.path(self.network, self.seed)
+        return self.bench.path(self._network, self.seed)
+
+    @property
+    def _network(self) -> Network:
+        if self.network is None:
+            raise BadInput("a quantity is of no network, and its measure needs one; add network to it in the claim")
+        return self.network
 
     @property
     def diverged(self) -> bool:
@@ -202,8 +207,7 @@ class Case:
     @property
     def settings(self) -> Mapping[str, Any]:
         """Of its training, where it is trained here."""
-        assert self.network is not None
-        return self.network.settings
+        return self._network.settings
 
     @property
     def digest(self) -> str:

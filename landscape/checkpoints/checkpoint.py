@@ -27,7 +27,7 @@ from landscape.engine.atomic import write_atomically
 from landscape.errors import BadInput
 from landscape.lazy_weights import read_once
 from landscape.networks import NETWORKS, build, titled
-from landscape.networks.size_limit import TooLarge, at_most
+from landscape.networks.size_limit import MOST, TooLarge, at_most
 
 __all__ = ["Checkpoint", "Foreign", "Pretrained", "load", "save", "sha256_of"]
 
@@ -35,7 +35,6 @@ FORMAT = 1
 
 # Where other programs' checkpoints keep the weights, for those who read them without a network.
 WRAPPINGS = ("state_dict", "model_state_dict", "model", "net", "module", "network", "weights", "params")
-MOST = 50_000  # parameters of a network that is not ours
 # Of names in networks wrapped by DataParallel, by torch.compile, or by one of them around the other.
 PREFIXES = ("module.", "_orig_mod.", "module.")
 

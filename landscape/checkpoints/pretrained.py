@@ -7,15 +7,15 @@ tells what is missing, which it would otherwise draw at random.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from landscape.data.reading import config_of
+from landscape.data.reading import config_of, quietly, settings_of
 from landscape.errors import BadInput
 from landscape.lazy_weights import forgetter
 from landscape.networks.size_limit import TooLarge, at_most
@@ -63,14 +63,15 @@ def restored(folder: Path, architecture: str, weights: Mapping[str, Tensor]) -> 
     kind, config = _class(folder, architecture), config_of(folder)
     if config.get("quantization_config"):
         raise BadInput(f"{folder} holds quantised weights, which do not move; give the network that was quantised")
-    if hub := [value for name, value in _settings(config) if name.endswith("_implementation") and "/" in str(value)]:
+    if hub := [value for name, value in settings_of(config) if name.endswith("_implementation") and "/" in str(value)]:
         raise BadInput(f"{folder} asks for the code of {hub[0]}, which is not run; take that out of its config.json")
     try:
-        with _quietly():
+        with quietly():
             settings = kind.config_class.from_dict(config)
             numbers = sum(tensor.numel() for tensor in weights.values())
             with torch.device("meta"), at_most(TIED * len(weights), TIED * numbers):
-                kind(settings)
+                blank = kind(settings)
+            _check_weights(folder, blank, weights)
             network, report = kind.from_pretrained(
                 None,
                 config=settings,
@@ -89,6 +90,7 @@ def restored(folder: Path, architecture: str, weights: Mapping[str, Tensor]) -> 
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise BadInput(f"{folder} cannot be made a {architecture} ({reason}); {CURE}") from error
     _check(folder, architecture, report)
+    _check_layers(folder, network, report["unexpected_keys"])
     _own(network, weights)
     if getattr(network.config, "use_cache", False):
         network.config.use_cache = False  # keys and values for a text to be continued, which nobody reads here
@@ -128,6 +130,31 @@ def _check(folder: Path, architecture: str, report: Mapping) -> None:
         raise BadInput(f"{folder} cannot be loaded ({' '.join(str(report['error_msgs'][0]).split())[:200]}); {CURE}")
 
 
+def _check_weights(folder: Path, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights that transformers would make others of: of other types, or one under two names."""
+    prefix, own = f"{network.base_model_prefix}.", network.state_dict()
+    for name, tensor in weights.items():
+        bare = name.removeprefix(prefix)
+        if name != bare and bare in weights:
+            raise BadInput(f"{folder} has both {name} and {bare}, which are one tensor; save the one that is meant")
+        place = next((own[each] for each in (name, prefix + name, bare) if each in own), None)
+        if place is not None and place.is_floating_point() and not tensor.is_floating_point():
+            raise BadInput(
+                f"{folder} has {name} as {tensor.dtype}, which cannot be taken for {place.dtype}; save it anew"
+            )
+
+
+def _check_layers(folder: Path, network: nn.Module, unexpected: Iterable[str]) -> None:
+    """Refuse to leave out layers: config.json then says that there are fewer."""
+    lists = {f"{name}.": len(each) for name, each in network.named_modules() if isinstance(each, nn.ModuleList)}
+    for name in unexpected:
+        for match in re.finditer(r"(?<=\.)\d+(?=\.)", name):
+            around = name[: match.start()]
+            number = lists.get(around, lists.get(f"{network.base_model_prefix}.{around}"))
+            if number is not None and int(match[0]) >= number:
+                raise BadInput(f"{folder} has {name}, and its config.json fewer layers; copy the whole folder")
+
+
 def _notes(architecture: str, report: Mapping) -> list[str]:
     unexpected = sorted(report["unexpected_keys"])
     return [f"not of a {architecture}, and left out: {_few(unexpected)}"] if unexpected else []
@@ -145,26 +172,3 @@ def _own(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         if tensor.untyped_storage().data_ptr() in mapped:
             tensor.data = tensor.data.clone()
             forget()
-
-
-def _settings(config: Mapping) -> Iterator[tuple[str, object]]:
-    for name, value in config.items():
-        yield str(name), value
-        if isinstance(value, Mapping):
-            yield from _settings(value)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Without what transformers says of a network as it loads it, which is told here if it matters."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()

@@ -98,6 +98,9 @@ def files_of(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     there = sorted(file.name for file in path.iterdir() if file.suffix in WEIGHTS)
+    if adapters := [name for name in there if name.startswith("adapter_model")]:
+        merged = "merge it into its network and save that: merge_and_unload() and save_pretrained()"
+        raise Unsound(f"the folder has an adapter, {adapters[0]}, which is part of a network", merged)
     name = next((name for name in FOLDER if (path / name).exists()), None)
     if name is None:
         some = f"only {', '.join(there[:6])}" if there else "no weights"
@@ -122,16 +125,19 @@ def _index(folder: Path) -> dict[str, str] | None:
         return None
     file = folder / name
     try:
+        if not file.is_file():  # a pipe would be waited for
+            raise OSError
         if file.stat().st_size > PICKLE:
             raise Unsound(f"its {name} is longer than there can be to say")
         index = json.loads(file.read_bytes())["weight_map"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise Unsound(f"its {name} is no index of tensors") from error
     ending = ".safetensors" if "safetensors" in name else ".bin"
+    shape = rf"[\w.-]{{1,200}}\{ending}"  # and no longer than the name of a file can be
     if not (
         isinstance(index, dict)
         and index
-        and all(isinstance(shard, str) and re.fullmatch(rf"[\w.-]+\{ending}", shard) for shard in index.values())
+        and all(isinstance(shard, str) and re.fullmatch(shape, shard) for shard in index.values())
     ):
         raise Unsound(f"its {name} is no index of {ending} files in the folder")
     return index
@@ -210,7 +216,9 @@ def plain(value: object, tensors: bool = False) -> bool:
 
 
 def _in_memory(t: Tensor) -> bool:
-    return t.layout == torch.strided and not t.is_quantized and t.device.type == "cpu"
+    # A float of 8 bits is a number of steps, and the step is in another tensor.
+    quantised = t.is_quantized or (t.is_floating_point() and t.itemsize < 2)
+    return t.layout == torch.strided and not quantised and t.device.type == "cpu"
 
 
 def _whole(t: Tensor) -> bool:

@@ -12,7 +12,7 @@ from landscape.data.splits import blaming
 from landscape.errors import BadInput
 from landscape.memory import guard_memory
 
-__all__ = ["array", "header", "members"]
+__all__ = ["array", "guard", "header", "members"]
 
 # What packs itself a hundredfold is no set of images, but can fill the memory from a file of some kB.
 RATIO, PACKED = 100, 2**26
@@ -29,7 +29,10 @@ def members(path: Path) -> list[str]:
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise BadInput(f"{path} is not a file; name an .npz file, or a folder with train/ and test/")
     with blaming(path), zipfile.ZipFile(path) as archive:
-        return [name.removesuffix(".npy") for name in archive.namelist()]
+        names = archive.namelist()
+        if len(set(names)) < len(names):
+            raise ValueError("it has two arrays of one name")
+        return [name.removesuffix(".npy") for name in names]
 
 
 def array(path: Path, name: str) -> np.ndarray:
@@ -42,9 +45,13 @@ def array(path: Path, name: str) -> np.ndarray:
     """
     with blaming(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
         shape, dtype = header(archive, name)
-        # As it is, and as int64 or float32.
-        guard_memory(math.prod(shape) * (dtype.itemsize + (4 if dtype.kind == "f" else 8)), f"{name} of {path}")
+        guard(shape, dtype, f"{name} of {path}")
         return np.lib.format.read_array(member, allow_pickle=False)
+
+
+def guard(shape: tuple[int, ...], dtype: np.dtype, what: str | Path) -> None:
+    """Refuse an array that does not fit into the memory as it is, and as int64 or float32."""
+    guard_memory(math.prod(shape) * (dtype.itemsize + (4 if dtype.kind == "f" else 8)), str(what))
 
 
 def header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +13,13 @@ from typing import Any
 from landscape.data.splits import blaming
 from landscape.errors import BadInput
 
-__all__ = ["BYTES", "Reading", "config_of", "reading_of"]
+__all__ = ["BYTES", "Reading", "config_of", "quietly", "reading_of", "settings_of"]
 
 BYTES = 256  # tokens there are
 FEW = 512  # tokens of a network that takes bytes, and some words of its own
 LONGEST_CONFIG = 2**24  # bytes
+LONGEST_TOKENIZER = 2**28
+MOST = 10**6  # of layers, heads, classes …
 
 # What AutoTokenizer needs one of; without any it makes an empty tokenizer.
 TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model", "tokenizer_config.json")
@@ -75,7 +79,13 @@ class Reading:
                 f"the tokenizer of {self.name} needs transformers, which is not installed; "
                 "pip install 'skipscape[transformers]'"
             ) from error
-        with blaming(f"the tokenizer in {self.folder}", "save it there with tokenizer.save_pretrained"):
+        with (
+            blaming(f"the tokenizer and config.json in {self.folder}", "save both there with save_pretrained"),
+            quietly(),
+        ):
+            for name in TOKENIZERS:
+                if (self.folder / name).is_file() and (self.folder / name).stat().st_size > LONGEST_TOKENIZER:
+                    raise ValueError(f"{name} is longer than there can be to say")
             return AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
 
 
@@ -92,7 +102,7 @@ def reading_of(folder: Path | None) -> Reading:
         folder if has_tokenizer else None,
         _positive(config, "vocab_size"),
         _positive(config, "max_position_embeddings", "n_positions"),
-        {str(name): int(number) for name, number in labels.items()} if isinstance(labels, dict) else {},
+        {str(name): _label(folder, number) for name, number in labels.items()} if isinstance(labels, dict) else {},
     )
 
 
@@ -110,10 +120,52 @@ def config_of(folder: Path) -> dict:
     with blaming(file, "save the network again, with save_pretrained"):
         if file.stat().st_size > LONGEST_CONFIG:
             raise ValueError("it is longer than there can be to say")
-        config = json.loads(file.read_bytes())
+        config = json.loads(file.read_bytes(), parse_constant=_finite)
         if not isinstance(config, dict):
             raise ValueError("it holds no settings by name")
+        for name, value in settings_of(config):  # of which transformers makes lists as long before it makes anything
+            if re.match("n_|num_", name) and isinstance(value, int | float) and not -MOST <= value <= MOST:
+                raise ValueError(f"{name} is {value:.3g}, which no network has")
     return config
+
+
+def settings_of(config: Mapping) -> Iterator[tuple[str, object]]:
+    """All settings and their values, those of parts of the network too."""
+    for name, value in config.items():
+        yield str(name), value
+        if isinstance(value, Mapping):
+            yield from settings_of(value)
+
+
+def _finite(word: str) -> float:
+    """A number that JSON has no word for: of a setting that is a limit infinity is one, NaN of none."""
+    if word == "NaN":
+        raise ValueError("a setting is NaN")
+    return float(word)
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Without what transformers says as it loads things, which is told here if it matters."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _label(folder: Path, number: object) -> int:
+    if not (str(number).isdecimal() and int(str(number)) < MOST):
+        raise BadInput(
+            f"label2id in {folder / 'config.json'} has {number!r}, which is no class; expected numbers from 0"
+        )
+    return int(str(number))
 
 
 def _task(config: Mapping) -> str:

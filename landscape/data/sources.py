@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import traceback
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -27,10 +26,11 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from landscape.data import archives, text, tokens
 from landscape.data.splits import VOID, Source, Split, blaming, one_line
-from landscape.errors import BadInput, did_you_mean
+from landscape.errors import BadInput, did_you_mean, raised
 from landscape.import_path import import_object
 from landscape.memory import guard_memory
 from landscape.nested import Nested, cat, length, take
+from landscape.validate import whole
 
 __all__ = ["IMAGES", "KNOWN", "VOID", "Source", "Split", "is_text", "source"]
 
@@ -71,6 +71,8 @@ def source(
     BadInput
         If there are no such data, or they are not what they should be.
     """
+    window = None if window is None else whole("window", window)
+    size = None if size is None else whole("size", size, 0)
     path = Path(name).expanduser()
     if is_text(name):
         if size is not None:
@@ -299,10 +301,10 @@ def _function(name: str) -> Source:
             result = function(split)
         except BadInput:
             raise
-        except Exception as error:
-            at = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{type(error).__name__}: {one_line(error)}, in line {at.lineno} of {at.filename}"
-            raise BadInput(f"{name}({split!r}) fails ({where}); mend it, or choose a split that it has") from error
+        except (Exception, SystemExit) as error:
+            raise BadInput(
+                f"{name}({split!r}) fails ({raised(error)}); mend it, or choose a split that it has"
+            ) from error
         with blaming(f"what {name} returned", "return (inputs, targets), a Dataset or a DataLoader"):
             if isinstance(result, Dataset):
                 result = DataLoader(result, 256)

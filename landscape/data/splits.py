@@ -55,4 +55,4 @@ def blaming(what: Path | str, cure: str = "replace or remove it") -> Iterator[No
 
 def one_line(error: Exception) -> str:
     """What an error says, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split())[:500] or type(error).__name__

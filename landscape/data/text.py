@@ -8,6 +8,7 @@ Conventions. Files are UTF-8 and are taken in the order of their paths. What an 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import platform
@@ -40,7 +41,8 @@ SPLITS = {"train": "train", "test": "test", "valid": "valid", "validation": "val
 NAMED = re.compile(rf"(?:^|[._-])({'|'.join(SPLITS)})(?:$|[._\-\d])", re.IGNORECASE)
 TABLES = (".csv", ".tsv", ".jsonl")
 ENDLESS = 10**9  # tokens; a tokenizer that knows no limit has a larger one
-MEMORY = 16  # bytes, at most, that a byte of text takes as it becomes tokens
+MEMORY = 16  # bytes, at most, that a byte of text takes as it becomes tokens; with a tokenizer of transformers:
+TOKENIZED = 240
 
 Files = dict[str, list[Path]]  # of each split
 
@@ -65,10 +67,11 @@ def source(name: str, window: int | None, model: Path | None, seed: int) -> tupl
         label, files, said = name, _standard_library(), f" of the library of Python {platform.python_version()}"
     else:
         path = Path(name.removeprefix(PREFIX)).expanduser()
-        label, said = path.resolve().name, ""
-        if path.suffix in (".npy", ".npz"):
+        with blaming(path):
+            label, said = path.resolve().name, ""
+            files = {} if path.suffix in (".npy", ".npz") else _files(path)
+        if not files:
             return label, tokens.arrays(path, window, reading)
-        files = _files(path)
 
     def read(split: str) -> Split:
         whole = WHOLE in files
@@ -102,7 +105,9 @@ def _unlabelled(files: Sequence[Path], window: int | None, reading: Reading, wha
 
 def _tokens(files: Sequence[Path], tokenizer: Any, what: str, said: str) -> tuple[np.ndarray, int, str]:
     """All tokens of some files, (n,), how many there can be, and what to say of them."""
-    guard_memory(MEMORY * sum(file.stat().st_size for file in files), f"the text of {what}")
+    with blaming(what):  # of which a file may vanish
+        size = sum(file.stat().st_size for file in files)
+    guard_memory((MEMORY if tokenizer is None else TOKENIZED) * size, f"the text of {what}")
     texts = [_text(file) for file in files]
     if tokenizer is None:
         return np.frombuffer("".join(texts).encode(), np.uint8), BYTES, f"bytes{said}"
@@ -151,20 +156,28 @@ def _table(file: Path, reading: Reading) -> list[tuple[str, int]]:
     """The rows of a table, text and class."""
     if file.suffix not in TABLES:
         raise BadInput(f"{reading.name} tells classes of text apart, and {file} has none; give a {', '.join(TABLES)}")
-    lines = _text(file).splitlines(keepends=True)
+    lines = io.StringIO(_text(file), newline="")  # which JSON and tables end by \n and \r alone
     with blaming(file, "give a table with the columns text and label"):
         rows: Iterable[dict]
         if file.suffix == ".jsonl":
             rows = [json.loads(line) for line in lines if line.strip()]
         else:
             rows = list(csv.DictReader(lines, delimiter="\t" if file.suffix == ".tsv" else ","))
-        return [(str(row["text"]), _class(row["label"], reading, file)) for row in rows]
+        return [(_words(row), _class(row["label"], reading, file)) for row in rows]
+
+
+def _words(row: dict) -> str:
+    if not isinstance(row["text"], str):
+        raise ValueError(f"a text is {row['text']!r}")
+    if None in row:
+        raise ValueError(f"a row has {row[None]} behind its columns")
+    return row["text"]
 
 
 def _class(label: object, reading: Reading, file: Path) -> int:
     if str(label) in reading.labels:
         return reading.labels[str(label)]
-    if str(label).isdecimal():
+    if str(label).isdecimal() and len(str(label)) < 9:
         return int(str(label))
     known = ", ".join(reading.labels) or "numbers from 0"
     raise BadInput(f"{file} has the label {label!r}; expected {known}{did_you_mean(str(label), reading.labels)}")
@@ -207,11 +220,13 @@ def _below(place: Path, home: Path) -> list[Path]:
 
 def _text(file: Path) -> str:
     try:
-        text = file.read_bytes().decode()
+        text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(f"{file} is not UTF-8 at byte {error.start}; convert it, or leave it out") from error
     except OSError as error:
         raise BadInput(f"cannot read {file} ({error.strerror}); replace or remove it") from error
+    if "\0" in text:  # as in UTF-16 of English words
+        raise BadInput(f"{file} is no text, but has zeros in it; convert it to UTF-8, or leave it out")
     return text
 
 

@@ -124,12 +124,20 @@ def _arrays(path: Path, split: str) -> tuple[dict[str, np.ndarray], bool]:
         raise BadInput(f"there is no file {path}; name one with tokens, .npy or .npz")
     if path.suffix == ".npy":
         with blaming(path):
-            return {"input_ids": np.load(path, mmap_mode="r", allow_pickle=False)}, True
+            ids = np.load(path, mmap_mode="r", allow_pickle=False)
+            if path.stat().st_size != ids.offset + ids.nbytes:
+                raise ValueError("it has more bytes than its header says")
+        archives.guard(ids.shape, ids.dtype, path)
+        return {"input_ids": ids}, True
     names = archives.members(path)
     prefixes = ("train_", "test_")
     has_splits = any(name.startswith(prefixes) for name in names)
+    if has_splits and (alone := [name for name in names if not name.startswith(prefixes)]):
+        raise BadInput(f"{path} has {alone[0]} beside arrays of splits; begin its name with train_ or test_ too")
     prefix = f"{split}_" if has_splits else ""
     mine = {name.removeprefix(prefix): name for name in names if name.startswith(prefix)}
+    if {"tokens", "input_ids"} <= mine.keys():
+        raise BadInput(f"{path} has both {prefix}tokens and {prefix}input_ids; leave out one of them")
     if "tokens" in mine:
         mine["input_ids"] = mine.pop("tokens")
     if "input_ids" not in mine:
@@ -140,8 +148,10 @@ def _arrays(path: Path, split: str) -> tuple[dict[str, np.ndarray], bool]:
 def _examples(stored: dict[str, np.ndarray], window: int | None, reading: Reading, what: str) -> Split:
     ids = stored["input_ids"]
     for name, each in stored.items():
-        if each.dtype.kind not in "iub" or not each.size:
+        if each.dtype.kind not in ("iu" if name == "input_ids" else "iub") or not each.size:
             raise BadInput(f"{name} of {what} are {each.dtype} {each.shape}; expected integers")
+        if int(each.max()) >= 2**31:
+            raise BadInput(f"{name} of {what} has {int(each.max())}; expected numbers below 2^31")
     if int(ids.min()) < 0:
         raise BadInput(f"a token of {what} is {int(ids.min())}; expected numbers from 0")
     vocabulary = int(ids.max()) + 1
@@ -149,11 +159,14 @@ def _examples(stored: dict[str, np.ndarray], window: int | None, reading: Readin
         if reading.task != "causal":
             raise BadInput(f"{what} is tokens without labels, and {reading.name} no causal language model; add labels")
         return windows(ids, window_for(window, reading), vocabulary, what, "tokens as they are")
-    if ids.ndim != 2 or any(len(each) != len(ids) for each in stored.values()):
+    if ids.ndim != 2 or any(each.shape[:1] != ids.shape[:1] for each in stored.values()):
         shapes = ", ".join(f"{name} {each.shape}" for name, each in stored.items())
         raise BadInput(f"{what} has {shapes}; expected tokens (n,) alone, or input_ids (N, T) and others of N rows")
     if window is not None and window != ids.shape[1]:
         raise BadInput(f"window {window} was given, but {what} has examples of {ids.shape[1]} tokens; leave it out")
+    mask = stored.get("attention_mask", np.ones_like(ids))
+    if mask.shape != ids.shape or not 0 <= int(mask.min()) <= int(mask.max()) <= 1:
+        raise BadInput(f"attention_mask {mask.shape} of {what} does not say of each of tokens {ids.shape} 0 or 1")
     inputs = {name: torch.from_numpy(np.asarray(each).astype(np.int64)) for name, each in stored.items()}
     targets = _targets(inputs, inputs.pop("labels", None), reading, what)
     given: Nested = inputs["input_ids"] if len(inputs) == 1 else inputs
@@ -223,7 +236,7 @@ def _hidden(number: int, width: int, seed: int) -> np.ndarray:
 def _compact(vocabulary: int, count: int, what: str) -> torch.dtype:
     """The smallest type of tokens and the void; there must be memory for so many."""
     dtype = torch.int16 if vocabulary < 2**15 else torch.int32
-    guard_memory(3 * count * dtype.itemsize, f"the tokens of {what}")
+    guard_memory(count * (2 * dtype.itemsize + 8), f"the tokens of {what}")  # as they are, and as int64
     return dtype
 
 

@@ -103,10 +103,16 @@ class Table:
     def record(self, row: int, measurement: Mapping[str, float]) -> None:
         """Keep one row's measurement; `flush` brings it to the disk."""
         if missing := self.values.keys() - measurement.keys():
-            raise ValueError(f"row {row} was measured without {', '.join(sorted(missing))}")
+            raise BadInput(f"row {row} was measured without {', '.join(sorted(missing))}; give that too")
         cell = np.unravel_index(row, self.done.shape)
         for name, array in self.values.items():
-            array[cell] = measurement[name]
+            try:
+                if measurement[name] is None:
+                    raise TypeError
+                array[cell] = measurement[name]
+            except (TypeError, ValueError) as error:
+                kind = f"a {type(measurement[name]).__name__}"
+                raise BadInput(f"{name} of row {row} is {kind}, which is no such number; give one") from error
         self.done[cell] = True
         self._unwritten.add(row // (self.done.size // len(self.done)))
         self._unsummed.add(row)
@@ -216,9 +222,11 @@ def prepare(
     path = None if path is None else Path(path)
     given, derived = dict(given or {}), dict(derived or {})
     attributes = {"kind": kind, "format": FORMAT, **(attributes or {})}
+    _check_names([*coordinates, *given, *measured, *derived, "done", "crc"])
+    _check_given(dims, coordinates, given)
     shape = tuple(len(coordinates[d]) for d in dims)
     if len(points) != np.prod(shape):
-        raise ValueError(f"{len(points)} points for a grid of {shape}")
+        raise BadInput(f"there are {len(points)} rows for a grid of {shape}; give one for each of its cells")
     if path is not None and path.exists():
         return _take_up(path, points, coordinates, given, measured, derived, attributes)
     if path is not None and not path.parent.is_dir():
@@ -266,6 +274,37 @@ def prepare(
         except UnexpectedContent as error:
             raise BadInput(f"{path} could not be read again: {error}; give another name, or other values") from error
     return Table(path, points, values, done, worked_out, crc), []
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if not (isinstance(name, str) and name.isprintable() and name.strip(".") and "/" not in name):
+            raise BadInput(f"a variable is called {name!r}; give it a name of letters, digits and _")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise BadInput(f"two variables are called {twice[0]}; give one of them another name")
+
+
+def _check_given(dims: Sequence[str], coordinates: Mapping, given: Mapping) -> None:
+    """See that what is known beforehand is numbers or texts, in the shape that its dimensions have."""
+    if lacking := [d for d in dims if d not in coordinates]:
+        raise BadInput(f"there are no coordinates of {lacking[0]}; give them")
+    for name, each in {**{d: ((d,), values) for d, values in coordinates.items()}, **given}.items():
+        try:
+            along, array = tuple(each[0]), np.asarray(each[1])
+            shape = tuple(len(coordinates[d]) for d in along)
+        except (TypeError, ValueError, LookupError) as error:
+            raise BadInput(
+                f"{name} is given as a {type(each).__name__}; give a pair: names of dimensions that have coordinates, "
+                "and an array over them"
+            ) from error
+        if array.shape != shape:
+            raise BadInput(f"{name} has the shape {array.shape}, and its dimensions {' '.join(along)} make it {shape}")
+        if array.dtype.kind not in "biufUO" or (array.dtype.kind in "UO" and not all(map(_is_text, array.flat))):
+            raise BadInput(f"{name} has values of type {array.dtype} that are neither numbers nor texts of UTF-8")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def results_of(table: Table) -> Results:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from landscape.errors import BadInput
+from landscape.errors import BadInput, raised
 from landscape.nested import Nested, mapped
 from landscape.weights import Weights
 
@@ -78,7 +78,7 @@ def with_gradients(network: nn.Module, inputs: Nested) -> Any:
         return predict(network, inputs)
 
 
-def lacks_gradients(error: Exception) -> bool:
+def lacks_gradients(error: BaseException) -> bool:
     """Whether autograd complains that there is nothing to differentiate."""
     return isinstance(error, RuntimeError) and "grad" in str(error)
 
@@ -133,15 +133,21 @@ def selector(which: str | int | Callable | None) -> Callable | None:
     ----------
     which : a key or attribute, a position, or a function of the outputs
     """
-    if which is None or callable(which):
-        return which
+    if which is None:
+        return None
 
     def chosen(outputs):
         try:
+            if callable(which):
+                return which(outputs)
             if isinstance(which, str) and not isinstance(outputs, Mapping):
                 return getattr(outputs, which)
             return outputs[which]
-        except (LookupError, AttributeError, TypeError) as error:
+        except Exception as error:
+            if callable(which):
+                raise BadInput(f"the function outputs fails ({raised(error)}); mend it") from error
+            if not isinstance(error, LookupError | AttributeError | TypeError):
+                raise
             names = ", ".join(map(str, outputs)) if isinstance(outputs, Mapping) else f"a {type(outputs).__name__}"
             raise BadInput(f"there is no {which!r} in what the network gives: {names}") from error
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.data import Data
-from landscape.errors import BadInput
+from landscape.errors import BadInput, raised
 from landscape.evaluation.accuracy import Accuracy, accuracy_for
 from landscape.evaluation.calling import as_arguments, attempt, lacks_gradients, scores_of, selector, with_gradients
 from landscape.evaluation.losses import (
@@ -24,7 +24,16 @@ from landscape.evaluation.losses import (
 )
 from landscape.nested import Nested, leaves, length, mapped, take
 
-__all__ = ["Fit", "check_causal", "check_compatible", "check_inputs", "check_targets", "default_loss", "fit"]
+__all__ = [
+    "Fit",
+    "check_causal",
+    "check_compatible",
+    "check_inputs",
+    "check_repeatable",
+    "check_targets",
+    "default_loss",
+    "fit",
+]
 
 
 class Fit(NamedTuple):
@@ -70,7 +79,8 @@ def check_causal(title: str, network: nn.Module, window: Tensor) -> None:
     other = window.clone()
     other[:, -1] = (window[:, -1] == 0).long()
     one, two = (scores_of(check_inputs(title, network, each)[0])[:, :-1].float() for each in (window, other))
-    if not torch.allclose(one, two, 1e-4, 1e-4 * float(one.std())):
+    # Where scores are not finite there is no spread to compare with.
+    if not torch.allclose(one, two, 1e-4, 1e-4 * float(one.std(correction=0).nan_to_num()), equal_nan=True):
         raise BadInput(
             f"{title} sees the tokens that it is to predict, though its class is one of a causal language model; "
             "set is_decoder in its config.json, if it was trained so, or give labels of your own"
@@ -104,6 +114,7 @@ def fit(
     outputs: str | int | Callable | None = None,
     classes: int | None = None,
     data: str = "the data",
+    noun: str = "loss",
 ) -> Fit:
     """How the outputs of a network are scored, tried on a few examples.
 
@@ -117,6 +128,7 @@ def fit(
         By default a built-in loss gets the logits, or the first of several; a function of the caller's gets all, if it
         can take them, or else the same.
     classes : how many the data have, if targets are classes
+    noun : what it is called, a loss or a metric
 
     Raises
     ------
@@ -125,32 +137,39 @@ def fit(
     """
     inputs, n = as_arguments(network, inputs), length(inputs, "inputs")
     raw, differentiates = check_inputs(title, network, inputs)
-    choose = selector(outputs)
-    if choose is None and (name in LOSSES or isinstance(raw, Tensor)):
+    targets = mapped(Tensor.clone, targets)
+    choose, built_in = selector(outputs), loss is LOSSES.get(name)
+    called = "" if built_in else f"the {noun} {name}"
+    if choose is None and (built_in or isinstance(raw, Tensor)):
         choose = scores_of
-    if name in LOSSES and choose is not None:
+    if built_in and choose is not None:
         _check_rows(title, choose(raw), n, targets, classes, data)
     candidates = [choose] if choose is not None else [None, scores_of]  # who wrote the loss for a dict gets the dict
     for differentiating in (False, True):
         for candidate in candidates:
-            scored = PerExample(loss, candidate, differentiating)
+            scored = PerExample(loss, candidate, differentiating, called)
             if differentiating and not differentiates:
                 raw = with_gradients(network, inputs)
+            before = [t.detach().clone() for t in leaves((raw, targets))]
             try:
                 with torch.no_grad():
-                    each = scored(raw, targets)
+                    each = scored.tried(raw, targets)
             except BadInput:
                 if candidate is candidates[-1]:
                     raise
-            except Exception as error:  # of a user's function, of any kind
+            except (Exception, SystemExit) as error:  # of a user's function, of any kind
                 last = candidate is candidates[-1]
                 if last and (differentiating or not lacks_gradients(error)):
                     raise BadInput(
-                        f"the loss {name} fails on what {title} gives for {n} examples: {_reason(error)}; give one "
-                        "that takes these outputs and targets"
+                        f"{called or f'the loss {name}'} fails on what {title} gives for {n} examples: "
+                        f"{raised(error)}; give one that takes these outputs and targets"
                     ) from error
             else:
-                _check_pairs(name, scored, raw, targets, each)
+                if called:
+                    if name in LOSSES and noun == "loss":
+                        raise BadInput(f"{called} is not the built-in one; give it a name of its own")
+                    _check_function(called, scored, raw, targets, each, before)
+                    _check_pairs(called, scored, raw, targets, each)
                 accuracy = accuracy_for(raw, targets, scored)
                 return Fit(scored, accuracy, differentiates or differentiating, _classes(raw, targets))
     raise AssertionError("the last candidate returns or raises")
@@ -219,17 +238,37 @@ def check_inputs(title: str, network: nn.Module, inputs: Nested) -> tuple[Any, b
     Raises
     ------
     BadInput
-        It does not take the inputs.
+        It does not take the inputs, or changes them.
     """
+    given = mapped(Tensor.clone, inputs)
     try:
-        return attempt(network, inputs)
+        outputs = attempt(network, given)
     except BadInput:
         raise
-    except Exception as error:  # what networks say of a shape they do not take, or of another number of inputs
+    except (Exception, SystemExit) as error:  # what networks say of a shape, or a number of inputs, they do not take
         shapes = ", ".join(str(tuple(t.shape[1:])) for t in leaves(inputs))
         raise BadInput(
             f"{title} does not take inputs of shape {shapes}: {_reason(error)}; give the data that it was made for"
         ) from error
+    if not all(_close(one, other, 0) for one, other in zip(leaves(inputs), leaves(given), strict=True)):
+        raise BadInput(f"{title} changes its inputs in place, for all that follow; let it work on copies, .clone()")
+    return outputs
+
+
+def check_repeatable(title: str, network: nn.Module, inputs: Nested) -> None:
+    """Refuse a network that draws at random even in evaluation mode.
+
+    Raises
+    ------
+    BadInput
+        Its outputs are others the second time.
+    """
+    one, two = (leaves(attempt(network, inputs)[0]) for _ in range(2))
+    if not all(a.shape == b.shape and _close(a.detach(), b.detach()) for a, b in zip(one, two, strict=True)):
+        raise BadInput(
+            f"{title} gives other outputs when it is called again on the same; let it draw nothing at random where "
+            "self.training is False"
+        )
 
 
 def _check_rows(title: str, scores: Any, n: int, targets: Nested, classes: int | None, data: str) -> None:
@@ -242,8 +281,37 @@ def _check_rows(title: str, scores: Any, n: int, targets: Nested, classes: int |
         )
 
 
-def _check_pairs(name: str, loss: PerExample, raw: Any, targets: Nested, each: Tensor) -> None:
-    """Refuse a loss that compares each output with every target, as shapes (N, 1) and (N,) do."""
+def _check_function(
+    called: str, loss: PerExample, raw: Any, targets: Nested, each: Tensor, before: Sequence[Tensor]
+) -> None:
+    """Refuse a user's function that changes what it is given, or gives other numbers the next time.
+
+    Others get the same outputs and targets, and numbers must be the same for any number of ranks.
+    """
+    after = leaves((raw, targets))
+    if not all(one.shape == other.shape and _close(one, other, 0) for one, other in zip(before, after, strict=True)):
+        raise BadInput(f"{called} changes its outputs or targets in place; let it work on copies, .clone()")
+    with torch.no_grad():
+        again = loss(raw, targets)
+    if not _close(each, again):
+        raise BadInput(
+            f"{called} gives other numbers when it is called again on the same; let it count nothing, and draw nothing "
+            "at random but from a seed"
+        )
+
+
+def _close(one: Tensor, other: Tensor, tolerance: float = 1e-3) -> bool:
+    if not (one.is_complex() or other.is_complex()):
+        one, other = one.double(), other.double()
+    return torch.allclose(one, other, rtol=tolerance, atol=tolerance / 1000, equal_nan=True)
+
+
+def _check_pairs(called: str, loss: PerExample, raw: Any, targets: Nested, each: Tensor) -> None:
+    """Refuse a loss that compares each output with every target, as shapes (N, 1) and (N,) do.
+
+    With class targets a loss may compare examples on purpose, as contrastive ones do. One that only broadcasts gives
+    for two copies of an example what it gives for the example alone.
+    """
     n = len(each)
     try:
         scores = scores_of(raw if loss.choose is None else loss.choose(raw))
@@ -252,21 +320,22 @@ def _check_pairs(name: str, loss: PerExample, raw: Any, targets: Nested, each: T
     axis = class_axis(scores, targets) if has_classes(targets) else None
     same_shape = isinstance(targets, Tensor) and scores.shape == targets.shape
     same_shape = same_shape or (axis is not None and scores.shape[axis] > 1)
-    if name in LOSSES or n < 2 or same_shape or not isinstance(targets, Tensor) or not isinstance(raw, Tensor):
+    if n < 2 or not isinstance(targets, Tensor) or not isinstance(raw, Tensor):
         return
     try:
         with torch.no_grad():
             alone = torch.cat([loss(raw[i : i + 1], targets[i : i + 1]) for i in range(n)])
+            twice = [loss(raw[[i, i]], targets[[i, i]])[:1] for i in range(n)] if same_shape else [alone]
     except Exception:  # of a user's function: one that cannot take a single example says nothing
         return
-    if not torch.allclose(alone, each, rtol=1e-3, atol=1e-6, equal_nan=True):
+    if not _close(alone, each) and _close(torch.cat(twice), alone):
         raise BadInput(
-            f"the loss {name} of an example depends on the others: outputs {tuple(scores.shape)} and targets "
+            f"{called} of an example depends on the others: outputs {tuple(scores.shape)} and targets "
             f"{tuple(targets.shape)} are broadcast; give both in one shape"
         )
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -266,6 +267,10 @@ class Evaluator:
             stored.weights = {}  # the network has them now
             evaluator._set(module, stored, on, outputs, tolerance)
             first = take(loaded[0].images, slice(1))
+            if isinstance(stored, Pretrained) and isinstance(first, dict):
+                takes = inspect.signature(module.forward).parameters
+                if odd := [each for each in first if each not in takes]:  # which it would pass over without a word
+                    raise BadInput(f"{stored.title} takes no {odd[0]}{did_you_mean(odd[0], takes)}; leave it out")
             if isinstance(stored, Pretrained) and isinstance(first, Tensor) and reading_of(path).task == "causal":
                 check_causal(stored.title, module, first.to(on))
             number = batch_size or _size(module, loaded[0], evaluator.dtype, on, tolerance)
@@ -448,8 +453,8 @@ def _named(functions: Any, noun: str) -> dict:
             raise BadInput(
                 f"two {'losses' if noun == 'loss' else 'metrics'} are called {name}; give each a name of its own"
             )
-        if noun == "metric" and not name.isidentifier():
-            raise BadInput(f"a metric is called {name!r}; give it a name of letters, digits and _")
+        if not isinstance(name, str) or (noun == "metric" and not name.isidentifier()):
+            raise BadInput(f"a {noun} is called {name!r}; give it a name of letters, digits and _")
         named[name] = each
         if isinstance(each, str):
             named[name] = loss_by_name(each) if noun == "loss" else _metric_named(each)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from landscape.errors import BadInput, did_you_mean
+from landscape.errors import BadInput, did_you_mean, raised
 from landscape.evaluation.calling import scores_of
 from landscape.evaluation.rows import by_rows, cross_entropy_of_rows
 from landscape.import_path import import_object
@@ -172,7 +172,7 @@ def in_units(variables: Mapping[str, tuple], loss: str) -> dict[str, tuple]:
     return {name: (dtype, fill, converted(shown), *rest) for name, (dtype, fill, shown, *rest) in variables.items()}
 
 
-def each_of(loss: Loss, outputs: Any, targets: Nested) -> Tensor:
+def each_of(loss: Loss, outputs: Any, targets: Nested, called: str = "the loss") -> Tensor:
     """A loss of each example, shape (N,).
 
     Parameters
@@ -180,6 +180,7 @@ def each_of(loss: Loss, outputs: Any, targets: Nested) -> Tensor:
     loss : gives one number for each example, or one for each position, of which an example's mean is taken
     outputs : of the network, for N examples
     targets : of the same examples
+    called : what messages call the loss
 
     Raises
     ------
@@ -189,9 +190,11 @@ def each_of(loss: Loss, outputs: Any, targets: Nested) -> Tensor:
     each = loss(outputs, targets)
     n = length(targets, "targets")
     if not isinstance(each, Tensor):
-        raise BadInput(f"the loss gives a {type(each).__name__} for {n} examples; it must give a number for each")
+        raise BadInput(f"{called} gives a {type(each).__name__} for {n} examples; it must give a number for each")
     if each.is_complex():
-        raise BadInput("the loss gives complex numbers; it must give a real one for each example, such as .abs()")
+        raise BadInput(f"{called} gives complex numbers; it must give a real one for each example, such as .abs()")
+    if each.layout != torch.strided or each.is_quantized or each.device.type == "meta":
+        raise BadInput(f"{called} gives a tensor that is sparse, quantised or without values; give plain numbers")
     if each.shape == (n,):
         return each
     if each.ndim and each.shape[0] == each.numel() == n:  # (N, 1)
@@ -204,7 +207,7 @@ def each_of(loss: Loss, outputs: Any, targets: Nested) -> Tensor:
     if isinstance(targets, Tensor) and each.ndim > 1 and each.shape == targets.shape == getattr(scores, "shape", None):
         return each.flatten(1).mean(1)
     raise BadInput(
-        f"the loss gives a tensor of shape {tuple(each.shape)} for {n} examples; give one that does not reduce over "
+        f"{called} gives a tensor of shape {tuple(each.shape)} for {n} examples; give one that does not reduce over "
         "them, like those with reduction='none', from outputs and targets of one shape"
     )
 
@@ -218,18 +221,32 @@ class PerExample:
     loss : as the user gave it
     choose : takes from the outputs what the loss gets; None for all of them
     differentiates : whether it takes derivatives itself
+    called : what messages call a function of the user's, which may fail in any way; empty for a built-in loss
     """
 
     loss: Loss
     choose: Callable | None = None
     differentiates: bool = False
+    called: str = ""
 
     def __call__(self, outputs: Any, targets: Nested) -> Tensor:
+        try:
+            return self.tried(outputs, targets)
+        except (BadInput, MemoryError, torch.cuda.OutOfMemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            if not self.called:
+                raise
+            raise BadInput(f"{self.called} fails ({raised(error)}); mend it") from error
+
+    def tried(self, outputs: Any, targets: Nested) -> Tensor:
+        """The same, with errors as they are raised."""
         outputs = outputs if self.choose is None else self.choose(outputs)
+        called = self.called or "the loss"
         if torch.is_grad_enabled():  # somebody differentiates the loss
-            return each_of(self.loss, outputs, targets)
+            return each_of(self.loss, outputs, targets, called)
         with torch.set_grad_enabled(self.differentiates):
-            return each_of(self.loss, outputs, targets).detach()
+            return each_of(self.loss, outputs, targets, called).detach()
 
 
 def _over_positions(each: Tensor, void: Tensor) -> Tensor:

@@ -136,7 +136,7 @@ def score(
     part = tolerance if tolerance is not None and n < len(tolerance.strata) else None
     measured: dict[str, float] = {}
     for name, each in {"loss": losses, **others}.items():
-        mean, error = _mean(torch.cat(each).cpu().numpy().astype(np.float64), part)
+        mean, error = _mean(torch.cat(each).cpu().double().numpy(), part)
         # With a tolerance the error is against the mean of these very examples, so that all of them leave none.
         exact = tolerance is not None and part is None and np.isfinite(error)
         measured |= {name: mean, f"{name}_se": 0.0 if exact else error}
@@ -153,7 +153,7 @@ def losses_of(network: nn.Module, batch: tuple[Nested, Nested], loss: Loss) -> n
     """The loss of each example of a batch, float64, shape (n,); see `measure`."""
     with evaluating(network), torch.no_grad():
         out = _in_float32(predict(network, batch[0]))
-        return each_of(loss, out, batch[1]).cpu().numpy().astype(np.float64)
+        return each_of(loss, out, batch[1]).cpu().double().numpy()
 
 
 def _in_float32(out: Any) -> Any:

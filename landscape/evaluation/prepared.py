@@ -17,7 +17,7 @@ from landscape.engine.table import MEASURED
 from landscape.errors import BadInput
 from landscape.evaluation.accuracy import Accuracy, OfPositions
 from landscape.evaluation.calling import Differentiating, as_arguments, attempt, scores_of
-from landscape.evaluation.compatibility import Fit, check_inputs, check_targets, fit
+from landscape.evaluation.compatibility import Fit, check_inputs, check_repeatable, check_targets, fit
 from landscape.evaluation.fused import Compiled, Fused, fuse, in_dtype, reduced_type
 from landscape.evaluation.losses import Loss, has_classes, unit_of
 from landscape.evaluation.measure import Batches, measure
@@ -244,16 +244,31 @@ def fits(
     how: dict[str, Any] = {"outputs": outputs, "classes": data.classes, "data": data.name}
     scored = {name: fit(checkpoint.title, network, inputs, targets, name, loss, **how) for name, loss in losses.items()}
     for name, metric in metrics.items():
-        try:
-            scored[name] = fit(checkpoint.title, network, inputs, targets, name, metric, **how)
-        except BadInput as error:
-            raise BadInput(f"the metric {name}: {error.args[0].replace('the loss ', 'it ', 1)}") from error
+        scored[name] = fit(checkpoint.title, network, inputs, targets, name, metric, **how, noun="metric")
+    check_repeatable(checkpoint.title, network, as_arguments(network, inputs))
     shapes = {tuple(t.shape[1:] for t in leaves(inputs))}
     for more_inputs, _ in (batch for source in sources for batch in source.batches):
         if (shape := tuple(t.shape[1:] for t in leaves(more_inputs))) not in shapes:  # as where lengths differ
             check_inputs(checkpoint.title, network, as_arguments(network, take(more_inputs, slice(2))))
             shapes.add(shape)
+    for source in sources:
+        for example in _extremes(source.batches):  # a token that an embedding does not have may be anywhere
+            check_inputs(checkpoint.title, network, as_arguments(network, example))
     return scored
+
+
+def _extremes(batches: Batches) -> list[Nested]:
+    """Inputs of the examples with the largest and the smallest of all whole numbers; none where there are no such."""
+    extremes: dict[tuple[int, int], tuple[int, Nested]] = {}
+    for inputs, _ in batches:
+        for place, tensor in enumerate(leaves(inputs)):
+            if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool or tensor.ndim < 2:
+                continue
+            for sign in (1, -1):
+                most, row = (sign * tensor.flatten(1)).amax(1).max(0)
+                if int(most) > extremes.get((place, sign), (-(2**63), None))[0]:
+                    extremes[place, sign] = int(most), take(inputs, slice(int(row), int(row) + 1))
+    return [example for _, example in extremes.values()]
 
 
 def assembled(
@@ -301,7 +316,12 @@ def assembled(
     short = {name: name.rpartition(":")[2] for name in beside}
     if len({*short.values()}) < len(beside) or {*short.values()} & {"loss", main, *MEASURED}:
         raise BadInput(f"losses {' '.join(losses)}: each needs a name of its own")
-    if taken := {*metrics} & {"loss", "loss_se", main, *short.values(), *MEASURED, "done", "crc", "interpolated"}:
+    if odd := [name for name in short.values() if not name.isidentifier()]:
+        raise BadInput(f"a loss is called {odd[0]!r}; give it a name of letters, digits and _")
+    every = ["loss", "accuracy", "examples", *short.values(), *metrics]
+    columns = [f"{part}{name}{end}" for part in ("", "test_")[: len(sources)] for name in every for end in ("", "_se")]
+    twice = {name for name in columns if columns.count(name) > 1}
+    if taken := twice | ({*metrics} & {main, "done", "crc", "interpolated"}):
         raise BadInput(f"a metric is called {min(taken)}, as something else is; give it another name")
     if tolerance is not None and not 0 < tolerance < 1:
         raise BadInput(f"tolerance is {tolerance}; give a relative error between 0 and 1, like 0.02")

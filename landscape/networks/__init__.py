@@ -12,10 +12,11 @@ from functools import partial
 
 from torch import nn
 
-from landscape.errors import BadInput, did_you_mean
+from landscape.errors import BadInput, did_you_mean, raised
 from landscape.import_path import import_object
 from landscape.networks.block import Block
 from landscape.networks.families import NETWORKS
+from landscape.networks.size_limit import MOST, at_most
 from landscape.networks.summary import Summary, summary
 from landscape.networks.titles import titled
 
@@ -51,11 +52,18 @@ def build(name: str, **arguments: object) -> nn.Module:
         raise BadInput(f"there is no network {name!r}; {known}{did_you_mean(name, NETWORKS)}")
     _check_arguments(name, factory, arguments)
     try:
-        network = factory(**arguments)
+        with at_most(MOST):
+            network = factory(**arguments)
     except TypeError as error:  # a factory that passes **arguments on knows only now
         if any(f"keyword argument '{argument}'" in str(error) for argument in arguments):  # unexpected, or given twice
             raise BadInput(f"{name}: {error}; leave it out or spell it as the factory does") from error
-        raise
+        if name in NETWORKS:
+            raise
+        raise BadInput(f"{name} fails ({raised(error)}); mend it, or give it other arguments") from error
+    except (Exception, SystemExit) as error:  # of a factory of the user's, of any kind
+        if name in NETWORKS or isinstance(error, BadInput | MemoryError) or "memory" in str(error):
+            raise
+        raise BadInput(f"{name} fails ({raised(error)}); mend it, or give it other arguments") from error
     if not isinstance(network, nn.Module):
         raise BadInput(f"{name} made a {type(network).__name__}; it must return a torch.nn.Module")
     return network

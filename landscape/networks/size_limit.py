@@ -7,14 +7,16 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import is_lazy
 
+from landscape.errors import BadInput
 from landscape.memory import guard_memory
 
-__all__ = ["TooLarge", "at_most"]
+__all__ = ["MOST", "TooLarge", "at_most"]
 
+MOST = 50_000  # parameters of a network that is built by its name alone
 SMALL = 2**26  # numbers of which no question is asked
 
 
-class TooLarge(Exception):
+class TooLarge(BadInput):
     """A network has more parameters than it may have."""
 
 
@@ -45,7 +47,7 @@ def at_most(tensors: int, numbers: int | None = None) -> Iterator[None]:
             return
         made, total = made + 1, total + parameter.numel()
         if made > tensors or (numbers is not None and total > numbers):
-            raise TooLarge
+            raise TooLarge(f"the network has more than {tensors:,} tensors or {numbers or 2**63:,} numbers; take fewer")
         if total > SMALL:
             guard_memory(parameter.element_size() * total, "the network")
 
@@ -54,7 +56,7 @@ def at_most(tensors: int, numbers: int | None = None) -> Iterator[None]:
         yield
     except RuntimeError as error:  # of a single parameter, before it can be counted
         if "can't allocate memory" in str(error) or "overflow" in str(error):
-            raise TooLarge from error
+            raise TooLarge("the network has a layer that no memory holds; make it smaller") from error
         raise
     finally:
         handle.remove()

@@ -142,7 +142,7 @@ def test_a_metric_is_a_function_with_a_value_for_each_example(pair):
         ({"a b": top2}, "give it a name of letters"),
         ([top2, top2], "two metrics are called top2"),
         ([3], "a metric is a int"),
-        ({"mean": lambda outputs, targets: outputs.mean()}, r"the metric mean: it gives a tensor of shape \(\)"),
+        ({"mean": lambda outputs, targets: outputs.mean()}, r"the metric mean gives a tensor of shape \(\)"),
     ],
 )
 def test_what_is_no_metric_is_refused(pair, metrics, said):
