@@ -61,9 +61,9 @@ study: venv
 faults: venv
 	$(BIN)/python tests/faults $(FAULTS)
 
-# Not part of the tests: break central lines in a copy; do the tests notice?
+# Not part of the tests: break central lines in a copy; do the tests notice? All at once: MUTATIONS=--together
 mutations: venv
-	$(BIN)/python tests/mutations.py
+	$(BIN)/python tests/mutations.py $(MUTATIONS)
 
 # Not part of the tests, and for root on Linux: measure on two hosts, lose one of them, go on.
 hosts: venv

@@ -2,8 +2,11 @@
 """Do the tests notice? Break central lines, one at a time, in a copy of this project, and run the tests of each.
 
     python tests/mutations.py
+    python tests/mutations.py --together
 
-Prints a line for each broken line and ends with status 1 if one of them is not noticed.
+Prints a line for each broken line and ends with status 1 if one of them is not noticed. With --together all lines are
+broken at once, and every file of tests/unit is run on that: those that pass all the same are listed. They test what no
+line here is about, or nothing.
 """
 
 import os
@@ -11,6 +14,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,42 +71,61 @@ MUTATIONS = [
 
 def main() -> None:
     survived = 0
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "skipscape"
-        shutil.copytree(
-            ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "results")
-        )
+    with copied() as copy:
         for name, there, instead, tests in MUTATIONS:
-            path = copy / name
-            whole = path.read_text()
-            if whole.count(there) != 1:
-                sys.exit(f"{name} has {there!r} {whole.count(there)} times; say another line")
-            path.write_text(whole.replace(there, instead))
-            noticed = run(copy, tests)
-            path.write_text(whole)
+            whole = broken(copy / name, there, instead)
+            done = run(copy, path_of(copy, tests))
+            if done.returncode not in (0, 1):  # they cannot even start
+                sys.exit(done.stdout + done.stderr)
+            noticed = done.returncode == 1
+            (copy / name).write_text(whole)
             survived += not noticed
             print(f"{'noticed' if noticed else 'SURVIVED'}: {name}: {there!r} → {instead!r} ({tests})", flush=True)
     print(f"{len(MUTATIONS) - survived} of {len(MUTATIONS)} broken lines are noticed")
     sys.exit(bool(survived))
 
 
-def run(copy: Path, tests: str) -> bool:
-    """Whether a test fails, and not because it cannot even start."""
-    call = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        str(next((copy / "tests" / "unit").rglob(f"{tests}.py"))),
-    ]
-    done = subprocess.run(call, cwd=copy, env={**ENVIRONMENT, "PYTHONPATH": str(copy)}, capture_output=True, text=True)
-    if done.returncode not in (0, 1):
-        sys.exit(done.stdout + done.stderr)
-    return done.returncode == 1
+def together() -> None:
+    """Which test files notice nothing although all lines are broken."""
+    with copied() as copy, ThreadPoolExecutor(2) as pool:
+        for name, there, instead, _ in MUTATIONS:
+            broken(copy / name, there, instead)
+        files = sorted((copy / "tests" / "unit").rglob("test_*.py"))
+        passed = pool.map(lambda file: run(copy, file).returncode == 0, files)
+        silent = [file for file, same in zip(files, passed, strict=True) if same]
+    print(*(f"notices nothing: {file.relative_to(copy)}" for file in silent), sep="\n")
+    print(f"{len(files) - len(silent)} of {len(files)} files of tests notice that all lines are broken")
+
+
+@contextmanager
+def copied() -> Iterator[Path]:
+    """A copy of this project."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "skipscape"
+        shutil.copytree(
+            ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "results")
+        )
+        yield copy
+
+
+def broken(path: Path, there: str, instead: str) -> str:
+    """Break a line, which stands there once; what the file was."""
+    whole = path.read_text()
+    if whole.count(there) != 1:
+        sys.exit(f"{path} has {there!r} {whole.count(there)} times; say another line")
+    path.write_text(whole.replace(there, instead))
+    return whole
+
+
+def path_of(copy: Path, tests: str) -> Path:
+    return next((copy / "tests" / "unit").rglob(f"{tests}.py"))
+
+
+def run(copy: Path, tests: Path) -> subprocess.CompletedProcess:
+    call = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(tests)]
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(copy)}
+    return subprocess.run(call, cwd=copy, env=environment, capture_output=True, text=True)
 
 
 if __name__ == "__main__":
-    main()
+    together() if sys.argv[1:] == ["--together"] else main()
