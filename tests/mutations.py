@@ -274,7 +274,7 @@ MUTATIONS = [
     ),
     ("landscape/evaluation/measure.py", "/ np.sqrt(len(each))", "/ len(each)", "test_measure"),
     ("landscape/evaluation/measure.py", "if n >= examples:", "if n > examples:", "test_measure"),
-    ("landscape/evaluation/measure.py", "each.std(ddof=1) / np", "each.std() / np", "test_measure"),
+    ("landscape/evaluation/measure.py", "each.std(ddof=1)", "each.std()", "test_measure"),
     (
         "landscape/evaluation/measure.py",
         "if tolerance is not None and n < len(tolerance.strata) else None",
