@@ -116,7 +116,7 @@ def test_without_a_tolerance_there_is_nothing_to_estimate(problem):
 
 def test_ranks_share_out_the_controls_and_each_has_them_all():
     items = [((0.0,), batch) for batch in range(5)]
-    told = {}
+    gathered = {}
 
     class Rank:
         size = 2
@@ -127,10 +127,10 @@ def test_ranks_share_out_the_controls_and_each_has_them_all():
         def allgather(self, mine):
             if mine is None:  # nothing to complain of
                 return [None, None]
-            told[self.rank] = mine
-            return [told.get(rank, []) for rank in range(self.size)]
+            gathered[self.rank] = mine
+            return [gathered.get(rank, []) for rank in range(self.size)]
 
     measured = lambda some: (np.array([batch]) for _, batch in some)  # noqa: E731
     _shared_out(items, measured, Rank(0))
     assert np.concatenate(_shared_out(items, measured, Rank(1))).tolist() == [0, 1, 2, 3, 4]
-    assert {rank: len(parts) for rank, parts in told.items()} == {0: 3, 1: 2}
+    assert {rank: len(parts) for rank, parts in gathered.items()} == {0: 3, 1: 2}
