@@ -7,7 +7,7 @@ PYTHON ?= python3
 RANKS  ?= 2
 BIN    := .venv/bin
 
-.PHONY: demo demo-text test test-unit test-commands lint docs venv study faults mutations hosts benchmark clean
+.PHONY: demo demo-text test test-unit test-commands coverage lint docs venv study faults mutations hosts benchmark clean
 .DELETE_ON_ERROR:
 
 venv: .venv/ready
@@ -32,6 +32,14 @@ test-unit: venv
 # Whole commands, under mpiexec too, installed packages and notebooks.
 test-commands: venv
 	$(PYTEST) tests/commands
+
+# Which lines no test runs; the commands and ranks that tests start count too. Half an hour; a part: TESTS=tests/unit/engine
+coverage: venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'coverage>=7.10'
+	mkdir -p build/coverage
+	$(BIN)/python -m coverage run -m pytest $(TESTS)
+	$(BIN)/python -m coverage combine --quiet --append
+	$(BIN)/python -m coverage report
 
 lint: venv
 	$(BIN)/ruff check .
@@ -62,9 +70,9 @@ study: venv
 faults: venv
 	$(BIN)/python tests/faults $(FAULTS)
 
-# Not part of the tests: break central lines in a copy; do the tests notice?
+# Not part of the tests: break central lines in a copy; do the tests notice? All at once: MUTATIONS=--together
 mutations: venv
-	$(BIN)/python tests/mutations.py
+	$(BIN)/python tests/mutations.py $(MUTATIONS)
 
 # Not part of the tests, and for root on Linux: measure on two hosts, lose one of them, go on.
 hosts: venv

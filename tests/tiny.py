@@ -56,7 +56,7 @@ def checkpoint(network, path, width=1, epoch=0):
     """The network in a file, as if trained."""
     data = digits()
     about = {"name": "digits", "classes": 10, "mean": data.mean, "std": data.std}
-    arguments, history = {"depth": 8, "width": width, "channels": 1}, {"epoch": [epoch]}
+    arguments, history = {"depth": 8, "width": width, "channels": 1}, {"epoch": [*range(epoch + 1)]}
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     checkpoints.save(Checkpoint("resnet", arguments, weights, about, history=history), path)
     return path

@@ -5,11 +5,13 @@
     mpiexec -n 4 python -m mpi4py scripts/development/scaling.py
 
 The policy is the engine's own; what the keeper needs for a message and a flush is timed here, on the
-engine's own code; what MPI and the network add is assumed. Rows differ in cost (lognormal, or Pareto
-with a heavier tail) and ranks in speed (half of them 1, three eighths 1/2, one eighth 1/5). Efficiency
-is the work done over the work that all ranks, never idle, could have done meanwhile; what is missing
-from 1 went in waiting for an answer, or in the tail, when no rows were left. Not simulated: how MPI
-starts and connects so many ranks, and that rank 0's interpreter runs its keeper and its measuring in turn.
+engine's own code; what MPI and the network add is assumed. Rows differ in cost (alike to a tenth, as points of a
+surface are; lognormal, or Pareto with a heavier tail) and ranks in speed (half of them 1, three eighths 1/2, one
+eighth 1/5). Efficiency is the work done over the work that all ranks, never idle, could have done meanwhile; what is
+missing from 1 went in waiting for an answer, or in the tail, when no rows were left. Beside it stands that of a
+schedule that costs nothing and knows all costs beforehand, which no engine does: what it misses is for want of rows.
+Not simulated: how MPI starts and connects so many ranks, and that rank 0's interpreter runs its keeper and its
+measuring in turn.
 
 On several ranks: a true sweep of rows that sleep, beside its simulation.
 """
@@ -75,6 +77,7 @@ def parser() -> Parser:
     p.add_argument("--sides", nargs="+", type=int, default=[51, 251, 1001], help="grids: points a side")
     p.add_argument("--means", nargs="+", type=float, default=[0.01, 1.0, 10.0], help="mean seconds of a row")
     p.add_argument("--spreads", nargs="+", choices=list(SPREADS), default=list(SPREADS), help="how rows differ")
+    p.add_argument("--speeds", nargs="+", type=float, default=SPEEDS, help="of ranks, in turn; 1: all alike")
     p.add_argument("--latency", type=float, default=20e-6, help="seconds that a message travels; assumed")
     p.add_argument("--message", type=float, default=5e-6, help="seconds that MPI takes rank 0 for a message; assumed")
     p.add_argument("--seed", type=int, default=0, help="of the rows' costs")
@@ -101,31 +104,55 @@ def main(arguments: argparse.Namespace, comm: Communicator) -> None:
             relative = SPREADS[spread](np.random.default_rng(arguments.seed), side**2)
             for mean in arguments.means:
                 for ranks in arguments.ranks:
-                    shown = line(relative * mean, ranks, costs, side)
+                    shown = line(relative * mean, np.resize(arguments.speeds, ranks), costs, side)
                     say(comm, f"{spread:9} {mean:6g} {ranks:6} {shown}".rstrip())
 
 
 HEADER = (
-    "row costs   mean  ranks rows/rank     time efficiency waiting   tail keeper   start  second unsaved  "
+    "row costs   mean  ranks rows/rank     time efficiency  known waiting   tail keeper   start  second unsaved  "
     f"why below {GOOD:g}"
 )
 
-SPREADS: dict[str, Callable] = {  # both of mean 1
+SPREADS: dict[str, Callable] = {  # all of mean 1
+    "alike": lambda draw, rows: draw.lognormal(-0.005, 0.1, rows),
     "lognormal": lambda draw, rows: draw.lognormal(-0.5, 1.0, rows),
     "pareto": lambda draw, rows: 0.6 * (1 + draw.pareto(2.5, rows)),
 }
 
 
-def line(rows: np.ndarray, ranks: int, costs: Costs, side: int) -> str:
+def line(rows: np.ndarray, speeds: np.ndarray, costs: Costs, side: int) -> str:
     """A simulated sweep as a line of the table."""
-    if len(rows) < ranks:
-        return f"{len(rows) / ranks:9.1f}  not enough rows: some ranks would never get one"
-    speeds = np.resize(SPEEDS, ranks)
+    each = len(rows) / len(speeds)
+    if each < 1:
+        return f"{each:9.1f}  not enough rows: some ranks would never get one"
     made = simulate(rows, speeds, costs, side)
+    known = rows.sum() / speeds.sum() / longest_first(rows, speeds)
     return (
-        f"{len(rows) / ranks:9.1f} {made.makespan:8.5g} {made.efficiency:10.3f} {made.waiting:7.3f} {made.tail:6.3f} "
+        f"{each:9.1f} {made.makespan:8.5g} {made.efficiency:10.3f} {known:6.3f} {made.waiting:7.3f} {made.tail:6.3f} "
         f"{made.load:6.3f} {made.start:7.3g} {made.second:7.3g} {made.unsaved:7.3g}  {reason(made, rows, speeds)}"
     )
+
+
+def longest_first(rows: np.ndarray, speeds: np.ndarray) -> float:
+    """When all is done if every cost is known: the longest row first, each to the rank that ends it soonest.
+
+    Parameters
+    ----------
+    rows : cost of each row: seconds at speed 1
+    speeds : of each rank
+
+    Examples
+    --------
+    >>> longest_first(np.array([2.0, 4.0, 3.0]), np.array([1.0, 0.5]))  # 4 and 2 s on the first, 3 on the slow one
+    6.0
+    """
+    free = {speed: [0.0] * int(np.sum(speeds == speed)) for speed in speeds.tolist()}  # when each rank is
+    last = 0.0
+    for cost in np.sort(rows)[::-1].tolist():
+        end, speed = min((ranks[0] + cost / speed, speed) for speed, ranks in free.items())
+        heapq.heapreplace(free[speed], end)
+        last = max(last, end)
+    return last
 
 
 def reason(outcome: Outcome, rows: np.ndarray, speeds: np.ndarray) -> str:

@@ -10,8 +10,8 @@ from torch import nn
 
 from landscape.alignment import aligned as module
 from landscape.alignment.aligned import aligned
-from landscape.alignment.families import symmetry
-from landscape.alignment.matching import correlations_of, nearest_by_weights
+from landscape.alignment.families import Family, symmetry
+from landscape.alignment.matching import correlations_of, matched, nearest_by_weights
 from landscape.errors import BadInput
 from landscape.networks import build
 
@@ -152,3 +152,20 @@ def test_where_nothing_can_be_permuted_it_says_why(network, because):
     with pytest.raises(BadInput, match=because) as refusal:
         aligned(network, network.state_dict(), [INPUTS])
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_units_with_families_within_them_are_matched_as_by_trying_all_orders(seed):
+    """Three heads of three dimensions: 3! orders of heads, and 3! of the dimensions of each."""
+    value = np.random.default_rng(seed).standard_normal((12, 12))
+    inner = [tuple(range(3 + 3 * head, 6 + 3 * head)) for head in range(3)]
+    family = Family((0, 1, 2), tuple((Family(units, ((), (), ()), 1),) for units in inner), 0)
+    total, moved = matched(family, family, lambda units, others: value[np.ix_(units, others)])
+    orders = list(itertools.permutations(range(3)))
+
+    def best(head, other):
+        return max(sum(value[inner[head][i], inner[other][j]] for i, j in enumerate(order)) for order in orders)
+
+    most = max(sum(value[i, j] + best(i, j) for i, j in enumerate(order)) for order in orders)
+    assert total == pytest.approx(most) == pytest.approx(sum(value[unit, other] for unit, other in moved.items()))
+    assert sorted(moved) == sorted(moved.values()) == list(range(12))

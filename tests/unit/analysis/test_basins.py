@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from landscape.analysis.basins import certificate, clopper_pearson, fewest, inside
+from landscape.analysis.basins import certificate, certified_radius, clopper_pearson, fewest, inside
+from landscape.engine.run import run
 from landscape.errors import BadInput
 
 RADII = np.linspace(0, 1, 41)
@@ -72,3 +73,20 @@ def test_a_bound_at_each_radius_for_itself_would_hold_at_all_of_them_less_often(
 def test_what_is_no_part_of_a_whole_is_refused(share, confidence):
     with pytest.raises(BadInput, match="give a part of all"):
         certificate(np.ones((60, 2), bool), RADII[:2], share, confidence)
+
+
+def test_beyond_noise_only_what_lies_below_the_level_by_its_standard_errors_stays():
+    """Below by 1 standard error is inside, and not beyond the noise; by 3 it is both."""
+    excess, error = np.array([[-3.0, -3.0, -1.0]] * 30), np.ones((30, 3))
+    axes = {"direction": np.arange(30), "radius": RADII[:3]}
+    rows = np.stack(np.meshgrid(np.arange(30), np.arange(3), indexing="ij"), -1).reshape(-1, 2)
+    results = run(
+        lambda part: ({"excess": excess[d, r], "excess_se": error[d, r]} for d, r in part),
+        rows,
+        dims=("direction", "radius"),
+        coordinates=axes,
+        attributes={"share": 0.9, "confidence": 0.95},
+        quiet=True,
+    )
+    assert certified_radius(results).radius == RADII[2]
+    assert certified_radius(results, noise=True).radius == RADII[1]

@@ -1,6 +1,7 @@
 """Trying claims: what is trained, measured and judged is what the library's own calls give."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from ensemble.claims.measures import MEASURES, measured
 from ensemble.claims.measures.paths import binomial_share
 from ensemble.claims.report import Verdicts, described, listed, report
 from ensemble.claims.specification import Network, claim_named
-from ensemble.claims.trial import claim, claims
-from ensemble.claims.verdict import VERDICTS
+from ensemble.claims.trial import _judged, claim, claims
+from ensemble.claims.verdict import VERDICTS, Number
 from ensemble.claims.workbench import Workbench
 from ensemble.drawing.verdicts import sides, verdicts
 from ensemble.flow.stream import stream
@@ -371,3 +372,21 @@ def test_a_number_on_the_claimed_side_is_drawn_there(tried):
 
 def test_the_face_has_both_calls():
     assert scripts.claim is claim and scripts.claims is claims
+
+
+def test_a_criterion_is_judged_by_the_ratio_or_the_difference_that_it_names():
+    """Logarithms of a ratio; of one network the trainings are paired, which leaves it exact here."""
+    numbers = {"a": [Number(2.0), Number(6.0)], "b": [Number(1.0), Number(3.0)]}
+    quantities = {"a": SimpleNamespace(name="a", network="net"), "b": SimpleNamespace(name="b", network="net")}
+    of, how = SimpleNamespace(quantities=quantities), {"quantity": "a", "region": (1.5, 3.0)}
+
+    def judged(**second):
+        return _judged(of, SimpleNamespace(**how, **{"over": None, "minus": None, **second}), numbers)
+
+    ratio, minus = judged(over="b"), judged(minus="b")
+    assert [ratio[name] for name in ("estimate", "low", "high")] == pytest.approx([2, 2, 2])
+    assert VERDICTS[ratio["verdict"]] == "holds" and VERDICTS[minus["verdict"]] == "cannot tell"
+    assert (minus["estimate"], judged()["estimate"]) == (2, 4)
+    quantities["b"].network = "other"
+    apart = judged(over="b")
+    assert apart["estimate"] == pytest.approx(2) and apart["low"] < 0.5 and apart["high"] > 8

@@ -110,3 +110,24 @@ def test_the_error_of_a_rank_correlation_is_what_draws_show():
         x = draws.standard_normal(40)
         correlations.append(stats.spearmanr(x, x + draws.standard_normal(40)).statistic)
     assert of_ranks(float(np.mean(correlations)), 40, "").se == pytest.approx(np.std(correlations), rel=0.1)
+
+
+def test_errors_of_two_measurements_of_one_training_add_as_squares():
+    """3-4-5: an interval of 1.96 times 0.5 around the difference."""
+    low, high = stats.norm.interval(0.95, 1.0, 0.5)
+    both = [Number(3.0, 0.3, "images")], [Number(2.0, 0.4, "images")]
+    assert contrast(*both, ratio=False, paired=True) == pytest.approx((1.0, low, high, 1))
+    assert contrast(*both, ratio=False, paired=False) == pytest.approx((1.0, low, high, 1))
+
+
+def test_the_error_of_a_rank_correlation_is_bonetts_and_wrights():
+    """√((1 + ρ²/2)/(n − 3)) on Fisher's scale, which is narrower by 1 − ρ² on ρ's own."""
+    assert of_ranks(0.0, 12, "trials").se == pytest.approx(1 / 3)
+    assert of_ranks(-0.8, 36, "trials").se == pytest.approx(0.36 * math.sqrt(1.32 / 33))
+
+
+def test_the_error_of_a_ratio_is_relative_to_each_number():
+    """12 % and 5 % of them: 13 % of the ratio."""
+    low, high = np.exp(stats.norm.interval(0.95, math.log(2), 0.13))
+    both = [Number(8.0, 0.96, "images")], [Number(4.0, 0.2, "images")]
+    assert contrast(*both, ratio=True, paired=True) == pytest.approx((2.0, low, high, 1))

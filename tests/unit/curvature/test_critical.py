@@ -363,3 +363,13 @@ def test_same_results_are_same(run, tmp_path):
     for name in ("a", "b"):
         critical_sharpness(evaluate, run / "snapshots", out=tmp_path / f"{name}.h5", quiet=True)
     same(tmp_path / "a.h5", tmp_path / "b.h5")
+
+
+def test_the_passes_that_are_told_are_those_that_were_made():
+    torch.manual_seed(0)
+    network, batches = nn.Linear(4, 3), [(torch.randn(8, 4), torch.arange(8) % 3) for _ in range(2)]
+    with Evaluator(network, batches).ready() as evaluation:
+        calls = []
+        evaluation.forward.register_forward_hook(lambda *_: calls.append(1))
+        measured = measures(evaluation, {"weight": torch.randn(3, 4)})
+    assert measured["passes"] == len(calls) / len(batches) > 2

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from landscape.data import augment, batches, load, stratified_order
+from landscape.data import augment, batches, load, load_for_training, stratified_order
 from landscape.errors import BadInput
 
 
@@ -255,7 +255,7 @@ def test_absent_torchvision_data_are_not_fetched_unasked(name, tmp_path, monkeyp
 
 
 @given(
-    labels=st.lists(st.integers(0, 5), min_size=1, max_size=200),
+    labels=st.lists(st.integers(0, 5) | st.sampled_from([0] * 20 + [1] * 4), min_size=1, max_size=200),
     seed=st.integers(0, 2**31),
 )
 @settings(max_examples=60, deadline=None)
@@ -495,3 +495,10 @@ def test_a_damaged_npz_is_loaded_or_refused_but_never_a_crash(tmp_path_factory, 
 def test_data_cannot_be_reassigned():
     with pytest.raises(dataclasses.FrozenInstanceError):
         load("digits", "test").images = None
+
+
+def test_both_splits_of_a_training_have_the_constants_that_are_given():
+    training, test = load_for_training("digits", examples=20, mean=[0.5], std=[0.25])
+    for data, split in ((training, load("digits", "train", examples=20)), (test, load("digits", "test"))):
+        assert (data.mean, data.std) == ((0.5,), (0.25,))
+        torch.testing.assert_close(data.images, (split.images - 0.5) / 0.25)

@@ -130,3 +130,17 @@ def test_a_dry_run_tells_and_keeps_nothing(tmp_path):
 def test_a_dry_run_may_be_asked_for_in_any_thread():
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(experiment, dry_run=True).result().startswith("3 rows in memory")
+
+
+def test_ranks_that_are_asked_for_different_measurements_measure_nothing():
+    """As where a job's ranks read a seed each from their own environment."""
+
+    class Two(SerialComm):
+        size = 2
+
+        def allgather(self, mine):
+            settings = mine[1]
+            return [mine, ("other", {**settings, "seed": "1"})]
+
+    with pytest.raises(BadInput, match="the seed of rank 1 on other is 1, that of rank 0"):
+        experiment(lambda rows: pytest.fail("a row is measured"), attributes={"seed": 0}, comm=Two())

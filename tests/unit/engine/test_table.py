@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landscape.engine import table
+from landscape.engine.checksum import row_checksums
 from landscape.engine.ranks import SerialComm
 from landscape.engine.sweep import sweep
 from landscape.engine.table import MEASURED, OWN, prepare, read, results_of
@@ -410,3 +411,17 @@ def test_a_sweep_fills_a_table_in_memory():
 def test_what_no_file_could_hold_is_refused_in_memory_too():
     with pytest.raises(BadInput, match="x has values of type object"):
         prepare(None, np.zeros((2, 1)), kind="surface", dims=("x",), coordinates={"x": ["a", "b"]})
+
+
+def test_each_row_that_is_flushed_has_its_checksum(tmp_path):
+    """In any order, with others flushed before."""
+    path, axes = tmp_path / "a.h5", {"y": np.arange(3), "x": np.arange(4)}
+    table, _ = prepare(path, np.zeros((12, 2)), kind="surface", dims=("y", "x"), coordinates=axes)
+    for rows in ([5], [0, 11], [1, 2, 7]):
+        for row in rows:
+            table.record(row, {name: row + 0.5 for name in table.values})
+        table.flush()
+        there = read(path)
+        values = [there[name] for name in table.values]
+        done = np.flatnonzero(there["done"])
+        np.testing.assert_array_equal(there.crc.flat[done], row_checksums(values, done, there["done"]))

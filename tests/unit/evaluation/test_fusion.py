@@ -509,3 +509,13 @@ def test_a_network_that_ends_in_a_convolution_is_fused():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
     quick, why = fuse(network, images(2))
     assert not why and [type(module) for module in quick.modules()].count(Fused) == 1
+
+
+def test_a_variance_near_0_is_kept_from_it_as_the_layer_does():
+    """Where a channel hardly varies, ε is what counts."""
+    norm = nn.BatchNorm2d(4).eval()
+    with torch.no_grad():
+        norm.running_var.copy_(torch.tensor([0.0, 1e-6, 1e-5, 1.0]))
+    network, inputs = stack(conv(), norm).eval(), torch.randn(4, 3, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(Fused(network[0], norm)(inputs), norm(network[0](inputs)), rtol=1e-4, atol=1e-2)

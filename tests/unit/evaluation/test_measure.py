@@ -97,3 +97,11 @@ def test_measuring_leaves_statistics_and_modes_alone(network, data):
     with pytest.raises(RuntimeError), evaluating(network):
         raise RuntimeError
     assert modes == [module.training for module in network.modules()]
+
+
+def test_as_many_examples_are_taken_as_another_measurement_took(network, data):
+    """And not a batch more, even where the number ends a batch."""
+    batches = list(zip(data[0].split(25), data[1].split(25), strict=True))
+    for number, batch_count in ((25, 1), (50, 2), (60, 3), (100, 4)):
+        whole = measure(network, batches[:batch_count])
+        assert measure(network, batches, examples=number) == whole

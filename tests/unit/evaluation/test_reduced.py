@@ -61,3 +61,13 @@ def test_auto_is_float32_where_points_are_few_and_says_so(monkeypatch, caplog):
     assert "bfloat16 against float32, at 2 of 8 points" in caplog.text
     asked = measured(3, "bfloat16")
     assert asked.attributes["dtype"] == "bfloat16" and np.isfinite(asked["loss_float32"]).sum() == 2
+
+
+def test_what_a_reduced_type_is_compared_with_is_the_loss_in_float32():
+    torch.manual_seed(0)
+    batches = [(torch.randn(8, 3, 4, 4), torch.arange(8) % 3) for _ in range(3)]
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(16, 3))
+    with Evaluator(network, batches, dtype="bfloat16").ready() as evaluation:
+        reduced, compared = evaluation.measure()["loss"], evaluation.loss_in_float32(24)
+    with Evaluator(network, batches).ready() as evaluation:
+        assert compared == evaluation.measure()["loss"] != reduced

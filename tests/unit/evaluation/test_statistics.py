@@ -7,6 +7,7 @@ from torch import nn
 
 from landscape.errors import BadInput
 from landscape.evaluation.batchnorm import interpolated, of_each_batch, recalibrated
+from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.fused import fuse
 from landscape.networks import build
 from landscape.weights import digest
@@ -117,3 +118,14 @@ def test_a_fused_forward_follows(network):
 def test_a_network_without_batchnorm_has_no_statistics():
     with pytest.raises(BadInput, match="leave out batchnorm"), of_each_batch(nn.Linear(2, 2)):
         pass
+
+
+def test_calibration_takes_each_example_once_whatever_the_batches():
+    inputs, targets = torch.arange(30.0)[:, None], torch.arange(30) % 3
+    network = nn.Linear(1, 3)
+    for sizes in ([30], [10, 10, 10], [7, 11, 12]):
+        batches = list(zip(inputs.split(sizes), targets.split(sizes), strict=True))
+        with Evaluator(network, batches).ready() as evaluation:
+            assert sorted(torch.cat(evaluation.calibration(30)).flatten().tolist()) == list(range(30))
+            some = torch.cat(evaluation.calibration(6)).flatten().long()
+        assert (some % 3).bincount().tolist() == [2, 2, 2]  # stratified

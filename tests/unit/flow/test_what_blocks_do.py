@@ -13,7 +13,7 @@ from ensemble.flow.parts import stages
 from ensemble.flow.refinement import exits, refinement
 from ensemble.flow.reuse import reuse
 from ensemble.flow.similarity import alignment, covariances, similarity, source_weights
-from ensemble.identity import KINDS, best, identity, identity_network, regress
+from ensemble.identity import KINDS, _inputs, best, identity, identity_network, regress
 from landscape.data import load
 from landscape.errors import BadInput
 from landscape.evaluation.measure import measure
@@ -289,3 +289,21 @@ def test_the_last_reader_has_a_part_of_the_scale_where_its_weights_are_less_than
     assert (below > 0 and norm(1.3) - norm(1.0) > 0.5) == lower
     np.testing.assert_allclose(norm(np.nanmin(weight)), 0)
     np.testing.assert_allclose(norm(np.nanmax(weight)), 1)
+
+
+def test_the_error_of_an_identity_is_known_as_well_as_it_scatters_over_new_examples():
+    """Of one network that learns nothing: another length of its only batch gives it other examples to be tested on."""
+    each = [regress("residual", 2, 0.0, 0, steps=1, batch=n, tested=200) for n in range(200, 16_200, 200)]
+    scatter = np.std([one["error"] for one in each], ddof=1)
+    assert np.mean([one["error_se"] for one in each]) == pytest.approx(scatter, rel=0.25)
+
+
+def test_examples_of_an_identity_are_of_the_seed_alone(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("ensemble.identity._inputs", lambda *given: drawn.append(_inputs(*given)) or drawn[-1])
+    for kind, seed in (("plain, BatchNorm", 0), ("residual, BatchNorm", 0), ("residual, BatchNorm", 1)):
+        regress(kind, 2, 0.01, seed, steps=1, batch=4, tested=8)
+    (train, test), (train_again, test_again), (train_other, test_other) = zip(drawn[::2], drawn[1::2], strict=True)
+    assert torch.equal(train, train_again) and torch.equal(test, test_again)
+    assert not torch.equal(train, train_other) and not torch.equal(test, test_other)
+    assert not torch.equal(train, test[:4])

@@ -151,3 +151,12 @@ def test_a_plan_says_what_becomes_of_each_block():
 def test_impossible_plans_are_refused(impossible):
     with pytest.raises(BadInput):
         impossible()
+
+
+def test_sets_of_blocks_are_drawn_apart_and_evenly():
+    """Three of ten, 120 sets: of 1,000 draws nearly all come, and each block in three of ten."""
+    drawn = sampled(10, [3], 1000, 0, again=True)[1:]
+    assert (drawn.sum(axis=1) == 3).all() and len(np.unique(drawn, axis=0)) > 115
+    np.testing.assert_allclose(drawn.mean(axis=0), 0.3, atol=4 * np.sqrt(0.3 * 0.7 / 1000))
+    np.testing.assert_array_equal(drawn[:50], sampled(10, [3], 50, 0)[1:])  # more trials go on with the same ones
+    assert (drawn[:50] != sampled(10, [3], 50, 1)[1:]).any()

@@ -10,7 +10,7 @@ from torch import nn
 from landscape.engine.table import prepare, read
 from landscape.errors import BadInput
 from landscape.evaluation.sampling import LEAST
-from landscape.planes.controls import affordable, control_points
+from landscape.planes.controls import _shared_out, affordable, control_points
 
 PLANE = {"x": (-1, 1, 15), "y": (-1, 1, 13), "quiet": True}
 
@@ -112,3 +112,25 @@ def test_without_a_tolerance_there_is_nothing_to_estimate(problem):
         surface(*problem, **PLANE, estimator="regression")
     with pytest.raises(BadInput, match="median"):
         surface(*problem, **PLANE, tolerance=0.02, estimator="median")
+
+
+def test_ranks_share_out_the_controls_and_each_has_them_all():
+    items = [((0.0,), batch) for batch in range(5)]
+    gathered = {}
+
+    class Rank:
+        size = 2
+
+        def __init__(self, rank):
+            self.rank = rank
+
+        def allgather(self, mine):
+            if mine is None:  # nothing to complain of
+                return [None, None]
+            gathered[self.rank] = mine
+            return [gathered.get(rank, []) for rank in range(self.size)]
+
+    measured = lambda some: (np.array([batch]) for _, batch in some)  # noqa: E731
+    _shared_out(items, measured, Rank(0))
+    assert np.concatenate(_shared_out(items, measured, Rank(1))).tolist() == [0, 1, 2, 3, 4]
+    assert {rank: len(parts) for rank, parts in gathered.items()} == {0: 3, 1: 2}

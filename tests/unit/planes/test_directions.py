@@ -10,7 +10,7 @@ from torch import nn
 from landscape.analysis.labels import NORMALIZATIONS
 from landscape.errors import BadInput
 from landscape.networks import build
-from landscape.planes.directions import cosine, filter_normalize, normalize, orthogonalize, random_direction
+from landscape.planes.directions import cosine, filter_normalize, normalize, orthogonalize, random_direction, redrawn
 from landscape.weights import digest, squared_norm, weights_of
 
 
@@ -153,3 +153,9 @@ def test_what_is_taken_away_leaves_orthogonal_directions():
 
 def test_the_squared_norm_is_over_all_parameters():
     assert squared_norm({"a": torch.full((2, 3), 2.0), "b": torch.tensor(3.0)}) == 33
+
+
+def test_a_direction_drawn_anew_is_the_same_in_any_order_and_any_number_of_times(weights):
+    kept, anew = normalize(random_direction(weights, 5), weights), redrawn(weights, 5)
+    for names in (list(weights), list(weights)[::-1], list(weights)):
+        assert all(torch.equal(anew[name], kept[name]) for name in names)

@@ -117,3 +117,17 @@ def test_the_costs_are_timed_on_the_engine():
     costs = scaling.costs_of(arguments, 9)
     assert 0.5 <= costs.ask < 0.6 and 0.25 <= costs.give < 0.35 and costs.latency == 0.5
     assert 0 < costs.flush < 5 and costs.row_in > 0
+
+
+@settings(deadline=None)
+@given(some_rows, some_speeds)
+def test_who_knows_all_costs_is_within_the_bounds_of_any_schedule(rows, speeds):
+    last, even = scaling.longest_first(rows, speeds), rows.sum() / speeds.sum()
+    assert last >= max(even, rows.max() / speeds.max()) * (1 - 1e-12)
+    assert last <= (even + rows.max() / speeds.min()) * (1 + 1e-12)
+
+
+def test_who_knows_all_costs_spreads_equal_rows_evenly_and_begins_with_the_long_one():
+    assert scaling.longest_first(np.ones(10), np.ones(4)) == 3
+    assert scaling.longest_first(np.ones(14), np.array([1.0, 0.5, 0.25])) == 8
+    assert scaling.longest_first(np.array([1.0] * 6 + [6.0]), np.ones(2)) == 6

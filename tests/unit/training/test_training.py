@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from landscape.data import load
 from landscape.errors import BadInput
+from landscape.evaluation.measure import measure
 from landscape.networks import build
 from landscape.training import loop as training
 from landscape.training.loop import RECIPES, one_cycle, steps, train_epochs
@@ -211,3 +212,32 @@ def test_a_network_that_draws_its_blocks_is_not_recorded(digits, arguments):
     network = build("resnet", depth=8, channels=1, **arguments)
     with pytest.raises(BadInput, match="drawn anew"):
         next(train_epochs(network, *digits, epochs=1, seed=0, recorded=True, device="cuda"))
+
+
+def test_each_epoch_takes_every_example_once_in_an_order_of_its_own_and_of_the_seed(digits):
+    class Watched(nn.Sequential):
+        def forward(self, x):
+            if self.training:
+                orders[-1] += [hash(image.numpy().tobytes()) for image in x]
+            return super().forward(x)
+
+    orders: list[list[int]] = []
+    for seed in (0, 1):
+        orders.append([])
+        for _ in train_epochs(
+            Watched(nn.Flatten(), nn.Linear(64, 10)), *digits, epochs=2, seed=seed, batch_size=64, learning_rate=0.01
+        ):
+            orders.append([])
+        orders.pop()
+    assert len(orders) == 4 and all(sorted(order) == sorted(orders[0]) for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_what_is_told_of_an_epoch_without_steps_is_what_the_network_measures(digits):
+    """At a learning rate of 0; 300 examples are four batches of 64 and a part, which counts by its examples."""
+    network, options = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), {"seed": 0, "batch_size": 64, "micro_batch": 50}
+    ((record, _),) = train_epochs(network, *digits, epochs=1, learning_rate=0.0, **options)
+    for name, data in zip(("train", "test"), digits, strict=True):
+        measured = measure(network, [(data.images, data.labels)])
+        assert record[f"{name}_loss"] == pytest.approx(measured["loss"], rel=1e-6)
+        assert record[f"{name}_error"] == pytest.approx(1 - measured["accuracy"])
