@@ -7,7 +7,7 @@ PYTHON ?= python3
 RANKS  ?= 2
 BIN    := .venv/bin
 
-.PHONY: demo demo-text test test-unit test-commands lint docs venv study faults mutations hosts benchmark clean
+.PHONY: demo demo-text test test-unit test-commands lint docs venv floors study faults mutations hosts benchmark clean
 .DELETE_ON_ERROR:
 
 venv: .venv/ready
@@ -32,6 +32,13 @@ test-unit: venv
 # Whole commands, under mpiexec too, installed packages and notebooks.
 test-commands: venv
 	$(PYTEST) tests/commands
+
+# The quick units with the oldest versions that setup.cfg allows, in an environment of their own.
+floors:
+	$(PYTHON) -m venv .venv-floors
+	$(PYTHON) scripts/development/floors.py > .venv-floors/constraints.txt
+	.venv-floors/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-floors/constraints.txt -e '.[test]'
+	.venv-floors/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow" tests/unit
 
 lint: venv
 	$(BIN)/ruff check .
@@ -74,4 +81,4 @@ benchmark: venv
 	$(BIN)/python scripts/development/benchmark.py
 
 clean:
-	rm -rf .venv *.egg-info build
+	rm -rf .venv .venv-floors *.egg-info build
