@@ -7,7 +7,7 @@ PYTHON ?= python3
 RANKS  ?= 2
 BIN    := .venv/bin
 
-.PHONY: demo demo-text test test-unit test-commands coverage lint docs venv study faults mutations hosts benchmark clean
+.PHONY: demo demo-text test test-unit test-commands coverage lint docs venv floors study faults mutations hosts benchmark clean
 .DELETE_ON_ERROR:
 
 venv: .venv/ready
@@ -33,13 +33,21 @@ test-unit: venv
 test-commands: venv
 	$(PYTEST) tests/commands
 
-# Which lines no test runs; the commands and ranks that tests start count too. Half an hour; a part: TESTS=tests/unit/engine
+# Which lines no test runs; the commands and ranks that tests start count too. Half an hour and more; a part:
+# make coverage TESTS=tests/unit/engine
 coverage: venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'coverage>=7.10'
 	mkdir -p build/coverage
 	$(BIN)/python -m coverage run -m pytest $(TESTS)
 	$(BIN)/python -m coverage combine --quiet --append
 	$(BIN)/python -m coverage report
+
+# The quick units with the oldest versions that setup.cfg allows, in an environment of their own.
+floors:
+	$(PYTHON) -m venv .venv-floors
+	$(PYTHON) scripts/development/floors.py > .venv-floors/constraints.txt
+	.venv-floors/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-floors/constraints.txt -e '.[test]'
+	.venv-floors/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow" tests/unit
 
 lint: venv
 	$(BIN)/ruff check .
@@ -83,4 +91,4 @@ benchmark: venv
 	$(BIN)/python scripts/development/benchmark.py
 
 clean:
-	rm -rf .venv *.egg-info build
+	rm -rf .venv .venv-floors *.egg-info build

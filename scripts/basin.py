@@ -21,7 +21,7 @@ from landscape.evaluation.evaluator import Evaluator
 
 
 def parser() -> Parser:
-    p = Parser(prog="basin.py", description=__doc__.replace("%", "%%"))
+    p = Parser(prog="basin.py", description=(__doc__ or "").replace("%", "%%"))
     evaluator_options(p, split="train")
     g = p.add_argument_group("the basin")
     g.add_argument(

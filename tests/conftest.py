@@ -3,13 +3,13 @@
 `unit` starts no process; `commands` runs whole commands. Helpers of both are the modules of this folder.
 """
 
-import fcntl
 import os
 import shutil
 from collections import Counter
 
 import pytest
 import torch
+from filelock import FileLock
 
 from landscape.engine.ranks import SerialComm
 from landscape.errors import COMMAND, SCRIPT
@@ -47,8 +47,7 @@ def trained(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     once = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained-once"
     once.mkdir(exist_ok=True)
-    with open(once / "lock", "w") as lock:  # one of the processes that share the tests trains for all
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(once / "lock"):  # one of the processes that share the tests trains for all
         for network in ("resnet", "plain"):
             if not (once / f"{network}.pt").exists():
                 draft = once / f"{network}.draft"

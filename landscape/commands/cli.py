@@ -37,6 +37,7 @@ MOST = 10_000_000  # of anything that a command line counts
 LARGEST_SEED = 2**62  # what generators take, with room for those that follow from it
 STOPPED: list[int] = []  # the signal that has stopped this command
 LONGEST = 2000  # characters of a complaint
+UNREAD = 128 + 13  # the status of SIGPIPE, a name that Windows lacks
 
 
 class Parser(argparse.ArgumentParser):
@@ -213,8 +214,8 @@ def _failed(comm: Communicator, parser: Parser, error: Exception) -> int:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in unread:  # what Python flushes in the end
             os.dup2(nowhere, stream)
-        _abort(comm, 128 + signal.SIGPIPE)
-        return 128 + signal.SIGPIPE
+        _abort(comm, UNREAD)
+        return UNREAD
     complaint, agreed_upon = _complaint(error), getattr(error, "collective", False)
     status = 1 if complaint is None else 2
     if complaint is None:
@@ -313,7 +314,9 @@ def _complaint(error: Exception) -> str | None:
 
 
 def _unread() -> list[int]:
-    """Which of standard output and standard error nobody reads any more."""
+    """Which of standard output and standard error nobody reads any more; none on Windows, which does not tell."""
+    if not hasattr(select, "poll"):
+        return []
     poll = select.poll()
     for stream in (1, 2):
         poll.register(stream, 0)  # errors are told in any case

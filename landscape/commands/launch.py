@@ -189,6 +189,6 @@ def _ends_with_parent() -> Callable[[], object] | None:
     """What a new process calls so that it is stopped should the one that has started it be gone; on Linux."""
     try:
         prctl = ctypes.CDLL(None).prctl
-    except (OSError, AttributeError):
+    except (OSError, AttributeError, TypeError):  # the last is what Windows has for None
         return None
     return lambda: prctl(DEATH, signal.SIGTERM)

@@ -30,7 +30,7 @@ def write_atomically(path: str | os.PathLike, cure: str = "name a file in a fold
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield draft
-        with open(draft, "rb") as file:
+        with open(draft, "r+b") as file:  # to be written: Windows syncs no other
             os.fsync(file.fileno())  # before the name leads to it
         os.replace(draft, path)
     except OSError as error:

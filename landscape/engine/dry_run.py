@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 import signal
 import socket
 import sys
@@ -171,7 +170,9 @@ def foretell(
         head.append(f"{len(queue)} {label} on {ranks}: {time_needed}, judged by {number} of them in {seconds:.1f} s")
     else:
         head.append(f"one of the {label} takes more than {PATIENCE:g} s; there are {len(queue)}, on {ranks}")
-    return [*head, f"memory so far: {', '.join(_machines(memory))}", "nothing was written: this was a dry run"]
+    if all(held for _, held, _ in memory):
+        head.append(f"memory so far: {', '.join(_machines(memory))}")
+    return [*head, "nothing was written: this was a dry run"]
 
 
 class _TimeUp(BaseException):
@@ -182,7 +183,8 @@ class _TimeUp(BaseException):
 def _patience(seconds: float) -> Iterator[None]:
     """Raise `_TimeUp` in the body when it has taken so long."""
 
-    if threading.current_thread() is not threading.main_thread():  # which alone may set an alarm
+    main = threading.current_thread() is threading.main_thread()
+    if not (main and hasattr(signal, "setitimer")):  # it alone may set an alarm, and none on Windows
         yield
         return
 
@@ -200,7 +202,11 @@ def _patience(seconds: float) -> Iterator[None]:
 
 def _memory(device: str | None) -> tuple[str, int, int]:
     """This machine's name, and the most that this rank has held of its memory and of its GPU's, in bytes."""
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    held = 0
+    with contextlib.suppress(ImportError):
+        import resource  # which Windows lacks
+
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     on_gpu = 0
     if device == "cuda":
         import torch  # which not every experiment needs

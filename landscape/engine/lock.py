@@ -70,7 +70,7 @@ class Lock:
     def _attempt(self, **patience: Any) -> None:
         os.stat(self.marker.parent)  # filelock would make a folder that is missing
         self._lease.acquire(**patience)
-        with open(self.marker, "a") as file:  # for people: filelock passes over what it does not know
+        with open(self.marker, "a", encoding="utf-8") as file:  # for people: filelock passes over what it does not know
             file.write(f"since={time.strftime('%Y-%m-%d %H:%M')}\n")
 
 
@@ -120,7 +120,7 @@ def acquire(out: str | os.PathLike, *, silence: float = SILENCE, beat: float = B
 def _look(marker: Path) -> tuple[str, int] | None:
     """What a marker says, and when it was renewed; opened, for a network's file system then asks its server."""
     try:
-        with open(marker, errors="replace") as file:
+        with open(marker, encoding="utf-8", errors="replace") as file:
             return file.read(4096), os.fstat(file.fileno()).st_mtime_ns
     except FileNotFoundError:
         return None

@@ -187,7 +187,7 @@ def node_share(comm: Communicator) -> NodeShare:
     """
     if hasattr(os, "sched_getaffinity"):
         mine = frozenset(os.sched_getaffinity(0))
-    else:  # macOS has no affinity
+    else:  # macOS and Windows have no affinity
         mine = frozenset(range(os.cpu_count() or 1))
     machine = socket.gethostname()
     everyone = comm.allgather((machine, mine))

@@ -69,6 +69,6 @@ def _room_for(size: int) -> bool:
     """Whether so much shared memory can be had; containers often have little, and kill who takes more."""
     try:
         free = os.statvfs("/dev/shm")
-    except OSError:  # no such folder: not Linux
+    except (OSError, AttributeError):  # no such folder, no such call: not Linux
         return True
     return free.f_bavail * free.f_frsize > 1.1 * size

@@ -88,7 +88,7 @@ def keep_freed_memory() -> None:
     activations of some 10 MB that costs a fifth of the time of a network. Elsewhere this does nothing.
     """
     trim_threshold, mmap_threshold = -1, -3  # the names of malloc.h
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # the last is what Windows has for None
         set_option = ctypes.CDLL(None).mallopt
         set_option(mmap_threshold, 2**30)
         set_option(trim_threshold, 2**31 - 1)
@@ -102,8 +102,8 @@ def spare_memory(comm: Communicator, device: torch.device) -> int:
     ranks = max(1, sum(name == socket.gethostname() for name in comm.allgather(socket.gethostname())))
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
-    elif "SC_AVPHYS_PAGES" in os.sysconf_names:
+    elif "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", ()):
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    else:  # macOS does not tell
+    else:  # macOS and Windows do not tell
         free = 4 * 2**30
     return free // 2 // ranks

@@ -215,15 +215,13 @@ def failing(outputs, targets):
 @pytest.mark.mpi
 def test_a_rank_that_raises_ends_the_job_with_its_message(trained, tmp_path):
     (tmp_path / "mine.py").write_text(LOSS)
-    begun = time.monotonic()
     done = command(
         "surface", trained / "resnet.pt", tmp_path / "a.h5", "--loss", "mine:failing", "--quiet",
         ranks=3, check=False, fresh=True, env={"PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
-    assert done.returncode == 1
-    assert "rank 1 of 3 failed" in done.stderr
+    assert done.returncode == 2
     assert "this loss has had enough" in done.stderr
-    assert time.monotonic() - begun < 30
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.mpi

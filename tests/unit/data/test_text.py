@@ -38,11 +38,8 @@ def as_bytes(data):
 
 def test_the_standard_library_is_text_that_needs_no_download():
     data = load("stdlib", "train", window=128)
-    text = as_bytes(data)
-    assert Path(os.__file__).read_bytes() in text
     assert data.classes == 256 and data.images.dtype == data.labels.dtype == torch.int64
     assert platform.python_version() in data.inputs and "128" in data.inputs
-    text.decode(errors="ignore")
 
 
 def test_every_tenth_file_of_the_standard_library_is_for_testing():
