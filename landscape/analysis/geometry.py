@@ -416,7 +416,9 @@ def _area(values: np.ndarray, level: float, x: np.ndarray, y: np.ndarray, start:
     below = height < level
     a, b = np.concatenate([triangles[[i, i - 1]].reshape(2, -1) for i in range(3)], axis=1)
     joined = below[a] & below[b]
-    graph = scipy.sparse.coo_array((np.ones(joined.sum(), bool), (a[joined], b[joined])), shape=(height.size,) * 2)
+    # Indices of 32 bits: with others scipy 1.11 gives no components, and no error.
+    ends = a[joined].astype(np.int32), b[joined].astype(np.int32)
+    graph = scipy.sparse.coo_array((np.ones(joined.sum(), bool), ends), shape=(height.size,) * 2)
     _, label = scipy.sparse.csgraph.connected_components(graph, directed=False)
     region = below & (label == label[node[start]])
 

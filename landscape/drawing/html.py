@@ -84,7 +84,9 @@ def surface_page(
             figure.add_traces(path(file, each["color"], each["name"]))
         panels.append({"figure": plain(figure), "values": [_values(layer, variable) for _, layer in layers]})
         panels[-1]["metrics"] = [_metrics(layer, variable) for _, layer in layers]
-        panels[-1]["name"] = variable if variable in np.atleast_1d(surface.attributes.get("metrics", [])) else "loss"
+        panels[-1]["name"] = (
+            variable if variable in np.atleast_1d(surface.attributes.get("metrics", [])).tolist() else "loss"
+        )
         panels[-1]["paths"] = players[i]
         body += _panel(i, title, _notes(layers, paths), [surface, *paths], [each["color"] for each in players[i]])
     losses = [layer["loss"][layer.known] for layers in planes for _, layer in layers]

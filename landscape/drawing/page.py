@@ -617,7 +617,7 @@ def loss_label(files: Sequence[Results], scale: str = "") -> str:
         raise BadInput(f"losses of different kinds ({', '.join(sorted(losses))}) have no common scale; draw them apart")
     ((loss, unit),) = losses.items()
     name = "loss"
-    if all(loss in np.atleast_1d(file.attributes.get("metrics", [])) for file in files):
+    if all(loss in np.atleast_1d(file.attributes.get("metrics", [])).tolist() for file in files):
         about = files[0].metadata.get("loss", {})
         name, unit = _metric_name(str(about.get("long_name", loss))), str(about.get("units", "")).removeprefix("1")
     elif unit in ("nats", loss):  # of no unit, the name tells what is measured

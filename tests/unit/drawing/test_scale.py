@@ -81,7 +81,7 @@ def test_the_lowest_loss_has_a_place_on_the_scale_however_far_above_it_the_other
     ],
 )
 def test_a_scale_that_is_linear_near_0_has_its_ends_and_0_and_powers_of_ten_that_keep_apart(low, high, linear, ticks):
-    assert signed_ticks(low, high, linear) == ticks
+    assert signed_ticks(low, high, linear) == pytest.approx(ticks)
 
 
 def test_numbers_below_0_have_a_minus_sign_however_they_are_written():
