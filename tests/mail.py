@@ -1,5 +1,7 @@
 """Ranks that are threads."""
 
+from patience import patient
+
 
 class Mail:
     """One rank of a communicator whose ranks are threads: the few MPI calls that the engine uses."""
@@ -16,4 +18,4 @@ class Mail:
         return not self.boxes[self.rank].empty()
 
     def recv(self, source=None, tag=0):
-        return self.boxes[self.rank].get(timeout=20)
+        return self.boxes[self.rank].get(timeout=patient(20))

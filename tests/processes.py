@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from files import ROOT
+from patience import patient
 from typed import typed
 from warm import Warm
 
@@ -27,9 +28,9 @@ def command(script, *arguments, ranks=None, check=True, fresh=False, env=None, c
     if ranks or fresh:
         python = [sys.executable] if fresh else [sys.executable, "-S", *WARM.rank()]
         call = ["mpiexec", "-n", str(ranks), *python, "-m", "mpi4py", *call] if ranks else [*python, *call]
-        done = subprocess.run(call, capture_output=True, text=True, timeout=300, env=environment, cwd=folder)
+        done = subprocess.run(call, capture_output=True, text=True, timeout=patient(300), env=environment, cwd=folder)
     elif env:
-        done = WARM.run(call, folder, environment, timeout=300)
+        done = WARM.run(call, folder, environment, timeout=patient(300))
     else:
         done = subprocess.CompletedProcess(call, *typed(script, *arguments, folder=folder))
     if check:

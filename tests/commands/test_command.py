@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from files import ROOT
+from patience import patient
 from processes import ENVIRONMENT, WARM
 
 SCRIPT = """
@@ -39,7 +40,9 @@ def ended(folder, number, swallowed):
 def run(folder, script, *words):
     """The finished process of a script, a fork of one that has torch imported."""
     (folder / "measure.py").write_text(script)
-    return WARM.run([str(folder / "measure.py"), *words], str(folder), {**os.environ, **ENVIRONMENT}, timeout=300)
+    return WARM.run(
+        [str(folder / "measure.py"), *words], str(folder), {**os.environ, **ENVIRONMENT}, timeout=patient(300)
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

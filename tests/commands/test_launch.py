@@ -8,6 +8,7 @@ import time
 
 import pytest
 from files import ROOT
+from patience import patient
 from processes import ENVIRONMENT, command
 
 from landscape.engine.table import read
@@ -67,7 +68,7 @@ def job(trained, tmp_path):
 def test_a_signal_ends_all_ranks_in_one_line(job, tmp_path, number):
     before = read(tmp_path / "a.h5")["done"].sum()
     job.send_signal(number)
-    _, said = job.communicate(timeout=30)
+    _, said = job.communicate(timeout=patient(30))
     assert job.returncode == 128 + number
     assert said == f"surface.py: stopped by {number.name}; the same command goes on from here\n"
     assert not of_job(tmp_path / "a.h5") and read(tmp_path / "a.h5")["done"].sum() >= before
@@ -78,5 +79,5 @@ def test_ranks_do_not_outlive_the_command_that_has_started_them(job, tmp_path):
     job.kill()
     died = time.monotonic()
     while of_job(tmp_path / "a.h5"):
-        assert time.monotonic() - died < 20
+        assert time.monotonic() - died < patient(20)
         time.sleep(0.1)

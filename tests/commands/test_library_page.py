@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from files import ROOT
+from patience import patient
 from processes import ENVIRONMENT
 
 PAGE = (ROOT / "docs" / "library.md").read_text()
@@ -29,7 +30,7 @@ open(f'rank-{{mpi.COMM_WORLD.rank}}', 'w').write(repr({numbers}))"""
         folder = tmp_path / str(ranks)
         folder.mkdir()
         call = ["mpiexec", "-n", str(ranks), sys.executable, "-m", "mpi4py", tmp_path / "page.py"]
-        done = subprocess.run(call, capture_output=True, text=True, env=environment, cwd=folder, timeout=300)
+        done = subprocess.run(call, capture_output=True, text=True, env=environment, cwd=folder, timeout=patient(300))
         assert done.returncode == 0, done.stderr
         assert {"net.pt", "surface.h5", "mine.h5"} <= {path.name for path in folder.iterdir()}
         kept += [(folder / f"rank-{rank}").read_text() for rank in range(ranks)]

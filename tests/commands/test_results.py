@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from patience import patient
 
 from landscape.engine import results as module
 from landscape.engine.table import Table, prepare
@@ -63,6 +64,6 @@ def test_a_file_that_is_being_filled_is_never_called_damaged(tmp_path):
             table.record(row, {**ROW, "loss": row})
             if row % 32 == 31:
                 table.flush()
-        said, wrong = reader.communicate(timeout=60)
+        said, wrong = reader.communicate(timeout=patient(60))
     assert reader.returncode == 0, wrong
     assert int(said) > 3

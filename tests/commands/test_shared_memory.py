@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from patience import patient
 from processes import BIN, command
 
 from landscape.engine.table import read
@@ -43,7 +44,9 @@ sys.stdout.write(f"made by {pid} {'shared' if a[1, 4] == -1 else 'own'}\n")  # w
 def ranks(tmp_path, *arguments):
     (tmp_path / "program.py").write_text(PROGRAM)
     call = [BIN / "mpiexec", "-n", "3", sys.executable, "-m", "mpi4py", tmp_path / "program.py", *arguments]
-    return subprocess.run([*map(str, call)], capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    return subprocess.run(
+        [*map(str, call)], capture_output=True, text=True, timeout=patient(60), check=True
+    ).stdout.splitlines()
 
 
 @pytest.mark.mpi

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 from mail import Mail
+from patience import patient
 
 from landscape.engine import heartbeat
 from landscape.engine.heartbeat import Heart, Watchdog
@@ -42,7 +43,7 @@ def together(function, size):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=20)
+        thread.join(timeout=patient(20))
     return given
 
 
@@ -99,7 +100,7 @@ def test_a_rank_that_answers_is_not_taken_for_lost():
 
     def other():
         for _ in range(20):
-            asked.append(mail[1].get(timeout=20))
+            asked.append(mail[1].get(timeout=patient(20)))
             threading.Event().wait(0.1)
             mail[0].put((1, heartbeat.HERE))
         mail[0].put((1, heartbeat.BYE))

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from mail import Mail
+from patience import patient
 
 from landscape.engine import sweep as engine
 from landscape.engine.grid import grid
@@ -106,7 +107,7 @@ def attempt(path, shape, ranks, order, kill=None):
         thread.start()
     run(0)
     for thread in others:
-        thread.join(timeout=20)
+        thread.join(timeout=patient(20))
         assert not thread.is_alive(), "a rank hangs"
     assert all(isinstance(error, Killed | KeyboardInterrupt) for error in raised)  # the keeper interrupts rank 0
     assert bool(raised) == bool(dead)

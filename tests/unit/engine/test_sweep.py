@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mail import Mail
+from patience import patient
 
 from landscape.engine import sweep as engine
 from landscape.engine.sweep import sweep
@@ -56,7 +57,7 @@ def run(function, t, ranks):
         thread.start()
     rank(0)
     for thread in others:
-        thread.join(timeout=20)
+        thread.join(timeout=patient(20))
         assert not thread.is_alive(), "a rank hangs"
     return raised
 
@@ -211,7 +212,7 @@ def test_a_flood_of_messages_keeps_nobody_from_flushing_or_stopping(monkeypatch)
     assert t.flushes >= 2
     begun = time.monotonic()
     keeper.stop()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < patient(5)
 
 
 @pytest.fixture
@@ -281,7 +282,7 @@ def test_no_message_is_left_unread_when_ranks_go(quick, monkeypatch):
         thread.start()
     sweep(squares, table(200), Mail(0, boxes), quiet=True)
     for thread in others:
-        thread.join(timeout=20)
+        thread.join(timeout=patient(20))
     assert all(box.empty() for box in boxes)
 
 
@@ -314,7 +315,7 @@ def test_what_other_ranks_send_when_they_are_stopped_is_taken_in():
         time.sleep(0.01)
     with pytest.raises(KeyboardInterrupt):
         sweep(first, t, Mail(0, boxes), quiet=True)
-    thread.join(timeout=20)
+    thread.join(timeout=patient(20))
     assert t.done.sum() == 1 and t.flushes == 1
 
 
