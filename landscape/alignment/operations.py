@@ -20,7 +20,8 @@ __all__ = ["Follower", "Reading"]
 
 SAME = {"clone", "detach", "alias", "_to_copy", "lift_fresh", "contiguous", "fill", "zero", "_conj", "resolve_conj"}
 UNIFORM = {"zeros", "ones", "empty", "full", "scalar_tensor", "empty_strided"}  # of one number, and new_…, …_like
-POINTWISE = {"hardswish", "hardsigmoid", "mish", "elu", "leaky_relu", "native_dropout", "copy", "_prelu_kernel"}
+POINTWISE = {"hardswish", "hardsigmoid", "mish", "elu", "leaky_relu", "threshold", "native_dropout", "copy"}
+POINTWISE |= {"_prelu_kernel"}
 REDUCING = {"sum", "mean", "amax", "amin", "var", "std", "logsumexp", "linalg_vector_norm", "norm", "var_mean"}
 BATCHNORMS = {"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "batch_norm", "_batch_norm_no_update"}
 BATCHNORMS |= {"_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "_batch_norm_with_update"}
