@@ -426,7 +426,7 @@ MUTATIONS = [
         "landscape/planes/directions.py",
         "_ratio(convention.rows(weight), convention.rows(direction))",
         "_ratio(weight, direction)",
-        "test_directions",
+        "test_filters",
     ),
     (
         "landscape/planes/directions.py",
