@@ -6,12 +6,13 @@ Each command is a file beside this one, whose name is its own; it is run as if i
 from __future__ import annotations
 
 import ast
+import contextlib
 import runpy
 import sys
 from pathlib import Path
 
 from landscape import __version__
-from landscape.errors import did_you_mean
+from landscape.errors import BadInput, did_you_mean
 
 HERE = Path(__file__).parent
 # Those that take --ranks, which is to be known before torch is imported.
@@ -59,10 +60,14 @@ def main() -> None:
     elif name in commands():
         sys.argv = ["skipscape", name, *words]
         from landscape.commands.cli import RanksAlone, run
-        from landscape.commands.launch import typed_ranks
+        from landscape.commands.launch import started_by, typed_ranks
+        from landscape.engine.ranks import world
 
         if name in MEASURING and typed_ranks(words):
             run(print, RanksAlone(prog=f"skipscape {name}"), words)
+        if name in MEASURING and started_by() is not None:
+            with contextlib.suppress(BadInput):  # it is told below
+                world()  # before torch is imported, which may take minutes: ranks that do not come are named
         module = runpy.run_path(str(commands()[name]))
         parser = module["parser"]()
         parser.prog = f"skipscape {name}"

@@ -220,11 +220,17 @@ def _failed(comm: Communicator, parser: Parser, error: Exception) -> int:
     status = 1 if complaint is None else 2
     if complaint is None:
         _tell(f"{parser.prog}: rank {comm.rank} of {comm.size} failed\n{traceback.format_exc()}")
-    elif comm.rank == 0 or not agreed_upon:
+    elif _number(comm) == 0 or not agreed_upon:
         _tell(printable(f"{parser.prog}: error: {complaint}"))
     if not agreed_upon:
         _abort(comm, status)
     return status
+
+
+def _number(comm: Communicator) -> int:
+    """This rank's; of all that were started, where they could not become ranks of one job."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    return comm.rank if mpi is None or mpi.Is_finalized() else mpi.COMM_WORLD.rank
 
 
 class _Terminal(logging.Handler):

@@ -9,6 +9,7 @@ silence is divided by SHORT, if that is given. With STOP=RANK:MOMENT that rank s
 `start`, when it has `loaded` everything, or when all is `measured`.
 """
 
+import importlib
 import os
 import runpy
 import signal
@@ -67,7 +68,9 @@ if "SHORT" in os.environ:
         for name in names:
             setattr(module, name, getattr(module, name) / float(os.environ["SHORT"]))
 run.sweep, run.provenance = noted_sweep, stopped_provenance
-stop("start")
+if "STOP" in os.environ:
+    importlib.import_module("mpi4py.MPI")  # as the installed command does first
+    stop("start")
 training.train_epochs = noted_train
 sys.path[0] = str(Path(sys.argv[0]).parent)
 runpy.run_path(sys.argv[0], run_name="__main__")

@@ -120,6 +120,8 @@ def unlike(nets: Path, folder: Path, how: tuple, said: tuple, *, net=None, more:
         job.kill(job.family())
         raise Failure("the job did not end")
     line = refused(job, 2, *said)
+    if job.complaint.count("error: ") > 1:
+        raise Failure(f"it is said more than once: {job.complaint}")
     if out.exists():
         raise Failure(f"{line}, and yet there is a file")
     return line
