@@ -215,7 +215,8 @@ def test_a_plane_through_a_large_network_takes_its_weights_once(tmp_path, every_
         return (status("VmHWM") - before) / path.stat().st_size
 
     peak("tied", (8,))  # imports what stays
-    assert any(peak("deep", (1024,)) < 1.3 for _ in range(3))  # beside what the process does otherwise
+    # Twice would be 2; the rest is what the process does otherwise, and what it keeps for itself.
+    assert any(peak("deep", (1024,)) < 1.7 for _ in range(3))
 
 
 def status(name):
