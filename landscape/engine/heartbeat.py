@@ -98,11 +98,11 @@ class Heart(threading.Thread):
     Parameters
     ----------
     comm : MPI's communicator, for this alone
-    hosts : where each rank lives
+    hosts : where those live that it listens to, by rank
     abort : ends all ranks, with a status
     """
 
-    def __init__(self, comm: Any, hosts: list[str], abort: Callable[[int], object]):
+    def __init__(self, comm: Any, hosts: dict[int, str], abort: Callable[[int], object]):
         super().__init__(daemon=True)
         self._comm, self._hosts, self._abort = comm, hosts, abort
         self._limit = STALL if comm.rank else SILENCE
@@ -153,18 +153,17 @@ class Heart(threading.Thread):
         self._free[rank] = False
 
 
-def _roll(comm: Any) -> list[str]:
-    """The host of each rank, when all have come."""
-    hosts = [socket.gethostname()] + [""] * (comm.size - 1)
+def _roll(comm: Any) -> dict[int, str]:
+    """When all have come, the hosts of those that a rank listens to: of all on rank 0, on the others that of rank 0."""
+    here, hosts = socket.gethostname(), {}
     if comm.rank:
-        comm.send((comm.rank, hosts[0]), 0, ROLL)
+        comm.send((comm.rank, here), 0, ROLL)
     patience, late = Watchdog(ABSENT + comm.rank), Watchdog(LATE)
     missing = {0} if comm.rank else set(range(1, comm.size))
     while missing:
         while comm.iprobe(tag=ROLL):
-            rank, said = comm.recv(tag=ROLL)
+            rank, hosts[rank] = comm.recv(tag=ROLL)
             missing.discard(rank)
-            hosts = said if comm.rank else [*hosts[:rank], said, *hosts[rank + 1 :]]
         if missing and late.over():
             late = Watchdog(float("inf"))
             if comm.rank == 0:
@@ -174,7 +173,7 @@ def _roll(comm: Any) -> list[str]:
             _end(comm.Abort, f"{_named(missing, comm.size)} not started after {ABSENT:g} s: {why} again")
         time.sleep(POLL)
     for rank in [] if comm.rank else range(1, comm.size):
-        comm.send((0, hosts), rank, ROLL)
+        comm.send((0, here), rank, ROLL)
     return hosts
 
 

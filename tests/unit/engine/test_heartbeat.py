@@ -47,11 +47,11 @@ def together(function, size):
     return given
 
 
-def test_when_the_roll_is_called_every_rank_learns_where_the_others_live(monkeypatch):
+def test_when_the_roll_is_called_rank_0_learns_where_all_live_and_they_where_it_does(monkeypatch):
     monkeypatch.setattr(heartbeat.socket, "gethostname", lambda: threading.current_thread().name)
-    hosts = together(heartbeat._roll, 3)
-    assert hosts[0] == hosts[1] == hosts[2]
-    assert len(set(hosts[0])) == 3
+    first, *others = together(heartbeat._roll, 3)
+    assert [*sorted(first)] == [1, 2] and len({*first.values()}) == 2
+    assert others[0] == others[1] and [*others[0]] == [0] and others[0][0] not in first.values()
 
 
 def test_a_rank_that_does_not_start_is_named_and_in_the_end_waited_for_no_longer(capsys):
