@@ -38,7 +38,7 @@ test-commands: venv
 coverage: venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'coverage>=7.10'
 	mkdir -p build/coverage
-	$(BIN)/python -m coverage run -m pytest $(TESTS)
+	$(BIN)/python -m coverage run -m pytest -n auto --maxprocesses 4 --dist loadfile $(TESTS)
 	$(BIN)/python -m coverage combine --quiet --append
 	$(BIN)/python -m coverage report
 

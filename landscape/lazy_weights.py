@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 import numpy as np
 import torch
@@ -223,7 +223,9 @@ class _File:
     @classmethod
     def opened(cls, path: Path) -> _File:
         file = open(path, "rb", buffering=0)  # noqa: SIM115  closed with its last user
-        return cls(path, file, _state(file))
+        opened = cls(path, file, _state(file))
+        finalize(opened, file.close)
+        return opened
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,8 @@ def check_causal(title: str, network: nn.Module, window: Tensor) -> None:
     other[:, -1] = (window[:, -1] == 0).long()
     one, two = (scores_of(check_inputs(title, network, each)[0])[:, :-1].float() for each in (window, other))
     # Where scores are not finite there is no spread to compare with.
-    if not torch.allclose(one, two, 1e-4, 1e-4 * float(one.std(correction=0).nan_to_num()), equal_nan=True):
+    spread = float(one.std(correction=0).nan_to_num()) if one.numel() else 0.0
+    if not torch.allclose(one, two, 1e-4, 1e-4 * spread, equal_nan=True):
         raise BadInput(
             f"{title} sees the tokens that it is to predict, though its class is one of a causal language model; "
             "set is_decoder in its config.json, if it was trained so, or give labels of your own"
