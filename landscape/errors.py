@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from difflib import get_close_matches
 
-__all__ = ["COMMAND", "SCRIPT", "BadInput", "Stopped", "UnknownLayer", "addressed", "did_you_mean", "raised"]
+__all__ = ["COMMAND", "SCRIPT", "BadInput", "Stopped", "UnknownLayer", "addressed", "did_you_mean", "raised", "stopped"]
 
 COMMAND: ContextVar[bool] = ContextVar("command", default=False)  # whether a command is running, not a call from Python
 SCRIPT: ContextVar[bool] = ContextVar("script", default=False)  # whether it was started as scripts/NAME.py
@@ -55,6 +55,12 @@ class Stopped(KeyboardInterrupt):
 
     def _render_traceback_(self) -> list[str]:
         return [str(self)]
+
+
+def stopped(done: str, out: object) -> Stopped:
+    """What an interrupted call raises: what it has done until then, and what becomes of that."""
+    rest = "nothing is kept, since out= names no file" if out is None else "the same call goes on from here"
+    return Stopped(f"stopped{done}; {rest}")
 
 
 class UnknownLayer(UserWarning):

@@ -3,8 +3,8 @@
 MPI's own calls wait without end. So when a job starts, rank 0 calls the roll, and says who has not come. From then on
 a thread of rank 0 asks every rank now and then whether it is there, and a thread there answers; whoever hears nothing
 for too long says of whom, and ends the job. Who has not answered is asked no more: a message that nobody takes may
-stand in the way of others. While rows are measured `landscape.engine.sweep` notices a little sooner,
-since it can save what has been measured first.
+stand in the way of others. While rows are measured `landscape.engine.sweep` notices a little sooner, since it can save
+what has been measured first.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _rest() -> None:
 
 
 class Heart(threading.Thread):
-    """Tells the others that this rank is there, and listens to them.
+    """Asks, on rank 0, whether the others are there, or answers; and listens.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ from landscape.engine.ranks import Communicator, collective_errors, communicator
 from landscape.engine.results import Results
 from landscape.engine.sweep import Function, sweep
 from landscape.engine.table import Table, prepare, read, results_of
-from landscape.errors import COMMAND, BadInput, Stopped
+from landscape.errors import COMMAND, BadInput, stopped
 from landscape.log import ANSWER, Report, say, wanted
 
 __all__ = ["provenance", "run"]
@@ -182,8 +182,7 @@ def _filled(
             if COMMAND.get():  # which says so itself
                 raise
             done = f" after {table.done.sum()} of {len(rows)} {label}" if table is not None else ""
-            rest = "the same call goes on from here" if path else "nothing is kept, since out= names no file"
-            raise Stopped(f"stopped{done}; {rest}") from interrupt
+            raise stopped(done, path) from interrupt
         with collective_errors(comm):
             if table is not None:
                 said = list(finish(table)) if finish else []

@@ -26,7 +26,7 @@ from landscape.data.standardisation import standardisation
 from landscape.engine.progress import bar
 from landscape.engine.ranks import Communicator, SerialComm, collective_errors, communicator
 from landscape.engine.run import provenance
-from landscape.errors import COMMAND, BadInput, Stopped
+from landscape.errors import COMMAND, BadInput, stopped
 from landscape.evaluation.compatibility import check_compatible
 from landscape.evaluation.device import choose_device, restored
 from landscape.evaluation.measure import measure
@@ -259,7 +259,8 @@ def _train(
                 unsaved = now  # whose tensors are those that the next epoch changes
                 if snapshots:
                     checkpoints.save(replace(now, state=None), snapshots / f"epoch-{record['epoch']:04d}.pt")
-                if out is not None and time.monotonic() - saved > save_every:
+                last = record["epoch"] == run["epochs"]  # after which all is measured, which may take minutes
+                if out is not None and (last or time.monotonic() - saved > save_every):
                     checkpoints.save(now, out)
                     saved, unsaved = time.monotonic(), None
                 elif out is not None:
@@ -269,9 +270,7 @@ def _train(
             checkpoints.save(unsaved, out)
         if COMMAND.get():  # which says so itself
             raise
-        done = f"stopped after {len(now.history.get('epoch', ()))} of {run['epochs']} epochs"
-        rest = "the same call goes on from here" if out else "nothing is kept, since out= names no file"
-        raise Stopped(f"{done}; {rest}") from interrupt
+        raise stopped(f" after {len(now.history.get('epoch', ()))} of {run['epochs']} epochs", out) from interrupt
 
 
 @contextlib.contextmanager

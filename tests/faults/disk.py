@@ -30,16 +30,21 @@ def full_at_once(nets: Path, folder: Path, quick: bool) -> str:
     return line
 
 
-def full_later(nets: Path, folder: Path, quick: bool) -> str:
-    """The disk fills while rows are measured into the file."""
-    with mounted(folder / "disk", "size=1m") as disk:
-        job = Job.start(SURFACE, nets, disk / "a.h5", 2)
-        starts(job, 20)
-        fill(disk / "others")
-        outcome = ended(job, "No space left", or_well=True)
-        (disk / "others").unlink()
-        goes_on(SURFACE, nets, disk / "a.h5")
+def fills_up(disk: Path, nets: Path, word: str) -> str:
+    """Something else takes all the room while rows are measured into the file, and gives it back later."""
+    job = Job.start(SURFACE, nets, disk / "a.h5", 2)
+    starts(job, 20)
+    fill(disk / "others")
+    outcome = ended(job, word, or_well=True)
+    (disk / "others").unlink()
+    goes_on(SURFACE, nets, disk / "a.h5")
     return outcome
+
+
+def full_later(nets: Path, folder: Path, quick: bool) -> str:
+    """The disk fills."""
+    with mounted(folder / "disk", "size=1m") as disk:
+        return fills_up(disk, nets, "No space left")
 
 
 def full_in_training(nets: Path, folder: Path, quick: bool) -> str:
@@ -58,13 +63,7 @@ def full_in_training(nets: Path, folder: Path, quick: bool) -> str:
 def full_on_a_disk(nets: Path, folder: Path, quick: bool) -> str:
     """The same on ext4, which says only later, when it writes, that there is no room."""
     with formatted(folder / "disk", 8, "mkfs.ext4") as disk:
-        job = Job.start(SURFACE, nets, disk / "a.h5", 2)
-        starts(job, 20)
-        fill(disk / "others")
-        outcome = ended(job, "No space left", or_well=True)
-        (disk / "others").unlink()
-        goes_on(SURFACE, nets, disk / "a.h5")
-    return outcome
+        return fills_up(disk, nets, "No space left")
 
 
 def quota_at_once(nets: Path, folder: Path, quick: bool) -> str:
@@ -78,15 +77,9 @@ def quota_at_once(nets: Path, folder: Path, quick: bool) -> str:
 
 
 def quota_later(nets: Path, folder: Path, quick: bool) -> str:
-    """The quota is used up while rows are measured into the file."""
+    """The quota is used up while rows are measured."""
     with limited(folder / "disk", "4m") as disk:
-        job = Job.start(SURFACE, nets, disk / "a.h5", 2)
-        starts(job, 20)
-        fill(disk / "others")
-        outcome = ended(job, "quota", or_well=True)
-        (disk / "others").unlink()
-        goes_on(SURFACE, nets, disk / "a.h5")
-    return outcome
+        return fills_up(disk, nets, "quota")
 
 
 def read_only_at_once(nets: Path, folder: Path, quick: bool) -> str:

@@ -72,6 +72,17 @@ def test_an_interrupted_training_keeps_every_epoch_and_ends_with_the_same_weight
     assert whole.history["epoch"] == [1, 2, 3, 4] and whole.state is None
 
 
+def test_a_training_interrupted_while_all_is_measured_has_nothing_left_to_train(finished, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("landscape.training.train._measured", interrupted)
+        train(tmp_path / "a.pt", save_every=1e9, **SMALL)
+    assert load(tmp_path / "a.pt").state["epoch"] == 4
+    assert digest(train(tmp_path / "a.pt", **SMALL).weights) == digest(load(finished / "a.pt").weights)
+
+
 def test_a_finished_training_is_left_alone(finished, caplog):
     before = (finished / "a.pt").read_bytes()
     with caplog.at_level(logging.INFO, "skipscape"):
