@@ -4,7 +4,8 @@
     python scripts/train.py resnet.pt --network resnet --depth 56 --data digits --epochs 30 --seed 0
     python scripts/train.py text.pt --network transformer --depth 4 --data stdlib --window 128 --examples 8000
 
-Killed and started again, it goes on from the last saved epoch; finished, it does nothing.
+Killed and started again, it goes on from the last saved epoch; finished, it does nothing. A copy of a snapshot as
+OUT.pt goes on too, without its momentum.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Train a network of this package, or of a factory, into a checkpoint that describes itself.
 
-A training that was interrupted goes on from the last epoch in its file, with the bits of one that never was; see
-`landscape.training.loop` for the epochs themselves.
+A training that was interrupted goes on from the last epoch in its file, with the bits of one that never was; from a
+snapshot it goes on without its momentum. See `landscape.training.loop` for the epochs themselves.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def train(
     Parameters
     ----------
     out : path, optional
-        Of the checkpoint, from which the same call goes on if it is interrupted; finished, it does nothing. By default
-        the checkpoint is kept in memory.
+        Of the checkpoint, from which the same call goes on if it is interrupted; finished, it does nothing. A copy of a
+        snapshot goes on too, without its momentum. By default the checkpoint is kept in memory.
     network : str
         One of resnet, plain, densenet, vgg, transformer and vit, or "package.module:factory".
     depth, width : int, optional
@@ -192,14 +192,15 @@ def train(
         module = build(network, **built)
         if begun and out is not None:
             _check_same(begun, now, out)
-            if begun.state is None:
-                if not begun.final:
-                    raise BadInput(f"{out} is a snapshot, from which no training goes on; give another output file")
+            if begun.final and begun.state is None:
                 say(comm, f"{out} is trained already: {_errors(begun)}")
                 return begun
             module = begun.restore(network)
-            now.history, now.state = begun.history, begun.state
-            say(comm, f"going on from epoch {now.state['epoch']} of {settings['epochs']}")
+            now.history, now.state = begun.history, begun.state or _of_snapshot(begun, out)
+            if now.state["epoch"] == 0:
+                now.history = {}  # in which the beginning itself is no epoch
+            since = "" if begun.state else "; a snapshot keeps no momentum, which starts from zero"
+            say(comm, f"going on from epoch {now.state['epoch']} of {settings['epochs']}{since}")
         check_compatible(now.title, module, splits[0])
         say(comm, f"{now.title} on {splits[0].name}")
         if (example := splits[0].images[0]).is_floating_point() or splits[0].of_tokens:
@@ -218,6 +219,14 @@ def train(
     checkpoints.save(now, out)
     say(comm, f"{out}: {_errors(now)}")
     return checkpoints.load(out)
+
+
+def _of_snapshot(begun: Checkpoint, path: Path) -> dict:
+    """What a training goes on from where only the weights after an epoch were kept."""
+    match begun.history.get("epoch"):
+        case [*_, int(epoch)] if epoch >= 0:
+            return {"epoch": epoch, "optimizer": {"state": {}}}
+    raise BadInput(f"{path} does not tell after which epoch it was saved; give another output file")
 
 
 def _on_one_rank(comm: Communicator, options: dict) -> Checkpoint:

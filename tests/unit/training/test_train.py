@@ -1,12 +1,14 @@
 """A training is a call: in memory, or into a file from which the same call goes on to the same bits."""
 
 import logging
+import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
 from landscape import data as datasets
-from landscape.checkpoints.checkpoint import load
+from landscape.checkpoints.checkpoint import load, save
 from landscape.errors import BadInput, Stopped
 from landscape.evaluation.measure import measure
 from landscape.networks import build
@@ -99,8 +101,35 @@ def test_there_is_a_snapshot_of_each_epoch_and_of_the_beginning(finished):
     assert digest(begun.weights) == digest(build(begun.network, **begun.arguments).state_dict())
     assert digest(load(snapshots[-1]).weights) == digest(load(finished / "a.pt").weights)
     assert digest(begun.weights) != digest(load(snapshots[1]).weights)
-    with pytest.raises(BadInput, match="is a snapshot, from which no training goes on"):
-        train(snapshots[1], **SMALL)
+
+
+def test_from_its_first_snapshot_a_training_is_the_training_itself(finished, tmp_path):
+    """At the beginning there is no momentum yet that a snapshot could miss."""
+    shutil.copy(finished / "every" / "epoch-0000.pt", tmp_path / "a.pt")
+    again, whole = train(tmp_path / "a.pt", **SMALL), load(finished / "a.pt")
+    assert digest(again.weights) == digest(whole.weights)
+    assert again.history["epoch"] == [1, 2, 3, 4] and again.history["test_loss"] == whole.history["test_loss"]
+
+
+def test_from_a_later_snapshot_a_training_goes_on_without_its_momentum(finished, tmp_path, caplog):
+    checkpoint = load(finished / "every" / "epoch-0002.pt")
+    half = {name: t.half() if t.is_floating_point() else t for name, t in checkpoint.weights.items()}
+    save(replace(checkpoint, weights=half), tmp_path / "a.pt")  # and 16 bits suffice
+    with caplog.at_level(logging.INFO, "skipscape"):
+        again = train(tmp_path / "a.pt", **SMALL)
+    assert any("going on from epoch 2 of 4; a snapshot keeps no momentum" in said for said in caplog.messages)
+    assert again.history["epoch"] == [1, 2, 3, 4] and again.history["test_loss"][:2] == checkpoint.history["test_loss"]
+    assert again.restore().state_dict()["head.2.weight"].dtype == torch.float32
+    whole = load(finished / "a.pt")
+    assert again.history["train_loss"][2:] == pytest.approx(whole.history["train_loss"][2:], rel=0.2)
+    assert digest(again.weights) != digest(whole.weights)
+
+
+@pytest.mark.parametrize("epochs", [{}, {"epoch": []}, {"epoch": [-1]}, {"epoch": [1.5]}])
+def test_a_snapshot_that_does_not_tell_its_epoch_is_refused(finished, tmp_path, epochs):
+    save(replace(load(finished / "every" / "epoch-0002.pt"), history=epochs), tmp_path / "a.pt")
+    with pytest.raises(BadInput, match="does not tell after which epoch it was saved"):
+        train(tmp_path / "a.pt", **SMALL)
 
 
 @pytest.mark.parametrize(
