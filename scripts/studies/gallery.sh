@@ -11,7 +11,7 @@ out=${1:-build/gallery}
 mkdir -p "$out"
 export OMP_NUM_THREADS=1
 measure() { script=$1; shift; mpiexec -n "${RANKS:-2}" python -m mpi4py "scripts/$script.py" "$@"; }
-draw() { name=$1; shift; python scripts/figure.py "$out/$name.png" "$@" --dpi 200; }
+draw() { name=$1; shift; python scripts/figure.py "$out/$name.png" "$@" --dpi 130; }
 surfaces=results/landscape lesions=results/ensemble
 
 for net in plain resnet; do
