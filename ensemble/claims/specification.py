@@ -223,7 +223,7 @@ def claim_named(name: str | os.PathLike, scale: str = "digits") -> Claim:
 
 
 def scale_named(scale: str) -> dict[str, Any]:
-    """What the claims share at a scale: seeds, and settings of the training by kind of data."""
+    """What the claims share at a scale: seeds, a type of numbers, and settings of the training by kind of data."""
     if scale not in SCALES:
         raise BadInput(f"there is no scale {scale}; use {', '.join(SCALES)}{did_you_mean(scale, SCALES)}")
     return _shared()[scale]

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ensemble.claims.measures import check_measure, measured
 from ensemble.claims.report import Verdicts, overall_of, report
-from ensemble.claims.specification import Claim, Criterion, Network, Quantity, claim_named, names
+from ensemble.claims.specification import Claim, Criterion, Network, Quantity, claim_named, names, scale_named
 from ensemble.claims.verdict import VERDICTS, Number, contrast, estimate, verdict
 from ensemble.claims.workbench import Workbench, silently
 from landscape.engine.progress import bar
@@ -111,7 +111,7 @@ def claim(
         for each in chosen:
             check_measure(each)
         given = _given(chosen, checkpoints or {})
-    bench = Workbench(folder, comm, device, quiet, given, data)
+    bench = Workbench(folder, comm, device, quiet, given, data, scale_named(scale)["dtype"])
     trainings = [(network, seed) for each in chosen for network in _used(each) for seed in range(each.seeds)]
     bench.train(each for each in trainings if (each[0].key, each[1]) not in given)
     results = Verdicts()

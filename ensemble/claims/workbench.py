@@ -56,6 +56,8 @@ class Workbench:
         Paths of networks of a user, by the key of the network and the seed in whose place they are measured.
     data : str, optional
         What these are measured on; by default their own.
+    dtype : {"float32", "auto"}
+        In which the many forward passes of surfaces and lesions are computed, see `Evaluator`.
     """
 
     folder: Path
@@ -64,6 +66,7 @@ class Workbench:
     quiet: bool = False
     given: Mapping[tuple[str, int], Path] = field(default_factory=dict)
     data: str | None = None
+    dtype: str = "float32"
 
     def path(self, network: Network, seed: int) -> Path:
         """Of the checkpoint of a network."""

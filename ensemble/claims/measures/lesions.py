@@ -137,9 +137,8 @@ def _kind(options: dict) -> dict:
 
 
 def _measured(case: Case, split: str, examples: int | None, kind: dict, agreement: bool = False) -> Results:
-    evaluate = case.evaluator(
-        split=split, examples=examples, seed=case.seed, metrics=["agreement"] if agreement else None
-    )
+    metrics = ["agreement"] if agreement else None
+    evaluate = case.evaluator(split=split, examples=examples, seed=case.seed, metrics=metrics, dtype=case.bench.dtype)
     return case.measured(lesions, evaluate, **kind)
 
 

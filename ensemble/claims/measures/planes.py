@@ -54,7 +54,7 @@ def surface_number(
     """
     axis = (-reach, reach, points)
     axes = {"x": axis} if lines else {"x": axis, "y": axis}
-    evaluate = case.evaluator(split="train", examples=examples, seed=case.seed)
+    evaluate = case.evaluator(split="train", examples=examples, seed=case.seed, dtype=case.bench.dtype)
     results = case.measured(surface, evaluate, **axes, repeats=repeats, **options)
     return _over_repeats(_row(results, number, Levels(error=error_level)), "directions")
 
