@@ -20,11 +20,11 @@ measure() {
     shift 3
     mpiexec -n "${RANKS:-2}" python -m mpi4py "scripts/$script.py" "$out/$net.pt" "$out/$name.h5" --data "$data" "$@"
 }
-surface() { # NETWORK NAME HALF-WIDTH …
-    net=$1 name=$2 half=$3
-    shift 3
+surface() { # NETWORK NAME HALF-WIDTH IMAGES …
+    net=$1 name=$2 half=$3 images=$4
+    shift 4
     measure surface "$net" "surface-$name" --x "-$half" "$half" "$points" --y "-$half" "$half" "$points" --seed 0 \
-        --examples "$examples" --batch-size 128 --dtype auto "$@"
+        --examples "$images" --batch-size 128 --dtype auto "$@"
 }
 
 # 1. Both networks, side by side. What is kept has weights of 16 bits, and it is these that are measured.
@@ -40,29 +40,27 @@ for net in plain resnet; do
     keep run-$net/$(printf 'epoch-%04d' $((epochs * 3 / 10))) $net-30
 done
 
-# 2. Surfaces: three planes at two ranges; then after a tenth and three tenths of the training; then with statistics of
-# BatchNorm that follow the weights
+# 2. Surfaces: three planes at two ranges; lines of many more images, which tell whether so few are enough; planes after a
+# tenth and three tenths of the training; and with statistics of BatchNorm that follow the weights
 for net in plain resnet; do
-    surface $net $net 1 --repeats 3
-    surface $net $net-near 0.2 --repeats 3
+    surface $net $net 1 "$examples" --repeats 3
+    surface $net $net-near 0.2 $((examples / 2)) --repeats 3
+    measure surface $net line-$net --x -1 1 $((4 * points - 3)) --seed 0 --examples $((examples * 8)) --batch-size 128 --dtype auto
 done
 for net in plain-10 resnet-10 plain-30 resnet-30; do
-    surface $net $net 1
+    surface $net $net 1 $((examples / 2))
 done
-for batchnorm in recalibrated batch; do
-    for net in plain resnet; do
-        surface $net $net-$batchnorm 1 --batchnorm $batchnorm
-    done
+for net in plain resnet; do
+    surface $net $net-batch 1 $((examples / 2)) --batchnorm batch
+    surface $net $net-recalibrated 1 $((examples / 2)) --batchnorm recalibrated --calibration $((examples / 2))
 done
 
-# 3. The rest of the study
-for net in plain resnet; do
-    measure lesion $net lesion-$net --split test --delete 1 --dtype auto
-    measure sharpness $net sharpness-$net --rho 0.01 0.02 0.05 --trials 5 --steps 10 --examples 1000
-    measure critical $net critical-$net --examples 1000 --lambda-max
-    measure basin $net basin-$net --radius 0 1 21 --examples 1000
-    measure curvature $net curvature-$net --x -1 1 5 --y -1 1 5 --examples 100 --precision 0.01
-done
-measure paths resnet paths-resnet --examples 32 --draws 200
+# 3. What else is claimed of such a pair, each by its own criterion; and how the gradient goes through both
+python scripts/claim.py shortcuts-let-deep-networks-train shortcuts-smooth-the-surface shortcuts-leave-no-deep-minima \
+    shortcuts-make-solutions-less-sharp convex-slices-hide-little-curvature most-directions-are-spared-and-the-worst-is-not \
+    one-block-can-go changes-of-resolution-matter-most blocks-can-run-twice blocks-act-alone \
+    error-grows-smoothly-with-deletions error-grows-smoothly-with-disorder blocks-go-downhill gradients-come-by-short-paths \
+    sampled-paths-measure-the-gradient --out "$out/claims" --scale "${SCALE:-cifar10}" --seeds 1 --data "$data" \
+    --checkpoint plain="$out/plain.pt" residual="$out/resnet.pt" --ranks "${RANKS:-2}" --markdown "$out/claims.md"
 [ -e "$out/flow.h5" ] || mpiexec -n "${RANKS:-2}" python -m mpi4py scripts/flow.py "$out/flow.h5" --data "$data" \
     --checkpoints "$out/plain.pt" "$out/resnet.pt"
