@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from landscape import __version__
+from landscape.engine.attributes import plain_attributes
 from landscape.engine.dry_run import foretell
 from landscape.engine.lock import Lock, acquire
 from landscape.engine.progress import Progress
@@ -75,7 +76,7 @@ def run(
     derived : dict, optional
         Variables that follow from what is measured, in the same form as `measured`; see `finish`.
     attributes : dict, optional
-        Provenance; a run that goes on must have the same.
+        Provenance: texts, numbers, and lists of one of them; a run that goes on must have the same.
     choose : callable, optional
         Says which rows to measure next, in which order, from what the table holds; asked again when they are measured,
         until there are none
@@ -116,7 +117,8 @@ def run(
     rows = rows[:, None] if rows.ndim == 1 and rows.dtype.names is None else rows
     path = None if out is None else Path(out)
     coordinates = {name: np.asarray(values) for name, values in coordinates.items()}
-    attributes = provenance(attributes or {})
+    with collective_errors(comm):
+        attributes = provenance(attributes or {})
     require_same(comm, attributes)
     if measured is None:
         function, measured = _named_by_first(function, rows, path, [*(given or {}), *(derived or {})], comm)
@@ -206,7 +208,7 @@ def provenance(settings: Mapping) -> dict:
     """
     script = sys.argv[0].rpartition("/")[2]
     typed = shlex.join([script, *sys.argv[1:]]) if "ipykernel" not in sys.modules else "a notebook"
-    return {**settings, "command": typed, **_versions()}
+    return {**plain_attributes(settings), "command": typed, **_versions()}
 
 
 def _versions() -> dict[str, str]:
