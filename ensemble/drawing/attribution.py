@@ -21,11 +21,12 @@ from ensemble.attribution.interaction import Matrix
 from ensemble.drawing.lesions import depth_order
 from ensemble.drawing.measure import SAME, as_errors, measured
 from landscape.drawing.curvature import signed_norm
+from landscape.drawing.layout import LINE
 from landscape.drawing.maps import BESIDE, LEFT, head_of, sheet
-from landscape.drawing.page import LINE, loss_label, split_of, titles_of
 from landscape.drawing.scale import label_of, limits_of, linear_within, signed_ticks
 from landscape.drawing.spectrum import hidden
 from landscape.drawing.style import LEGEND, NOTE, STYLE, Figure, abreast, check_width, wrapped
+from landscape.drawing.words import loss_label, split_of, titles_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 

@@ -14,8 +14,8 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from ensemble.drawing.measure import as_errors, bounded, label, measured
 from landscape.analysis.labels import network_label
-from landscape.drawing.page import titles_of
 from landscape.drawing.style import DASHES, LEGEND, NOTE, STYLE, Figure, abreast, check_width, looks_of, wrapped
+from landscape.drawing.words import titles_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 

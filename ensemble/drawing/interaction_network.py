@@ -15,9 +15,10 @@ from matplotlib.ticker import MaxNLocator
 from ensemble.attribution.interaction import LEVEL, Matrix
 from ensemble.attribution.interaction import interactions as matrix_of
 from ensemble.drawing.measure import as_errors
-from landscape.drawing.page import arranged, split_of, titles_of, unit_of
+from landscape.drawing.layout import arranged
 from landscape.drawing.scale import label_of
 from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width, wrapped
+from landscape.drawing.words import split_of, titles_of, unit_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 

@@ -21,9 +21,10 @@ from matplotlib.ticker import MaxNLocator
 
 from ensemble.drawing.measure import LOST, SAME, as_errors, bounded, interval, label, lost, measured, wilson
 from ensemble.lesions.kinds import change_of
-from landscape.drawing.page import arranged, titles_of
+from landscape.drawing.layout import arranged
 from landscape.drawing.style import DASHES, LEGEND, NOTE, STYLE, Figure, check_width, looks_of, width_of, wrapped
 from landscape.drawing.views import shown
+from landscape.drawing.words import titles_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 

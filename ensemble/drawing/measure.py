@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from landscape.drawing.page import loss_label, split_of
+from landscape.drawing.words import loss_label, split_of
 from landscape.engine.table import Results
 
 __all__ = [

@@ -14,9 +14,9 @@ from ensemble.drawing.measure import SAME, accuracy_interval, as_errors, interva
 from ensemble.lesions.kinds import change_of
 from landscape.analysis.labels import network_label
 from landscape.drawing.document import FONT, document, packed, plain, plotly, provenance
-from landscape.drawing.page import loss_label, split_of, titles_of
 from landscape.drawing.style import COLORS
 from landscape.drawing.views import metrics_of
+from landscape.drawing.words import loss_label, split_of, titles_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 

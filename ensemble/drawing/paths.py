@@ -12,8 +12,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from landscape.drawing.page import split_of, titles_of
 from landscape.drawing.style import DASHES, NOTE, STYLE, Figure, check_width, looks_of
+from landscape.drawing.words import split_of, titles_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 

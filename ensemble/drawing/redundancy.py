@@ -15,9 +15,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from ensemble.drawing.measure import Z95
 from ensemble.flow.redundancy import association, p_value
-from landscape.drawing.page import split_of, titles_of
 from landscape.drawing.scale import label_of, rounded, signed_ticks
 from landscape.drawing.style import NOTE, STYLE, Figure, check_width, colormap, wrapped
+from landscape.drawing.words import split_of, titles_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 

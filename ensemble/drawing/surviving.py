@@ -15,8 +15,8 @@ from ensemble.drawing.lesions import by_number
 from ensemble.drawing.measure import as_errors, bounded, label
 from ensemble.lesions.kinds import change_of
 from ensemble.paths.surviving import of_file
-from landscape.drawing.page import titles_of
 from landscape.drawing.style import COLORS, DASHES, NOTE, STYLE, Figure, abreast, check_width
+from landscape.drawing.words import titles_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 

@@ -10,7 +10,8 @@ from landscape.drawing.animation import FILMS, Film, check_film, save_film
 from landscape.drawing.curvature import curvature
 from landscape.drawing.drawings import DRAWINGS, ONTO, draw
 from landscape.drawing.film import film
-from landscape.drawing.page import PARTS, contour, curves, planes, profiles
+from landscape.drawing.lines import curves, profiles
+from landscape.drawing.page import PARTS, contour, planes
 from landscape.drawing.scale import common_norm, extension, label_of, levels_of
 from landscape.drawing.several import repeats, spaces
 from landscape.drawing.sharpness import sharpnesses

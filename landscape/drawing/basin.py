@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from landscape.analysis.basins import Certificate, certified_radius, clopper_pearson
-from landscape.drawing.page import LINE, legend, loss_label, split_of, titles_of
+from landscape.drawing.layout import LINE, legend
 from landscape.drawing.style import NOTE, STYLE, Figure, check_width, looks_of, wrapped
+from landscape.drawing.words import loss_label, split_of, titles_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 

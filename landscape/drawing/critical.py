@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from landscape.drawing.page import LINE, legend, titles_of, unit_of
+from landscape.drawing.layout import LINE, legend
 from landscape.drawing.style import NOTE, STYLE, Figure, check_width, looks_of, wrapped
+from landscape.drawing.words import titles_of, unit_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 

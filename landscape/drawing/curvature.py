@@ -18,11 +18,11 @@ from matplotlib.ticker import MaxNLocator
 from landscape.analysis.geometry import convex
 from landscape.analysis.hessian_files import ratio
 from landscape.drawing.maps import head_of, name_axes, sheet
-from landscape.drawing.page import titles_of, unit_of
 from landscape.drawing.scale import DECADES, label_of, limits_of, linear_within, rounded, signed_ticks
 from landscape.drawing.spectrum import WEIGHT, note_of
 from landscape.drawing.style import NOTE, STYLE, Figure, abreast, check_width
 from landscape.drawing.surface import MISSING
+from landscape.drawing.words import titles_of, unit_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from landscape.drawing.basin import basins, shares
 from landscape.drawing.critical import criticals, sharpnesses_over_training
 from landscape.drawing.curvature import curvature
-from landscape.drawing.page import contour, curves, planes, profiles
+from landscape.drawing.lines import curves, profiles
+from landscape.drawing.page import contour, planes
 from landscape.drawing.several import repeats, spaces
 from landscape.drawing.sharpness import sharpnesses
 from landscape.drawing.spectrum import densities, eigenvalues

@@ -13,10 +13,10 @@ from landscape.drawing.animation import pace
 from landscape.drawing.document import document, packed, plain, provenance
 from landscape.drawing.film import INKS, known, moments_of, off_plane
 from landscape.drawing.interactive import examples, line, path, relief
-from landscape.drawing.page import loss_label, split_of, titles_of
 from landscape.drawing.scale import common_norm, limits_of
 from landscape.drawing.trajectory import plane_of
 from landscape.drawing.views import metrics_of, shown
+from landscape.drawing.words import loss_label, split_of, titles_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 

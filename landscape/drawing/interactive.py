@@ -13,9 +13,11 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from landscape.drawing.document import FONT, plotly
-from landscape.drawing.page import axis_label, line_label, place_of, split_of
+from landscape.drawing.lines import line_label
+from landscape.drawing.page import place_of
 from landscape.drawing.style import COLORS, colormap, looks_of
 from landscape.drawing.views import metrics_of
+from landscape.drawing.words import axis_label, split_of
 from landscape.engine.table import Results
 
 __all__ = ["examples", "line", "path", "relief"]

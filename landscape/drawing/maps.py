@@ -8,8 +8,9 @@ from textwrap import fill
 import numpy as np
 from matplotlib.axes import Axes
 
-from landscape.drawing.page import axis_label, panel
+from landscape.drawing.layout import panel
 from landscape.drawing.style import Figure
+from landscape.drawing.words import axis_label
 from landscape.engine.table import Results
 
 __all__ = ["head_of", "name_axes", "sheet"]

@@ -14,6 +14,7 @@ __all__ = [
     "common_norm",
     "extension",
     "heights",
+    "is_decade",
     "label_of",
     "labels_of",
     "levels_of",
@@ -174,3 +175,8 @@ def rounded(value: float, down: bool = False) -> float:
     steps = np.array([1, 2, 5, 10])
     lead = round(value / decade, 6)  # what is meant as 2 must not be taken for a little more
     return float(decade * (steps[steps <= lead].max() if down else steps[steps >= lead].min()))
+
+
+def is_decade(level: float) -> bool:
+    """Whether a loss is a power of ten."""
+    return bool(level > 0 and abs(np.log10(level) - np.round(np.log10(level))) < 1e-9)

@@ -12,12 +12,13 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import MaxNLocator
 
 from landscape.drawing.curvature import map_of
+from landscape.drawing.layout import LINE, arranged, colour_bar
 from landscape.drawing.maps import head_of, name_axes, sheet
-from landscape.drawing.page import LINE, arranged, axis_label, colour_bar, loss_label, notes_of, titles_of
 from landscape.drawing.scale import common_norm, extension
 from landscape.drawing.style import NOTE, STYLE, Figure, check_width, colormap, wrapped
 from landscape.drawing.surface import contours
 from landscape.drawing.views import averaged, shown, slices
+from landscape.drawing.words import axis_label, loss_label, notes_of, titles_of
 from landscape.engine.table import Results
 
 __all__ = ["repeats", "spaces"]

@@ -10,8 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from landscape.drawing.page import LINE, legend, loss_label, titles_of
+from landscape.drawing.layout import LINE, legend
 from landscape.drawing.style import NOTE, STYLE, Figure, check_width, looks_of, wrapped
+from landscape.drawing.words import loss_label, titles_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 

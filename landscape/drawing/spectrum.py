@@ -13,9 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from landscape.analysis.hessian_files import density_of
-from landscape.drawing.page import split_of, titles_of, unit_of
 from landscape.drawing.scale import label_of, levels_of, linear_within, rounded, signed_ticks
 from landscape.drawing.style import LEGEND, NOTE, STYLE, Figure, abreast, check_width, looks_of, wrapped
+from landscape.drawing.words import split_of, titles_of, unit_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 from landscape.linalg.density import Density

@@ -17,10 +17,11 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from landscape.analysis.merge_trees import Barcode, MergeTree
 from landscape.analysis.numbers import noiseless
 from landscape.analysis.topology import barcode, merge_tree
-from landscape.drawing.page import arranged, loss_label, titles_of
+from landscape.drawing.layout import arranged
 from landscape.drawing.scale import common_norm, labels_of, levels_of, limits_of
 from landscape.drawing.style import NOTE, STYLE, Figure, check_width, looks_of, wrapped
 from landscape.drawing.views import only, shown
+from landscape.drawing.words import loss_label, titles_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 

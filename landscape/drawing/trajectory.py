@@ -14,22 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from landscape.drawing.page import (
-    COMPONENTS,
-    LINE,
-    arranged,
-    axis_label,
-    colour_bar,
-    legend,
-    loss_label,
-    notes_of,
-    panel,
-    split_of,
-    titles_of,
-)
+from landscape.drawing.layout import LINE, arranged, colour_bar, legend, panel
 from landscape.drawing.scale import common_norm, extension
 from landscape.drawing.style import COLORS, NOTE, STYLE, Figure, check_width, colormap
 from landscape.drawing.surface import contours
+from landscape.drawing.words import COMPONENTS, axis_label, loss_label, notes_of, split_of, titles_of
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 

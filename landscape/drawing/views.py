@@ -11,7 +11,7 @@ import numpy as np
 from landscape.engine.table import Results
 from landscape.errors import BadInput
 
-__all__ = ["averaged", "metrics_of", "only", "shown", "slices"]
+__all__ = ["averaged", "measured", "metrics_of", "only", "shown", "slices"]
 
 
 def only(files: Sequence[Results]) -> Results:
@@ -118,3 +118,8 @@ def slices(file: Results, number: int = 5) -> list[tuple[float, Results]]:
     z = file.coordinates["z"]
     places = np.unique(np.linspace(0, len(z) - 1, min(number, len(z))).round().astype(int))
     return [(float(z[i]), file.isel(z=i)) for i in places]
+
+
+def measured(file: Results) -> np.ndarray:
+    """The losses, NaN where there are none yet."""
+    return np.where(file.known, file["loss"], np.nan)

@@ -17,7 +17,7 @@ from ensemble.drawing.page import lesion_page, numbers, trials
 from ensemble.drawing.surviving import survivors
 from landscape.analysis.comparison import compare
 from landscape.drawing import save
-from landscape.drawing.page import loss_label, titles_of
+from landscape.drawing.words import loss_label, titles_of
 from landscape.engine.table import MEASURED, prepare, read
 from landscape.planes.adaptive import INTERPOLATED
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from landscape.drawing.page import loss_label
 from landscape.drawing.views import shown
+from landscape.drawing.words import loss_label
 from landscape.engine.results import Results
 from landscape.errors import BadInput
 
