@@ -39,9 +39,9 @@ from landscape.engine.table import read as read
 from landscape.errors import BadInput as BadInput
 from landscape.evaluation.evaluator import Evaluator as Evaluator
 from landscape.planes.align import align as align
-from landscape.planes.build_plane import plane_along as plane_along
-from landscape.planes.build_plane import plane_to as plane_to
-from landscape.planes.build_plane import random_plane as random_plane
+from landscape.planes.make_plane import plane_along as plane_along
+from landscape.planes.make_plane import plane_to as plane_to
+from landscape.planes.make_plane import random_plane as random_plane
 from landscape.planes.plane import Plane as Plane
 from landscape.planes.surface import surface as surface
 from landscape.planes.trajectory import around as around

@@ -110,7 +110,7 @@ def basin_radius(
     move_biases : bool
         Whether parameters without filters move too.
     parameters : str, sequence of str, or callable, optional
-        Which parameters move, see `landscape.planes.build_plane.random_plane`.
+        Which parameters move, see `landscape.planes.make_plane.random_plane`.
     batchnorm : {"frozen", "recalibrated", "batch"}
         BatchNorm's statistics away from the weights: the stored ones, measured anew, or each batch's. Ascents are with
         the stored ones.

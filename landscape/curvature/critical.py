@@ -110,7 +110,7 @@ def critical_sharpness(
         of `train` say. With "update" it means that they are one step apart, which is seen by itself in trainings of
         `train` whose batches hold all examples.
     parameters : str, sequence of str, or callable, optional
-        Which parameters move, by default all; see `landscape.planes.build_plane.random_plane`.
+        Which parameters move, by default all; see `landscape.planes.make_plane.random_plane`.
     batchnorm : {"batch", "frozen"}, optional
         BatchNorm's statistics: those of each batch, as a step of a training has them and by default, or the stored
         ones of each checkpoint. The first depend on how the examples are cut into batches.

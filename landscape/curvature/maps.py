@@ -25,8 +25,10 @@ from landscape.evaluation.losses import in_units
 from landscape.linalg.lanczos import Extremes, extreme_eigenvalues
 from landscape.log import Report
 from landscape.planes.auto_range import auto_range as ranged
-from landscape.planes.build_plane import End, PlaneMaker, build_plane, seed_of
+from landscape.planes.build_plane import build_plane, seed_of
+from landscape.planes.ends import End
 from landscape.planes.filters import Parameters, naming, say_parameters, selected, with_filters
+from landscape.planes.make_plane import PlaneMaker
 from landscape.planes.plane import Plane
 from landscape.validate import one_of, whole
 

@@ -86,7 +86,7 @@ def sharpness(
     all_parameters : bool
         Whether all parameters move, and not only those with filters, which planes move.
     parameters : str, sequence of str, or callable, optional
-        Which parameters move, see `landscape.planes.build_plane.random_plane`.
+        Which parameters move, see `landscape.planes.make_plane.random_plane`.
     seed : int, optional
         Random seed of the directions; by default that of `evaluate`.
     out : path, optional

@@ -128,7 +128,7 @@ def eigenpairs(
     precision: float = 1e-3,
     seed: int | None = None,
 ) -> Eigenpairs:
-    """The outermost eigenvalues of the Hessian, with directions for `landscape.planes.build_plane.plane_along`.
+    """The outermost eigenvalues of the Hessian, with directions for `landscape.planes.make_plane.plane_along`.
 
     Parameters
     ----------

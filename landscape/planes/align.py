@@ -15,7 +15,7 @@ from landscape.alignment.aligned import Alignment, aligned
 from landscape.checkpoints import checkpoint as checkpoints
 from landscape.engine.atomic import write_atomically
 from landscape.evaluation.evaluator import Evaluator
-from landscape.planes.build_plane import End, sources_of, state_of
+from landscape.planes.ends import End, sources_of, state_of
 
 __all__ = ["align", "said"]
 

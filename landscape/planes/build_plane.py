@@ -1,18 +1,11 @@
-"""Planes through a network: along random directions, to other networks, or along directions that somebody has.
-
-`random_plane`, `plane_to` and `plane_along` make a `Plane`; `build_plane` makes the one that a measurement asks for,
-and says what becomes of BatchNorm's statistics on it.
-"""
+"""The plane that a measurement asks for, and what becomes of BatchNorm's statistics on it."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -23,33 +16,20 @@ from landscape.analysis.labels import NORMALIZATIONS
 from landscape.errors import BadInput
 from landscape.evaluation.batchnorm import POLICIES, has_statistics, interpolated, norms_of, of_each_batch, recalibrated
 from landscape.evaluation.prepared import Evaluation
-from landscape.lazy_weights import LARGE, LazyWeights, large, origin_of, shape_of, stored
+from landscape.lazy_weights import origin_of, shape_of
 from landscape.nested import Nested
-from landscape.planes import direction_files as saved
-from landscape.planes.directions import cosine, normalize, orthogonalize, random_direction, redrawn
-from landscape.planes.filters import Parameters, Which, conventions, matching, naming, warn_of_unknown
+from landscape.planes.directions import cosine
+from landscape.planes.ends import End, directions_of, sources_of, state_of
+from landscape.planes.filters import Parameters, warn_of_unknown
+from landscape.planes.make_plane import PlaneMaker, along_directions, random_plane, through_ends
 from landscape.planes.plane import Plane, shift
 from landscape.validate import one_of, whole
-from landscape.weights import Weights, digest
+from landscape.weights import digest
 
 if TYPE_CHECKING:
     from landscape.evaluation.evaluator import Evaluator
 
-__all__ = [
-    "PlaneWithStatistics",
-    "RandomPlanes",
-    "build_plane",
-    "plane_along",
-    "plane_to",
-    "random_plane",
-    "seed_of",
-    "sources_of",
-    "state_of",
-]
-
-# A file, a network, or its weights by name.
-End = str | os.PathLike | nn.Module | Mapping[str, Tensor]
-PlaneMaker = Callable[[nn.Module], Plane]
+__all__ = ["PlaneWithStatistics", "RandomPlanes", "build_plane", "seed_of"]
 
 
 class RandomPlanes:
@@ -99,146 +79,6 @@ class PlaneWithStatistics(NamedTuple):
             plane = plane[int(repeat)]
         with shift(network, plane, point), self.statistics(point):
             yield network
-
-
-def random_plane(
-    network: nn.Module,
-    dimensions: int = 2,
-    *,
-    seed: int = 0,
-    repeat: int = 0,
-    normalize: str = "filter",
-    move_biases: bool = False,
-    parameters: Parameters = None,
-    orthogonal: bool = False,
-) -> Plane:
-    """A plane through a network along random directions (Li et al. 2018, 1712.09913 §4).
-
-    Parameters
-    ----------
-    network : nn.Module
-        Its weights are the origin.
-    dimensions : {2, 1, 3}
-        1 makes a line, 2 a plane, 3 a space.
-    seed, repeat : int
-        Random seed of the directions; repeats of one seed are independent.
-    normalize : {"filter", "layer", "weight", "none"}
-        How directions are scaled to the weights, see `landscape.planes.directions.normalize`.
-    move_biases : bool
-        Whether parameters without filters, such as biases and BatchNorm's, move too.
-    parameters : str, sequence of str, or callable, optional
-        Which parameters move: "all", "trainable", patterns of names, or a function of name and parameter.
-    orthogonal : bool
-        Whether to take from each direction its part along those before it.
-
-    Returns
-    -------
-    Plane
-        Its directions are Gaussian, on the CPU.
-
-    Examples
-    --------
-    >>> plane = random_plane(nn.Linear(3, 2), seed=1)
-    >>> [round(float(d["weight"].norm() / plane.origin["weight"].norm()), 3) for d in plane.directions]
-    [1.0, 1.0]
-    """
-    one_of("normalize", normalize, NORMALIZATIONS)
-    shape: dict[str, Any] = {"conventions": conventions(network), "one_dimensional": move_biases}
-    origin = origin_of(network)
-    seeds = [(seed, number, repeat) for number in range(dimensions)]
-    directions: list[Weights]
-    if large(network.parameters()):
-        weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
-        directions = [redrawn(weights, each, normalize, origin=origin, **shape) for each in seeds]
-    else:
-        directions = [_normalized(random_direction(origin, each), origin, normalize, shape) for each in seeds]
-    moved = "moved too" if move_biases else "not moved"
-    metadata = {"directions": f"random, {NORMALIZATIONS[normalize]}; parameters of one dimension {moved}"}
-    return _plane(network, origin, directions, metadata, parameters, orthogonal, seed=seed)
-
-
-def plane_to(network: nn.Module, *others: End, parameters: Parameters = None, orthogonal: bool = False) -> Plane:
-    """A line from a network (0) to another one (1), or a plane through two others.
-
-    Parameters
-    ----------
-    network : nn.Module
-        Its weights are the origin.
-    *others : nn.Module, state dict or path of a checkpoint
-        Of the same network with other weights; each is at 1 on its axis.
-    parameters : str, sequence of str, or callable, optional
-        Which parameters move, see `random_plane`.
-    orthogonal : bool
-        Whether to take from each direction its part along those before it; axes then do not lead to the others.
-
-    Returns
-    -------
-    Plane
-        With one direction for each of the others.
-
-    Raises
-    ------
-    BadInput
-        They are of another network.
-
-    Examples
-    --------
-    >>> network, other = nn.Linear(3, 2), nn.Linear(3, 2)
-    >>> (direction,) = plane_to(network, other).directions
-    >>> bool(torch.equal(direction["bias"], (other.bias - network.bias).detach()))
-    True
-    """
-    ends = [state_of(end, network, "the network", None) for end in others]
-    return _to(network, ends, others, parameters, orthogonal)
-
-
-def plane_along(
-    *directions: End,
-    normalize: str | None = None,
-    move_biases: bool = False,
-    parameters: Parameters = None,
-    orthogonal: bool = False,
-) -> PlaneMaker:
-    """A plane along directions that somebody has, through whichever network it is measured with.
-
-    Parameters
-    ----------
-    *directions : dict from parameter names to tensors, network, or path of a file
-        As many as there are axes, or more. What a direction does not name stays. A file may hold several, see
-        `landscape.planes.direction_files`.
-    normalize : {"filter", "layer", "weight", "none"}, optional
-        How they are scaled to the weights; by default they are taken as they are.
-    move_biases : bool
-        With `normalize`, whether parameters without filters move too.
-    parameters : str, sequence of str, or callable, optional
-        Which parameters move, see `random_plane`.
-    orthogonal : bool
-        See there.
-
-    Returns
-    -------
-    callable
-        Makes the `Plane` of a network.
-
-    Raises
-    ------
-    BadInput
-        In that call: a direction is of another network.
-
-    Examples
-    --------
-    >>> network = nn.Linear(3, 2)
-    >>> plane = plane_along({"bias": torch.ones(2)})(network)
-    >>> plane.directions[0]["bias"], bool(plane.directions[0]["weight"].any())
-    (tensor([1., 1.]), False)
-    """
-    sources = sources_of(directions, "plane_along")
-
-    def through(network: nn.Module) -> Plane:
-        loaded = _directions(sources, network, "the network")
-        return _along(network, sources, loaded, normalize, move_biases, parameters, orthogonal)
-
-    return through
 
 
 def build_plane(
@@ -309,8 +149,8 @@ def build_plane(
         aligning = (align, evaluation.calibration(calibration) if align else (), seed)
         made = _to_checkpoints(evaluator, network, to, dimensions, normalize, move_biases, choice, aligning)
     elif along:
-        made = _along(
-            network, along, _directions(along, network, label), normalize, move_biases, **choice, first=dimensions
+        made = along_directions(
+            network, along, directions_of(along, network, label), normalize, move_biases, **choice, first=dimensions
         )
     else:
         how: dict[str, Any] = {"seed": seed, "normalize": normalize or "filter", "move_biases": move_biases, **choice}
@@ -346,47 +186,6 @@ def build_plane(
         metadata["calibration"] = sum(map(len, inputs))
     planes = RandomPlanes(lambda repeat: random_plane(network, dimensions, **how, repeat=repeat)) if repeats else each
     return PlaneWithStatistics(planes, _statistics(policy, evaluation, made, inputs), metadata)
-
-
-def _normalized(direction: Weights, origin: Weights, how: str, shape: dict) -> Weights:
-    return normalize(direction, origin, how, **shape)
-
-
-def _plane(
-    network: nn.Module,
-    origin: Weights,
-    directions: Sequence[Weights],
-    metadata: dict,
-    parameters: Parameters,
-    orthogonal: bool,
-    ends: Sequence[Mapping[str, Tensor]] = (),
-    seed: int | None = None,
-) -> Plane:
-    """A plane of the chosen parameters."""
-    chosen = matching(network, parameters)
-    if chosen is not None:
-        weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
-        directions = [_only(direction, weights, chosen) for direction in directions]
-    metadata = {**metadata, **naming(parameters), **({"orthogonal": True} if orthogonal else {})}
-    made = tuple(orthogonalize(directions) if orthogonal else directions)
-    # The far end of an axis should be the other network, not its weights with statistics that do not fit.
-    reached = not orthogonal and not any(
-        chosen is not None and not chosen(name, w) and not torch.equal(end[name].to(w), w)
-        for end in ends
-        for name, w in origin.items()
-    )
-    return Plane(origin, made, tuple(ends), reached, metadata, seed)
-
-
-def _only(direction: Weights, weights: Weights, chosen: Which) -> Weights:
-    """A direction with 0 in what is not chosen; whatever is chosen, the rest is the same."""
-
-    def make(name: str) -> Tensor:
-        return direction[name] if chosen(name, weights[name]) else torch.zeros_like(weights[name])
-
-    if isinstance(direction, LazyWeights):
-        return LazyWeights(direction.shapes, make)
-    return {name: make(name) for name in direction}
 
 
 def _through(plane: Plane | PlaneMaker, network: nn.Module) -> Plane:
@@ -433,21 +232,6 @@ def _first(plane: Plane, dimensions: int) -> Plane:
     return replace(plane, directions=plane.directions[:dimensions], ends=plane.ends[:dimensions])
 
 
-def sources_of(given: object, name: str) -> list:
-    """Files, networks or weights, one or several."""
-    if given is None:
-        return []
-    many = given if isinstance(given, list | tuple) else [given]
-    for each in many:
-        if not isinstance(each, str | os.PathLike | Mapping | nn.Module):
-            raise BadInput(f"{name} takes files, or dicts from parameter names to tensors, got {type(each).__name__}")
-    return [Path(each) if isinstance(each, str | os.PathLike) else each for each in many]
-
-
-def _called(source: object) -> str:
-    return Path(source).name if isinstance(source, str | os.PathLike) else "in memory"
-
-
 def _policy(network: nn.Module, plane: Plane) -> str:
     """What becomes of BatchNorm's statistics where nothing is said."""
     return "interpolated" if plane.ends and plane.reaches_ends and has_statistics(network) else "frozen"
@@ -476,9 +260,9 @@ def _to_checkpoints(
     ends: list[Mapping[str, Tensor]] = [state_of(source, network, evaluator.label, evaluator) for source in to]
     align, inputs, seed = aligning
     if align is None:
-        return _to(network, ends, to, **choice)
+        return through_ends(network, ends, to, **choice)
     made = [aligned(network, end, inputs, align, seed=seed, label=evaluator.label) for end in ends]
-    plane = _to(network, [each.weights for each in made], to, **choice)
+    plane = through_ends(network, [each.weights for each in made], to, **choice)
     return replace(plane, metadata={**plane.metadata, **_alignment(made)})
 
 
@@ -488,122 +272,6 @@ def _alignment(made: Sequence[Alignment]) -> dict[str, object]:
         f"align_{name}": [getattr(each, name) for each in made] for name in ("units", "moved", "before", "after")
     }
     return {"align": made[0].by} | {name: each[0] if len(each) == 1 else each for name, each in numbers.items()}
-
-
-def _to(
-    network: nn.Module,
-    ends: Sequence[Mapping[str, Tensor]],
-    sources: Sequence[End],
-    parameters: Parameters,
-    orthogonal: bool,
-) -> Plane:
-    origin = origin_of(network)
-
-    def difference(end: Mapping[str, Tensor], name: str) -> Tensor:
-        w = origin[name]
-        return end[name].to(w) - w
-
-    directions = [_made(partial(difference, end), source, network) for end, source in zip(ends, sources, strict=True)]
-    metadata = {"directions": "to other checkpoints", "to": [_called(source) for source in sources]}
-    return _plane(network, origin, directions, metadata, parameters, orthogonal, ends)
-
-
-def _made(make: Callable[[str], Tensor], source: object, network: nn.Module) -> Weights:
-    """A direction of which each tensor is made of a source's: when it is asked for, of a large one in a file."""
-    made = LazyWeights({name: parameter.shape for name, parameter in network.named_parameters()}, make)
-    # What is in memory may be moved, as the network's own weights are.
-    return stored(made, dict(network.named_parameters())) if isinstance(source, str | os.PathLike) else dict(made)
-
-
-def state_of(source: End, network: nn.Module, label: str, evaluator: Evaluator | None) -> dict[str, Tensor]:
-    """The state dict of another network."""
-    path = source if isinstance(source, str | os.PathLike) else "what --to names"
-    if isinstance(source, str | os.PathLike):
-        if evaluator is None:
-            from landscape.checkpoints import checkpoint as checkpoints
-
-            end = checkpoints.load(source, type(network).__name__, lazy=_mapped(source), like=network).weights
-        else:
-            other, own = evaluator.other(Path(source), lazy=_mapped(source)), evaluator.checkpoint
-            if other.format and own.format and other.title != own.title:
-                raise BadInput(
-                    f"{path} holds another network, {other.title}, than {label}, {own.title}; "
-                    "give checkpoints of one network"
-                )
-            end = other.weights
-    else:
-        end = dict(source.state_dict() if isinstance(source, nn.Module) else source)
-    wrong = [name for name, t in network.state_dict().items() if name not in end or end[name].shape != t.shape]
-    if wrong:
-        raise BadInput(
-            f"{path} is another network than {label}: they differ in {wrong[0]}; give checkpoints of one network"
-        )
-    return end
-
-
-def _directions(along: list, network: nn.Module, label: str) -> list[tuple[object, Weights]]:
-    """Directions in files and in memory, each with what to call it."""
-    directions: list[tuple[object, Weights]] = []
-    for source in along:
-        if isinstance(source, Path):
-            directions += [(source, direction) for direction in saved.load(source)]
-        else:
-            given = source.named_parameters() if isinstance(source, nn.Module) else source
-            directions.append(("what --along names", dict(given)))
-    origin = dict(network.named_parameters())
-    for path, direction in directions:
-        if unknown := direction.keys() - origin.keys():
-            raise BadInput(f"{path} moves {min(unknown)}, which {label} has not; make it for this network")
-        for name, d in direction.items():
-            if d.shape != origin[name].shape:
-                raise BadInput(
-                    f"{path} has shape {tuple(d.shape)} at {name}, {label} {tuple(origin[name].shape)}; "
-                    "make it for this network"
-                )
-            if d.is_complex() and not origin[name].is_complex():
-                raise BadInput(f"{path} is complex at {name}, {label} is real; make it for this network")
-    return directions
-
-
-def _along(
-    network: nn.Module,
-    sources: list,
-    directions: list[tuple[object, Weights]],
-    how: str | None,
-    move_biases: bool,
-    parameters: Parameters,
-    orthogonal: bool,
-    first: int | None = None,
-) -> Plane:
-    """The plane along directions, all of them or the first ones."""
-    if first is not None and (len(directions) < first or (len(sources) > 1 and len(directions) > first)):
-        raise BadInput(
-            f"--along names {len(directions)} direction(s) for {first} axis/axes; give one a file, "
-            "or one file whose first ones are taken"
-        )
-    if move_biases and not how:
-        raise BadInput("saved directions move what they name; --move-biases is for --normalize")
-    origin = origin_of(network)
-    shape: dict[str, Any] = {"conventions": conventions(network), "one_dimensional": move_biases}
-
-    def completed(direction: Weights, name: str) -> Tensor:
-        w = origin[name]
-        # What a direction does not name stays.
-        d = direction[name].detach().to(w, copy=True) if name in direction else torch.zeros_like(w)
-        return normalize({name: d}, {name: w}, how, **shape)[name] if how else d
-
-    made = [_made(partial(completed, direction), source, network) for source, direction in directions[:first]]
-    metadata = {
-        "directions": f"saved, {NORMALIZATIONS[how or 'none']}",
-        "along": [_called(source) for source in sources],
-    }
-    return _plane(network, origin, made, metadata, parameters, orthogonal)
-
-
-def _mapped(path: str | os.PathLike) -> bool:
-    """Whether a file stays where it is, and what is used of it is read."""
-    files = [Path(path)] if os.path.isfile(path) else Path(path).glob("*")
-    return sum(file.stat().st_size for file in files) >= LARGE
 
 
 def _statistics(policy: str, evaluation: Evaluation, plane: Plane, inputs: Sequence[Nested]) -> Callable:

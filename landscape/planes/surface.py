@@ -26,10 +26,12 @@ from landscape.log import ANSWER, Report, say
 from landscape.planes.adaptive import INTERPOLATED, fill, remaining
 from landscape.planes.align import said
 from landscape.planes.auto_range import auto_range as ranged
-from landscape.planes.build_plane import End, PlaneMaker, PlaneWithStatistics, build_plane, seed_of
+from landscape.planes.build_plane import PlaneWithStatistics, build_plane, seed_of
 from landscape.planes.controls import affordable, control_points, with_controls
 from landscape.planes.diagnose import diagnose as diagnosis
+from landscape.planes.ends import End
 from landscape.planes.filters import Parameters, say_parameters
+from landscape.planes.make_plane import PlaneMaker
 from landscape.planes.plane import Plane
 from landscape.validate import one_of, real
 from landscape.weights import squared_norm

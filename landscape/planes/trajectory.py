@@ -26,7 +26,8 @@ from landscape.evaluation.prepared import Evaluation
 from landscape.evaluation.tracing import values_restored
 from landscape.log import Report
 from landscape.planes import direction_files as saved
-from landscape.planes.build_plane import End, PlaneWithStatistics, build_plane
+from landscape.planes.build_plane import PlaneWithStatistics, build_plane
+from landscape.planes.ends import End
 from landscape.planes.filters import Parameters, matching, naming, say_parameters, selected, with_filters
 from landscape.planes.plane import Plane
 from landscape.planes.principal_components import PathInPlane, padded_limits, path_in_plane
@@ -69,14 +70,14 @@ def trajectory(
     checkpoints : path of a folder, or list of paths, state dicts or networks, or dict of these by name
         On the way to the network, in order. State dicts must be copies: those of ``state_dict()`` follow the network.
     along : two directions, optional
-        In the place of the principal components, see `landscape.planes.build_plane.plane_along`.
+        In the place of the principal components, see `landscape.planes.make_plane.plane_along`.
     directions : path, optional
         Where the components are saved; by default beside `out`, as OUT.directions.pt, if there is an `out`. Without a
         file see `principal_directions`.
     filters_only : bool
         Whether to follow only parameters that have filters, without biases.
     parameters : str, sequence of str, or callable, optional
-        Which parameters to follow, see `landscape.planes.build_plane.random_plane`.
+        Which parameters to follow, see `landscape.planes.make_plane.random_plane`.
     batchnorm : {"frozen", "recalibrated"}
         Statistics in the plane: those of the network, or measured anew.
     calibration : int, optional
@@ -217,7 +218,7 @@ def principal_directions(
     Returns
     -------
     two dicts from parameter names to tensors
-        Of unit length; for `landscape.planes.build_plane.plane_along`.
+        Of unit length; for `landscape.planes.make_plane.plane_along`.
 
     Examples
     --------

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from landscape.checkpoints.checkpoint import Checkpoint, sha256_of
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
-from landscape.planes.build_plane import End, sources_of
+from landscape.planes.ends import End, sources_of
 from landscape.weights import digest
 
 __all__ = ["Checkpoints", "Waypoint", "fitting", "opened", "snapshots", "waypoints_of"]

@@ -15,8 +15,8 @@ from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.tracing import values_restored
 from landscape.lazy_weights import LazyWeights, blocks_of, origin_of
-from landscape.planes import build_plane, direction_files
-from landscape.planes.build_plane import plane_along, plane_to, random_plane
+from landscape.planes import direction_files, ends
+from landscape.planes.make_plane import plane_along, plane_to, random_plane
 from landscape.planes.plane import shift
 from landscape.planes.surface import surface
 from landscape.weights import digest, weights_of
@@ -51,7 +51,7 @@ def factories(tmp_path, monkeypatch):
 
 @pytest.fixture
 def every_network_is_large(monkeypatch):
-    for module in (lazy_weights, build_plane, direction_files):
+    for module in (lazy_weights, ends, direction_files):
         monkeypatch.setattr(module, "LARGE", 0)
 
 
@@ -189,7 +189,7 @@ def test_planes_of_files_are_those_of_what_is_in_memory(tmp_path, monkeypatch):
     for normalize in (None, "filter"):
         one = plane_along(weights_of(other), normalize=normalize)(network)
         pairs.append((one, lambda n=normalize: plane_along(along, normalize=n)(network)))
-    for module in (lazy_weights, build_plane, direction_files):
+    for module in (lazy_weights, ends, direction_files):
         monkeypatch.setattr(module, "LARGE", 0)
     for stored, make in pairs:
         lazy = make()

@@ -11,7 +11,7 @@ from landscape.engine.table import read
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
 from landscape.planes.align import align, said
-from landscape.planes.build_plane import plane_to
+from landscape.planes.make_plane import plane_to
 from landscape.planes.surface import surface
 from landscape.training.train import train
 

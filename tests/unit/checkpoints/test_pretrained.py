@@ -135,7 +135,7 @@ def test_the_network_is_called_after_its_folder_and_known_by_both_files(folder, 
 
 
 def test_other_folders_are_ends_of_a_line(tmp_path, text):
-    from landscape.planes.build_plane import plane_to
+    from landscape.planes.make_plane import plane_to
     from landscape.planes.surface import surface
 
     for seed in (0, 1):

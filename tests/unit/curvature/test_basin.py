@@ -16,7 +16,7 @@ from landscape.drawing import draw
 from landscape.engine.table import read
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
-from landscape.planes.build_plane import random_plane
+from landscape.planes.make_plane import random_plane
 from landscape.planes.plane import shift
 from landscape.weights import digest
 

@@ -12,8 +12,8 @@ from landscape.analysis.hessian_files import ratio
 from landscape.curvature.maps import OF_PLANES, curvature
 from landscape.drawing.curvature import curvature as drawn
 from landscape.errors import BadInput
-from landscape.planes.build_plane import plane_along
 from landscape.planes.directions import filter_normalize, random_direction
+from landscape.planes.make_plane import plane_along
 from landscape.planes.plane import Plane, shift
 from landscape.planes.surface import surface
 from landscape.weights import weights_of

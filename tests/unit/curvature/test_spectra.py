@@ -24,7 +24,7 @@ from landscape.linalg.density import moment
 from landscape.linalg.trace import estimate
 from landscape.linalg.trace import trace as trace_of
 from landscape.planes import direction_files as saved
-from landscape.planes.build_plane import plane_along
+from landscape.planes.make_plane import plane_along
 from landscape.planes.plane import shift
 
 MODES = {"eigenvalues": {"top": 4}, "trace": {"trace": 30}, "density": {"density": 4, "steps": 12}}

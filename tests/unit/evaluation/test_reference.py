@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
-from landscape.planes.build_plane import random_plane
+from landscape.planes.make_plane import random_plane
 from landscape.planes.plane import shift
 from landscape.planes.surface import surface
 

@@ -13,7 +13,7 @@ from landscape.curvature.sharpness import sharpness
 from landscape.curvature.spectra import hessian
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
-from landscape.planes.build_plane import random_plane
+from landscape.planes.make_plane import random_plane
 from landscape.planes.surface import surface
 from landscape.planes.trajectory import trajectory
 from landscape.weights import digest, weights_of

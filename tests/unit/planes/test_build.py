@@ -7,8 +7,8 @@ from torch import nn
 from landscape.errors import BadInput
 from landscape.evaluation.evaluator import Evaluator
 from landscape.networks import build
-from landscape.planes.build_plane import plane_along, plane_to, random_plane
 from landscape.planes.directions import cosine
+from landscape.planes.make_plane import plane_along, plane_to, random_plane
 from landscape.planes.plane import Plane
 from landscape.planes.surface import surface
 

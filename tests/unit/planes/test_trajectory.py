@@ -21,7 +21,7 @@ from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.measure import measure
 from landscape.networks import build
 from landscape.planes import direction_files as saved
-from landscape.planes.build_plane import plane_along
+from landscape.planes.make_plane import plane_along
 from landscape.planes.surface import surface
 from landscape.planes.trajectory import (
     around,
