@@ -69,7 +69,11 @@ def parser() -> Parser:
         "--variable", metavar="NAME", help="what to convert instead of the loss: test_loss, mse, objective, …"
     )
     g.add_argument("--repeat", type=int, metavar="K", help="which of several repeats in the file, from 0")
-    p.add_argument("--half", action="store_true", help="store the weights of a checkpoint of train in 16 bits each")
+    p.add_argument(
+        "--half",
+        action="store_true",
+        help="store the weights of a checkpoint of train in 16 bits each, but those of one dimension",
+    )
     p.add_argument("--size", type=int, help="side length in pixels to which images of a folder are resized")
     g = p.add_argument_group("what files of 2018 do not record")
     g.add_argument("--checkpoint", type=Path, metavar="FILE.pt", help="weights of the network they belong to")
@@ -179,7 +183,8 @@ def trained(source: Path, kind: str, ending: str, options: dict) -> tuple:
     checkpoint = checkpoints.load(source)
     if ending != ".pt" or not checkpoint.format or checkpoint.state is not None:
         raise BadInput(f"--half is for a finished checkpoint of train.py that becomes a .pt, not {source} as {ending}")
-    weights = {n: t.half() if t.is_floating_point() else t for n, t in checkpoint.weights.items()}
+    # What has one dimension is few bytes, and statistics of BatchNorm range over more decades than 16 bits do.
+    weights = {n: t.half() if t.is_floating_point() and t.ndim > 1 else t for n, t in checkpoint.weights.items()}
     if broken := [n for n, t in weights.items() if not t.isfinite().all()]:
         raise BadInput(f"{source} has weights that 16 bits cannot hold, in {broken[0]}; keep it as it is")
     note = "the errors that it tells are those of the network before rounding"

@@ -15,7 +15,7 @@ def test_a_network_is_kept_in_half_of_the_bytes(trained, tmp_path):
     command("convert", trained / "resnet.pt", tmp_path / "half.pt", "--half")
     whole, half = checkpoint.load(trained / "resnet.pt"), checkpoint.load(tmp_path / "half.pt")
     for name, weight in whole.weights.items():
-        assert half.weights[name].dtype == (torch.float16 if weight.is_floating_point() else weight.dtype)
+        assert half.weights[name].dtype == (torch.float16 if weight.ndim > 1 else weight.dtype)
         torch.testing.assert_close(half.weights[name].to(weight.dtype), weight, rtol=2**-11, atol=2**-25)
     assert (half.final, half.history, half.training, half.data) == (
         whole.final,
@@ -30,9 +30,19 @@ def test_a_network_is_kept_in_half_of_the_bytes(trained, tmp_path):
     np.testing.assert_allclose(*losses, rtol=1e-2)
 
 
+def test_statistics_of_batchnorm_are_kept_whatever_their_size(trained, tmp_path):
+    wide = checkpoint.load(trained / "resnet.pt")
+    factors = {n: 1e9 if n.startswith("stem") else 1e-9 for n in wide.weights if n.endswith("running_var")}
+    wide.weights = {n: t * factors.get(n, 1) for n, t in wide.weights.items()}
+    checkpoint.save(wide, tmp_path / "wide.pt")
+    command("convert", tmp_path / "wide.pt", tmp_path / "half.pt", "--half")
+    half = checkpoint.load(tmp_path / "half.pt")
+    assert {*factors.values()} == {1e9, 1e-9} and all(torch.equal(half.weights[n], wide.weights[n]) for n in factors)
+
+
 def test_what_half_of_the_bytes_cannot_hold_is_refused(trained, tmp_path):
     large = checkpoint.load(trained / "resnet.pt")
-    large.weights = {n: t * 1e7 if n.endswith("running_var") else t for n, t in large.weights.items()}
+    large.weights = {n: t * 1e7 if t.ndim > 1 else t for n, t in large.weights.items()}
     checkpoint.save(large, tmp_path / "large.pt")
     begun = checkpoint.load(trained / "resnet.pt")
     begun.state = {"epoch": 1, "optimizer": {}}
