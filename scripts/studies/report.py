@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The report: ten findings, a sentence and a picture each, and all claims, on digits and on deep networks of CIFAR-10.
 
-    python scripts/studies/report.py results > results/report/README.md
+    python scripts/studies/report.py results
 
 Every number is read from a results file, or is in a table that `claim.py --markdown` has written. What is not measured
 yet is left out.
