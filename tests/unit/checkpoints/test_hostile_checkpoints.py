@@ -416,7 +416,7 @@ BEGUN = {
     "buffer of a shape": lambda s: optimizer(s, lambda o: o["state"][0].update(momentum_buffer=torch.zeros(3))),
     "negative epoch": lambda s: {**s, "state": {**s["state"], "epoch": -3}},
     "a weight less": lambda s: {**s, "weights": dict([*s["weights"].items()][1:])},
-    "a snapshot": lambda s: {**s, "state": None},
+    "a snapshot of no epoch": lambda s: {**s, "state": None, "history": {}},
     "no settings": lambda s: {**s, "training": {}},
     "other data": lambda s: {**s, "data": {"name": "strange:f"}},
 }
