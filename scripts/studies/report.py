@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The report: ten findings, a sentence and a picture each, and all claims, on digits and on deep networks of CIFAR-10.
+"""The report: findings, a sentence and a picture each, and all claims, on digits and on deep networks of CIFAR-10.
 
     python scripts/studies/report.py results
 
@@ -48,14 +48,15 @@ def main(arguments: argparse.Namespace, comm: Communicator) -> None:
         folder = arguments.folder
         if not folder.is_dir():
             raise BadInput(f"there is no folder {folder}; give the results of all studies")
-        print("# Why do skip connections work? Ten findings, and the claims of others\n")
+        findings = list(found(folder))
+        print(f"# Why do skip connections work? {len(findings)} findings, and the claims of others\n")
         print(
             "`make study` writes this page from the results files; brackets are 95 % intervals. How each was "
             "measured, and what is "
             "doubtful, is told by the studies: [CIFAR-10](../study/README.md), [claims](../claims/README.md), "
             "[small networks](../findings/README.md), [a language model](../language/README.md)."
         )
-        for number, finding in enumerate(found(folder), 1):
+        for number, finding in enumerate(findings, 1):
             print(f"\n## {number}. {finding.title}\n\n{finding.numbers}\n\n![{finding.title}](../{finding.picture})")
         print(claims(folder))
 
