@@ -71,7 +71,7 @@ demo-text: venv
 # The report, and figures, tables and numbers of results/study, anew from results files. From nothing, in hours: scripts/studies/study.sh
 study: venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/studies/study_figures.sh
-	$(BIN)/python scripts/studies/report.py results >results/report/README.md
+	$(BIN)/python scripts/studies/report.py results >results/report/new && mv results/report/new results/report/README.md
 
 # Not part of the tests, half an hour: kill runs at random moments, fill disks, take files away, stop ranks, and see
 # what becomes of the results. A few minutes: make faults FAULTS=--quick; an hour of a million points: FAULTS=long.

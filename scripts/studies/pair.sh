@@ -55,6 +55,8 @@ for net in plain resnet; do
     surface $net $net-recalibrated 1 $((examples / 2)) --batchnorm recalibrated --calibration $((examples / 2))
 done
 
+python scripts/figure.py "$out/surfaces.png" "$out/surface-plain.h5" "$out/surface-resnet.h5" --dpi 120
+
 # 3. What else is claimed of such a pair, each by its own criterion; and how the gradient goes through both
 python scripts/claim.py shortcuts-let-deep-networks-train shortcuts-smooth-the-surface shortcuts-leave-no-deep-minima \
     shortcuts-make-solutions-less-sharp convex-slices-hide-little-curvature most-directions-are-spared-and-the-worst-is-not \
@@ -62,5 +64,5 @@ python scripts/claim.py shortcuts-let-deep-networks-train shortcuts-smooth-the-s
     error-grows-smoothly-with-deletions error-grows-smoothly-with-disorder blocks-go-downhill gradients-come-by-short-paths \
     sampled-paths-measure-the-gradient --out "$out/claims" --scale "${SCALE:-cifar10}" --seeds 1 --data "$data" \
     --checkpoint plain="$out/plain.pt" residual="$out/resnet.pt" --ranks "${RANKS:-2}" --markdown "$out/claims.md"
-[ -e "$out/flow.h5" ] || mpiexec -n "${RANKS:-2}" python -m mpi4py scripts/flow.py "$out/flow.h5" --data "$data" \
+mpiexec -n "${RANKS:-2}" python -m mpi4py scripts/flow.py "$out/flow.h5" --data "$data" \
     --checkpoints "$out/plain.pt" "$out/resnet.pt"

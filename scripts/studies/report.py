@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ensemble.attribution.interaction import interactions
+from ensemble.attribution.interaction import LEVEL, interactions
 from landscape.analysis.geometry import Interval, convex_fraction, difference, interval, roughness
 from landscape.analysis.minima import minima
 from landscape.commands.cli import Parser, run
@@ -23,7 +23,6 @@ from landscape.engine.ranks import Communicator, collective_errors
 from landscape.engine.table import Results, read
 from landscape.errors import BadInput
 
-DISCOVERIES = 0.05  # the false discovery rate of pairs that interact
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -116,7 +115,7 @@ def blocks_do_not_act_alone(pairs: Results) -> Finding:
     return Finding(
         "Blocks do not act alone",
         f"{(matrix.significant[upper] & known).sum()} of {known.sum()} pairs of blocks of a pre-activation ResNet-56 "
-        f"cost more, or less, than the sum of both deletions ({100 * DISCOVERIES:.0f} % false discoveries): "
+        f"cost more, or less, than the sum of both deletions ({100 * LEVEL:.0f} % false discoveries): "
         f"{np.median(beyond):.1f} points in the median, where both cost {np.median(both):.1f}.",
         "study/pairs.png",
     )
@@ -182,7 +181,7 @@ def basins(radii: Results) -> Finding:
 
 def language(blocks: Results) -> Finding:
     upper = np.triu_indices(len(blocks.coordinates["block"]), 1)
-    share = 100 * (blocks["q"][0][:, *upper] <= DISCOVERIES).mean(axis=1)
+    share = 100 * (blocks["q"][0][:, *upper] <= LEVEL).mean(axis=1)
     busiest = []
     for file in blocks["interaction"]:
         size = np.abs(file)
@@ -223,20 +222,16 @@ FINDINGS: dict[Callable[..., Finding], list[str]] = {
 
 
 def claims(folder: Path) -> str:
-    """All criteria on digits, with what the deep pair says of them, as a table."""
+    """All criteria on digits, and where it was tried on the deep pair what that says, as a table."""
     digits, pair = (_verdicts(folder / name / "claims.md") for name in ("claims", "pair"))
     if not digits:
         return ""
-    lines = [
-        "\n## All claims\n",
-        "| claim | criterion | published | digits, three trainings | verdict | plain and residual, 56 layers, "
-        "CIFAR-10 | verdict |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for (title, criterion), (published, here, verdict) in digits.items():
-        there = pair.get((title, criterion), ("", "", ""))
-        lines.append(f"| {' | '.join([title, criterion, published, here, verdict, *there[1:]])} |")
-    return "\n".join(lines)
+    head = ["claim", "criterion", "published", "digits, three trainings", "verdict"]
+    head += ["plain and residual, 56 layers, CIFAR-10", "verdict"] if pair else []
+    rows = [head, ["---"] * len(head)]
+    for named, numbers in digits.items():
+        rows.append([*named, *numbers, *(pair.get(named, ("", "", ""))[1:] if pair else ())])
+    return "\n".join(["\n## All claims\n", *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def _verdicts(path: Path) -> dict[tuple[str, str], tuple[str, str, str]]:
