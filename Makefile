@@ -68,9 +68,11 @@ demo: venv
 demo-text: venv
 	$(BIN)/python scripts/demo.py results/demo-text --text --ranks $(RANKS)
 
-# The report, and figures, tables and numbers of results/study, anew from results files. From nothing, in hours: scripts/studies/study.sh
+# The report, and figures, tables and numbers of results/study and results/pair, anew from results files. From nothing,
+# in hours: scripts/studies/study.sh and pair.sh
 study: venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/studies/study_figures.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/studies/pair_figures.sh
 	$(BIN)/python scripts/studies/report.py results >results/report/new && mv results/report/new results/report/README.md
 
 # Not part of the tests, half an hour: kill runs at random moments, fill disks, take files away, stop ranks, and see

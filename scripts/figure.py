@@ -103,6 +103,12 @@ def parser() -> Parser:
     g.add_argument("--vmin", type=float, metavar="LOSS", help="lower end of the scale (default: from the losses)")
     g.add_argument("--vmax", type=float, metavar="LOSS", help="upper end of the scale (default: from the losses)")
     g.add_argument("--linear", action="store_true", help="a linear scale (default: logarithmic)")
+    g.add_argument(
+        "--repeat",
+        type=int,
+        metavar="NUMBER",
+        help="of several directions, or pairs of them, only these, counted from 0 (default: their mean and spread)",
+    )
     g = p.add_argument_group("surfaces over a plane")
     g.add_argument(
         "--levels",
@@ -141,6 +147,9 @@ def main(arguments: argparse.Namespace, comm: Communicator) -> None:
         check, make, save_as, saving = check_film, _film, save_film, ("dpi", "fps", "seconds")
     out = check(out)
     files = [read(path) for path in options.pop("files")]
+    if "repeat" in options:
+        number = options.pop("repeat")
+        files = [file.isel(repeat=number) for file in files]
     how = {name: options.pop(name) for name in saving if name in options}
     drawn: Any = make(files, **options)
     for file in files:

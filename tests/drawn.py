@@ -10,6 +10,8 @@ BOWL = 0.01 + np.add.outer(Y**2, X**2)
 
 def surface(path, values, *, x=X, y=Y, done=True, network="resnet-56", **attributes):
     coordinates = {"x": x} if values.ndim == 1 else {"y": y, "x": x}
+    if values.ndim == 3:
+        coordinates = {"repeat": np.arange(len(values)), **coordinates}
     table, _ = prepare(
         path,
         np.zeros((values.size, 1)),

@@ -111,6 +111,15 @@ def surface(results: Results, levels: Levels) -> list[Row]:
         Row("roughness, residual over noise", "1", [r.ratio for r in rough]),
         Row("roughness, beyond the noise", "% of the loss", [100 * r.excess for r in rough]),
     ]
+    if _of_same_examples(results):
+        rounding = _rounding(results) * np.abs(loss)
+        lakes = [minima(*pair) for pair in zip(loss, rounding, strict=True)]
+        rough = [roughness(*pair) for pair in zip(loss, rounding, strict=True)]
+        rows += [
+            Row("minima of the loss on these examples", "1", [m.number for m in lakes]),
+            Row("minima of the loss on these examples, total persistence", unit, [m.total for m in lakes]),
+            Row("roughness of the loss on these examples", "% of the loss", [100 * r.excess for r in rough]),
+        ]
     if y is None:
         rows += _barriers(results, loss, se, x, unit)
     known, done, *_ = _fields(results, np.isfinite(results["loss"]), results["done"])
@@ -238,12 +247,22 @@ def noise(results: Results, variable: str = "loss") -> np.ndarray:
     A stored error is 0 where all examples were used; what is left is rounding, of single precision, or of a reduced
     type as the points measured twice show it.
     """
-    rounding = ROUNDING
-    if "loss_float32" in results.variables:
-        off = differences(results["loss"], results["loss_float32"])
-        rounding = max(rounding, float(np.sqrt(np.mean(off**2)))) if off.size else rounding
     loss = results[variable]
-    return np.maximum(results.variables.get(f"{variable}_se", np.full(loss.shape, NONE)), rounding * np.abs(loss))
+    error = results.variables.get(f"{variable}_se", np.full(loss.shape, NONE))
+    return np.maximum(error, _rounding(results) * np.abs(loss))
+
+
+def _rounding(results: Results) -> float:
+    """How far losses are rounded, relative to themselves."""
+    off = differences(results["loss"], results["loss_float32"]) if "loss_float32" in results.variables else np.array([])
+    return max(ROUNDING, float(np.sqrt(np.mean(off**2)))) if off.size else ROUNDING
+
+
+def _of_same_examples(results: Results) -> bool:
+    """Whether all points are of one sample. It errs alike from point to point, so that its own surface is known."""
+    if "examples" not in results.variables or "interpolated" in results.variables or noiseless(results):
+        return False
+    return len({*results["examples"][results.known & np.isfinite(results["loss"])].tolist()}) == 1
 
 
 def noiseless(results: Results) -> bool:

@@ -55,7 +55,7 @@ for net in plain resnet; do
     surface $net $net-recalibrated 1 $((examples / 2)) --batchnorm recalibrated --calibration $((examples / 2))
 done
 
-python scripts/figure.py "$out/surfaces.png" "$out/surface-plain.h5" "$out/surface-resnet.h5" --dpi 120
+sh scripts/studies/pair_figures.sh "$out"
 
 # 3. What else is claimed of such a pair, each by its own criterion; and how the gradient goes through both
 python scripts/claim.py shortcuts-let-deep-networks-train shortcuts-smooth-the-surface shortcuts-leave-no-deep-minima \

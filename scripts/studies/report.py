@@ -80,7 +80,7 @@ def jagged(plain: Results, residual: Results, plain_near: Results, residual_near
         f"at a fifth of the range {_told(closer[0], 100)} and {_told(closer[1], 100)} %. From one grid point to the "
         f"next the loss departs from a smooth surface by {_told(rough[0])} and {_told(rough[1])} % of itself; there "
         f"are {_told(lakes[0])} and {_told(lakes[1])} minima. Three pairs of directions, no point interpolated.",
-        "pair/surfaces.png",
+        "pair/surfaces-wide.png",
     )
 
 

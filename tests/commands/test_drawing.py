@@ -44,6 +44,22 @@ def test_bad_input_is_one_line_and_status_2(arguments, words, tmp_path):
     assert words in said.stderr and not list(tmp_path.glob("*.pdf"))
 
 
+def test_of_several_pairs_of_directions_one_is_drawn_as_if_it_were_alone(tmp_path):
+    surface(tmp_path / "one.h5", 2 * BOWL)
+    surface(tmp_path / "two.h5", np.stack([BOWL, 2 * BOWL]))
+    for out, *how in (("alone", "one.h5"), ("first", "two.h5", "--repeat", 0), ("second", "two.h5", "--repeat", 1)):
+        said = command(tmp_path / f"{out}.png", tmp_path / how[0], *how[1:], "--dpi", 40)
+        assert said.returncode == 0, said.stderr
+    alone, first, second = ((tmp_path / f"{name}.png").read_bytes() for name in ("alone", "first", "second"))
+    assert alone == second != first
+    for file, number, words in (
+        ("two.h5", 2, "has 2 places along repeat, from 0; 2 is none"),
+        ("one.h5", 0, "has no dimension repeat"),
+    ):
+        said = command(tmp_path / "none.png", tmp_path / file, "--repeat", number)
+        assert said.returncode == 2 and words in said.stderr and not (tmp_path / "none.png").exists()
+
+
 def test_size_pixels_and_parts_are_as_asked_for(tmp_path):
     surface(tmp_path / "a.h5", BOWL)
     for how, width in ((("--width", "icml"), 195), (("--width", 4, "--only", "reliefs"), 240)):

@@ -35,6 +35,9 @@ def test_a_bowl_in_numbers(surface):
         "saddle–minimum height, minima above the noise": pytest.approx(math.nan, nan_ok=True),
         "roughness, residual over noise": pytest.approx(0, abs=1e-6),
         "roughness, beyond the noise": pytest.approx(0, abs=1e-6),
+        "minima of the loss on these examples": 1,
+        "minima of the loss on these examples, total persistence": 0,
+        "roughness of the loss on these examples": pytest.approx(0, abs=1e-6),
         "points not finite": 0,
     }
 
@@ -125,6 +128,20 @@ def test_interpolated_points_have_an_unknown_error(surface):
     by_name = numbers(surface(1 + BOWL, se=np.where(alternate, np.nan, 0.05), more={"interpolated": alternate}))
     assert math.isnan(by_name["roughness, residual over noise"].mean)
     assert by_name["roughness, residual over noise"].missing == 1
+
+
+def test_a_sample_of_examples_errs_alike_from_point_to_point_and_its_own_surface_is_known(surface):
+    """A twentieth of ripples under an error of 20 % that all points share: of the training loss nothing is sure."""
+    ripples = (1 + BOWL) * (1 + 0.05 * np.random.default_rng(0).standard_normal(BOWL.shape))
+    by_name = values(surface(ripples, se=0.2 * ripples))
+    assert (by_name["minima above the noise"], by_name["roughness, beyond the noise"]) == (1, 0)
+    assert by_name["minima of the loss on these examples"] > 20
+    assert by_name["roughness of the loss on these examples"] == pytest.approx(5, rel=0.1)
+    smooth = values(surface(1 + BOWL, se=0.2 * ripples))
+    assert smooth["minima of the loss on these examples"] == 1
+    assert smooth["roughness of the loss on these examples"] == pytest.approx(0, abs=0.01)
+    apart = surface(ripples, se=0.2 * ripples, more={"examples": np.where(XX > 0, 100, 200)})
+    assert not any("these examples" in name for name in values(apart))
 
 
 def test_minima_of_rounding_are_not_counted(surface):
