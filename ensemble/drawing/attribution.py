@@ -18,8 +18,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ensemble.attribution import interaction, shapley
 from ensemble.attribution.interaction import Matrix
-from ensemble.drawing.lesions import depth_order
 from ensemble.drawing.measure import SAME, as_errors, measured
+from ensemble.drawing.stages import depth_order
 from landscape.drawing.curvature import signed_norm
 from landscape.drawing.layout import LINE
 from landscape.drawing.maps import BESIDE, LEFT, head_of, sheet

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ensemble.drawing.lesions import by_number
+from ensemble.drawing.marks import by_number
 from ensemble.drawing.measure import as_errors, bounded, label
 from ensemble.lesions.kinds import change_of
 from ensemble.paths.surviving import of_file

@@ -8,7 +8,7 @@ from small import trained_like
 
 from ensemble.attribution.paired import PerExampleLoss, rise
 from ensemble.blocks.blocks import blocks
-from ensemble.drawing.lesions import wilson
+from ensemble.drawing.measure import wilson
 from ensemble.lesions.context import arranged
 from ensemble.lesions.measure import can_share_prefix, lesion_function
 from ensemble.lesions.plans import deletions, every, gates, pairs

@@ -15,7 +15,10 @@ from PIL import Image
 from scipy import stats
 
 from ensemble.drawing.draw import draw
-from ensemble.drawing.lesions import by_block, by_number, depth_order, lesions, wilson
+from ensemble.drawing.lesions import lesions
+from ensemble.drawing.marks import by_block, by_number
+from ensemble.drawing.measure import wilson
+from ensemble.drawing.stages import depth_order
 from landscape.drawing import (
     SUFFIXES,
     common_norm,

@@ -16,7 +16,7 @@ import pytest
 from pages import BLOCKS, BOWL, EVIL, PAIRS, SINGLE, X, Y, figure, lesion, lesions, path, surface
 
 from ensemble.drawing.lesions import lesions as single_deletions
-from ensemble.drawing.lesions import wilson
+from ensemble.drawing.measure import wilson
 from ensemble.drawing.page import lesion_page, numbers, trials
 from landscape.drawing.document import packed, save_page
 from landscape.drawing.html import line_page, surface_page

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ensemble.drawing.lesions import by_block, by_kind, by_neighbours, by_number, by_order, lesions
+from ensemble.drawing.lesions import lesions
+from ensemble.drawing.marks import by_block, by_kind, by_neighbours, by_number, by_order
 from ensemble.lesions.plans import kendall_tau, permuted
 from landscape.drawing import save
 from landscape.engine.table import prepare, read

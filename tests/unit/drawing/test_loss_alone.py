@@ -12,7 +12,8 @@ from ensemble.attribution import shapley
 from ensemble.attribution.interaction import INTERACTION
 from ensemble.drawing.attribution import interactions, values
 from ensemble.drawing.depth import damages, resilience
-from ensemble.drawing.lesions import by_block, by_number, lesions
+from ensemble.drawing.lesions import lesions
+from ensemble.drawing.marks import by_block, by_number
 from ensemble.drawing.page import lesion_page, numbers, trials
 from ensemble.drawing.surviving import survivors
 from landscape.analysis.comparison import compare
