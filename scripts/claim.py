@@ -94,6 +94,8 @@ def main(arguments: argparse.Namespace, comm: Communicator) -> None:
         if table is not None and comm.rank == 0:
             with write_atomically(table) as file:
                 file.write_text(tried.to_markdown(), encoding="utf-8")
+        if tried.untried:
+            raise BadInput(f"could not be tried, as told above: {', '.join(tried.untried)}; the others were")
 
 
 if __name__ == "__main__":

@@ -15,14 +15,28 @@ __all__ = ["Verdicts", "described", "listed", "overall_of", "report"]
 
 
 class Verdicts(list[Results]):
-    """Results of claims that were tried, one each; shown as their reports."""
+    """Results of claims that were tried, one each; shown as their reports.
+
+    Attributes
+    ----------
+    untried : dict of str
+        Of several claims, those that could not be tried on their networks: why not, by name.
+    """
+
+    def __init__(self, results: Iterable[Results] = ()) -> None:
+        super().__init__(results)
+        self.untried: dict[str, str] = {}
 
     def __repr__(self) -> str:
-        return "\n\n".join(map(report, self))
+        untried = (f"{name}: could not be tried: {why}" for name, why in self.untried.items())
+        return "\n\n".join([*map(report, self), *untried])
 
     def to_markdown(self) -> str:
-        """A table, one row for each criterion."""
-        return _markdown(self)
+        """A table, one row for each criterion; at its end, a row for each claim that could not be tried."""
+        untried = (
+            f"| **{name}**: could not be tried | – | – | – | {why} | – |\n" for name, why in self.untried.items()
+        )
+        return _markdown(self) + "".join(untried)
 
 
 def overall_of(results: Results) -> str:
@@ -132,8 +146,9 @@ def _contrast(results: Results, n: int) -> str:
         unit = "points"
     if not math.isfinite(value):
         return "no number"
-    bounds = f" [{_number(low)}, {_number(high)}]" if math.isfinite(low) and math.isfinite(high) else ", no interval"
-    return f"{_number(value)}{bounds}" + (f" {unit}" if unit else "")
+    known = math.isfinite(low) and math.isfinite(high)
+    bounds, nothing = (f" [{_number(low)}, {_number(high)}]", "") if known else ("", ", no interval")
+    return f"{_number(value)}{bounds}" + (f" {unit}" if unit else "") + nothing
 
 
 def _differs(results: Results) -> str:

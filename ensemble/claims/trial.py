@@ -88,12 +88,14 @@ def claim(
     -------
     Verdicts
         A list of Results, one a claim, over its criteria: ``estimate`` with its 95 % interval ``low``, ``high``, and
-        the ``verdict``. Shown as a table; ``to_markdown()`` is one too.
+        the ``verdict``. Shown as a table; ``to_markdown()`` is one too. Of several claims, one that cannot be tried on
+        its networks does not stop the others: ``untried`` tells why, by its name.
 
     Raises
     ------
     BadInput
-        There is no such claim, its file is not as it should be, or the folder holds another trial of it.
+        There is no such claim, its file is not as it should be, the folder holds another trial of it, or the only claim
+        cannot be tried on its networks.
 
     Examples
     --------
@@ -116,13 +118,22 @@ def claim(
     bench.train(each for each in trainings if (each[0].key, each[1]) not in given)
     results = Verdicts()
     for each in chosen:
-        tried = _tried(each, bench)
+        try:
+            tried = _tried(each, bench)
+        except BadInput as error:
+            if len(chosen) == 1 or not (comm.size == 1 or error.collective):
+                raise
+            results.untried[each.name] = str(error)
+            say(comm, f"{each.title}: could not be tried\n  {error}", level=ANSWER)
+            continue
         results.append(tried)
         say(comm, report(tried), level=ANSWER)
-    if len(results) > 1:
+    if len(chosen) > 1:
         counts = [sum(overall_of(each) == word for each in results) for word in VERDICTS]
-        said = ", ".join(f"{number} {word}" for number, word in zip(counts, VERDICTS, strict=True))
-        say(comm, f"{len(results)} claims: {said}", level=ANSWER)
+        said = [f"{number} {word}" for number, word in zip(counts, VERDICTS, strict=True)]
+        if results.untried:
+            said.append(f"{len(results.untried)} could not be tried")
+        say(comm, f"{len(chosen)} claims: {', '.join(said)}", level=ANSWER)
     return results
 
 

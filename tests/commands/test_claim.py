@@ -66,6 +66,24 @@ def test_a_claim_is_tried_alike_on_any_number_of_ranks(mine, tmp_path, ranks):
     command("figure", tmp_path / "verdicts.pdf", tmp_path / "many" / "mine.h5")
 
 
+@pytest.mark.mpi
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_of_several_claims_one_that_does_not_fit_its_network_does_not_stop_the_others(mine, tmp_path, ranks):
+    """A claim on deletions of four blocks, of a network that has three."""
+    (tmp_path / "four.toml").write_text(CLAIM.replace('"mean", ', '"mean", delete = 4, '), encoding="utf-8")
+    typed = ("claim", tmp_path / "four.toml", mine, "--out", tmp_path / "out", "--markdown", tmp_path / "table.md")
+    for _ in range(2):
+        done = command(*typed, ranks=ranks, check=False)
+        assert done.returncode == 2 and done.stdout.count("Deletions cost: could not be tried") == 1
+        assert "takes numbers from 1 to 3" in done.stdout and "2 claims: " in done.stdout
+        assert "1 could not be tried" in done.stdout and "could not be tried, as told above: four" in done.stderr
+        *_, last = (tmp_path / "table.md").read_text().splitlines()
+        assert last.startswith("| **four**: could not be tried |") and "1 to 3" in last
+        assert not (tmp_path / "out" / "four.h5").exists() and (tmp_path / "out" / "mine.h5").exists()
+    tried = claim([mine, tmp_path / "four.toml"], out=tmp_path / "out", quiet=True)
+    assert len(tried) == 1 and list(tried.untried) == ["four"] and "four: could not be tried" in repr(tried)
+
+
 def test_what_was_interrupted_goes_on_and_what_is_finished_is_told_again(mine, tmp_path):
     first = command("claim", mine, "--out", tmp_path / "out")
     for path in (tmp_path / "out" / "measurements").iterdir():
