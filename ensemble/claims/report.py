@@ -33,10 +33,10 @@ class Verdicts(list[Results]):
 
     def to_markdown(self) -> str:
         """A table, one row for each criterion; at its end, a row for each claim that could not be tried."""
-        untried = (
-            f"| **{name}**: could not be tried | – | – | – | {why} | – |\n" for name, why in self.untried.items()
-        )
-        return _markdown(self) + "".join(untried)
+        lines = [_markdown(self)]
+        for name, why in self.untried.items():
+            lines.append(f"| **{name}**: could not be tried | – | – | – | {why.replace('|', '∣')} | – |\n")
+        return "".join(lines)
 
 
 def overall_of(results: Results) -> str:
