@@ -53,8 +53,7 @@ draw one-plane "$out/plane-resnet.h5" --width icml-wide
 draw far "$out/finite.h5"
 draw lines "$out/line-plain.h5" "$out/line-resnet.h5" --width icml
 draw repeats $surfaces/surface-plain-56.h5 $surfaces/surface-resnet-56.h5
-draw topology results/study/surface-plain-56-0.h5 results/study/surface-plain-110-0.h5 \
-    results/study/surface-resnet-110-0.h5 --show topology
+draw topology results/study/surface-plain-110-0.h5 results/study/surface-resnet-110-0.h5 --show topology
 draw space "$out/space.h5"
 draw gates "$out/gates.h5"
 draw interpolation $surfaces/line-frozen.h5 $surfaces/line-recalibrated.h5 --titles frozen recalibrated

@@ -26,9 +26,7 @@ draw degradation $(f degradation) --titles plain ResNet "ResNet, pre-activation"
 
 # Surfaces on a common scale, curvature, numbers with intervals
 draw surfaces-20 $(f surface-plain-20-0 surface-resnet-20-0)
-draw surfaces-56 $(f surface-plain-56-0 surface-resnet-56-0)
 draw surfaces-110 $(f surface-plain-110-0 surface-resnet-110-0)
-draw surfaces-pre $(f surface-preact-56-0 surface-resnet-56-0) --only contours --titles "ResNet-56, pre-activation" ResNet-56
 draw surfaces-others $(f surface-densenet-40-0 surface-vgg-16-0) --only contours \
     --titles DenseNet-40-12 "VGG, 15 layers"
 files=$(f surface-densenet-40-0 surface-vgg-16-0)

@@ -27,7 +27,7 @@ COLUMN = 3.25  # inches
 
 COMMANDS = dict(re.findall(r"python scripts/figure\.py ([\w-]+)\.png (.*)", GALLERY)) | {
     "study surfaces": "{S}surface-plain-110-0.h5 {S}surface-resnet-110-0.h5",
-    "study contours": "{S}surface-densenet-40-0.h5 {S}surface-vgg-16-0.h5 {S}surface-preact-56-0.h5 --only contours",
+    "study contours": "{S}surface-densenet-40-0.h5 {S}surface-vgg-16-0.h5 --only contours",
     "study lines": "{S}line-small.h5 {S}line-large.h5",
     "study degradation": "{S}degradation.h5",
     "study depth": "{S}single-*.h5 --by-depth",

@@ -22,7 +22,7 @@ PICTURES = ROOT / "tests" / "pictures"
 SURFACES, LESIONS, OTHERS = (ROOT / "results" / name for name in ("landscape", "ensemble", "gallery"))
 PATHS = [SURFACES / f"{kind}-{net}-56.h5" for net in ("plain", "resnet") for kind in ("path", "plane")]
 BOTH = "plain", "resnet"
-OF_STUDY = "plain-56", "plain-110", "resnet-110"
+OF_STUDY = "plain-110", "resnet-110"
 
 KINDS = {  # files, options
     "planes": ([SURFACES / f"plane-{net}-56.h5" for net in BOTH], {}),
