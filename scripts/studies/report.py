@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ensemble.attribution.interaction import LEVEL, interactions
-from landscape.analysis.geometry import Interval, convex_fraction, difference, interval, roughness
-from landscape.analysis.minima import minima
+from landscape.analysis.geometry import Interval, difference, interval
+from landscape.analysis.numbers import Levels, surface
 from landscape.commands.cli import Parser, run
 from landscape.engine.ranks import Communicator, collective_errors
 from landscape.engine.table import Results, read
@@ -68,18 +68,27 @@ def found(folder: Path) -> Iterable[Finding]:
             yield tell(*map(read, files))
 
 
-def jagged(plain: Results, residual: Results, plain_near: Results, residual_near: Results) -> Finding:
-    wide, near = (plain, residual), (plain_near, residual_near)
-    convex, rough = ([each(file) for file in wide] for each in (_convex, _rough))
-    closer = [_convex(file) for file in near]
-    lakes = [[minima(*pair).number for pair in zip(file["loss"], file["loss_se"], strict=True)] for file in wide]
+def jagged(plain: Results, residual: Results) -> Finding:
+    both = [{row.name: list(row.values) for row in surface(file, Levels())} for file in (plain, residual)]
+    error, convex, basin, lakes, rough = (
+        [each[name] for each in both]
+        for name in (
+            "error at the centre",
+            "convex part of the slice",
+            "basin area around the centre, error < 50 %",
+            "minima of the loss on these examples",
+            "roughness of the loss on these examples",
+        )
+    )
     return Finding(
-        "The surface of a deep plain network, trained to the end",
-        f"Of the slices around the plain network of {_depth(plain)} layers {_told(convex[0], 100)} % are convex, "
-        f"around the residual one {_told(convex[1], 100)} % ({_told(difference(convex[1], convex[0]))} points more); "
-        f"at a fifth of the range {_told(closer[0], 100)} and {_told(closer[1], 100)} %. From one grid point to the "
-        f"next the loss departs from a smooth surface by {_told(rough[0])} and {_told(rough[1])} % of itself; there "
-        f"are {_told(lakes[0])} and {_told(lakes[1])} minima. Three pairs of directions, no point interpolated.",
+        "The surface around a deep plain network is uneven, but not jagged",
+        f"After 60 epochs a plain network of {_depth(plain)} layers has a training error of {error[0][0]:.0f} %, a "
+        f"residual one of {error[1][0]:.0f} %. From one point of a 51×51 grid to the next the loss departs from a "
+        f"smooth surface by {_told(rough[0])} % of itself without shortcuts and by {_told(rough[1])} % with them. "
+        f"Minima there are {_told(lakes[0])} and {_told(lakes[1])}; the error stays below 50 % on an area of "
+        f"{_told(basin[0])} and {_told(basin[1])}; {_told(convex[0], 100)} and {_told(convex[1], 100)} % of the slice "
+        f"are convex, {_told(difference(convex[1], convex[0]))} points more with shortcuts. Three pairs of directions, "
+        f"no point interpolated.",
         "pair/surfaces-wide.png",
     )
 
@@ -208,7 +217,7 @@ def contours_of_a_path(path: Results, again: Results) -> Finding:
 
 
 FINDINGS: dict[Callable[..., Finding], list[str]] = {
-    jagged: ["pair/surface-plain", "pair/surface-resnet", "pair/surface-plain-near", "pair/surface-resnet-near"],
+    jagged: ["pair/surface-plain", "pair/surface-resnet"],
     one_block_can_go: ["study/single-preact-56-0", "study/single-vgg-16-0"],
     resilience: [f"study/single-resnet-{name}" for name in ("20-0", "20-1", "20-2", "56-0", "110-0")],
     blocks_do_not_act_alone: ["study/pairs-preact-56-0"],
@@ -255,16 +264,6 @@ def _deletions(file: Results) -> tuple[float, np.ndarray]:
 
 def _depth(file: Results) -> str:
     return re.findall(r"\d+", str(file.attributes["network"]))[-1]
-
-
-def _convex(file: Results) -> list[float]:
-    """Of each plane, in percent."""
-    return [100 * convex_fraction(f, file.coordinates["x"], file.coordinates["y"]) for f in file["loss"]]
-
-
-def _rough(file: Results) -> list[float]:
-    """Of each plane, in percent of the loss; all points share their images, so nothing of it is noise."""
-    return [100 * roughness(f, np.zeros_like(f)).excess for f in file["loss"]]
 
 
 def _told(of: Interval | Iterable[float], most: float = np.inf) -> str:
