@@ -6,13 +6,13 @@
 #     sh scripts/studies/pair.sh DATA [FOLDER]
 #
 # DATA is whatever train.py --data takes: cifar10, a folder, an .npz file. FOLDER is build/pair by default. Both are
-# relative to the project's own folder. On two cores three hours of training and three of measuring; minutes of each on
-# a GPU. Interrupted, it goes on where it stopped.
+# relative to the project's own folder. On two cores some three hours of training and five of measuring; minutes of each
+# on a GPU. Interrupted, it goes on where it stopped.
 set -eu
 data=${1:?which data? cifar10, a folder, an .npz file}
 cd "$(dirname "$0")/../.."
 out=${2:-build/pair}
-depth=${DEPTH:-56} epochs=${EPOCHS:-60} points=${POINTS:-51} examples=${EXAMPLES:-512}
+depth=${DEPTH:-56} epochs=${EPOCHS:-60} points=${POINTS:-51} examples=${EXAMPLES:-256}
 mkdir -p "$out"
 export OMP_NUM_THREADS=1
 measure() {
@@ -40,19 +40,26 @@ for net in plain resnet; do
     keep run-$net/$(printf 'epoch-%04d' $((epochs * 3 / 10))) $net-30
 done
 
-# 2. Surfaces: three planes at two ranges; lines of many more images, which tell whether so few are enough; planes after a
-# tenth and three tenths of the training; and with statistics of BatchNorm that follow the weights
+# 2. Surfaces of the same images everywhere: three planes at two ranges; lines in fine steps, and coarse ones of eight times
+# as many images, which tell whether so few are enough; planes after a tenth and three tenths of the training; and with
+# statistics of BatchNorm that follow the weights
+line() { # NETWORK NAME POINTS IMAGES …
+    net=$1 name=$2 count=$3 images=$4
+    shift 4
+    measure surface "$net" "line-$name" --x -1 1 "$count" --seed 0 --examples "$images" --batch-size 128 --dtype auto "$@"
+}
 for net in plain resnet; do
     surface $net $net 1 "$examples" --repeats 3
-    surface $net $net-near 0.2 $((examples / 2)) --repeats 3
-    measure surface $net line-$net --x -1 1 $((4 * points - 3)) --seed 0 --examples $((examples * 8)) --batch-size 128 --dtype auto
+    line $net $net $((4 * points - 3)) "$examples" --repeats 3
+    line $net $net-many "$points" $((examples * 8)) --repeats 3
+    surface $net $net-near 0.2 "$examples" --repeats 3
 done
 for net in plain-10 resnet-10 plain-30 resnet-30; do
-    surface $net $net 1 $((examples / 2))
+    surface $net $net 1 "$examples"
 done
 for net in plain resnet; do
-    surface $net $net-batch 1 $((examples / 2)) --batchnorm batch
-    surface $net $net-recalibrated 1 $((examples / 2)) --batchnorm recalibrated --calibration $((examples / 2))
+    surface $net $net-batch 1 "$examples" --batchnorm batch
+    surface $net $net-recalibrated 1 "$examples" --batchnorm recalibrated --calibration "$examples"
 done
 
 sh scripts/studies/pair_figures.sh "$out"

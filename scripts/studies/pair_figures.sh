@@ -19,7 +19,8 @@ both() { # NAME KIND END: the two networks' files of one kind, drawn as surfaces
 # One pair of directions each, as published figures have it; the numbers are of all
 both wide surface "" --repeat 0
 both near surface -near --repeat 0 --only contours
-both line line ""
+both line line "" --repeat 0
+both many line -many --repeat 0
 
 # While it is trained, and with statistics of BatchNorm that follow the weights
 for when in 10 30; do
