@@ -1,8 +1,8 @@
 """The blocks of a network that a lesion can leave out, multiply or move.
 
-Three kinds of networks have blocks: our own, made of `landscape.networks.Block`; networks of torchvision, timm and
-Hugging Face whose classes are known (`ensemble.blocks.architectures`); and any other whose user says in a few lines
-where its branches end.
+Blocks of our own networks are `landscape.networks.Block`. Those of torchvision, timm and Hugging Face are known by
+their classes (`ensemble.blocks.architectures`); those of others are found by the sums of a forward pass
+(`ensemble.blocks.sums`), or their user says in a few lines where their branches end.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ensemble.blocks.architectures import concatenates, known
 from ensemble.blocks.streams import Branch, Stream, first, stream
+from ensemble.blocks.sums import branches
 from landscape.errors import BadInput, did_you_mean, raised
 from landscape.evaluation.calling import attempt, evaluating, predict
 from landscape.nested import Nested, length
@@ -41,7 +42,10 @@ class Foreign:
 
 
 def blocks(
-    network: nn.Module, described: Callable[[nn.Module], Mapping] | None = None, layers: bool = False
+    network: nn.Module,
+    described: Callable[[nn.Module], Mapping] | None = None,
+    layers: bool = False,
+    inputs: Nested = None,
 ) -> dict[str, Block | Foreign]:
     """The blocks of a network that can be left out, by name, in the order of the forward pass.
 
@@ -53,9 +57,9 @@ def blocks(
     network : nn.Module
         Of ours, or any other one.
     described : callable, optional
-        Called as ``described(network)``, returns the blocks of a network that is not known: a dict of
-        names, in the order of the forward pass, to the name of the submodule whose output is added to the stream,
-        or to a list of such names for a block of several branches. Blocks that are named like a submodule
+        Called as ``described(network)``, returns the blocks of a network where others are meant than those found: a
+        dict of names, in the order of the forward pass, to the name of the submodule whose output is added to the
+        stream, or to a list of such names for a block of several branches. Blocks that are named like a submodule
         in a Sequential or ModuleList can also trade places. For a network of three residual layers::
 
             def mine(network):
@@ -63,6 +67,8 @@ def blocks(
 
     layers : bool
         Whether a transformer's layer is one block, instead of two, attention and MLP.
+    inputs : nested tensors, optional
+        A few examples, by which blocks of a network of unknown classes are found.
 
     Returns
     -------
@@ -92,14 +98,15 @@ def blocks(
         return _layers_as_one(network, known_blocks)
     if not known_blocks:
         known_blocks = {
-            ".".join(filter(None, (name, part))): Foreign(branches, concatenates(network.get_submodule(name)))
-            for name, parts in known(network).items()
-            for part, branches in ({"": tuple(parts.values())} if layers else _single(parts)).items()
+            ".".join(filter(None, (name, part))): Foreign(ending, concatenates(network.get_submodule(name)))
+            for name, parts in (known(network) or ({} if inputs is None else branches(network, inputs))).items()
+            for part, ending in ({"": tuple(parts.values())} if layers else _single(parts)).items()
         }
     if not known_blocks:
         raise BadInput(
-            f"{type(network).__name__} has no block that can be removed; take a network made of blocks, "
-            "or give a function that says where its branches end: --blocks"
+            f"{type(network).__name__} has no block that can be removed: "
+            + ("its class is not known" if inputs is None else "no submodule's output is added to what it was made of")
+            + "; give a function that says where branches end: --blocks"
         )
     return known_blocks
 
@@ -193,8 +200,8 @@ def check(
     BadInput
         A branch is not run once in a pass; its output is no tensor, or is to be replaced and has no row for each
         example; it is not added to the stream, or its layer adds something else (`ensemble.blocks.streams`); a block
-        to be moved changes the shape, keeps keys and values although it is to run twice, or does more than add its
-        several branches although it is to run side by side.
+        to be moved never runs as a module, changes the shape, keeps keys and values, or is added outside of itself,
+        although it is to run twice, or does more than add its several branches although it is to run side by side.
     """
     _, differentiates = attempt(network, inputs)
     branches = {
@@ -232,6 +239,15 @@ def check(
     for branch in branches.values():
         if branch.shapes or branch.name in blocks:  # other branches of a layer need not run
             _check_branch(branch, length(inputs) if how == "replace" else None)
+    for name in moved:
+        block, module = blocks[name], network.get_submodule(name)
+        if name not in calls:
+            raise BadInput(f"{name} itself never runs, only parts of it, so block {name} cannot move; delete it")
+        if how in ("repeat", "loop", "average", "parallel") and isinstance(block, Foreign) and module in block.branches:
+            raise BadInput(
+                f"the sum that ends block {name} is taken outside of {name}, which cannot run again with it; delete "
+                "the block, let it trade places, or take the sum within a module"
+            )
     for name, (args, kwargs, after) in calls.items():
         before = stream(args, kwargs)
         if before.shape != after.shape:
@@ -303,20 +319,28 @@ def _check_branch(branch: Branch, examples: int | None) -> None:
         )
 
 
-def layers_of(network: nn.Module, blocks: Mapping[str, Block | Foreign]) -> dict[str, str]:
+def layers_of(network: nn.Module, blocks: Mapping[str, Block | Foreign], ends: bool = False) -> dict[str, str]:
     """The modules that add the branches of blocks, by the blocks' names: a known layer, or what a block is named after.
 
-    A block that its user calls otherwise has none.
+    A block that its user calls otherwise has none, nor one whose sum is outside of what it is named after, but that
+    this is taken for it with `ends`.
     """
     layers, modules = known(network), dict(network.named_modules())
     adding: dict[str, str] = {}
     for name, block in blocks.items():
         places = [name, name.rpartition(".")[0]]
-        ending = set(block.branches) if isinstance(block, Foreign) else {block}
-        around = [place for place in places if place in modules and ending <= set(modules[place].modules())]
+        ending: set[nn.Module] = set(block.branches) if isinstance(block, Foreign) else {block}
+        around = [place for place in places if place in modules and _holds(modules[place], ending, ends)]
         if around:
             adding[name] = next((place for place in around if place in layers), around[0])
     return adding
+
+
+def _holds(module: nn.Module, ending: set[nn.Module], ends: bool) -> bool:
+    """Whether branches end within a module that may add them: it is none of them, and no mere container."""
+    if module in ending:
+        return isinstance(module, Block) or (ends and ending == {module})
+    return ending <= set(module.modules()) and type(module) not in (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 
 
 def _whole_layers(network: nn.Module, blocks: Mapping[str, Block | Foreign]) -> dict[str, list[nn.Module]]:
@@ -368,13 +392,13 @@ def _described(network: nn.Module, description: Mapping) -> dict[str, Block | Fo
         )
     modules = dict(network.named_modules())
     described_blocks: dict[str, Block | Foreign] = {}
-    for name, branches in description.items():
-        branches = list(branches) if isinstance(branches, list | tuple) else [branches]
-        wrong = [branch for branch in branches if branch not in modules]
-        if wrong or not branches:
+    for name, given in description.items():
+        ending = list(given) if isinstance(given, list | tuple) else [given]
+        wrong = [branch for branch in ending if branch not in modules]
+        if wrong or not ending:
             raise BadInput(
                 f"{type(network).__name__} has no submodule {wrong[0] if wrong else 'for'} that block {name} "
                 "could end in; name one of named_modules()"
             )
-        described_blocks[str(name)] = Foreign(tuple(modules[branch] for branch in branches))
+        described_blocks[str(name)] = Foreign(tuple(modules[branch] for branch in ending))
     return described_blocks

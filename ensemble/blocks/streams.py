@@ -47,12 +47,14 @@ class Branch:
     concatenated : whether it is said to be concatenated, not added, as often as it is read
     shapes : of what it gave, as often as it ran; None where that is no tensor
     uses : functions that were given it; "" is a sum
+    joined : None, or a list for copies of what meets in these sums: stream, what is added to it, and the sum
     """
 
     name: str
     concatenated: bool = False
     shapes: list[torch.Size | None] = field(default_factory=list)
     uses: list[str] = field(default_factory=list)
+    joined: list[tuple[Tensor, Tensor, Tensor]] | None = None
 
     def problem(self) -> str:
         """Why it is not what is added to the stream; empty if it is."""
@@ -159,7 +161,12 @@ class Stream(TorchFunctionMode):
         name = getattr(function, "__name__", "a function").strip("_")
         seen = args[:1] if name.endswith("_as") else [args, kwargs]  # the other tensor is there for its shape or type
         given = [known for tensor in leaves(seen) if (known := self.terms.get(tensor)) is not None]
+        ends = [known.branch if (known := self.terms.get(x)) else None for x in args[:2] if isinstance(x, Tensor)]
+        joining = {n: end for n, end in enumerate(ends) if name in SUMS and end is not None and end.joined is not None}
+        terms_of_sum = [x.detach().clone() for x in args[:2]] if joining and len(ends) == 2 else []
         output = function(*args, **kwargs)
+        for n, end in joining.items() if terms_of_sum else ():
+            end.joined.append((terms_of_sum[1 - n], terms_of_sum[n], output.detach().clone()))
         if given and (results := [tensor for tensor in leaves(output) if tensor.dtype != torch.bool]):
             terms = self._of(name, args, given, results)
             for tensor in results:

@@ -36,7 +36,7 @@ from landscape.evaluation.measure import Batches
 from landscape.evaluation.prepared import check_gradients
 from landscape.import_path import import_object
 from landscape.log import Report
-from landscape.nested import Nested, cat, length, mapped, split
+from landscape.nested import Nested, cat, length, mapped, split, take
 from landscape.networks.layout import channels_last
 from landscape.networks.network import Network
 from landscape.networks.titles import depth_of
@@ -236,9 +236,9 @@ def _of_evaluator(
             check_gradients(evaluation)
             known_blocks = None
             if blocks is not None or not isinstance(evaluation.network, Network):
-                known_blocks = blocks_of(
-                    evaluation.network, import_object(blocks) if isinstance(blocks, str) else blocks, layers
-                )
+                described = import_object(blocks) if isinstance(blocks, str) else blocks
+                few = take(evaluation.batches[0][0], slice(3))
+                known_blocks = blocks_of(evaluation.network, described, layers, few)
             boundaries = [boundaries_of(evaluation.network, known_blocks)]
             inputs, targets = (cat(each) for each in zip(*evaluation.batches, strict=True))
             batches = _batches(inputs, targets, number, size, evaluation.device)

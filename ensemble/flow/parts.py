@@ -80,12 +80,12 @@ def parts(network: nn.Module, blocks: Blocks = None) -> At:
         The network is no chain of blocks.
     """
     if not (isinstance(network, Network) and blocks is None):
-        known_blocks = blocks_of(network) if blocks is None else blocks
         made: dict[tuple, tuple[Nested, Parts]] = {}
 
         def at(inputs: Nested) -> Parts:
             key = same(inputs)
             if key not in made:
+                known_blocks = blocks_of(network, inputs=inputs) if blocks is None else blocks
                 made[key] = inputs, _of_links(network, inputs, known_blocks)
             return made[key][1]
 

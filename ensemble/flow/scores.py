@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from ensemble.attribution.paired import mean_of
 from ensemble.blocks.blocks import Foreign, check, layers_of
-from ensemble.blocks.streams import first, stream
+from ensemble.blocks.streams import Branch, Stream, first, stream
 from ensemble.flow.parts import added
 from landscape.evaluation.calling import predict
 from landscape.evaluation.measure import Batches, evaluating
@@ -93,8 +93,8 @@ def scores(network: nn.Module, known_blocks: Mapping[str, Block | Foreign], batc
     Parameters
     ----------
     network : with stored BatchNorm statistics and no dropout; unchanged afterwards
-    known_blocks : its blocks, see `ensemble.blocks.blocks.blocks`. Those described by the user are seen if they are
-        named like the module that adds their branches, or like a part of it: ``layers.3``, or ``layers.3.mlp``.
+    known_blocks : its blocks, see `ensemble.blocks.blocks.blocks`. Those described by the user are seen if they have
+        one branch, or are named like the module that adds their branches, or like a part of it: ``layers.3``.
     batches : inputs and targets on the network's device
 
     Raises
@@ -105,7 +105,8 @@ def scores(network: nn.Module, known_blocks: Mapping[str, Block | Foreign], batc
     Notes
     -----
     What is carried is what the join makes of the shortcut alone. In a network that is not ours it is x, where y is
-    x + F, or a ReLU or a norm of that; elsewhere, as with a projection, it cannot be observed. Where two branches see
+    x + F, or a ReLU or a norm of that; elsewhere, as with a projection, it cannot be observed. Of a block whose sum is
+    taken by no module of its own, x and y are what meets there and the sum. Where two branches see
     the same x, as in GPT-J, the stream before the second has the first added nevertheless. Every position counts,
     padding too.
     """
@@ -128,10 +129,27 @@ def scores(network: nn.Module, known_blocks: Mapping[str, Block | Foreign], batc
             ends = [end for some in branches for end in some]
             report = lambda *s, numbers=numbers, parts=parts: note(numbers, _of_layer(parts, *s))  # noqa: E731
             stack.enter_context(_watched(network.get_submodule(layer), ends, report))
+        outside = _outside(network, known_blocks)
         for inputs, _ in batches:
             each.append([np.full((3, length(inputs)), np.nan) for _ in known_blocks])
-            predict(network, inputs)
+            sums = {number: Branch("", joined=[]) for number in outside}
+            followed = Stream({outside[number]: branch for number, branch in sums.items()}, {}).followed(inputs)
+            with followed if outside else contextlib.nullcontext():
+                predict(network, inputs)
+            for number, branch in sums.items():
+                if len(branch.joined or ()) == 1:
+                    note([number], [_Seen(x, y, x, more, _axis(x, network)) for x, more, y in branch.joined or ()])
     return Scores(*np.concatenate([np.stack(blocks, axis=1) for blocks in each], axis=2))
+
+
+def _outside(network: nn.Module, blocks: Mapping[str, Block | Foreign]) -> dict[int, nn.Module]:
+    """By their numbers, the ends of blocks of one branch whose sums are taken by no module of their own."""
+    adding = layers_of(network, blocks)
+    return {
+        number: block.branches[0]
+        for number, (name, block) in enumerate(blocks.items())
+        if isinstance(block, Foreign) and name not in adding and len(block.branches) == 1 and not block.concatenated
+    }
 
 
 def _layers(network: nn.Module, blocks: Mapping[str, Block | Foreign]) -> dict[str, list[int]]:
@@ -199,12 +217,16 @@ def _of_layer(parts: _Parts, module: nn.Module, x: Tensor, y: Tensor, outs: list
         streams = _streams(x, sums, y, norms)
     except RuntimeError:  # branches of another shape
         sums, streams = [], None
-    widths = [getattr(part, "normalized_shape", ()) for part in module.modules()]
-    last = x.ndim != 4 or ((x.shape[-1],) in widths and x.shape[1] != x.shape[-1])
-    axis = -1 if last else 1
+    axis = _axis(x, module)
     if streams is not None:
         return [_Seen(*seen, axis) for seen in zip(streams, streams[1:], streams, sums, strict=False)]
     return [_Seen(x, y, axis=axis)] if parts.whole else [_Seen()] * len(parts.branches)
+
+
+def _axis(x: Tensor, module: nn.Module) -> int:
+    """Of the channels of a stream that goes through a module."""
+    widths = [getattr(part, "normalized_shape", ()) for part in module.modules()]
+    return -1 if x.ndim != 4 or ((x.shape[-1],) in widths and x.shape[1] != x.shape[-1]) else 1
 
 
 def _streams(x: Tensor, sums: list[Tensor], y: Tensor, norms: list[tuple[Tensor, Tensor]]) -> list[Tensor] | None:

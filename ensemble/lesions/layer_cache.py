@@ -74,7 +74,7 @@ class LayerCache(PrefixCache):
         # Of each batch, what ends of branches give there, without the numbers; no ends where they must run.
         self.forms: list[dict[nn.Module, Nested]] = [{} for _ in batches]
         self.ends = [end for block in blocks.values() if isinstance(block, Foreign) for end in block.branches]
-        adding = layers_of(network, blocks)
+        adding = layers_of(network, blocks, ends=True) | layers_of(network, blocks)
         if room > 0 and len(adding) == len(blocks):
             with evaluating(network), torch.no_grad():
                 few = take(batches[0][0], slice(1))

@@ -257,9 +257,10 @@ def ready(
         seed = whole("seed", seed, 0)
         evaluation = with_fields(evaluation, metadata={**evaluation.metadata, "seed": seed})
     described = import_object(blocks) if isinstance(blocks, str) else blocks
-    known_blocks = blocks_of(evaluation.network, described, layers)
+    few = take(evaluation.batches[0][0], slice(3))
+    known_blocks = blocks_of(evaluation.network, described, layers, few)
     if described is None:
-        known_blocks = running(evaluation.network, known_blocks, take(evaluation.batches[0][0], slice(3)))
+        known_blocks = running(evaluation.network, known_blocks, few)
     return evaluation, known_blocks if part is None else of_part(known_blocks, part)
 
 

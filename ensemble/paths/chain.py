@@ -20,7 +20,7 @@ from ensemble.blocks.blocks import blocks as blocks_of
 from ensemble.blocks.blocks import of_part
 from ensemble.paths.links import links, same
 from landscape.errors import BadInput
-from landscape.nested import Nested, leaves, mapped
+from landscape.nested import Nested, leaves, mapped, take
 from landscape.networks import Block
 from landscape.networks.network import Network
 from landscape.networks.transformer_layers import Layer
@@ -129,8 +129,6 @@ def chains(
         choose: Any = getattr(module, "set_experts_implementation", None)
         if choose is not None:  # mixtures of transformers, of which no other way takes float64
             choose("eager")
-    chosen = blocks_of(copied, blocks, layers)
-    counted = chosen if part is None else of_part(chosen, part)
     made: dict[tuple, tuple[Nested, Chain]] = {}
 
     def at(inputs: Nested) -> Chain:
@@ -140,6 +138,8 @@ def chains(
             )
         key = same(inputs)
         if key not in made:
+            chosen = blocks_of(copied, blocks, layers, take(_cast(inputs, dtype), slice(3)))
+            counted = chosen if part is None else of_part(chosen, part)
             made[key] = inputs, _cut(copied, inputs, chosen, image, counted)
         return made[key][1]
 
@@ -149,11 +149,7 @@ def chains(
 def _cut(network: nn.Module, inputs: Nested, chosen: Mapping, image: bool, counted: Collection[str]) -> Chain:
     """The chain of a network that is not ours, from a run."""
     dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
-
-    def cast(given: Nested) -> Nested:
-        return mapped(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor, given)
-
-    row = links(network, cast(inputs), chosen)
+    row = links(network, _cast(inputs, dtype), chosen)
     steps = [
         Step(link.carry, link.branch, link.after) if link.name in counted else Step(link.whole, None, nn.Identity())
         for link in row.blocks
@@ -168,7 +164,11 @@ def _cut(network: nn.Module, inputs: Nested, chosen: Mapping, image: bool, count
         return Chain(start, steps, row.head, inputs)
     if row.stem is None:
         raise BadInput("the gradient at an image is that of one tensor of real numbers; leave out image")
-    return Chain(cast, [Step(row.stem, None, nn.Identity()), *steps], row.head, inputs)
+    return Chain(lambda given: _cast(given, dtype), [Step(row.stem, None, nn.Identity()), *steps], row.head, inputs)
+
+
+def _cast(inputs: Nested, dtype: torch.dtype) -> Nested:
+    return mapped(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor, inputs)
 
 
 def _own(network: Network, dtype: torch.dtype, image: bool, part: str | None) -> Chain:

@@ -206,7 +206,7 @@ def test_the_network_is_as_before(batchnorm, fails):
 
 def test_a_network_that_is_not_made_of_parts_is_refused():
     with pytest.raises(BadInput, match="no block that can be removed"):
-        flow(nn.Linear(2, 2), [examples()])
+        flow(nn.Sequential(nn.Flatten(), nn.Linear(examples()[0][0].numel(), 10).double()), [examples()])
     with pytest.raises(BadInput, match="recalibrated"):
         flow(a("plain", depth=8, width=4), [examples()], batchnorm="yes")
 

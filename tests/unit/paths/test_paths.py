@@ -324,7 +324,7 @@ def test_a_regression_is_measured_too_by_a_loss_that_wants_equal_types():
 
 def test_a_network_that_is_no_chain_is_refused():
     with pytest.raises(BadInput, match="no block that can be removed"):
-        chain(nn.Linear(2, 2))
+        chain(nn.Linear(2, 2), inputs=torch.ones(3, 2))
 
 
 def test_effective_lengths_are_the_shortest_range_that_holds_enough():
