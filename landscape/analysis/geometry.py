@@ -1,6 +1,6 @@
 """Numbers from a surface: from a results file's arrays and nothing else.
 
-A surface is an array over (y, x), or over x alone, on evenly spaced coordinates; NaN and infinity may occur.
+A surface is an array over (y, x), or over x alone; NaN and infinity may occur.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import numpy as np
 import scipy
 from numpy.lib.stride_tricks import sliding_window_view
 
+from landscape.engine.grid import index_of
+
 __all__ = [
     "Barrier",
     "Basin",
@@ -21,6 +23,7 @@ __all__ = [
     "barrier_between",
     "barrier_error",
     "basin",
+    "between",
     "centre",
     "convex",
     "convex_fraction",
@@ -130,50 +133,60 @@ def loss_range(loss: np.ndarray) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (float("nan"), float("nan"))
 
 
-def convex(loss: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ma.MaskedArray:
+def convex(loss: np.ndarray, x: np.ndarray, y: np.ndarray, error: np.ndarray | None = None) -> np.ma.MaskedArray:
     """Where the slice is convex.
 
     Parameters
     ----------
     loss : ndarray, shape (len(y), len(x))
-    x, y : evenly spaced coordinates
+    x, y : monotonic coordinates
+    error : ndarray, of the same shape, optional
+        Standard errors of the losses, as if of independent noise; one that is not known (NaN) counts as 0.
 
     Returns
     -------
     masked array of bool, shape (len(y) − 2, len(x) − 2)
-        At the inner grid points, whether the 2×2 Hessian by central differences is positive semi-definite, up
-        to rounding; masked where the point or one of its eight neighbours is not finite.
+        At the inner grid points, whether the 2×2 Hessian by differences of the nine losses around is positive
+        semi-definite, up to rounding; masked where one of them is not finite, or where the smaller eigenvalue is less
+        than two of its standard errors from 0.
     """
     if min(loss.shape) < 3:
         return np.ma.masked_array(np.zeros([max(side - 2, 0) for side in loss.shape], bool))
-    hx, hy = x[1] - x[0], y[1] - y[0]
     f = np.where(np.isfinite(loss), loss, np.nan)
-    here = f[1:-1, 1:-1]
-    xx = (f[1:-1, 2:] - 2 * here + f[1:-1, :-2]) / hx**2
-    yy = (f[2:, 1:-1] - 2 * here + f[:-2, 1:-1]) / hy**2
-    xy = (f[2:, 2:] - f[2:, :-2] - f[:-2, 2:] + f[:-2, :-2]) / (4 * hx * hy)
+    around = sliding_window_view(f, (3, 3))
+    along_x, along_y, mixed = _stencils(x, y)
+    xx, yy, xy = (np.sum(around * stencil, axis=(-1, -2)) for stencil in (along_x, along_y, mixed))
     # The smaller eigenvalue, so that one tolerance in units of curvature serves all three conditions.
     smaller = (xx + yy) / 2 - np.hypot((xx - yy) / 2, xy)
-    size = np.nanmax(np.abs(f)) if np.isfinite(f).any() else np.nan
-    rounding = 16 * np.finfo(float).eps * size / min(hx, hy) ** 2
-    return np.ma.masked_array(smaller >= -rounding, ~np.isfinite(smaller))
+    rows, columns = (np.minimum(np.abs(np.diff(a))[1:], np.abs(np.diff(a))[:-1]) for a in (y, x))
+    size = np.abs(around).max(axis=(-1, -2)) / np.minimum(rows[:, None], columns) ** 2
+    rounding = 16 * np.finfo(float).eps * size
+    hidden = ~np.isfinite(smaller)
+    if error is not None:
+        squares = sliding_window_view(np.where(np.isfinite(error), error, 0.0) ** 2, (3, 3))
+        turn = np.arctan2(2 * xy, xx - yy)[..., None, None] / 2 + np.pi / 2  # of the smaller one's eigenvector
+        weights = np.cos(turn) ** 2 * along_x + np.sin(turn) ** 2 * along_y + np.sin(2 * turn) * mixed
+        noise = 2 * np.sqrt(np.sum(weights**2 * squares, axis=(-1, -2)))
+        hidden |= (np.abs(smaller) < noise) & (noise > rounding)
+    return np.ma.masked_array(smaller >= -rounding, hidden)
 
 
-def convex_fraction(loss: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
+def convex_fraction(loss: np.ndarray, x: np.ndarray, y: np.ndarray, error: np.ndarray | None = None) -> float:
     """The part of a slice in which the loss is convex.
 
     Parameters
     ----------
     loss : float ndarray, shape (y, x)
     x, y : float ndarray
-        Coordinates, evenly spaced.
+        Coordinates.
+    error : float ndarray, of the same shape, optional
 
     Returns
     -------
     float
         From 0 to 1, of the points that `convex` knows; NaN if there is none.
     """
-    inner = convex(loss, x, y)
+    inner = convex(loss, x, y, error)
     return float(inner.mean()) if inner.count() else float("nan")
 
 
@@ -321,11 +334,17 @@ def barrier_between(loss: np.ndarray, loss_se: np.ndarray, x: np.ndarray) -> tup
     tuple of two floats, or None
         None where the line does not hold both networks.
     """
-    part = (x >= 0) & (x <= 1)
-    if part.sum() < 2 or (x[part][0], x[part][-1]) != (0, 1):
+    part = between(x)
+    if part is None:
         return None
     loss, loss_se, x = loss[part], loss_se[part], x[part]
     return barrier(loss, x).over_line, barrier_error(loss, loss_se, x)
+
+
+def between(x: np.ndarray) -> slice | None:
+    """The part of a line from 0 to 1, where two networks are; None if it does not hold both."""
+    zero, one = index_of(x, 0), index_of(x, 1)
+    return None if zero is None or one is None else slice(min(zero, one), max(zero, one) + 1)
 
 
 def interval(numbers: Iterable[float], confidence: float = 0.95) -> Interval:
@@ -369,10 +388,32 @@ def difference(first: Iterable[float], second: Iterable[float], confidence: floa
     return Interval(mean, *_bounds(mean, squared, freedom, confidence), len(a) + len(b))
 
 
+def _stencils(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights of the 3×3 losses around inner points in the second derivatives along x, along y, and mixed.
+
+    Shapes (1 or len(y) − 2, 1 or len(x) − 2, 3, 3); exact of quadratic functions, whichever the steps.
+    """
+
+    def second(a: np.ndarray) -> np.ndarray:
+        before, after = np.diff(a)[:-1], np.diff(a)[1:]
+        both = before + after
+        return np.stack([2 / (before * both), -2 / (before * after), 2 / (after * both)], axis=-1)
+
+    def first(a: np.ndarray) -> np.ndarray:
+        return np.array([-1.0, 0.0, 1.0]) / (a[2:] - a[:-2])[:, None]
+
+    middle = np.array([0.0, 1.0, 0.0])
+    return (
+        (middle[:, None] * second(x)[:, None, :])[None],
+        (second(y)[:, :, None] * middle)[:, None],
+        first(y)[:, None, :, None] * first(x)[None, :, None, :],
+    )
+
+
 def _origin(x: np.ndarray, y: np.ndarray | None) -> tuple[int, ...] | None:
     """Index of the plane's origin, if the grid holds it."""
-    places = [np.flatnonzero(a == 0) for a in ([x] if y is None else [y, x])]
-    return tuple(int(p[0]) for p in places) if all(map(len, places)) else None
+    places = [index_of(a, 0) for a in ([x] if y is None else [y, x])]
+    return None if None in places else tuple(p for p in places if p is not None)
 
 
 def _leftover(window: int, ndim: int) -> np.ndarray:

@@ -11,7 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from landscape.analysis.geometry import barrier, barrier_error, basin, centre, convex_fraction, loss_range, roughness
+from landscape.analysis.geometry import (
+    barrier,
+    barrier_error,
+    basin,
+    between,
+    centre,
+    convex,
+    convex_fraction,
+    loss_range,
+    roughness,
+)
 from landscape.analysis.hessian_files import ratio
 from landscape.analysis.merge_trees import MergeTree, tree
 from landscape.analysis.minima import minima
@@ -85,6 +95,8 @@ def surface(results: Results, levels: Levels) -> list[Row]:
     error = 100 * (1 - accuracy)
     points, unit = f"of {loss[0].size}", _unit(results)
     spread = np.transpose([loss_range(f) for f in loss])
+    same = _of_same_examples(results)
+    own = _rounding(results) * np.abs(loss) if same else se  # of the loss on the examples drawn
     rough = [roughness(*pair) for pair in zip(loss, se, strict=True)]
     lakes = [minima(*pair) for pair in zip(loss, se, strict=True)]
     axes, ways = ({"x": x}, "units of x") if y is None else ({"y": y, "x": x}, "units of x and y")
@@ -96,8 +108,11 @@ def surface(results: Results, levels: Levels) -> list[Row]:
         Row("largest loss", unit, spread[1], least=-math.inf, geometric=True),
     ]
     if y is not None:
-        convex = [100 * convex_fraction(f, x, y) for f in loss]
-        rows.append(Row("convex part of the slice", "%", convex, most=100))
+        bends = [100 * convex_fraction(f, x, y, e) for f, e in zip(loss, own, strict=True)]
+        inner = [(convex(f, x, y, e).count(), convex(f, x, y).count()) for f, e in zip(loss, own, strict=True)]
+        hidden = [100 * (1 - known / finite) if finite else NONE for known, finite in inner]
+        rows.append(Row("convex part of the slice", "%", bends, most=100))
+        rows.append(Row("points whose convexity is within the noise", "%", hidden, most=100))
     level = _guessing(results) if levels.loss is None else levels.loss
     if level is not None:
         rows.append(_basin(f"loss < {level:.4g} {unit}", loss, level, x, y))
@@ -111,10 +126,9 @@ def surface(results: Results, levels: Levels) -> list[Row]:
         Row("roughness, residual over noise", "1", [r.ratio for r in rough]),
         Row("roughness, beyond the noise", "% of the loss", [100 * r.excess for r in rough]),
     ]
-    if _of_same_examples(results):
-        rounding = _rounding(results) * np.abs(loss)
-        lakes = [minima(*pair) for pair in zip(loss, rounding, strict=True)]
-        rough = [roughness(*pair) for pair in zip(loss, rounding, strict=True)]
+    if same:
+        lakes = [minima(*pair) for pair in zip(loss, own, strict=True)]
+        rough = [roughness(*pair) for pair in zip(loss, own, strict=True)]
         rows += [
             Row("minima of the loss on these examples", "1", [m.number for m in lakes]),
             Row("minima of the loss on these examples, total persistence", unit, [m.total for m in lakes]),
@@ -333,16 +347,16 @@ def _to_saddles(known: MergeTree, lengths: np.ndarray) -> float:
 
 def _barriers(results: Results, loss: np.ndarray, se: np.ndarray, x: np.ndarray, unit: str) -> Iterator[Row]:
     """Between checkpoints where the line leads to one, else between the ends of the line."""
-    between = (x >= 0) & (x <= 1) if "to" in results.attributes else np.full(x.shape, True)
-    path = x[between]
-    exists = path.size > 1 and ("to" not in results.attributes or (path[0], path[-1]) == (0, 1))
-    barriers = [barrier(f[between], path) if exists else (NONE, NONE, NONE) for f in loss]
+    part = between(x) if "to" in results.attributes else slice(None)
+    path = x if part is None else x[part]
+    exists = part is not None and path.size > 1
+    barriers = [barrier(f[part], path) if exists else (NONE, NONE, NONE) for f in loss]
     ends = f"x {path[0]:g} … {path[-1]:g}".replace("-", "−") if path.size else "no points"
     for over, heights in zip(
         ("the larger end", "the mean of the ends", "the line between them"), zip(*barriers, strict=True), strict=True
     ):
         yield Row(f"barrier over {over}, {ends}", unit, heights)
-    errors = [barrier_error(f[between], e[between], path) if exists else NONE for f, e in zip(loss, se, strict=True)]
+    errors = [barrier_error(f[part], e[part], path) if exists else NONE for f, e in zip(loss, se, strict=True)]
     yield Row(f"standard error of the barrier over the line between them, {ends}", unit, errors)
 
 

@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from landscape.analysis.geometry import barrier_between
+from landscape.analysis.geometry import barrier_between, between
 from landscape.analysis.labels import network_label
 from landscape.drawing.layout import LINE, legend, panel
 from landscape.drawing.scale import common_norm, extension, is_decade, labels_of, levels_of, limits_of, rounded
@@ -181,7 +181,7 @@ def _curves(axes: Axes, files: Sequence[Results], titles: Sequence[str], norm: N
         label = title
         if height is not None and np.isfinite(height[0]):
             label = f"{title}: barrier {height[0]:.3g} ± {height[1]:.1g}"
-            share, (first, last) = np.linspace(0, 1, 51), loss[np.isin(x, (0, 1))]
+            share, (first, last) = np.linspace(0, 1, 51), loss[between(x)][[0, -1]]
             over = (1 - share) * first + share * last  # not straight on a logarithmic scale
             axes.plot(share, over, color=color, linewidth=0.6, dashes=DOTS, zorder=1)
         profile(axes, x, loss, file["loss_se"], color=color, label=label, band=_band(file))

@@ -70,7 +70,7 @@ def axes_of(ends: Mapping[str, Ends], repeats: int | None = None) -> Axes:
 
 
 def axis(start: float, stop: float, number: float) -> np.ndarray:
-    """Evenly spaced coordinates, both ends included; the middle of a symmetric axis is exactly 0.
+    """Evenly spaced coordinates, both ends included; what is a whole number but for rounding is one, such as 0 and 1.
 
     Raises
     ------
@@ -91,7 +91,15 @@ def axis(start: float, stop: float, number: float) -> np.ndarray:
     i = np.arange(number)
     points = (start * i[::-1] + stop * i) / i[-1]
     points[[0, -1]] = start, stop
-    return points
+    near = np.abs(points - np.rint(points)) <= 4 * np.spacing(np.abs([start, stop]).max())
+    near[[0, -1]] = False
+    return np.where(near, np.rint(points) + 0.0, points)
+
+
+def index_of(x: np.ndarray, value: float) -> int | None:
+    """Where a coordinate is a value, up to rounding; None if none is."""
+    nearest = int(np.argmin(np.abs(x - value)))
+    return nearest if abs(x[nearest] - value) <= 1e-9 * np.abs(x).max() else None
 
 
 def grid(x: np.ndarray, *others: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape.engine.grid import index_of
 from landscape.engine.table import UNSAID, Results, title_before
 from landscape.evaluation.batchnorm import has_statistics, norms_of, recalibrated
 from landscape.evaluation.measure import evaluating
@@ -85,11 +86,11 @@ def diagnose(results: Results, evaluation: Evaluation, plane: PlaneWithStatistic
 
 
 def _centre(results: Results, evaluation: Evaluation) -> str:
-    place = [np.flatnonzero(results.coordinates[d] == 0) for d in results.dims["loss"] if d != "repeat"]
-    if not all(map(len, place)):
+    place = [index_of(results.coordinates[d], 0) for d in results.dims["loss"] if d != "repeat"]
+    if None in place:
         return "centre: the grid does not hold the checkpoint itself; an odd number of points around 0 does"
     here = evaluation.measure()["loss"]
-    index: tuple = (..., *(int(p[0]) for p in place))
+    index: tuple = (..., *place)
     there = np.atleast_1d(results["loss"][index])
     away = np.abs(there - here).max() / max(abs(here), 1e-12)
     trained = (

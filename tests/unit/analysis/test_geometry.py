@@ -11,7 +11,9 @@ from landscape.analysis.geometry import (
     barrier_between,
     barrier_error,
     basin,
+    between,
     centre,
+    convex,
     convex_fraction,
     difference,
     interval,
@@ -313,3 +315,46 @@ def test_intervals_hold_the_mean_as_often_as_they_say():
     assert np.mean(held) == pytest.approx(0.95, abs=0.02)
     held = [low <= 0 <= high for low, high in (difference(r, s)[1:3] for r, s in zip(a, b, strict=True))]
     assert np.mean(held) == pytest.approx(0.95, abs=0.02)
+
+
+def test_one_high_corner_makes_nothing_else_convex():
+    """Rounding is that of the losses around a point, not that of the largest of all."""
+    loss = np.sin(9 * XX) + np.cos(7 * YY) + 3
+    inner = convex(loss, X, Y)
+    loss[-1, -1] = 1e14
+    np.testing.assert_array_equal(convex(loss, X, Y)[:-1, :-1], inner[:-1, :-1])
+
+
+def test_a_slice_is_as_convex_on_axes_that_descend_or_are_uneven():
+    x, y = np.sign(X) * np.abs(X) ** 1.7, np.cumsum(1 + np.arange(11) % 3.0)
+    for axes in ((x, y), (x[::-1], y), (x[::-1], y[::-1])):
+        at = np.meshgrid(*axes)
+        assert convex_fraction(1 + at[0] ** 2 + 3 * at[1] ** 2 + at[0] * at[1], *axes) == 1
+        assert convex_fraction(1 + at[0] ** 2 - 0.1 * at[1] ** 2 + at[0] * at[1], *axes) == 0
+
+
+def test_where_noise_decides_convexity_is_not_known():
+    """Of (x² − ¼)² + y², curvatures along x are 12x² − 1, and differences err by √6 σ/h²."""
+    random = np.random.default_rng(0)
+    x = np.linspace(-1, 1, 41)
+    true = (x**2 - 0.25) ** 2 + x[:, None] ** 2
+    sigma = 4e-4
+    error = np.full(true.shape, sigma)
+    curvature = np.broadcast_to(12 * x[1:-1] ** 2 - 1 + 2 * 0.05**2, (39, 39))
+    noisy, without = [], []
+    for _ in range(20):
+        loss = true + random.normal(0, sigma, true.shape)
+        inner = convex(loss, x, x, error)
+        hidden = np.ma.getmaskarray(inner)
+        assert (hidden == (np.abs(curvature) < 2 * 6**0.5 * sigma / 0.05**2)).mean() > 0.8
+        noisy.append(np.mean((inner.data != (curvature > 0))[~hidden]))
+        without.append(np.mean(convex(loss, x, x).data != (curvature > 0)))
+    assert np.mean(noisy) < 0.03 < np.mean(without)
+
+
+def test_a_line_holds_both_networks_where_its_coordinates_are_rounded():
+    x = np.array([-0.2, 3e-17, 0.5, 1 - 2e-16, 1.2])
+    assert between(x) == slice(1, 4) == between(x[::-1])
+    assert between(x[2:]) is None
+    assert centre(np.arange(5.0), x) == 1
+    assert barrier_between(np.array([9, 1, 4, 1, 9.0]), np.zeros(5), x) == (3, 0)

@@ -26,6 +26,7 @@ def test_a_bowl_in_numbers(surface):
         "smallest loss": 0,
         "largest loss": 5,
         "convex part of the slice": 100,
+        "points whose convexity is within the noise": 0,
         "basin area around the centre, loss < 0.5 nats": pytest.approx(area, rel=0.01),
         "basin area around the centre, error < 10 %": pytest.approx(area, rel=0.01),  # the same circle
         "minima above the noise": 1,
@@ -80,10 +81,14 @@ def test_a_line_to_another_checkpoint_has_its_barrier_between_the_two(surface):
     assert len(inner) == 4 and all(map(math.isnan, inner.values()))  # the first end is not there
 
 
-def test_a_plateau_is_convex_and_its_basin_is_all_or_nothing(surface):
+def test_of_a_plateau_nothing_is_convex_or_not_and_its_basin_is_all_or_nothing(surface):
     flat = numbers(surface(np.full(BOWL.shape, 3.0)))
     basin = "basin area around the centre, loss < 2.303 nats"
-    assert (flat["convex part of the slice"].mean, flat["roughness, beyond the noise"].mean) == (100, 0)
+    assert (flat["points whose convexity is within the noise"].mean, flat["roughness, beyond the noise"].mean) == (
+        100,
+        0,
+    )
+    assert math.isnan(flat["convex part of the slice"].mean)
     assert (flat[basin].mean, flat[basin].censored) == (0, 0)
     low = numbers(surface(np.full(BOWL.shape, 2.0)))
     assert (low[basin].mean, low[basin].censored) == (pytest.approx(8), 1)

@@ -128,10 +128,11 @@ def test_a_mark_tells_what_separates_two_networks(surface):
     table = compare(files, loss_level=2)
     *_, last = notes(table)
     named = ["largest loss, geometric mean", "convex part of the slice", "basin area around the centre, loss < 2 nats"]
-    assert last == f"*: 3 of 10 numbers differ beyond their intervals: {'; '.join(named)}."
+    named += ["minima of the loss on these examples"]
+    assert last == f"*: 4 of 14 numbers differ beyond their intervals: {'; '.join(named)}."
     marked = [line for line in as_text(table)[1:-1] if line.endswith("*")]
     assert [line.partition(" (")[0] for line in marked] == named
-    assert as_latex(table).count("$^*$") == 3
+    assert as_latex(table).count("$^*$") == 4
 
 
 def call(*arguments):

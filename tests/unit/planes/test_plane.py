@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from landscape.engine.grid import axis, grid
+from landscape.engine.grid import axis, grid, index_of
 from landscape.errors import BadInput
 from landscape.evaluation.measure import LOSSES, measure
 from landscape.networks import build
@@ -100,6 +100,20 @@ def test_a_symmetric_axis_is_its_own_mirror_and_has_an_exact_middle(end, n):
     assert a[-1] == end
     if n % 2:
         assert a[n // 2] == 0
+
+
+@pytest.mark.parametrize("ends", [(-0.2, 1.2, 15), (-0.1, 1.1, 13), (-0.3, 0.6, 10), (-2.3, 1.4, 38), (-0.7, 1.9, 27)])
+def test_an_axis_over_0_and_1_holds_them_to_the_bit(ends):
+    a = axis(*ends)
+    whole = [n for n in (-2, -1, 0, 1) if ends[0] <= n <= ends[1]]
+    assert set(whole) <= set(a.tolist())
+    np.testing.assert_allclose(a, np.linspace(*ends), rtol=0, atol=1e-15)
+    assert [index_of(np.linspace(*ends), n) for n in whole] == [a.tolist().index(n) for n in whole]
+
+
+def test_an_axis_of_tiny_steps_keeps_what_is_near_0():
+    assert axis(-1e-18, 2e-18, 4).tolist() == pytest.approx([-1e-18, 0, 1e-18, 2e-18], abs=1e-33)
+    assert index_of(axis(-1e-18, 2e-18, 4), 1) is None
 
 
 @pytest.mark.parametrize(
