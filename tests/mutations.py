@@ -163,7 +163,7 @@ MUTATIONS = [
     ),
     ("landscape/analysis/flood.py", "oldest = min(lakes", "oldest = max(lakes", "test_topology"),
     ("landscape/analysis/flood.py", "basin[min(wet, key", "basin[max(wet, key", "test_topology"),
-    ("landscape/analysis/geometry.py", "/ (4 * hx * hy)", "/ (2 * hx * hy)", "test_geometry"),
+    ("landscape/analysis/geometry.py", "/ (a[2:] - a[:-2])[:, None]", "/ (a[2:] - a[1:-1])[:, None]", "test_geometry"),
     (
         "landscape/analysis/geometry.py",
         "squared_b**2 / max(len(b) - 1, 1)",
@@ -309,7 +309,7 @@ MUTATIONS = [
         "return right.sum(1) / counts.shape[1]",
         "test_kinds",
     ),
-    ("landscape/evaluation/accuracy.py", "flatten().gt(0)", "flatten().gt(0.5)", "test_kinds"),
+    ("landscape/evaluation/accuracy.py", "flatten()).gt(0)", "flatten()).gt(0.5)", "test_kinds"),
     ("landscape/evaluation/batchnorm.py", "norm.momentum = None  #", "norm.momentum = 0.1  #", "test_statistics"),
     (
         "landscape/evaluation/batchnorm.py",
@@ -363,8 +363,8 @@ MUTATIONS = [
     ),
     (
         "landscape/evaluation/reference.py",
-        "scores.argmax(self._axis)\n",
-        "scores.argmin(self._axis)\n",
+        "= predictions(scores, self._axis)\n",
+        "= predictions(-scores, self._axis)\n",
         "test_reference",
     ),
     ("landscape/evaluation/regression.py", "mean + slope * gap", "mean - slope * gap", "test_regression"),

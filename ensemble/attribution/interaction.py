@@ -132,7 +132,7 @@ def interactions(study: Results, loss: bool | None = None) -> Matrix:
     upper = np.triu_indices(number, 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         p = 2 * scipy.stats.norm.sf(np.abs(value[upper]) / se[upper])
-    tested = np.isfinite(p)
+    tested = np.isfinite(p) & (se[upper] > 0)  # without a spread between examples there is nothing to test it by
     q = np.full((number, number), np.nan)
     if tested.any():
         adjusted = np.full(len(p), np.nan)

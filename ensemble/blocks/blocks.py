@@ -78,7 +78,7 @@ def blocks(
     Raises
     ------
     BadInput
-        There is none, or the description names what is not there.
+        There is none, one serves in two places, or the description names what is not there.
 
     Examples
     --------
@@ -94,6 +94,13 @@ def blocks(
         return _described(network, description)
     known_blocks: dict[str, Block | Foreign]
     known_blocks = {name: m for name, m in network.named_modules() if isinstance(m, Block) and m.removable}
+    first_names = {block: name for name, block in known_blocks.items()}
+    for name, module in network.named_modules(remove_duplicate=False):
+        if module in first_names and name != first_names[module]:
+            raise BadInput(
+                f"{first_names[module]} and {name} are one block, which cannot be left out of one place alone; build a "
+                "block for each place"
+            )
     if known_blocks and layers:
         return _layers_as_one(network, known_blocks)
     if not known_blocks:

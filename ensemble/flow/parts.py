@@ -12,11 +12,11 @@ from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from ensemble.blocks.blocks import Foreign
 from ensemble.blocks.blocks import blocks as blocks_of
 from ensemble.paths.links import Link, links, same
+from landscape.evaluation.calling import functional
 from landscape.nested import Nested
 from landscape.networks import Block
 from landscape.networks.hyper_connections import StreamMix
@@ -128,7 +128,7 @@ def _own(module: nn.Module) -> Part:
         around = None if module.shortcut is None else partial(_around, module)
         channels = module.channels
         mixing = module.shortcut.numbers if isinstance(module.shortcut, StreamMix) else None
-    run = lambda x: functional_call(module, weights, (x,))  # noqa: E731
+    run = lambda x: functional(module, weights, x)  # noqa: E731
     return Part(run, list(weights.values()), adds, skip, around, channels, mixing)
 
 

@@ -15,7 +15,7 @@ import scipy  # whose parts are imported where they are first used: they take as
 import torch
 
 from ensemble.attribution.paired import RISE
-from ensemble.blocks.blocks import check
+from ensemble.blocks.blocks import check, of_part
 from ensemble.flow.scores import SCORES, Scores, scores
 from ensemble.lesions.measure import can_share_prefix, lesion_function
 from ensemble.lesions.plans import deletions
@@ -103,7 +103,9 @@ def redundancy(
     comm = communicator(comm)
     with evaluate.ready(comm) as evaluation:
         with collective_errors(comm):
-            evaluation, known_blocks = ready(evaluation, blocks, layers, part, seed)
+            evaluation, every = ready(evaluation, blocks, layers, None, seed)
+            known_blocks = every if part is None else of_part(every, part)
+            number = [list(every).index(name) for name in known_blocks]  # of each among all, by which they are seen
             check(evaluation.network, known_blocks, take(evaluation.batches[0][0], slice(3)))
             plan = deletions(np.eye(len(known_blocks), dtype=bool))
         if not can_share_prefix(evaluation, known_blocks, plan):
@@ -116,11 +118,11 @@ def redundancy(
         @cache
         def scored() -> Scores:
             """All blocks at once; each rank for itself, since a pass costs no more than a deletion."""
-            return scores(evaluation.network, known_blocks, evaluation.batches)
+            return scores(evaluation.network, every, evaluation.batches)
 
         def function(trials: np.ndarray) -> Iterator[dict]:
             for trial, measured in zip(trials, damage(trials), strict=True):
-                yield {**scored().of(int(trial["runs"].argmin())), **measured}
+                yield {**scored().of(number[int(trial["runs"].argmin())]), **measured}
 
         def finish(table: Table) -> Iterator[str]:
             yield from summary(table.values, evaluation.metadata["seed"])

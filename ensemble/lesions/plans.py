@@ -52,7 +52,7 @@ MOST = 100_000  # trials in one plan
 MOVE = np.dtype(
     [
         ("block", "i4"),  # number of the block that runs here
-        ("runs", "i1"),  # how often, one after the other; 0: it is left out
+        ("runs", "i4"),  # how often, one after the other; 0: it is left out
         ("gate", "f8"),  # what its branch is multiplied by
         ("branch", "i1"),  # what the branch's output becomes
         ("pair", "i1"),  # whether it shares its input with a neighbour, or runs together with those next to it

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from landscape.alignment.families import Symmetry, members, outputs_in, symmetry, tensors_of
@@ -22,7 +21,7 @@ from landscape.alignment.matching import (
     permuted,
 )
 from landscape.errors import BadInput
-from landscape.evaluation.calling import arguments, evaluating
+from landscape.evaluation.calling import evaluating, functional
 from landscape.nested import Nested, length, mapped, split
 from landscape.validate import one_of
 from landscape.weights import real
@@ -164,10 +163,10 @@ class _Types(TorchDispatchMode):
 
 
 def _apart(network: nn.Module, states: Sequence[dict], batch: Nested, dtype: torch.dtype) -> float:
-    args, kwargs = arguments(mapped(lambda t: t.to(dtype) if t.is_floating_point() else t, batch))
+    inputs = mapped(lambda t: t.to(dtype) if t.is_floating_point() else t, batch)
     pairs = zip(
         *(
-            outputs_in(functional_call(network, {name: state[name] for name in tensors_of(network)}, args, kwargs))
+            outputs_in(functional(network, {name: state[name] for name in tensors_of(network)}, inputs))
             for state in states
         ),
         strict=True,

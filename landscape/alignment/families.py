@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from landscape.alignment.operations import Follower, Reading
 from landscape.alignment.units import Place, Units
-from landscape.evaluation.calling import arguments, evaluating
+from landscape.evaluation.calling import evaluating, functional
 from landscape.nested import Nested, leaves
 
 DEEPEST = 8  # units in units
@@ -138,8 +137,7 @@ def called(network: nn.Module, state: Mapping[str, Tensor], inputs: Nested, mode
     torch.backends.mha.set_fastpath_enabled(False)  # one operation for all of a layer, which nobody could follow
     try:
         with torch.no_grad(), evaluating(network), mode:
-            args, kwargs = arguments(inputs)
-            return functional_call(network, {name: state[name] for name in tensors_of(network)}, args, kwargs)
+            return functional(network, {name: state[name] for name in tensors_of(network)}, inputs)
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
 

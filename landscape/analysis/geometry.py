@@ -342,7 +342,16 @@ def barrier_between(loss: np.ndarray, loss_se: np.ndarray, x: np.ndarray) -> tup
 
 
 def between(x: np.ndarray) -> slice | None:
-    """The part of a line from 0 to 1, where two networks are; None if it does not hold both."""
+    """The part of a line from 0 to 1, where two networks are; None if it does not hold both.
+
+    Parameters
+    ----------
+    x : coordinates, monotonic
+
+    Returns
+    -------
+    slice or None
+    """
     zero, one = index_of(x, 0), index_of(x, 1)
     return None if zero is None or one is None else slice(min(zero, one), max(zero, one) + 1)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import BadInput
-from landscape.evaluation.calling import scores_of
+from landscape.evaluation.calling import predictions, scores_of
 from landscape.evaluation.losses import Loss, PerExample, binary_cross_entropy, class_axis, cross_entropy, has_classes
 from landscape.nested import Nested
 
@@ -49,14 +49,14 @@ def accuracy_for(outputs: Any, targets: Nested, loss: Loss = cross_entropy) -> A
     if axis is None or scores.shape[axis] < 2:
         single = len(scores) == len(targets) == scores.numel() == targets.numel()
         return (
-            (lambda out, y: take(out).flatten().gt(0).eq(y.flatten()))
+            (lambda out, y: (s := take(out).flatten()).gt(0).eq(y.flatten()) & ~s.isnan())
             if single and kind is binary_cross_entropy
             else None
         )
     if kind is binary_cross_entropy:
         return None
     if targets.ndim == 1:
-        return lambda out, y: take(out).argmax(1) == y
+        return lambda out, y: predictions(take(out)) == y
     if kind is not cross_entropy and not _by_position(kind, scores, targets, axis):
         return None
 
@@ -81,7 +81,7 @@ class OfPositions:
     def __call__(self, outputs: Any, targets: Tensor) -> Tensor:
         scores = self.scores(outputs)
         counts = ((targets >= 0) & (targets < scores.shape[self.axis])).flatten(1)
-        right = (scores.argmax(self.axis) == targets).flatten(1) & counts
+        right = (predictions(scores, self.axis) == targets).flatten(1) & counts
         return right.sum(1) / counts.sum(1)
 
 

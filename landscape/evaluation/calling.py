@@ -13,11 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from landscape.errors import BadInput, raised
 from landscape.nested import Nested, mapped
-from landscape.weights import Weights
 
 __all__ = [
     "Differentiating",
@@ -28,6 +26,7 @@ __all__ = [
     "functional",
     "lacks_gradients",
     "predict",
+    "predictions",
     "scores_of",
     "selector",
     "with_gradients",
@@ -95,10 +94,37 @@ def evaluating(network: nn.Module) -> Iterator[nn.Module]:
             module.training = True
 
 
-def functional(network: nn.Module, parameters: Weights, inputs: Nested) -> Any:
-    """The outputs with other parameters (`torch.func.functional_call`), to differentiate by them."""
+def functional(network: nn.Module, parameters: Mapping[str, Tensor], inputs: Nested) -> Any:
+    """The outputs with other parameters or buffers, by which they can be differentiated."""
     args, kwargs = arguments(inputs)
-    return functional_call(network, dict(parameters), args, kwargs)
+    with _in_place_of(network, parameters):
+        return network(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _in_place_of(network: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+    """Tensors in place of parameters and buffers, wherever these are used; afterwards they are themselves again.
+
+    `torch.func.functional_call` does not give back a module that has two names, and unties what is tied to it.
+    """
+    named = (network.named_parameters, network.named_buffers)
+    names = {name: tensor for each in named for name, tensor in each(remove_duplicate=False)}
+    others = {id(names[name]): tensor for name, tensor in tensors.items()}
+    slots: list[tuple[Any, str, Tensor | None]]
+    slots = [(held, key, held[key]) for m in network.modules() for held in (m._parameters, m._buffers) for key in held]
+    try:
+        for held, key, own in slots:
+            held[key] = others.get(id(own), own)
+        yield
+    finally:
+        for held, key, own in slots:
+            held[key] = own
+
+
+def predictions(scores: Tensor, axis: int = 1) -> Tensor:
+    """The class with the highest score, which is −1, none, where a score is NaN."""
+    highest, classes = scores.max(axis)
+    return classes.masked_fill(highest.isnan(), -1)
 
 
 def scores_of(outputs: Any) -> Tensor:

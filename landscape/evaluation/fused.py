@@ -61,14 +61,15 @@ class Fused(nn.Module):
         # into reading and writing activations again for the sum and the ReLU.
         self.onednn = type(convolution) is nn.Conv2d
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor | None = None, lost: bool = False) -> Tensor:
+        """As torch computes it where numbers are `lost`: oneDNN's ReLU makes 0 of a NaN, torch's leaves it."""
         c, dtype = self.convolution, self.dtype or x.dtype
         weight, bias = self._folded()
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
         # A sum is fused in channels-last only.
         fits = y is None or (y.is_contiguous(memory_format=CL) and weight.is_contiguous(memory_format=CL))
         onednn = self.onednn and x.device.type == "cpu" and _onednn_fuses_in(dtype)
-        if onednn and fits and not (self.relu and _may_overflow(x, y, weight)):
+        if onednn and fits and not (self.relu and (lost or _may_overflow(x, y, weight))):
             how = c.padding, c.stride, c.dilation, c.groups
             if y is None:
                 name = "relu" if self.relu else "none"
@@ -101,14 +102,18 @@ def _onednn_fuses_in(dtype: torch.dtype) -> bool:
 
 
 def _may_overflow(x: Tensor, y: Tensor | None, weight: Tensor) -> bool:
-    """Whether w ∗ x + y may be NaN, judged from the first examples of the batch.
+    """Whether w ∗ x + y may be NaN of numbers that overflow, judged from the first examples of the batch.
 
-    oneDNN's ReLU makes 0 of a NaN, torch's leaves it: far from the network a fused forward would give
-    finite losses where there are none. A NaN comes of activations that overflow; the limit is eight decades
-    below, more than examples of one batch or the inputs of one filter make up for.
+    Far from the network a fused forward would otherwise give finite losses where there are none. The limit is eight
+    decades below, more than examples of one batch or the inputs of one filter make up for.
     """
     largest = _largest(x[:FEW]) * _largest(weight)
     return not (largest < LARGE and (y is None or _largest(y[:FEW]) < LARGE))
+
+
+def _has_nan(x: Tensor) -> bool:
+    """Of any example, such as an image of one colour that is divided by its own deviation; on the CPU alone."""
+    return x.device.type == "cpu" and bool(x.sum().isnan())
 
 
 def _largest(tensor: Tensor) -> float:
@@ -257,6 +262,7 @@ def fused_graph(network: nn.Module) -> fx.GraphModule:
             chain[-1].replace_all_uses_with(traced.graph.call_module(name, inputs))
         for gone in reversed(chain):
             traced.graph.erase_node(gone)
+    _tell_lost(traced)
     for node in traced.graph.nodes:
         if node.op == "output" and is_layer(linear := module(node.args[0]), nn.Linear):
             traced.add_submodule("readout", Readout(linear))
@@ -264,6 +270,22 @@ def fused_graph(network: nn.Module) -> fx.GraphModule:
     traced.graph.lint()
     traced.recompile()
     return traced
+
+
+def _tell_lost(traced: fx.GraphModule) -> None:
+    """Tell each fused layer whether a tensor that none of them has made, before or at it, has a NaN in it."""
+    made = {node for node in traced.graph.nodes if node.op == "call_module" and node.target.startswith("fused_")}
+    lost, seen = None, set()
+    for node in list(traced.graph.nodes):
+        if node not in made:
+            continue
+        with traced.graph.inserting_before(node):
+            for given in node.args:
+                if given not in made and given not in seen:
+                    seen.add(given)
+                    here = traced.graph.call_function(_has_nan, (given,))
+                    lost = here if lost is None else traced.graph.call_function(operator.or_, (lost, here))
+        node.kwargs = {"lost": lost}
 
 
 def _is_norm(module: nn.Module | None) -> bool:

@@ -1,8 +1,9 @@
 """Losses: one number for each example, from whatever shapes of outputs and targets it can be told how to compare.
 
 Conventions. Targets that are classes are integers: one an example, (N,), or one a position, (N, …), where outputs are
-(N, C, …) or (N, …, C). A position whose class is −100 is void: it counts nowhere. The loss of an example of several
-positions is the mean over those that count. The built-in losses check what they are given, since what broadcasts or
+(N, C, …) or (N, …, C). A position whose class is −100 is void: it counts nowhere. So is one that a loss of the user's
+ignores, as far as that can be told: by its ``ignore_index``, or where it is 0 at a number that is no class. The loss of
+an example of several positions is the mean over those that count. The built-in losses check what they are given, since what broadcasts or
 wraps gives a number too.
 """
 
@@ -203,7 +204,7 @@ def each_of(loss: Loss, outputs: Any, targets: Nested, called: str = "the loss")
         each = each.reshape(targets.shape)  # positions of all examples in a row
     scores = next((t for t in leaves(outputs) if t.ndim), None) if not isinstance(outputs, Tensor) else outputs
     if has_classes(targets) and each.shape == targets.shape:
-        return _over_positions(each, _void(scores, targets))
+        return _over_positions(each, _void(loss, each, scores, targets))
     if isinstance(targets, Tensor) and each.ndim > 1 and each.shape == targets.shape == getattr(scores, "shape", None):
         return each.flatten(1).mean(1)
     raise BadInput(
@@ -257,11 +258,14 @@ def _over_positions(each: Tensor, void: Tensor) -> Tensor:
     return each.masked_fill(void, 0).sum(1) / (~void).sum(1)
 
 
-def _void(scores: Tensor | None, targets: Tensor) -> Tensor:
-    """Where there is nothing to tell: −100, or what is no class that the outputs have."""
+def _void(loss: Loss, each: Tensor, scores: Tensor | None, targets: Tensor) -> Tensor:
+    """Where a loss has nothing to tell: at −100, what it says it ignores, and no class of the outputs where it is 0."""
     axis = None if scores is None else class_axis(scores, targets)
-    void = targets < 0
-    return void if scores is None or axis is None else void | (targets >= scores.shape[axis])
+    strange = targets < 0
+    if scores is not None and axis is not None:
+        strange |= targets >= scores.shape[axis]
+    ignored = getattr(loss, "ignore_index", getattr(loss, "keywords", {}).get("ignore_index", VOID))
+    return (targets == VOID) | (targets == ignored) | (strange & (each == 0))
 
 
 def _same_shape(outputs: Tensor, targets: Tensor, name: str) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import BadInput
-from landscape.evaluation.calling import evaluating, predict, scores_of
+from landscape.evaluation.calling import evaluating, predict, predictions, scores_of
 from landscape.evaluation.losses import VOID, Loss, PerExample, class_axis, has_classes
 from landscape.evaluation.measure import Batches
 from landscape.evaluation.rows import by_rows, kl_of_rows
@@ -58,7 +58,8 @@ class Reference:
 
     def agreement(self, outputs: Any, targets: Tensor) -> Tensor:
         """Whether the prediction is the reference's, (N,); of several positions the share of those that count."""
-        same = self._scores(outputs).argmax(self._axis) == self._predicted[id(targets)]
+        predicted = predictions(self._scores(outputs), self._axis)
+        same = (predicted == self._predicted[id(targets)]) & (predicted >= 0)
         return _over_positions(same.float(), targets)
 
     def kl(self, outputs: Any, targets: Tensor) -> Tensor:
@@ -86,7 +87,7 @@ class Reference:
                         size = sum(len(y) for _, y in self._batches) * scores[:1].numel() * 4
                         guard_memory(size if scores.device.type == "cpu" else 0, "kl, which keeps all outputs,")
                 if name == "agreement":
-                    self._predicted[id(targets)] = scores.argmax(self._axis)
+                    self._predicted[id(targets)] = predictions(scores, self._axis)
                 else:
                     self._logarithms[id(targets)] = scores.float().log_softmax(self._axis)
 

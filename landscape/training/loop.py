@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from landscape.data import Data, augment, batches
 from landscape.errors import BadInput
+from landscape.evaluation.calling import predictions
 from landscape.evaluation.fused import Compiled
 from landscape.evaluation.losses import VOID, class_axis
 from landscape.evaluation.measure import measure
@@ -184,7 +185,7 @@ def train_epochs(
             loss, hits = each.sum() / count, right.sum()
         else:
             loss = F.cross_entropy(outputs.float(), targets, reduction="sum") / count
-            hits = (outputs.argmax(1) == targets).sum()
+            hits = (predictions(outputs) == targets).sum()
         loss.backward()
         return loss.detach(), hits
 
@@ -238,7 +239,7 @@ def _of_tokens(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     axis = class_axis(outputs, targets)
     logits, counts = outputs.movedim(-1 if axis is None else axis, -1), targets != VOID
     each = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="none", ignore_index=VOID)
-    right = (logits.argmax(-1) == targets) & counts
+    right = (predictions(logits, -1) == targets) & counts
     number = counts.sum(1)
     return each.view_as(targets).sum(1) / number, right.sum(1) / number
 

@@ -82,6 +82,8 @@ def test_among_the_pairs_that_are_called_significant_at_most_one_in_twenty_is_no
 def test_a_pair_without_any_spread_is_not_significant():
     matrix = interactions(file_of([0.0, 0.1, 0.1], [0.0, np.nan, 0.001]))
     np.testing.assert_array_equal(matrix.significant, [[0, 0, 0], [0, 0, 1], [0, 1, 0]])
+    matrix = interactions(file_of([0.3, 0.1, 0.1], [0.0, 0.1, 0.001]))  # the same at every example, whatever it is
+    np.testing.assert_array_equal(matrix.significant, [[0, 0, 0], [0, 0, 1], [0, 1, 0]])
 
 
 def test_the_summary_counts_and_compares():

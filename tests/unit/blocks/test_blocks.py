@@ -417,3 +417,15 @@ class Turned(nn.Module):
 
     def forward(self, x):
         return x.flatten(1) + self.turn(x).T
+
+
+def test_a_block_that_serves_in_two_places_is_refused():
+    network = build("resnet", depth=20, width=2)
+    network.stages[0][2] = network.stages[0][1]
+    with pytest.raises(BadInput, match=r"stages\.0\.1 and stages\.0\.2 are one block"):
+        blocks(network)
+
+
+def test_blocks_run_as_often_as_they_are_told_however_often():
+    plan = together(np.array([[True, True, False], [False, True, True]]), np.array([127, 258]), LOOP)
+    assert plan["runs"].max(axis=1).tolist() == [127, 258]

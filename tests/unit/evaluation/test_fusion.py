@@ -519,3 +519,37 @@ def test_a_variance_near_0_is_kept_from_it_as_the_layer_does():
     network, inputs = stack(conv(), norm).eval(), torch.randn(4, 3, 8, 8)
     with torch.no_grad():
         torch.testing.assert_close(Fused(network[0], norm)(inputs), norm(network[0](inputs)), rtol=1e-4, atol=1e-2)
+
+
+class Standardized(nn.Module):
+    """Of each image its own mean and deviation are taken; of an image of one colour that is 0/0."""
+
+    def __init__(self, late):
+        super().__init__()
+        self.late, self.head = late, nn.Linear(4, 3)
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+        self.rest = nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
+
+    def forward(self, x):
+        if self.late:
+            x = self.body(x)
+        x = (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True)
+        if not self.late:
+            x = self.body(x)
+        return self.head(self.rest(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_is_not_finite_at_one_example_stays_so_wherever_it_is_in_the_batch(late):
+    torch.manual_seed(0)
+    network = Standardized(late).eval()
+    with torch.no_grad():
+        network.body[1].running_mean += 0.1  # so that an image of zeros is of one colour behind the layers too
+    quick, why = fuse(network, torch.randn(4, 3, 12, 12))
+    assert not why and any(isinstance(module, Fused) for module in quick.modules())
+    x = torch.randn(16, 3, 12, 12)
+    x[10] = 0.25
+    with torch.no_grad():
+        right, fast = network(x), quick(x)
+    assert right[10].isnan().all() and right.isfinite().all(1).sum() == 15
+    torch.testing.assert_close(fast, right, equal_nan=True)

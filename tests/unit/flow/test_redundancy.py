@@ -4,6 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+import skipscape as ss
 import torch
 from scipy.stats import spearmanr
 from torch import nn
@@ -328,6 +329,19 @@ def test_a_branch_that_runs_twice_is_refused():
     network = nn.Sequential(Layer(shared), Layer(shared))
     with pytest.raises(BadInput, match="2 times"):
         scored(network, torch.randn(3, 4), lambda _: {"0": "0.branches.0"})
+
+
+def test_of_one_part_of_layers_scores_are_those_that_it_has_among_all():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True)
+    network = nn.Sequential(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Flatten(), nn.Linear(24, 3))
+    evaluate = ss.Evaluator(network, [(torch.randn(6, 3, 8), torch.arange(6) % 3)])
+    every = ss.redundancy(evaluate, quiet=True)
+    for first, part in enumerate(("attention", "mlp")):
+        one = ss.redundancy(evaluate, part=part, quiet=True)
+        for name in ("influence", "angle", "relative", "loss"):
+            np.testing.assert_array_equal(one[name], every[name][first::2])
+        assert np.isfinite(one["influence"]).all()
 
 
 # Scores and damage
