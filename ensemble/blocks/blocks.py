@@ -112,8 +112,13 @@ def blocks(
     if not known_blocks:
         raise BadInput(
             f"{type(network).__name__} has no block that can be removed: "
-            + ("its class is not known" if inputs is None else "no submodule's output is added to what it was made of")
-            + "; give a function that says where branches end: --blocks"
+            + (
+                "its class is not known; give a few inputs, by which they are found, or a function that says where "
+                "branches end: --blocks"
+                if inputs is None
+                else "no submodule's output is added to what it was made of, and goes nowhere else; if something else "
+                "is, such as a product with a gate, put it into a module of its own"
+            )
         )
     return known_blocks
 
@@ -212,7 +217,7 @@ def check(
     """
     _, differentiates = attempt(network, inputs)
     branches = {
-        end: Branch(name, block.concatenated)
+        end: Branch(name, block.concatenated, joined=[] if name in moved else None)
         for name, block in blocks.items()
         if isinstance(block, Foreign)
         for end in block.branches
@@ -250,11 +255,8 @@ def check(
         block, module = blocks[name], network.get_submodule(name)
         if name not in calls:
             raise BadInput(f"{name} itself never runs, only parts of it, so block {name} cannot move; delete it")
-        if how in ("repeat", "loop", "average", "parallel") and isinstance(block, Foreign) and module in block.branches:
-            raise BadInput(
-                f"the sum that ends block {name} is taken outside of {name}, which cannot run again with it; delete "
-                "the block, let it trade places, or take the sum within a module"
-            )
+        if isinstance(block, Foreign) and module in block.branches:
+            _check_outside(name, how, stream(*calls[name][:2]), branches[module], len(block.branches))
     for name, (args, kwargs, after) in calls.items():
         before = stream(args, kwargs)
         if before.shape != after.shape:
@@ -348,6 +350,19 @@ def _holds(module: nn.Module, ending: set[nn.Module], ends: bool) -> bool:
     if module in ending:
         return isinstance(module, Block) or (ends and ending == {module})
     return ending <= set(module.modules()) and type(module) not in (nn.ModuleList, nn.ModuleDict, nn.Sequential)
+
+
+def _check_outside(name: str, how: str, given: Any, branch: Branch, ends: int) -> None:
+    """Refuse to move a block whose sum is taken elsewhere, but where its module is all of its branch and runs once."""
+    again = how in ("repeat", "loop", "average", "parallel")
+    streams = [before for before, _, _ in branch.joined or ()]
+    whole = ends == 1 and all(isinstance(given, Tensor) and torch.equal(given, before) for before in streams)
+    if again or not whole:
+        why = "which cannot run again without it" if again else "which is only a part of its branch"
+        raise BadInput(
+            f"the sum that ends block {name} is taken outside of {name}, {why}; delete the block, or write it as a "
+            "module that takes the sum"
+        )
 
 
 def _whole_layers(network: nn.Module, blocks: Mapping[str, Block | Foreign]) -> dict[str, list[nn.Module]]:

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ensemble.blocks.streams import CARRY, PRODUCTS, SUMS, first
+from landscape.errors import BadInput
 from landscape.evaluation.calling import attempt, evaluating, predict
 from landscape.nested import Nested, leaves
 
@@ -56,6 +57,7 @@ class _Known(NamedTuple):
     bends : the most nonlinear functions on the way to it
     ends : the submodules that gave it, or gave the terms of which it is the sum; none if it is a function's
     doubtful : whether one of these terms may be a projection of the stream, and the other a branch
+    maker : the function that made it
     """
 
     above: int
@@ -63,6 +65,7 @@ class _Known(NamedTuple):
     bends: int
     ends: tuple[nn.Module, ...] = ()
     doubtful: bool = False
+    maker: str = ""
 
     @property
     def used(self) -> tuple[nn.Module, ...]:
@@ -76,13 +79,17 @@ class _Sum(NamedTuple):
     Attributes
     ----------
     taker : the module whose forward takes it
-    ends : what gives the branches
+    ends : what gives the branches; none where that is a function
     uses : of submodules' outputs, by this sum
+    stream : what they are added to
+    maker : the function that gives the branch
     """
 
     taker: str
     ends: tuple[nn.Module, ...]
     uses: tuple[nn.Module, ...]
+    stream: int
+    maker: str = ""
 
 
 def branches(network: nn.Module, inputs: Nested) -> dict[str, dict[str, nn.Module]]:
@@ -99,8 +106,14 @@ def branches(network: nn.Module, inputs: Nested) -> dict[str, dict[str, nn.Modul
     Returns
     -------
     dict
-        As `ensemble.blocks.architectures.known`: the module that takes the sums -> the name of a part in it ("" if it
-        has one only) -> the submodule. Where the network itself takes them each submodule stands for itself.
+        Empty if there is none. As `ensemble.blocks.architectures.known`: the module that takes the sums -> the name
+        of a part in it ("" if it has one only) -> the submodule. Where the network itself takes them each submodule
+        stands for itself.
+
+    Raises
+    ------
+    BadInput
+        Some blocks are found, and some would be but that no submodule gives their branch.
 
     Examples
     --------
@@ -115,6 +128,12 @@ def branches(network: nn.Module, inputs: Nested) -> dict[str, dict[str, nn.Modul
         predict(network, inputs)
     ends = [(names[end], one.taker) for one in sums.sums.values() for end in one.ends if sums.serves_once(end)]
     ends = [(end, taker) for end, taker in ends if not any(other.startswith(f"{end}.") for other, _ in ends)]
+    for missed in sums.missed(network, ends):
+        taker = missed.taker or f"the {type(network).__name__}"
+        raise BadInput(
+            f"{taker} adds what {missed.maker} gives to what that was made of, and no submodule gives it; put it into "
+            "a module of its own, or name the blocks that are meant: --blocks"
+        )
     layers: dict[str, dict[str, nn.Module]] = {}
     for end, taker in ends:
         inside = taker and end.startswith(f"{taker}.")
@@ -137,6 +156,7 @@ class _Sums(TorchFunctionMode):
         self.runs: Counter[nn.Module] = Counter()
         self.uses: Counter[nn.Module] = Counter()
         self.sums: dict[int, _Sum] = {}  # by the number of the tensor that the sum is
+        self.without_ends: dict[int, _Sum] = {}
 
     @contextlib.contextmanager
     def followed(self, inputs: Nested) -> Iterator[None]:
@@ -153,6 +173,21 @@ class _Sums(TorchFunctionMode):
     def serves_once(self, end: nn.Module) -> bool:
         """Whether a module ran once, and nothing but one sum has used what it gave."""
         return self.runs[end] == self.uses[end] == 1
+
+    def missed(self, network: nn.Module, ends: list[tuple[str, str]]) -> list[_Sum]:
+        """Sums like those in which `ends` end, in modules of the same classes or on the same stream, without an end."""
+        classes = {type(network.get_submodule(taker)) for _, taker in ends if taker}
+        numbers = {
+            n for n, one in self.sums.items() if {self.names[end] for end in one.ends} & {end for end, _ in ends}
+        }
+        streams = functools.reduce(operator.or_, (self.sums[n].stream for n in numbers), 0)
+        after = sum(1 << n for n in numbers)
+        return [
+            one
+            for n, one in self.without_ends.items()
+            if not any(f"{one.taker}.".startswith(f"{end}.") for end, _ in ends)
+            and (type(network.get_submodule(one.taker)) in classes or streams >> n & 1 or one.stream & after)
+        ]
 
     def _enter(self, module: nn.Module, _: object) -> None:
         self.running.append(self.names[module])
@@ -189,7 +224,7 @@ class _Sums(TorchFunctionMode):
             self._sum(given[0], given[1], results[0], name)
         else:
             self.uses.update(end for one in given for end in one.used)
-            self._made(given, results, name not in LINEAR | CARRY | SUMS)
+            self._made(given, results, name not in LINEAR | CARRY | SUMS, name)
         return output
 
     def _sum(self, one: _Known, other: _Known, result: Tensor, name: str) -> None:
@@ -200,6 +235,8 @@ class _Sums(TorchFunctionMode):
         origin = common.bit_length() - 1
         for stream, branch in orders:
             straight = stream.streams & branch.above
+            if straight and not branch.ends and branch.bends > stream.bends:
+                self.without_ends[len(self.bends)] = _Sum(self.running[-1], (), (), stream.streams, branch.maker)
             if not branch.ends or not (straight or (common and stream.bends == self.bends[origin] < branch.bends)):
                 continue
             if branch.doubtful:
@@ -209,7 +246,7 @@ class _Sums(TorchFunctionMode):
                 self.uses.subtract(self.sums.pop(number).uses)  # both are branches
             uses = stream.used + branch.ends
             self.uses.update(uses)
-            self.sums[len(self.bends)] = _Sum(self.running[-1], branch.ends, uses)
+            self.sums[len(self.bends)] = _Sum(self.running[-1], branch.ends, uses, stream.streams)
             doubtful = not straight and bool(stream.ends)
             streams = stream.streams if straight else stream.streams | 1 << origin
             added = added._replace(streams=streams, ends=uses if doubtful else (), doubtful=doubtful)
@@ -221,10 +258,10 @@ class _Sums(TorchFunctionMode):
                 self.uses.update(one.used + other.used)
         self._keep(result, added)
 
-    def _made(self, given: list[_Known], results: list[Tensor], bend: bool) -> None:
+    def _made(self, given: list[_Known], results: list[Tensor], bend: bool, maker: str = "") -> None:
         above = functools.reduce(operator.or_, (one.above for one in given), 0)
         for tensor in results:
-            self._keep(tensor, _Known(above, 0, max((one.bends for one in given), default=0) + bend))
+            self._keep(tensor, _Known(above, 0, max((one.bends for one in given), default=0) + bend, maker=maker))
 
     def _keep(self, tensor: Tensor, known: _Known) -> None:
         """What is known of a tensor, which gets a number of its own."""

@@ -22,7 +22,7 @@ from ensemble.lesions.plans import ALONE, AVERAGE, FIRST, LOOP, MEAN, OTHER, del
 from landscape.errors import BadInput
 from landscape.evaluation.calling import predict
 from landscape.evaluation.measure import evaluating
-from landscape.nested import length
+from landscape.nested import Nested, length
 from landscape.networks import Block
 from landscape.networks.hyper_connections import StreamMix
 from landscape.networks.joins import Add
@@ -58,7 +58,13 @@ NONE = Replacement()
 
 
 @contextlib.contextmanager
-def lesion(network: nn.Module, deleted: Iterable[str]) -> Iterator[nn.Module]:
+def lesion(
+    network: nn.Module,
+    deleted: Iterable[str],
+    described: Callable[[nn.Module], Mapping] | None = None,
+    *,
+    inputs: Nested = None,
+) -> Iterator[nn.Module]:
     """The network without some blocks, for the length of a ``with``.
 
     Parameters
@@ -67,6 +73,7 @@ def lesion(network: nn.Module, deleted: Iterable[str]) -> Iterator[nn.Module]:
         Borrowed; unchanged afterwards, whatever happens inside.
     deleted : iterable of str
         Names of blocks, as `ensemble.blocks.blocks.blocks` gives them.
+    described, inputs : see `ensemble.blocks.blocks.blocks`
 
     Yields
     ------
@@ -96,7 +103,7 @@ def lesion(network: nn.Module, deleted: Iterable[str]) -> Iterator[nn.Module]:
     >>> bool((network(image) == before).all())
     True
     """
-    known_blocks = blocks(network)
+    known_blocks = blocks(network, described, inputs=inputs)
     names = list(deleted)
     if unknown := [name for name in names if name not in known_blocks]:
         raise BadInput(f"no removable block is called {', '.join(unknown)}; there are {', '.join(known_blocks)}")

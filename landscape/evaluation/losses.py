@@ -3,8 +3,8 @@
 Conventions. Targets that are classes are integers: one an example, (N,), or one a position, (N, …), where outputs are
 (N, C, …) or (N, …, C). A position whose class is −100 is void: it counts nowhere. So is one that a loss of the user's
 ignores, as far as that can be told: by its ``ignore_index``, or where it is 0 at a number that is no class. The loss of
-an example of several positions is the mean over those that count. The built-in losses check what they are given, since what broadcasts or
-wraps gives a number too.
+an example of several positions is the mean over those that count. The built-in losses check what they are given, since
+what broadcasts or wraps gives a number too.
 """
 
 from __future__ import annotations

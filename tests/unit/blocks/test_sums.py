@@ -253,3 +253,89 @@ def test_gradients_go_by_paths_through_blocks_found(network):
     spectrum = ss.path_spectrum(evaluate, quiet=True)
     assert spectrum["share"].shape[-1] == 4  # of 0 to 3 blocks
     assert ss.gradient_flow(evaluate, batches=1, batch_size=12, quiet=True)["gradient"].shape[-1] == 4
+
+
+class Halves(nn.Module):
+    """Branches of which a module is only the last part."""
+
+    def __init__(self, norms):
+        super().__init__()
+        self.first = nn.ModuleList(nn.LayerNorm(6) if norms else nn.Linear(6, 6) for _ in range(3))
+        self.last = nn.ModuleList(nn.Linear(6, 6) for _ in range(3))
+
+    def forward(self, x):
+        for first, last in zip(self.first, self.last, strict=True):
+            x = x + last(torch.tanh(first(x)))
+        return x
+
+
+@pytest.mark.parametrize("norms", [False, True])
+@pytest.mark.parametrize("kind", [{"reverse": 2}, {"swap": 1, "trials": 2}, {"permute": True, "trials": 2}])
+def test_what_is_only_a_part_of_its_branch_does_not_move(norms, kind):
+    evaluate = Evaluator(Halves(norms), [(ROWS, torch.arange(3))])
+    with pytest.raises(BadInput, match="which is only a part of its branch"):
+        ss.lesions(evaluate, quiet=True, **kind)
+
+
+def test_of_several_ends_none_moves_alone():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.b, self.c = (nn.ModuleList(nn.Linear(6, 6) for _ in range(2)) for _ in range(2))
+
+        def forward(self, x):
+            for b, c in zip(self.b, self.c, strict=True):
+                x = x + b(x) + c(x)
+            return x
+
+    evaluate = Evaluator(Two(), [(ROWS, torch.arange(3))])
+    with pytest.raises(BadInput, match="taken outside of b"):
+        ss.lesions(evaluate, reverse=2, quiet=True, blocks=lambda _: {f"b.{n}": [f"b.{n}", f"c.{n}"] for n in (0, 1)})
+
+
+class Mixed(nn.Module):
+    """Two branches end in a linear layer, two in a function of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.f = nn.ModuleList(nn.Linear(6, 6) for _ in range(4))
+
+    def forward(self, x):
+        for n, f in enumerate(self.f):
+            x = x + (torch.tanh(f(x)) if n % 2 else f(torch.tanh(x)))
+        return x
+
+
+class Excited(Block):
+    """y = ReLU(x + s F(x)), with s of F, if it is excited."""
+
+    def __init__(self, excited):
+        super().__init__()
+        self.gate = nn.Linear(6, 6) if excited else None
+
+    def forward(self, x):
+        y = self.branch(x)
+        return torch.relu(x + (y if self.gate is None else y * torch.sigmoid(self.gate(y))))
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (Mixed(), "the Mixed adds what tanh gives"),
+        (nn.Sequential(Excited(False), Excited(True), Excited(False)), "1 adds what mul gives"),
+    ],
+    ids=["Mixed", "Excited"],
+)
+def test_where_some_branches_have_no_end_none_is_passed_over(network, said):
+    with pytest.raises(BadInput, match=said):
+        branches(network, ROWS)
+
+
+def test_a_block_that_is_found_can_be_left_out_by_name():
+    network, x, _, _ = outside()
+    with torch.no_grad():
+        right = network(x, order=(0, 2))
+        with ss.lesion(network, ["f.1"], inputs=x[:2]) as without:
+            torch.testing.assert_close(without(x), right)
+    with pytest.raises(BadInput, match="give a few inputs"), ss.lesion(network, ["f.1"]):
+        pass
