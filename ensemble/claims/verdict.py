@@ -61,7 +61,7 @@ def estimate(numbers: Sequence[Number]) -> Interval:
     Parameters
     ----------
     numbers : one for each training
-        Those that are not finite are left out.
+        Those that are not finite are left out; of several trainings one that is left has no interval.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def estimate(numbers: Sequence[Number]) -> Interval:
     Interval(mean=1.0, low=0.8040036015714946, high=1.1959963984285054, number=1)
     """
     known = [number for number in numbers if math.isfinite(number.value)]
-    if len(known) == 1:
+    if len(known) == len(numbers) == 1:
         value, se = known[0][:2]
         result = Interval(value, value - NORMAL * se, value + NORMAL * se, 1)
     else:
@@ -87,11 +87,17 @@ def contrast(first: Sequence[Number], second: Sequence[Number], *, ratio: bool, 
     ----------
     first, second : one for each training
     ratio : bool
-        Whether to divide; NaN where a number is not above 0.
+        Whether to divide. By logarithms; where a number is not above 0 it is the ratio of the means, without an
+        interval, since those numbers may be what speaks most for a claim.
     paired : bool
         Whether the numbers are of the same trainings, in the same order.
     """
     if ratio:
+        finite = [[n.value for n in numbers if math.isfinite(n.value)] for numbers in (first, second)]
+        if all(finite) and min(map(min, finite)) <= 0:
+            below = math.fsum(finite[1]) / len(finite[1])
+            mean = math.fsum(finite[0]) / len(finite[0]) / below if below else math.nan
+            return Interval(mean, math.nan, math.nan, len(first))
         logs = contrast(_logs(first), _logs(second), ratio=False, paired=paired)
         mean, low, high = (math.exp(min(each, 700.0)) for each in logs[:3])
         return Interval(mean, low, high, logs.number)

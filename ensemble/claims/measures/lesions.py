@@ -156,7 +156,9 @@ def _values(results: Results, of: str) -> tuple[np.ndarray, np.ndarray]:
         raise BadInput(f"there is no {of!r} of lesions; use error, error rise, loss, loss rise or agreement")
     if of.endswith("rise"):
         number, _ = changed(results)
-        value = value - value[np.flatnonzero(number == 0)[0]]
+        intact = np.flatnonzero(number == 0)[0]
+        # Of the loss paired over images; of the error no more than that, as if the images were others.
+        value, se = value - value[intact], results["rise_se"] if of == "loss rise" else np.hypot(se, se[intact])
     return value, se
 
 

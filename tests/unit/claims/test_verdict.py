@@ -56,8 +56,18 @@ def test_a_ratio_is_one_of_geometric_means():
     assert ours.low < ours.mean < ours.high
 
 
-def test_a_ratio_with_what_is_not_positive_is_no_number():
-    assert math.isnan(contrast([Number(0.0)], [Number(1.0)], ratio=True, paired=True).mean)
+def test_a_ratio_with_what_is_not_positive_keeps_it_and_has_no_interval():
+    """Two of three barriers are gone: left out, the third alone would say that a tenth is not reached."""
+    aligned, plain = [Number(v, 0.01) for v in (0.0, 0.0, 0.2)], [Number(1.0, 0.01)] * 3
+    ratio = contrast(aligned, plain, ratio=True, paired=True)
+    assert ratio.mean == pytest.approx(0.2 / 3) and ratio.number == 3
+    assert verdict(ratio, (-math.inf, 0.1)) == "cannot tell"
+    assert math.isnan(contrast(plain, [Number(0.0)] * 3, ratio=True, paired=True).mean)
+
+
+def test_of_several_trainings_one_that_is_left_has_no_interval():
+    one = estimate([Number(1.0, 0.1), Number(math.nan), Number(math.nan)])
+    assert one.mean == 1 and math.isnan(one.low) and math.isnan(one.high)
 
 
 def test_a_training_that_diverged_is_left_out():
