@@ -68,27 +68,27 @@ def found(folder: Path) -> Iterable[Finding]:
             yield tell(*map(read, files))
 
 
-def jagged(plain: Results, residual: Results) -> Finding:
-    both = [{row.name: list(row.values) for row in surface(file, Levels())} for file in (plain, residual)]
-    error, convex, basin, lakes, rough = (
+def jagged(plain: Results, residual: Results, plain_line: Results, residual_line: Results) -> Finding:
+    files = (plain, residual, plain_line, residual_line)
+    both = [{row.name: list(row.values) for row in surface(file, Levels())} for file in files]
+    error, lakes, rough = (
         [each[name] for each in both]
         for name in (
             "error at the centre",
-            "convex part of the slice",
-            "basin area around the centre, error < 50 %",
             "minima of the loss on these examples",
             "roughness of the loss on these examples",
         )
     )
+    basin = [each["basin area around the centre, error < 50 %"] for each in both[:2]]
     return Finding(
         "The surface around a deep plain network is uneven, but not jagged",
         f"After 60 epochs a plain network of {_depth(plain)} layers has a training error of {error[0][0]:.0f} %, a "
         f"residual one of {error[1][0]:.0f} %. From one point of a 51×51 grid to the next the loss departs from a "
-        f"smooth surface by {_told(rough[0])} % of itself without shortcuts and by {_told(rough[1])} % with them. "
-        f"Minima there are {_told(lakes[0])} and {_told(lakes[1])}; the error stays below 50 % on an area of "
-        f"{_told(basin[0])} and {_told(basin[1])}; {_told(convex[0], 100)} and {_told(convex[1], 100)} % of the slice "
-        f"are convex, {_told(difference(convex[1], convex[0]))} points more with shortcuts. Three pairs of directions, "
-        f"no point interpolated.",
+        f"smooth surface by {_told(rough[0])} % of itself without shortcuts and by {_told(rough[1])} % with them; in "
+        f"steps a quarter as long, on lines, by {_told(rough[2])} and {_told(rough[3])} %. There are {_told(lakes[0])} "
+        f"minima without shortcuts and {_told(lakes[1])} with them, and the error stays below 50 % on an area of "
+        f"{_told(basin[0])} and {_told(basin[1])} ({_told(difference(basin[1], basin[0]))} more with shortcuts). Three "
+        f"pairs of directions, no point interpolated.",
         "pair/surfaces-wide.png",
     )
 
@@ -217,7 +217,7 @@ def contours_of_a_path(path: Results, again: Results) -> Finding:
 
 
 FINDINGS: dict[Callable[..., Finding], list[str]] = {
-    jagged: ["pair/surface-plain", "pair/surface-resnet"],
+    jagged: [f"pair/{kind}-{name}" for kind in ("surface", "line") for name in ("plain", "resnet")],
     one_block_can_go: ["study/single-preact-56-0", "study/single-vgg-16-0"],
     resilience: [f"study/single-resnet-{name}" for name in ("20-0", "20-1", "20-2", "56-0", "110-0")],
     blocks_do_not_act_alone: ["study/pairs-preact-56-0"],
