@@ -23,7 +23,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from landscape.errors import BadInput
 from landscape.nested import Nested, leaves
 
-__all__ = ["Branch", "Stream", "first", "stream"]
+__all__ = ["CARRY", "SUMS", "Branch", "Stream", "carries", "first", "stream"]
 
 SUMS = {"add", "sub", "rsub"}
 PRODUCTS = {"mul", "multiply", "div", "divide", "true_divide"}
@@ -182,9 +182,7 @@ class Stream(TorchFunctionMode):
             return None
         if len(given) == 1 and len(results) == 1:
             (one,) = given
-            if name in CARRY or (name in SUMS and 0 in [arg for arg in args if isinstance(arg, int)]):
-                return one
-            if name in PRODUCTS and (name[0] == "m" or _is(args[0], self.terms)):
+            if carries(name, args, _is(args[0], self.terms)):
                 return one
         if name in SUMS and len(given) == 2 and {getattr(arg, "shape", None) for arg in args[:2]} == {results[0].shape}:
             for one in given:
@@ -193,6 +191,15 @@ class Stream(TorchFunctionMode):
         for one in given:
             one.use(f"{name} with {OTHER}" if name in SUMS else name)
         return _Terms(given[0].terms if len(given) == 1 and name not in SUMS else (OTHER,))
+
+
+def carries(name: str, args: tuple, first_known: bool) -> bool:
+    """Whether a function of one tensor that is known gives its numbers, but for a constant factor.
+
+    `first_known` tells whether that is its first argument: a constant over it is none of its multiples.
+    """
+    nothing = name in SUMS and 0 in [arg for arg in args if isinstance(arg, int)]
+    return name in CARRY or nothing or (name in PRODUCTS and (name[0] == "m" or first_known))
 
 
 def _is(value: object, known: Mapping) -> bool:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from ensemble.blocks.streams import CARRY, PRODUCTS, SUMS, first
+from ensemble.blocks.streams import CARRY, SUMS, carries, first
 from landscape.errors import BadInput
 from landscape.evaluation.calling import attempt, evaluating, predict
 from landscape.nested import Nested, leaves
@@ -218,7 +218,7 @@ class _Sums(TorchFunctionMode):
         if name.startswith("new_") or name.endswith("_like"):
             for tensor in results:
                 self.known.pop(tensor, None)
-        elif len(given) == len(results) == 1 and _carries(name, args, operands):
+        elif len(given) == len(results) == 1 and carries(name, args, operands[:1] != [None]):
             self._keep(results[0], given[0])
         elif name in SUMS and None not in operands and len(given) == 2 and shapes == {results[0].shape}:
             self._sum(given[0], given[1], results[0], name)
@@ -269,9 +269,3 @@ class _Sums(TorchFunctionMode):
         self.bends.append(known.bends)
         self.real |= own * tensor.is_floating_point()
         self.known[tensor] = known._replace(above=known.above | own, streams=known.streams | own)
-
-
-def _carries(name: str, args: tuple, operands: list[_Known | None]) -> bool:
-    """Whether a function of one tensor that depends on the inputs gives its numbers, but for a constant factor."""
-    nothing = name in SUMS and 0 in [arg for arg in args if isinstance(arg, int)]
-    return name in CARRY or nothing or (name in PRODUCTS and (name[0] == "m" or operands[0] is not None))

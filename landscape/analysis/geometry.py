@@ -26,7 +26,6 @@ __all__ = [
     "between",
     "centre",
     "convex",
-    "convex_fraction",
     "difference",
     "interval",
     "loss_range",
@@ -169,25 +168,6 @@ def convex(loss: np.ndarray, x: np.ndarray, y: np.ndarray, error: np.ndarray | N
         noise = 2 * np.sqrt(np.sum(weights**2 * squares, axis=(-1, -2)))
         hidden |= (np.abs(smaller) < noise) & (noise > rounding)
     return np.ma.masked_array(smaller >= -rounding, hidden)
-
-
-def convex_fraction(loss: np.ndarray, x: np.ndarray, y: np.ndarray, error: np.ndarray | None = None) -> float:
-    """The part of a slice in which the loss is convex.
-
-    Parameters
-    ----------
-    loss : float ndarray, shape (y, x)
-    x, y : float ndarray
-        Coordinates.
-    error : float ndarray, of the same shape, optional
-
-    Returns
-    -------
-    float
-        From 0 to 1, of the points that `convex` knows; NaN if there is none.
-    """
-    inner = convex(loss, x, y, error)
-    return float(inner.mean()) if inner.count() else float("nan")
 
 
 def roughness(loss: np.ndarray, loss_se: np.ndarray, window: int = 5) -> Roughness:

@@ -18,7 +18,6 @@ from landscape.analysis.geometry import (
     between,
     centre,
     convex,
-    convex_fraction,
     loss_range,
     roughness,
 )
@@ -108,10 +107,11 @@ def surface(results: Results, levels: Levels) -> list[Row]:
         Row("largest loss", unit, spread[1], least=-math.inf, geometric=True),
     ]
     if y is not None:
-        bends = [100 * convex_fraction(f, x, y, e) for f, e in zip(loss, own, strict=True)]
-        inner = [(convex(f, x, y, e).count(), convex(f, x, y).count()) for f, e in zip(loss, own, strict=True)]
-        hidden = [100 * (1 - known / finite) if finite else NONE for known, finite in inner]
-        rows.append(Row("convex part of the slice", "%", bends, most=100))
+        bends = [convex(f, x, y, e) for f, e in zip(loss, own, strict=True)]
+        finite = [convex(f, x, y).count() for f in loss]
+        hidden = [100 * (1 - b.count() / n) if n else NONE for b, n in zip(bends, finite, strict=True)]
+        share = [100 * float(b.mean()) if b.count() else NONE for b in bends]
+        rows.append(Row("convex part of the slice", "%", share, most=100))
         rows.append(Row("points whose convexity is within the noise", "%", hidden, most=100))
     level = _guessing(results) if levels.loss is None else levels.loss
     if level is not None:

@@ -14,7 +14,6 @@ from landscape.analysis.geometry import (
     between,
     centre,
     convex,
-    convex_fraction,
     difference,
     interval,
     loss_range,
@@ -23,6 +22,11 @@ from landscape.analysis.geometry import (
 
 X, Y = np.linspace(-1, 1, 21), np.linspace(-2, 2, 11)
 XX, YY = np.meshgrid(X, Y)
+
+
+def convex_fraction(loss, x, y):
+    inner = convex(loss, x, y)
+    return float(inner.mean()) if inner.count() else np.nan
 
 
 @pytest.mark.parametrize(

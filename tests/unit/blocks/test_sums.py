@@ -1,5 +1,6 @@
 """Blocks of networks that nobody has described, found by the sums of a pass."""
 
+import numpy as np
 import pytest
 import skipscape as ss
 import torch
@@ -252,6 +253,9 @@ def test_gradients_go_by_paths_through_blocks_found(network):
     evaluate = Evaluator(network, [(torch.randn(12, 4), torch.arange(12) % 3)])
     spectrum = ss.path_spectrum(evaluate, quiet=True)
     assert spectrum["share"].shape[-1] == 4  # of 0 to 3 blocks
+    effects = ss.stream(evaluate, batches=1, batch_size=12, quiet=True)["effect"]
+    later = np.isfinite(effects).reshape(-1, 3, 3)  # of each block on each later one, in every quantile
+    np.testing.assert_array_equal(later, np.broadcast_to(np.triu(np.ones((3, 3), bool), 1), later.shape))
     assert ss.gradient_flow(evaluate, batches=1, batch_size=12, quiet=True)["gradient"].shape[-1] == 4
 
 
